@@ -1,0 +1,35 @@
+"""What LAMMPS computes for one configuration: descriptors, their derivatives, the reference potential."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Record(NamedTuple):
+    """Descriptors and reference of one configuration of N atoms with D descriptors each.
+
+    Attributes:
+        descriptors: (N, D).
+        pair_i, pair_j: (P,) int32, atoms for which dB_i/dR_j is not zero, sorted by i then j; i = j included.
+        gradients: (P, 3, D) dB_i/dR_j, 1/Å; periodic images of j are summed.
+        strain_gradients: (N, 6, D) dB_i/d(strain), Voigt order xx yy zz yz xz xy; the shear
+            components are derivatives by a symmetric strain with e_yz = e_zy = 1/2, so that their
+            contraction with dE/dB is V times the stress component. (0, 6, D) when no stress was asked for.
+        reference_energy: eV.
+        reference_forces: (N, 3) eV/Å.
+        reference_stress: (6,) eV/Å³, Voigt order, ASE sign; zeros for cells that are not fully periodic.
+
+    Gradients are (0, 3, D), with no pairs, when neither forces nor stresses were asked for.
+    """
+
+    descriptors: NDArray[np.floating]
+    pair_i: NDArray[np.int32]
+    pair_j: NDArray[np.int32]
+    gradients: NDArray[np.floating]
+    strain_gradients: NDArray[np.floating]
+    reference_energy: float
+    reference_forces: NDArray[np.float64]
+    reference_stress: NDArray[np.float64]

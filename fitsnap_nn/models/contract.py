@@ -1,0 +1,113 @@
+"""The contract between data, models and everything that uses a model: Batch -> Model -> Prediction.
+
+A model is a function from a batch to the energies of its atoms. Forces and virials follow by
+differentiation here, once, so that training, evaluation and deployment cannot disagree.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Batch(NamedTuple):
+    """Atoms of C configurations, concatenated: N atoms, D descriptors an atom, P pairs.
+
+    Attributes:
+        species: (N,) int64, index into the model's elements.
+        config: (N,) int64, the configuration that an atom belongs to.
+        n_atoms: (C,) int64.
+        volume: (C,) float64 Å³.
+        descriptors: (N, D).
+        pair_i, pair_j: (P,) int64, indices into the atoms of the batch.
+        gradients: (P, 3, D) dB_i/dR_j, 1/Å.
+        strain_gradients: (N, 6, D) dB_i/d(strain), Voigt; (0, 6, D) where no stress is wanted.
+    """
+
+    species: Tensor
+    config: Tensor
+    n_atoms: Tensor
+    volume: Tensor
+    descriptors: Tensor
+    pair_i: Tensor
+    pair_j: Tensor
+    gradients: Tensor
+    strain_gradients: Tensor
+
+
+class Prediction(NamedTuple):
+    """What a model says of a batch. Energies are float64 always.
+
+    Attributes:
+        energy: (C,) eV.
+        atom_energies: (N,) eV.
+        forces: (N, 3) eV/Å, or ``None`` when not asked for.
+        stress: (C, 6) eV/Å³, Voigt order xx yy zz yz xz xy, ASE sign, or ``None``.
+    """
+
+    energy: Tensor
+    atom_energies: Tensor
+    forces: Tensor | None
+    stress: Tensor | None
+
+
+class Model(torch.nn.Module, ABC):
+    """Base of every architecture.
+
+    Attributes:
+        needs: ``"descriptors"`` (of LAMMPS) or ``"edges"`` (a neighbour graph).
+        elements: chemical symbols, in the order of LAMMPS' atom types.
+    """
+
+    needs: str = "descriptors"
+    elements: tuple[str, ...]
+
+    @abstractmethod
+    def atom_energies(self, batch: Batch) -> Tensor:
+        """Energies of the atoms, (N,) eV, float64, differentiable by the descriptors of the batch."""
+
+
+def predict(
+    model: Model, batch: Batch, *, forces: bool = True, stress: bool = True, create_graph: bool = False
+) -> Prediction:
+    """Energies, and by differentiation forces and stresses, of a batch.
+
+    With descriptors B, F_j = -sum_i dE_i/dB_i . dB_i/dR_j and
+    stress = sum_i dE_i/dB_i . dB_i/d(strain) / V.
+
+    Args:
+        create_graph: keep what is needed to differentiate forces and stresses by the weights.
+    """
+    wants_gradient = forces or stress
+    with torch.set_grad_enabled(wants_gradient or torch.is_grad_enabled()):
+        if wants_gradient:
+            batch = batch._replace(descriptors=batch.descriptors.detach().requires_grad_(True))
+        atom_energies = model.atom_energies(batch)
+        energy = _sum_by(batch.config, atom_energies, len(batch.n_atoms))
+        if not wants_gradient:
+            return Prediction(energy, atom_energies, None, None)
+        (beta,) = torch.autograd.grad(atom_energies.sum(), batch.descriptors, create_graph=create_graph)
+    found = Prediction(
+        energy,
+        atom_energies,
+        _forces(batch, beta) if forces else None,
+        _stress(batch, beta) if stress else None,
+    )
+    return found if create_graph else Prediction(*(None if x is None else x.detach() for x in found))
+
+
+def _sum_by(index: Tensor, values: Tensor, count: int) -> Tensor:
+    return values.new_zeros(count, *values.shape[1:]).index_add(0, index, values)
+
+
+def _forces(batch: Batch, beta: Tensor) -> Tensor:
+    pair_forces = torch.einsum("pxd,pd->px", batch.gradients, beta[batch.pair_i])
+    return -_sum_by(batch.pair_j, pair_forces, len(batch.species))
+
+
+def _stress(batch: Batch, beta: Tensor) -> Tensor:
+    atom_virials = torch.einsum("nvd,nd->nv", batch.strain_gradients, beta)
+    return _sum_by(batch.config, atom_virials, len(batch.n_atoms)) / batch.volume[:, None].to(beta.dtype)
