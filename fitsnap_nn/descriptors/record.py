@@ -22,7 +22,7 @@ class Record(NamedTuple):
         reference_forces: (N, 3) eV/Å.
         reference_stress: (6,) eV/Å³, Voigt order, ASE sign; zeros for cells that are not fully periodic.
 
-    Gradients are (0, 3, D), with no pairs, when neither forces nor stresses were asked for.
+    Gradients are (0, 3, D), with no pairs, when forces were not asked for.
     """
 
     descriptors: NDArray[np.floating]

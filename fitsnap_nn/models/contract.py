@@ -7,7 +7,7 @@ differentiation here, once, so that training, evaluation and deployment cannot d
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -66,8 +66,20 @@ class Model(torch.nn.Module, ABC):
     elements: tuple[str, ...]
 
     @abstractmethod
+    def description(self) -> dict[str, Any]:
+        """Architecture and hyperparameters as plain values, from which ``models.build`` makes the same model."""
+
+    @abstractmethod
+    def set_precision(self, dtype: torch.dtype) -> None:
+        """Compute in this type; energies and baselines stay float64."""
+
+    @abstractmethod
     def atom_energies(self, batch: Batch) -> Tensor:
         """Energies of the atoms, (N,) eV, float64, differentiable by the descriptors of the batch."""
+
+    @abstractmethod
+    def description(self) -> dict[str, Any]:
+        """Plain values under ``architecture`` and the constructor's arguments, from which ``models.build`` makes it."""
 
 
 def predict(
@@ -96,7 +108,9 @@ def predict(
         _forces(batch, beta) if forces else None,
         _stress(batch, beta) if stress else None,
     )
-    return found if create_graph else Prediction(*(None if x is None else x.detach() for x in found))
+    if create_graph:
+        return found
+    return Prediction(*(None if field is None else field.detach() for field in found))  # type: ignore[arg-type]
 
 
 def _sum_by(index: Tensor, values: Tensor, count: int) -> Tensor:
@@ -104,10 +118,10 @@ def _sum_by(index: Tensor, values: Tensor, count: int) -> Tensor:
 
 
 def _forces(batch: Batch, beta: Tensor) -> Tensor:
-    pair_forces = torch.einsum("pxd,pd->px", batch.gradients, beta[batch.pair_i])
+    pair_forces = torch.bmm(batch.gradients, beta[batch.pair_i].unsqueeze(2)).squeeze(2)
     return -_sum_by(batch.pair_j, pair_forces, len(batch.species))
 
 
 def _stress(batch: Batch, beta: Tensor) -> Tensor:
-    atom_virials = torch.einsum("nvd,nd->nv", batch.strain_gradients, beta)
+    atom_virials = torch.bmm(batch.strain_gradients, beta.unsqueeze(2)).squeeze(2)
     return _sum_by(batch.config, atom_virials, len(batch.n_atoms)) / batch.volume[:, None].to(beta.dtype)

@@ -7,7 +7,9 @@ type of the value; ``option`` carries the rest.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any
 
 
@@ -40,7 +42,9 @@ def option(
     return field(default=default, metadata=metadata)
 
 
+LARGEST_SEED = 2**32 - 1
 LINEAR = "only linear solvers use it"
+VASP = "VASP files are read through ASE"
 PRINTED = "the files it asked for are always written"
 
 
@@ -94,7 +98,7 @@ class Pytorch:
     )
     activation: str = option(
         "softplus",
-        "activation of the hidden layers; linear, sigmoid, tanh and relu also run in a LAMMPS without Python",
+        "activation of the hidden layers; softplus, silu and gelu need a LAMMPS with Python",
         choices=("softplus", "tanh", "sigmoid", "silu", "gelu", "relu", "linear"),
     )
     multi_element_option: int = option(
@@ -126,17 +130,24 @@ class Pytorch:
     min_learning_rate: float = option(0.0, "plateau and cosine: the least learning rate", minimum=0)
     gradient_clip: float = option(0.0, "largest norm of the gradient of a step; 0: no limit", minimum=0)
     ema_decay: float = option(
-        0.0, "decay a step of the moving average of the weights that is validated and exported; 0: off", minimum=0, maximum=1
+        0.0,
+        "decay a step of the moving average of the weights that is validated and exported; 0: off",
+        minimum=0,
+        maximum=1,
     )
     early_stopping: int = option(0, "epochs without a better validation loss before the fit ends; 0: off", minimum=0)
     shuffle_flag: bool = option(True, "draw the order of the configurations anew each epoch")
     manual_seed_flag: bool = option(False, "start the random numbers of the training at `seed`")
-    seed: int = option(0, "seed of weights and order when manual_seed_flag = 1", minimum=0)
+    seed: int = option(0, "seed of weights and order when manual_seed_flag = 1", minimum=0, maximum=LARGEST_SEED)
     device: str = option("auto", "auto takes a GPU where there is one", choices=("auto", "cpu", "cuda"))
     save_state_output: str = option("FitTorchModel", "restart file, written every epoch")
-    save_state_input: str = option("", "restart file to start from")
+    save_state_input: str = option(
+        "", "restart file to start from: in the working folder, the output folder, or beside the input"
+    )
     output_file: str = option("FitTorch_Pytorch.pt", "model file")
-    num_elements: int = option(0, "number of elements", no_effect="the elements are those of BISPECTRUM type", minimum=0)
+    num_elements: int = option(
+        0, "number of elements", no_effect="the elements are those of BISPECTRUM type", minimum=0
+    )
     save_freq: int = option(10, "epochs between restart files", no_effect="the restart file is written every epoch")
     silence_ace_multi_warning: bool = option(False, "silence a warning", no_effect="only ACE descriptors have it")
 
@@ -166,7 +177,7 @@ class Scraper:
 
     scraper: str = option("JSON", "format of the data", choices=("JSON", "XYZ", "VASP", "ASE"))
     property_array: str = option(
-        "", "units of the labels instead of the files' own: 'Stress: pressure kB Metal; Energy: energy eV metal'"
+        "", "units of the labels instead of the files' own, as in Stress: pressure kB metal; Energy: energy eV metal"
     )
     save_group_scrape: str = option("", "index of frames to write", no_effect="the split is stored in the restart file")
     read_group_scrape: str = option("", "index of frames to read", no_effect="the split is stored in the restart file")
@@ -188,6 +199,7 @@ class Outfile:
     metrics: str = option("fitsnap_metrics", "table of errors by group")
     potential: str = option("fitsnap_potential", "stem of the LAMMPS files")
     output_style: str = option("SNAP", "style of the LAMMPS files", no_effect="the model decides")
+    detailed_errors: bool = option(False, "errors by group", no_effect="they are always computed")
     metrics_style: str = option("MD", "style of the table", choices=("MD", "CSV", "SSV", "JSON", "DF"))
 
 
@@ -205,8 +217,9 @@ class Reference:
 class GroupRow:
     """One row of the group table: a name, perhaps with wildcards, and the columns by name.
 
-    A size below 1 is a fraction, 1.0 is all, a whole number is a count; ``None`` where the table has no such
-    column. ``where`` is file:line.
+    A float size is a fraction (1.0 is all), an int size a count. ``None`` where the table has no such column:
+    ``PYTORCH training_fraction`` replaces the sizes, or, for ``testing_size``, all that is not trained on is
+    held out (the column ``size``). ``where`` is file:line.
     """
 
     name: str
@@ -225,10 +238,18 @@ class Groups:
     group_sections: tuple[str, ...] = option(
         ("name", "size", "eweight", "fweight", "vweight"), "the columns of the rows below"
     )
-    group_types: tuple[str, ...] = option(("str", "float", "float", "float", "float"), "their types")
+    group_types: tuple[str, ...] = option(
+        ("str", "float", "float", "float", "float"), "their types: str, float, int or bool; float when not given"
+    )
     smartweights: bool = option(False, "divide weights by the number of configurations, fweight by 3N, vweight by 6")
     random_sampling: bool = option(False, "shuffle each group before it is split")
-    random_seed: int = option(0, "seed of the shuffle; 0 draws one, which is printed", minimum=0)
+    random_seed: int = option(0, "seed of the shuffle; 0 draws one, which is printed", minimum=0, maximum=LARGEST_SEED)
+    vasp_use_toten: bool = option(False, "which energy is read", key="vasp_use_TOTEN", no_effect=VASP)
+    vasp_json_pathname: str = option("vJSON", "folder of converted files", no_effect=VASP)
+    vasp_ignore_incomplete: bool = option(True, "skip what is incomplete", no_effect=VASP)
+    vasp_ignore_jsons: bool = option(False, "convert anew", no_effect=VASP)
+    vasp_unconverged_label: str = option("UNCONVERGED", "name of what is skipped", no_effect=VASP)
+    boltz: float = option(0.0, "Boltzmann weights", key="BOLTZ", no_effect="weights are those of the group table")
     rows: tuple[GroupRow, ...] = ()
 
 
@@ -277,6 +298,16 @@ class Settings:
     folder: str = "."
     text: str = ""
     notices: tuple[str, ...] = ()
+
+    @property
+    def data_path(self) -> str:
+        """``PATH dataPath``, as seen from the working folder."""
+        return os.path.normpath(os.path.join(self.folder, self.path.data_path))
+
+    @property
+    def output_folder(self) -> str:
+        """Folder of everything the fit writes: ``OUTFILE folder``, else <name of the input>_fit."""
+        return self.outfile.folder or f"{PurePath(self.source).stem or 'fitsnap'}_fit"
 
     @property
     def elements(self) -> tuple[str, ...]:

@@ -1,0 +1,58 @@
+# make demo   fit the tantalum example on two ranks and run MD with the result
+# make test   style, types and all tests; `make lint`, `make types` and `make tests` are its parts
+# make format sort imports and format
+# make docs   write docs/input.md and input_templates/ again, from the schema of the settings
+# make clean  remove .venv and all that was made here
+# All set up what they need in .venv; nothing outside this folder is touched.
+
+PYTHON ?= python3
+RANKS ?= 2
+VENV := $(CURDIR)/.venv
+BIN := $(VENV)/bin
+EXAMPLE := examples/Ta_BPNN
+FIT := $(EXAMPLE)/Ta_fit
+comma := ,
+
+# The ranks are the parallelism: threads of each would only fight over the same cores.
+export OMP_NUM_THREADS = 1
+
+.PHONY: help demo test lint types tests format docs clean
+
+help:
+	@sed -n '/^# make/s/^# //p' $(firstword $(MAKEFILE_LIST))
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# A stamp file for each set of extras: pip runs again only when the requirements have changed.
+$(VENV)/.installed-%: setup.py | $(BIN)/python
+	$(BIN)/pip install --disable-pip-version-check --quiet --editable '.[$(subst +,$(comma),$*)]'
+	touch $@
+
+demo: $(VENV)/.installed-plots
+	cd $(EXAMPLE) && $(BIN)/mpirun -np $(RANKS) $(BIN)/python -m fitsnap_nn Ta.in --overwrite
+	cd $(FIT) && $(BIN)/mpirun -np $(RANKS) $(BIN)/lmp -in in.md
+	@find $(FIT) -name cache -prune -o -print | sort | sed -e 's;[^/]*/;|   ;g' -e 's;|   \([^|]\);+-- \1;'
+
+test: lint types tests
+
+lint: $(VENV)/.installed-plots+dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(VENV)/.installed-plots+dev
+	$(BIN)/mypy
+
+tests: $(VENV)/.installed-plots+dev
+	$(BIN)/pytest
+
+format: $(VENV)/.installed-plots+dev
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+docs: $(VENV)/.installed-plots+dev
+	$(BIN)/python -m fitsnap_nn.settings.generate
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info $(FIT) .mypy_cache .ruff_cache .pytest_cache
+	find fitsnap_nn tests examples -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,30 @@
+"""Symmetric tensors as six numbers in Voigt order: xx, yy, zz, yz, xz, xy, as ASE has it.
+
+LAMMPS prints pressures as xx, yy, zz, xy, xz, yz: ``FROM_LAMMPS`` puts them in Voigt order.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+ROWS = (0, 1, 2, 1, 0, 0)
+COLUMNS = (0, 1, 2, 2, 2, 1)
+FROM_LAMMPS = (0, 1, 2, 5, 4, 3)
+
+
+def voigt(tensor: ArrayLike) -> Floats:
+    """The symmetric part of (..., 3, 3) as (..., 6); components, not twice the shear as engineers' strain."""
+    full = np.asarray(tensor, dtype=np.float64)
+    return 0.5 * (full[..., ROWS, COLUMNS] + full[..., COLUMNS, ROWS])
+
+
+def from_voigt(components: ArrayLike) -> Floats:
+    """(..., 6) -> (..., 3, 3); the inverse of `voigt`."""
+    six = np.asarray(components, dtype=np.float64)
+    full = np.empty((*six.shape[:-1], 3, 3))
+    full[..., ROWS, COLUMNS] = six
+    full[..., COLUMNS, ROWS] = six
+    return full

@@ -1,0 +1,153 @@
+"""The object behind ``pair_style mliap model mliappy``, for a LAMMPS with Python ML-IAP.
+
+LAMMPS opens a name that ends in .pt or .pth with ``torch.load``, which since torch 2.6 refuses every object that can
+be called; any other name goes through plain ``pickle``. So the file is a pickle; it holds no more than the name of a
+function of this module and a payload that ``torch.load(weights_only=True)`` reads. Only numpy and torch are needed.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from math import isqrt
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "softplus": functional.softplus,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "silu": functional.silu,
+    "gelu": functional.gelu,
+    "relu": torch.relu,
+    "linear": lambda inputs: inputs,
+}
+
+RANK_COUNTS = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_NTASKS")
+
+Network = tuple[Tensor, Tensor, Sequence[tuple[Tensor, Tensor]], str]
+
+
+class MliapModel:
+    """Energies of atoms, and their derivatives by the descriptors, as LAMMPS asks for them.
+
+    Attributes:
+        n_descriptors, n_elements, n_params: what LAMMPS checks its descriptors and ``pair_coeff`` against.
+    """
+
+    def __init__(self, networks: Sequence[Network], quadratic: bool = False) -> None:
+        """
+        Args:
+            networks: shift (D,), scale (D,), layers (weight, bias) and activation of each element, float64.
+            quadratic: the networks' D inputs are the descriptors and half their squares and all their products.
+        """
+        self.networks = tuple(networks)
+        self.quadratic = quadratic
+        inputs = len(self.networks[0][0])
+        self.n_descriptors = _linear_count(inputs) if quadratic else inputs
+        self.n_elements = len(self.networks)
+        self.n_params = sum(w.numel() + b.numel() for _, _, layers, _ in self.networks for w, b in layers)
+
+    def __call__(
+        self,
+        elems: NDArray[np.int32],
+        descriptors: NDArray[np.float64],
+        beta: NDArray[np.float64],
+        energy: NDArray[np.float64],
+    ) -> None:
+        """Fill in energies and derivatives of the N atoms of this rank.
+
+        An exception on one rank would leave the others waiting for it for ever, so where there are others it is printed
+        and this process ends, which makes the MPI launcher end them all.
+
+        Args:
+            elems: (N,) index of each atom's element, from 0.
+            descriptors: (N, D).
+            beta: (N, D), receives dE_i/dB_i in eV.
+            energy: (N,), receives E_i in eV; LAMMPS hands it over uninitialised.
+        """
+        try:
+            self._fill(elems, descriptors, beta, energy)
+        except Exception:
+            if not _among_ranks():
+                raise
+            traceback.print_exc()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(1)
+
+    def _fill(
+        self,
+        elems: NDArray[np.int32],
+        descriptors: NDArray[np.float64],
+        beta: NDArray[np.float64],
+        energy: NDArray[np.float64],
+    ) -> None:
+        for element, network in enumerate(self.networks):
+            (members,) = np.nonzero(elems == element)
+            inputs = torch.from_numpy(descriptors[members]).requires_grad_(True)
+            outputs = _evaluate(network, _with_products(inputs) if self.quadratic else inputs)
+            (slope,) = torch.autograd.grad(outputs.sum(), inputs)
+            energy[members] = outputs.detach().numpy()
+            beta[members] = slope.numpy()
+        if not (np.isfinite(energy).all() and np.isfinite(beta).all()):
+            raise FloatingPointError(
+                "the network's energy is not a finite number: atoms have come too close, or the run has blown up"
+            )
+
+    def __reduce__(self) -> tuple[Callable[[bytes], MliapModel], tuple[bytes]]:
+        payload = io.BytesIO()
+        torch.save({"networks": [tuple(network) for network in self.networks], "quadratic": self.quadratic}, payload)
+        return from_bytes, (payload.getvalue(),)
+
+
+def from_bytes(payload: bytes) -> MliapModel:
+    """The model that a pickle holds; no code in the payload is run.
+
+    Several ranks share a machine, so torch keeps to one thread unless ``OMP_NUM_THREADS`` says otherwise.
+    """
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
+    content: dict[str, Any] = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    return MliapModel(**content)
+
+
+def to_pickle(model: MliapModel) -> bytes:
+    """What the file that LAMMPS opens must hold."""
+    return pickle.dumps(model, protocol=4)
+
+
+def _evaluate(network: Network, inputs: Tensor) -> Tensor:
+    """Energies (N,) of atoms of one element from their (N, D) descriptors."""
+    shift, scale, layers, activation = network
+    values = (inputs - shift) / scale
+    for weight, bias in layers[:-1]:
+        values = ACTIVATIONS[activation](functional.linear(values, weight, bias))
+    weight, bias = layers[-1]
+    return functional.linear(values, weight, bias).squeeze(1)
+
+
+def _with_products(linear: Tensor) -> Tensor:
+    """Quadratic SNAP: (N, D) -> (N, D + D (D + 1) / 2), the squares halved, row by row of the upper triangle."""
+    first, second = torch.triu_indices(linear.shape[1], linear.shape[1])
+    factor = torch.where(first == second, 0.5, 1.0)
+    return torch.cat([linear, linear[:, first] * linear[:, second] * factor], dim=1)
+
+
+def _linear_count(inputs: int) -> int:
+    """D from D + D (D + 1) / 2."""
+    return (isqrt(9 + 8 * inputs) - 3) // 2
+
+
+def _among_ranks() -> bool:
+    """Whether an MPI launcher started more than this one process."""
+    return any(int(os.environ.get(name, "1")) > 1 for name in RANK_COUNTS)

@@ -1,0 +1,68 @@
+"""The pair_style and pair_coeff commands that run a network together with its reference potential."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+
+from fitsnap_nn.settings.schema import Reference
+
+ZERO_OPTIONS = ("nocoeff", "full")
+
+
+def pair_commands(reference: Reference, mliap: str, elements: Sequence[str], place: Mapping[str, str]) -> list[str]:
+    """The commands, in order.
+
+    The reference is overlaid with the network; its ``zero`` parts only lengthen the neighbour list, and are left out.
+
+    Args:
+        mliap: arguments of ``pair_style mliap``.
+        place: what to write instead of words of the reference, such as file names.
+    """
+    style, *words = shlex.split(reference.pair_style)
+    coefficients = [shlex.split(line) for line in reference.pair_coeff]
+    if style.startswith("hybrid"):
+        words = _without_zero(words, scaled=style == "hybrid/scaled")
+        coefficients = [line for line in coefficients if line[2:3] != ["zero"]]
+        style = "hybrid/overlay" if style == "hybrid" else style
+    else:
+        words = [] if style in ("zero", "none") else [style, *words]
+        coefficients = [[*line[:2], style, *line[2:]] for line in coefficients]
+        style = "hybrid/overlay"
+    symbols = " ".join(elements)
+
+    def joined(arguments: Sequence[str]) -> str:
+        return " ".join(place.get(word, word) for word in arguments)
+
+    if not words:
+        return [f"pair_style mliap {mliap}", f"pair_coeff * * {symbols}"]
+
+    factor = "1.0 " if style == "hybrid/scaled" else ""
+    occurrences = words.count("mliap")
+    if occurrences == 1:
+        coefficients = [[*line[:3], "1", *line[3:]] if line[2] == "mliap" else line for line in coefficients]
+    number = f" {occurrences + 1}" if occurrences else ""
+    return [
+        f"pair_style {style} {joined(words)} {factor}mliap {mliap}",
+        *(f"pair_coeff {joined(line)}" for line in coefficients),
+        f"pair_coeff * * mliap{number} {symbols}",
+    ]
+
+
+def _without_zero(words: Sequence[str], scaled: bool) -> list[str]:
+    """The arguments of a hybrid style less ``zero``, its cutoff and options, and the factor before it if scaled."""
+    kept: list[str] = []
+    rest = iter(words)
+    pending = next(rest, None)
+    while pending is not None:
+        if pending == "zero":
+            if scaled:
+                kept.pop()
+            next(rest, None)
+            pending = next(rest, None)
+            while pending in ZERO_OPTIONS:
+                pending = next(rest, None)
+        else:
+            kept.append(pending)
+            pending = next(rest, None)
+    return kept

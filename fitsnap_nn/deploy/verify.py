@@ -1,0 +1,167 @@
+"""The proof of a fit: LAMMPS runs the exported files, and must find what the trainer found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.deploy.calculator import Evaluation
+from fitsnap_nn.deploy.lammps_files import LammpsFiles
+from fitsnap_nn.deploy.program import Lammps, find_lammps
+from fitsnap_nn.deploy.run import evaluate_in_lammps
+from fitsnap_nn.errors import LammpsError, VerificationError
+from fitsnap_nn.units import BAR
+
+# Both sides compute in float64 from the same numbers, and differ by the rounding of sums, which steep networks amplify.
+# The trainer's strain derivatives are central differences besides, good to about eight digits.
+ENERGY_TOLERANCE = 1e-9
+FORCE_TOLERANCE = 1e-8
+STRESS_TOLERANCE = 1e-6
+
+
+class Difference(NamedTuple):
+    """Largest absolute differences.
+
+    Attributes:
+        energy: eV.
+        force: eV/Å.
+        stress: eV/Å³; ``None`` where no stress was compared.
+    """
+
+    energy: float
+    force: float
+    stress: float | None
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a verification found.
+
+    Attributes:
+        lammps: version of the LAMMPS.
+        forms: forms of the model that were run.
+        ranks: the numbers of MPI ranks they ran on.
+        configurations: how many were compared.
+        difference: the largest of all; ``None`` when nothing was run.
+        reason: why nothing was run, and what would help.
+    """
+
+    lammps: str
+    forms: tuple[str, ...] = ()
+    ranks: tuple[int, ...] = ()
+    configurations: int = 0
+    difference: Difference | None = None
+    reason: str = ""
+
+    def __str__(self) -> str:
+        if self.difference is None:
+            return f"not verified in LAMMPS {self.lammps}: {self.reason}"
+        energy, force, stress = self.difference
+        ranks = " and ".join(map(str, self.ranks)) + (" ranks" if max(self.ranks) > 1 else " rank")
+        count = f"{self.configurations} configuration{'s' if self.configurations != 1 else ''}"
+        pressure = "" if stress is None else f", |dP| {stress / BAR:.0e} bar"
+        return (
+            f"verified in LAMMPS {self.lammps} (model {' and '.join(self.forms)}): {ranks}, {count}, "
+            f"|dE| {energy:.0e} eV, |dF| {force:.0e} eV/Å{pressure}"
+        )
+
+
+def verify(
+    files: LammpsFiles,
+    configurations: Sequence[Configuration],
+    predictions: Sequence[Evaluation],
+    ranks: Sequence[int] = (1, 2),
+    lammps: Lammps | None = None,
+    timeout: float = 600,
+) -> Verification:
+    """Run exported files in LAMMPS, in every form that it can run, and compare with the trainer's predictions.
+
+    Args:
+        predictions: what the model, in float64, says of each configuration, with the reference added.
+        ranks: numbers of MPI ranks; those above one are left out where there is no ``mpirun``.
+        lammps: the one at hand if ``None``.
+        timeout: seconds for each run of LAMMPS.
+
+    Raises:
+        VerificationError: LAMMPS finds something else, or fails on the files.
+    """
+    try:
+        lammps = lammps or find_lammps()
+    except LammpsError as error:
+        return Verification("", reason=str(error))
+    forms = tuple(form for form in lammps.forms if form in files.models)
+    if not forms or not configurations:
+        return Verification(lammps.version, reason=_remedy(files, lammps) if configurations else "no configurations.")
+    counts = tuple(count for count in ranks if count == 1 or lammps.launcher)
+    differences = []
+    for form in forms:
+        for count in counts:
+            try:
+                found = evaluate_in_lammps(files, configurations, lammps, form, ranks=count, timeout=timeout)
+            except LammpsError as error:
+                raise VerificationError(f"LAMMPS cannot run the exported {files.mod}: {error}") from error
+            where = f"LAMMPS {lammps.version}, model {form}, {count} rank{'s' if count > 1 else ''}"
+            for configuration, expected, evaluation in zip(configurations, predictions, found, strict=True):
+                if evaluation is not None:
+                    differences.append(_compare(configuration, expected, evaluation, where))
+    return Verification(lammps.version, forms, counts, len(configurations), _largest(differences))
+
+
+def _remedy(files: LammpsFiles, lammps: Lammps) -> str:
+    """Why a LAMMPS can run no form of a model."""
+    if not lammps.forms:
+        return "it was built without ML-IAP or ML-SNAP; pip install 'lammps[mpi]' has both."
+    return (
+        f"{files.obstacle}, and this LAMMPS has no Python ML-IAP for {Path(files.models['mliappy']).name}. "
+        "Use one with Python ML-IAP, or an activation that model nn knows."
+    )
+
+
+def _compare(configuration: Configuration, expected: Evaluation, found: Evaluation, where: str) -> Difference:
+    """The differences on one configuration, each within its tolerance.
+
+    Raises:
+        VerificationError: one is not.
+    """
+    energy = _difference("energies (eV)", expected.energy, found.energy, ENERGY_TOLERANCE, configuration, where)
+    force = _difference("forces (eV/Å)", expected.forces, found.forces, FORCE_TOLERANCE, configuration, where)
+    stress = None
+    if expected.stress is not None and found.stress is not None:
+        # an eV/Å³ is a huge stress: what counts is the energy of straining the whole cell
+        volume = configuration.volume
+        virials = expected.stress * volume, found.stress * volume
+        stress = _difference("stress times volume (eV)", *virials, STRESS_TOLERANCE, configuration, where) / volume
+    return Difference(energy, force, stress)
+
+
+def _difference(
+    name: str,
+    expected: np.typing.ArrayLike,
+    found: np.typing.ArrayLike,
+    tolerance: float,
+    configuration: Configuration,
+    where: str,
+) -> float:
+    trained, computed = np.asarray(expected), np.asarray(found)
+    largest = float(np.abs(computed - trained).max())
+    allowed = tolerance * max(1.0, float(np.abs(trained).max()))
+    if not largest <= allowed:
+        raise VerificationError(
+            f"{where}: {configuration.id}: {name} differ from the trainer's by {largest:.3g}, more than {allowed:.1g}. "
+            f"The exported files do not hold the model that was fitted; please report this with them."
+        )
+    return largest
+
+
+def _largest(differences: Sequence[Difference]) -> Difference:
+    stresses = [difference.stress for difference in differences if difference.stress is not None]
+    return Difference(
+        max(difference.energy for difference in differences),
+        max(difference.force for difference in differences),
+        max(stresses) if stresses else None,
+    )

@@ -1,0 +1,51 @@
+"""A rank's share of the work: which records to compute, and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.descriptors.snap import SnapCalculator
+from fitsnap_nn.descriptors.store import DescriptorStore
+
+
+def estimated_cost(configuration: Configuration, cutoff: float = 5.0) -> float:
+    """Time to compute a record, in units of a neighbour's share: for dealing configurations to ranks.
+
+    An atom costs as much as 11 neighbours, and each row of compute snap's dense array N/13 of one (measured).
+    """
+    count = len(configuration)
+    if all(configuration.pbc):
+        volume = configuration.volume
+    else:
+        volume = float(np.prod(np.ptp(configuration.positions, axis=0) + 2.0))
+    neighbours = 4.0 / 3.0 * np.pi * cutoff**3 * count / volume
+    return count * (11.0 + float(neighbours) + count / 13.0)
+
+
+def compute_missing(
+    configurations: Sequence[Configuration],
+    calculator: SnapCalculator,
+    store: DescriptorStore,
+    progress: Callable[[int, int], None] | None = None,
+) -> int:
+    """Compute and store the records that a rank's share of the configurations still lacks; returns their number.
+
+    Args:
+        progress: called after each record with how many are done and how many there are.
+
+    Raises:
+        DataError, LammpsError: what was computed before is kept.
+    """
+    missing = store.missing(configurations)
+    if not missing:
+        return 0
+    with store.writer() as writer:
+        for done, configuration in enumerate(missing, start=1):
+            writer.add(configuration, calculator.compute(configuration))
+            if progress:
+                progress(done, len(missing))
+    store.refresh()
+    return len(missing)

@@ -1,0 +1,75 @@
+"""A model on one configuration: from a record to a batch, and to the whole potential's prediction in float64."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fitsnap_nn.data.configuration import Configuration, Floats
+from fitsnap_nn.descriptors.record import Record
+from fitsnap_nn.models.contract import Batch, Model, predict
+
+M = TypeVar("M", bound=Model)
+
+
+class Evaluation(NamedTuple):
+    """What a potential says of one configuration of N atoms, the reference potential included.
+
+    Attributes:
+        energy: eV.
+        forces: (N, 3) eV/Å; ``None`` when none were asked for.
+        stress: (6,) eV/Å³, Voigt order xx yy zz yz xz xy, ASE sign; ``None`` when its record has no strain
+            gradients, or the cell is not fully periodic.
+    """
+
+    energy: float
+    forces: Floats | None
+    stress: Floats | None
+
+
+def single_batch(configuration: Configuration, record: Record, elements: Sequence[str], dtype: torch.dtype) -> Batch:
+    """A batch of one; descriptors and gradients are views of the record's arrays where the type allows."""
+    index = {element: number for number, element in enumerate(elements)}
+
+    def tensor(array: NDArray[np.floating]) -> torch.Tensor:
+        return torch.from_numpy(array).to(dtype)
+
+    return Batch(
+        species=torch.tensor([index[symbol] for symbol in configuration.species]),
+        config=torch.zeros(len(configuration), dtype=torch.int64),
+        n_atoms=torch.tensor([len(configuration)]),
+        volume=torch.tensor([configuration.volume or 1.0], dtype=torch.float64),
+        descriptors=tensor(record.descriptors),
+        pair_i=torch.from_numpy(record.pair_i),
+        pair_j=torch.from_numpy(record.pair_j),
+        gradients=tensor(record.gradients),
+        strain_gradients=tensor(record.strain_gradients),
+    )
+
+
+def in_double(model: M) -> M:
+    """A copy of a model that computes in float64 on the CPU; the weights have the same values."""
+    double = copy.deepcopy(model).cpu()
+    double.set_precision(torch.float64)
+    return double.eval()
+
+
+def evaluate(model: Model, configuration: Configuration, record: Record, *, forces: bool = True) -> Evaluation:
+    """The prediction of a float64 model on a configuration's record, with the reference potential added.
+
+    Args:
+        forces: whether the record has gradients, which an atom without neighbours does not show.
+    """
+    stress = len(record.strain_gradients) > 0 and all(configuration.pbc)
+    batch = single_batch(configuration, record, model.elements, torch.float64)
+    found = predict(model, batch, forces=forces, stress=stress)
+    return Evaluation(
+        float(found.energy[0]) + record.reference_energy,
+        None if found.forces is None else found.forces.numpy() + record.reference_forces,
+        None if found.stress is None else found.stress[0].numpy() + record.reference_stress,
+    )

@@ -1,0 +1,353 @@
+"""A fit from beginning to end, and what can be done with its result. Each step of the flow is one call in ``fit``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fitsnap_nn import __version__
+from fitsnap_nn.deploy.calculator import Potential
+from fitsnap_nn.deploy.lammps_files import LammpsFiles, starting_structure, write_lammps_files
+from fitsnap_nn.deploy.model_file import load_model, model_payload, save_model
+from fitsnap_nn.deploy.program import find_lammps
+from fitsnap_nn.deploy.verify import Verification
+from fitsnap_nn.deploy.verify import verify as verify_files
+from fitsnap_nn.errors import InputError, Problem
+from fitsnap_nn.models import BPNN, Model
+from fitsnap_nn.preparation import Prepared, describe_data, make_model, prepare, read_dataset
+from fitsnap_nn.reports.epochs import LOSS_FILE, METRICS_FILE, EpochLog, EpochRow, epoch_header, epoch_line
+from fitsnap_nn.reports.errors_table import ErrorRow, summary
+from fitsnap_nn.reports.results import Result
+from fitsnap_nn.reports.runlog import Console
+from fitsnap_nn.reports.tree import render_tree
+from fitsnap_nn.reports.write import write_reports
+from fitsnap_nn.settings import Settings, as_dict, differences, from_dict
+from fitsnap_nn.training.checkpoint import load_restart, refuse_differences, save_restart
+from fitsnap_nn.training.evaluation import evaluate_all
+from fitsnap_nn.training.parallel import Ranks, session
+from fitsnap_nn.training.trainer import EpochReport, Trainer
+from fitsnap_nn.units import BAR, GPA
+
+LOG_FILE = "run.log"
+VERIFIED_CONFIGURATIONS = 5
+# What may differ between a fit and its continuation: how long, where it writes, what it runs on.
+FREE_TO_CHANGE = (
+    "[OUTFILE]", "[EXTRAS]", "[MEMORY]", "[PYTORCH] num_epochs", "[PYTORCH] save_state", "[PYTORCH] output_file",
+    "[PYTORCH] device", "[PYTORCH] early_stopping",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a fit, or a test, leaves behind; on ranks other than the first the rows are empty.
+
+    Attributes:
+        folder: where its files are.
+        errors: the table of errors.
+        model_file: for `fitsnap_nn.load_potential`.
+        verification: how well LAMMPS agrees; ``None`` when it was not asked.
+    """
+
+    folder: Path
+    errors: list[ErrorRow]
+    model_file: Path
+    verification: Verification | None = None
+
+
+def fit(
+    settings: Settings,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    train: bool = True,
+    verify: bool = True,
+    verbose: bool = False,
+) -> Fit:
+    """Fit a potential to data and leave its files in ``settings.output_folder``.
+
+    Args:
+        overwrite: replace an earlier fit in that folder.
+        resume: go on with it, exactly where it was interrupted.
+        train: ``False`` only computes descriptors into the cache.
+        verify: run the exported files in LAMMPS and compare.
+        verbose: list the notices about the input too.
+
+    Raises:
+        FitsnapError: one of its kinds; see `fitsnap_nn.errors`.
+    """
+    folder = Path(settings.output_folder)
+    model_file = folder / settings.pytorch.output_file
+    restart_file = folder / settings.pytorch.save_state_output
+    with session() as ranks, _console(settings, ranks, overwrite, resume) as console:
+        _greet(settings, ranks, console, verbose)
+        restart = _load_restart(settings, restart_file if resume else None)
+        prepared = prepare(settings, ranks, console, restart.get("split_seed"))
+        if not train:
+            return Fit(folder, [], model_file)
+        trainer = _make_trainer(settings, prepared, ranks, console, restart)
+        _train(trainer, settings, prepared, ranks, console, restart_file, fresh=not resume)
+        results = _evaluate(trainer.model, prepared, ranks)
+        if not ranks.is_first:
+            return Fit(folder, [], model_file)
+        errors, files = _report(settings, results, console)
+        lammps_files = _deploy(settings, trainer, prepared, model_file, errors)
+        verification = _verify(settings, trainer.model, prepared, lammps_files, console) if verify else None
+        console.line(render_tree(folder, {**_phrases(settings, lammps_files), **files}))
+        if lammps_files.deck:
+            console.line(f"molecular dynamics: cd {folder} && lmp -in {lammps_files.deck.name}")
+        return Fit(folder, errors, model_file, verification)
+
+
+def test(settings: Settings, model: str | Path, *, overwrite: bool = False) -> Fit:
+    """Errors of a saved model on the data of an input; the weights stay as they are.
+
+    The files go to ``<output folder>/test``.
+
+    Raises:
+        CheckpointError: the model is not there, or was fitted on other descriptors or another reference.
+    """
+    content = load_model(model)
+    stored = Settings(bispectrum=content.bispectrum, reference=content.reference, eshift=content.eshift)
+    here = Settings(bispectrum=settings.bispectrum, reference=settings.reference, eshift=settings.eshift)
+    refuse_differences(Path(model), differences(stored, here))
+    folder = Path(settings.output_folder) / "test"
+    with session() as ranks, _console(settings, ranks, overwrite, resume=False, folder=folder) as console:
+        prepared = prepare(settings, ranks, console)
+        results = _evaluate(content.model, prepared, ranks)
+        if not ranks.is_first:
+            return Fit(folder, [], Path(model))
+        errors, files = _report(settings, results, console, folder)
+        console.line(render_tree(folder, {LOG_FILE: "everything printed", **files}))
+        return Fit(folder, errors, Path(model))
+
+
+def check(settings: Settings) -> str:
+    """What the data of an input are, without computing anything.
+
+    Raises:
+        DataError: they cannot be used.
+    """
+    dataset = read_dataset(settings, Ranks())
+    lines = [describe_data(dataset, settings)]
+    groups = dict.fromkeys(configuration.group for configuration in dataset.configurations)
+    width = max(map(len, groups), default=0)
+    for group in groups:
+        members = [configuration for configuration in dataset.configurations if configuration.group == group]
+        testing = sum(configuration.testing for configuration in members)
+        lines.append(f"  {group:<{width}}  {len(members) - testing:6d} to train {testing:6d} to test")
+    return "\n".join(lines)
+
+
+@contextmanager
+def _console(
+    settings: Settings, ranks: Ranks, overwrite: bool, resume: bool, folder: Path | None = None
+) -> Iterator[Console]:
+    """The first rank's console, once it is sure that nothing is lost by writing into the folder."""
+    folder = folder or Path(settings.output_folder)
+    if not ranks.is_first:
+        yield Console()
+        return
+    if (folder / LOG_FILE).exists() and not (overwrite or resume):
+        remedy = "--overwrite replaces it, --resume continues it, [OUTFILE] folder puts the new one elsewhere."
+        raise InputError([Problem(str(folder), "holds an earlier run.", remedy)])
+    folder.mkdir(parents=True, exist_ok=True)
+    with Console(sys.stdout, folder / LOG_FILE, append=resume) as console:
+        yield console
+
+
+def _greet(settings: Settings, ranks: Ranks, console: Console, verbose: bool) -> None:
+    precision = "float32" if settings.pytorch.dtype_setting == 1 else "float64"
+    launched = f" ({ranks.launcher})" if ranks.launcher else ""
+    console.line(
+        f"fitsnap_nn {__version__} · {ranks.size} rank{'s' if ranks.size > 1 else ''}{launched} · "
+        f"LAMMPS {metadata.version('lammps')} · torch {torch.__version__} {_device(settings)} {precision}"
+    )
+    console.line(f"input: {settings.source}")
+    if verbose or len(settings.notices) < 3:
+        for notice in settings.notices:
+            console.line(f"  note: {notice}")
+    else:
+        console.line(f"  {len(settings.notices)} notes on it, listed by --check")
+    if ranks.is_first:
+        (Path(settings.output_folder) / "input.used.in").write_text(settings.text, encoding="utf-8")
+
+
+def _device(settings: Settings) -> torch.device:
+    wanted = settings.pytorch.device
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(wanted)
+
+
+def _load_restart(settings: Settings, resumed: Path | None) -> dict[str, Any]:
+    """The restart file to go on from, after a look whether it belongs to this input; empty for a new fit."""
+    path = resumed or (Path(settings.pytorch.save_state_input) if settings.pytorch.save_state_input else None)
+    if path is None:
+        return {}
+    restart = load_restart(path)
+    found = differences(from_dict(restart["settings"]), settings)
+    refuse_differences(path, [line for line in found if not line.startswith(FREE_TO_CHANGE)])
+    return {**restart, "path": path}
+
+
+def _make_trainer(
+    settings: Settings, prepared: Prepared, ranks: Ranks, console: Console, restart: dict[str, Any]
+) -> Trainer:
+    options = settings.pytorch
+    drawn = int(torch.seed() % 2**31)
+    seed = ranks.broadcast(restart["trainer"]["seed"] if restart else options.seed if options.manual_seed_flag else drawn)
+    torch.manual_seed(seed)
+    model, notes = make_model(settings, prepared)
+    for note in notes:
+        console.line(f"baseline: {note}")
+    dtype = torch.float32 if options.dtype_setting == 1 else torch.float64
+    training, validation = (prepared.samples(testing, settings.elements, dtype) for testing in (False, True))
+    device = _device(settings)
+    targets, releaser = prepared.targets, prepared.releaser()
+    trainer = Trainer(model.to(device), training, validation, targets, options, seed, ranks, device, releaser)
+    size = sum(parameter.numel() for parameter in model.parameters())
+    console.line(f"model: {options.model} {' '.join(options.layer_sizes)}, {options.activation}, {size} weights · seed {seed}")
+    if restart:
+        if restart["data"] != prepared.digest():
+            refuse_differences(restart["path"], ["the data, their split or their weights have changed"])
+        trainer.load_state_dict(restart["trainer"])
+        console.line(f"going on from {restart['path']} after epoch {trainer.epoch}")
+    return trainer
+
+
+def _train(
+    trainer: Trainer,
+    settings: Settings,
+    prepared: Prepared,
+    ranks: Ranks,
+    console: Console,
+    restart_file: Path,
+    fresh: bool,
+) -> None:
+    """Train; after each epoch log it and write the restart file."""
+    if not ranks.is_first:
+        trainer.run(lambda report: None)
+        return
+    stored, digest = as_dict(settings), prepared.digest()
+    with EpochLog(Path(settings.output_folder), None if fresh else trainer.epoch) as log:
+
+        def after_epoch(report: EpochReport) -> None:
+            row = _row(report)
+            log.write(row)
+            console.line(epoch_line(row, prepared.targets.stress))
+            with trainer.holding(trainer.best_weights):
+                payload = model_payload(trainer.model, settings, {"epoch": trainer.best_epoch})
+            save_restart(
+                restart_file,
+                model=payload,
+                trainer=trainer.state_dict(),
+                settings=stored,
+                data=digest,
+                split_seed=prepared.dataset.seed,
+            )
+
+        if trainer.epoch < settings.pytorch.num_epochs:
+            console.line(epoch_header(prepared.targets.stress))
+        trainer.run(after_epoch)
+    if trainer.best_epoch:
+        console.line(f"best: epoch {trainer.best_epoch}, loss {trainer.best_loss:.6g}; its weights are kept")
+
+
+def _row(report: EpochReport) -> EpochRow:
+    row = {"learning_rate": report.learning_rate, "seconds": report.seconds, "best": report.is_best}
+    if report.validation is None:
+        return EpochRow(report.epoch, report.train_loss, **row)
+    energy, force, stress = report.validation.mae
+    return EpochRow(
+        report.epoch, report.train_loss, report.validation.loss, energy, force, stress * BAR / GPA, **row
+    )  # fmt: skip
+
+
+def _evaluate(model: Model, prepared: Prepared, ranks: Ranks) -> list[Result]:
+    configurations = prepared.dataset.configurations
+    found = evaluate_all(model, configurations, prepared.store.record, ranks, forces=prepared.targets.forces)
+    prepared.store.release()
+    if not ranks.is_first:
+        return []
+    return [Result(c, e.energy, e.forces, e.stress) for c, e in zip(configurations, found, strict=True)]
+
+
+def _report(
+    settings: Settings, results: list[Result], console: Console, folder: Path | None = None
+) -> tuple[list[ErrorRow], dict[str, str]]:
+    folder = folder or Path(settings.output_folder)
+    errors, files, notes = write_reports(folder, results, settings)
+    for subset in ("Train", "Test"):
+        if text := summary(errors, subset):
+            console.line(f"errors ({subset.lower()}, mean absolute): {text}")
+    for note in notes:
+        console.line(f"  note: {note}")
+    return errors, files
+
+
+def _deploy(
+    settings: Settings, trainer: Trainer, prepared: Prepared, model_file: Path, errors: list[ErrorRow]
+) -> LammpsFiles:
+    """Write the model file and the LAMMPS files, all with the weights that the errors are of."""
+    assert isinstance(trainer.model, BPNN)
+    structure = starting_structure(prepared.dataset.configurations)
+    provenance = {
+        "input": settings.text,
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "versions": {"fitsnap_nn": __version__, **{name: metadata.version(name) for name in ("torch", "lammps", "numpy")}},
+        "seed": trainer.seed,
+        "epoch": trainer.best_epoch,
+        "errors": {subset: summary(errors, subset) for subset in ("Train", "Test")},
+    }
+    save_model(model_file, trainer.model, settings, provenance, structure)
+    return write_lammps_files(
+        trainer.model,
+        settings.bispectrum,
+        settings.reference,
+        Path(settings.output_folder),
+        settings.outfile.potential,
+        structure=structure,
+        reference_folder=Path(settings.folder),
+    )
+
+
+def _verify(
+    settings: Settings, model: Model, prepared: Prepared, files: LammpsFiles, console: Console
+) -> Verification:
+    """Compare the exported files, run by LAMMPS, with the model: on held-out configurations of different groups."""
+    candidates = prepared.subset(testing=True) or prepared.subset(testing=False)
+    one_each = {configuration.group: configuration for configuration in reversed(candidates)}
+    chosen = list(one_each.values())[:VERIFIED_CONFIGURATIONS]
+    potential = Potential(model, settings.bispectrum, settings.reference, Path(settings.folder))
+    expected = [potential.predict(configuration) for configuration in chosen]
+    verification = verify_files(files, chosen, expected, find_lammps())
+    console.line(str(verification))
+    return verification
+
+
+def _phrases(settings: Settings, files: LammpsFiles) -> dict[str, str]:
+    """What the files of a fit hold, in the order of the tree."""
+    phrases = {
+        settings.pytorch.output_file: "the model, for fitsnap_nn.load_potential and export",
+        settings.pytorch.save_state_output: "restart file, for --resume",
+    }
+    phrases |= {path.name: f"the model for pair_style mliap model {form}" for form, path in files.models.items()}
+    phrases |= {path.name: "file of the reference potential" for path in files.extra}
+    phrases |= {files.descriptor.name: "descriptor options for LAMMPS", files.mod.name: "pair style, to be included"}
+    if files.deck and files.data:
+        phrases |= {files.deck.name: "molecular dynamics, ready to run", files.data.name: "its atoms"}
+    return phrases | {
+        LOSS_FILE: "losses of each epoch",
+        METRICS_FILE: "losses and errors of each epoch",
+        LOG_FILE: "everything printed",
+        "input.used.in": "the input",
+        "cache": "descriptors, for the next fit",
+    }

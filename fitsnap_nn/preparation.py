@@ -1,0 +1,215 @@
+"""The first half of a fit, which a test of a saved model shares: files to configurations to records to samples."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.data.files import list_files, read_files
+from fitsnap_nn.data.groups import Dataset, assemble, draw_seed
+from fitsnap_nn.descriptors.bispectrum import largest_cutoff, n_descriptors
+from fitsnap_nn.descriptors.key import record_settings
+from fitsnap_nn.descriptors.snap import SnapCalculator
+from fitsnap_nn.descriptors.store import DescriptorStore
+from fitsnap_nn.descriptors.work import compute_missing, estimated_cost
+from fitsnap_nn.models import BPNN
+from fitsnap_nn.models.baselines import Composition, fit_composition, standardize
+from fitsnap_nn.reports.runlog import Console
+from fitsnap_nn.settings.schema import Settings
+from fitsnap_nn.training.batches import SampleSet, make_sample
+from fitsnap_nn.training.parallel import Ranks
+from fitsnap_nn.training.trainer import Targets
+
+RELEASE_ABOVE = 256 * 2**20  # bytes of records above which their pages are given back after use
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Data and descriptors.
+
+    Attributes:
+        dataset: configurations, split and weighted.
+        store: their records.
+        targets: which labels the loss has; ``forces`` also says whether records have gradients.
+    """
+
+    dataset: Dataset
+    store: DescriptorStore
+    targets: Targets
+
+    def subset(self, testing: bool) -> list[Configuration]:
+        """Those held out, or those trained on."""
+        return [c for c in self.dataset.configurations if c.testing == testing]
+
+    def samples(self, testing: bool, elements: Sequence[str], dtype: torch.dtype) -> SampleSet:
+        """Tensors of a subset."""
+        return SampleSet([make_sample(c, self.store.record(c), elements, dtype) for c in self.subset(testing)])
+
+    def releaser(self) -> Callable[[], None]:
+        """What to call after each batch: gives the pages of large stores back to the system."""
+        return self.store.release if self.store.size_bytes > RELEASE_ABOVE else lambda: None
+
+    def digest(self) -> str:
+        """Digest of everything in the data that a fit depends on."""
+        digest = hashlib.sha256()
+        for c in self.dataset.configurations:
+            digest.update(repr((c.id, c.testing, c.energy_weight, c.force_weight, c.stress_weight, c.energy)).encode())
+            digest.update(c.fingerprint().encode())
+            for label in (c.forces, c.stress):
+                digest.update(b"-" if label is None else np.ascontiguousarray(label).tobytes())
+        return digest.hexdigest()
+
+
+def prepare(settings: Settings, ranks: Ranks, console: Console, split_seed: int | None = None) -> Prepared:
+    """Read the data and see to it that every configuration has a record; all ranks share the work.
+
+    Args:
+        split_seed: of the fit that is continued; drawn or taken from GROUPS random_seed when ``None``.
+
+    Raises:
+        DataError, LammpsError: see `fitsnap_nn.data` and `fitsnap_nn.descriptors`.
+    """
+    dataset = read_dataset(settings, ranks, split_seed)
+    console.line(describe_data(dataset, settings))
+    targets = choose_targets(settings, dataset.configurations)
+    store = _open_store(settings, targets)
+    _compute_records(settings, dataset.configurations, store, targets, ranks, console)
+    return Prepared(dataset, store, targets)
+
+
+def read_dataset(settings: Settings, ranks: Ranks, split_seed: int | None = None) -> Dataset:
+    """Configurations, split and weighted, the same on every rank.
+
+    Raises:
+        DataError: a file cannot be used; see `fitsnap_nn.data`.
+    """
+    sources = list_files(settings)
+    mine = ranks.mine([float(os.path.getsize(source.path)) for source in sources])
+    shares = ranks.share(read_files(settings, [sources[number] for number in mine]))
+    seed = ranks.broadcast(split_seed or settings.groups.random_seed or draw_seed())
+    return assemble(settings, [configuration for share in shares for configuration in share], seed)
+
+
+def describe_data(dataset: Dataset, settings: Settings) -> str:
+    """The data in a few lines, warnings included."""
+    members = dataset.configurations
+    testing = sum(configuration.testing for configuration in members)
+    shuffled = f" · split with random_seed = {dataset.seed}" if settings.groups.random_sampling else ""
+    lines = [
+        f"data: {len(members)} configurations, {sum(map(len, members))} atoms, "
+        f"{len({c.group for c in members})} groups · {len(members) - testing} to train, {testing} to test{shuffled}"
+    ]
+    return "\n".join([*lines, *(f"  warning: {warning}" for warning in dataset.warnings)])
+
+
+def choose_targets(settings: Settings, configurations: Sequence[Configuration]) -> Targets:
+    """Forces where they are asked for; stresses where they are asked for, labelled, and weighted."""
+    stress = settings.calculator.stress and any(
+        configuration.stress is not None and configuration.stress_weight > 0 for configuration in configurations
+    )
+    return Targets(forces=settings.calculator.force, stress=stress)
+
+
+def storage_type(settings: Settings) -> type[np.floating]:
+    """Type of stored descriptors and gradients, that of the network."""
+    return np.float32 if settings.pytorch.dtype_setting == 1 else np.float64
+
+
+def _open_store(settings: Settings, targets: Targets) -> DescriptorStore:
+    folder = settings.memory.cache or Path(settings.output_folder) / "cache"
+    key = record_settings(
+        settings.bispectrum, settings.reference, gradients=targets.forces, strain=targets.stress, folder=settings.folder
+    )
+    return DescriptorStore(folder, key, storage_type(settings))
+
+
+def _compute_records(
+    settings: Settings,
+    configurations: Sequence[Configuration],
+    store: DescriptorStore,
+    targets: Targets,
+    ranks: Ranks,
+    console: Console,
+) -> None:
+    # One rank looks for damaged records, so that ranks neither repair the same file nor read it all at once.
+    absent = ranks.broadcast([c.fingerprint() for c in store.missing(configurations)] if ranks.is_first else [])
+    wanted = set(absent)
+    first_of = {c.fingerprint(): c for c in reversed(configurations)}
+    missing = [c for fingerprint, c in first_of.items() if fingerprint in wanted]
+    store.refresh()
+    mine = ranks.mine([estimated_cost(c, largest_cutoff(settings.bispectrum)) for c in missing])
+    if mine:
+        options = settings.bispectrum, settings.reference
+        with SnapCalculator(
+            *options, gradients=targets.forces, strain=targets.stress, folder=settings.folder, comm=ranks.comm
+        ) as calculator:
+            compute_missing([missing[number] for number in mine], calculator, store, console.progress("descriptors"))
+    ranks.barrier()
+    store.refresh()
+    found = f"{len(missing)} computed, {len(first_of) - len(missing)} from the cache"
+    console.line(
+        f"descriptors: {n_descriptors(settings.bispectrum)} an atom · {found} · "
+        f"{store.size_bytes / 2**20:.1f} MiB in {store.folder}"
+    )
+
+
+def make_model(settings: Settings, prepared: Prepared) -> tuple[BPNN, list[str]]:
+    """The network with random weights from torch's generator, its baselines and standardisation fitted.
+
+    Returns:
+        The model, and what to tell the user about its baselines.
+    """
+    options = settings.pytorch
+    size = n_descriptors(settings.bispectrum)
+    hidden = [int(word) for word in options.layer_sizes[1:-1]]
+    model = BPNN(settings.elements, size, hidden, options.activation, options.multi_element_option)
+    training = prepared.subset(testing=False)
+    if options.standardize:
+        blocks = ((_species(c, settings.elements), prepared.store.record(c).descriptors) for c in training)
+        found = standardize(blocks, (len(settings.elements), size))
+        model.standardize(*(torch.from_numpy(array) for array in found))
+        prepared.store.release()
+    notes = _set_baselines(model, settings, prepared, training)
+    model.set_precision(torch.float32 if options.dtype_setting == 1 else torch.float64)
+    return model, notes
+
+
+def _species(configuration: Configuration, elements: Sequence[str]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    return np.array([elements.index(symbol) for symbol in configuration.species], dtype=np.int64)
+
+
+def _set_baselines(
+    model: BPNN, settings: Settings, prepared: Prepared, training: Sequence[Configuration]
+) -> list[str]:
+    """Element energies and target scale; the scale is the largest distance of a target from the baseline."""
+    notes = []
+    labelled = [c for c in training if c.energy is not None and settings.calculator.energy]
+    references = {id(c): prepared.store.record(c) for c in training}
+    counts = [np.bincount(_species(c, settings.elements), minlength=len(settings.elements)) / len(c) for c in labelled]
+    energies = np.array([(c.energy or 0.0) - references[id(c)].reference_energy for c in labelled])
+    energies /= np.array([len(c) for c in labelled]) if labelled else 1.0
+    fractions = np.array(counts).reshape(-1, len(settings.elements))
+    composition = Composition(np.zeros(len(settings.elements)), True)
+    if settings.pytorch.composition_baseline and any(c.energy_weight > 0 for c in labelled):
+        composition = fit_composition(fractions, energies, np.array([c.energy_weight for c in labelled]))
+        model.element_energies.copy_(torch.from_numpy(composition.energies))
+        listed = ", ".join(
+            f"{element} {energy:.4f}" for element, energy in zip(model.elements, composition.energies, strict=True)
+        )
+        notes.append(f"element energies by least squares: {listed} eV")
+        if not composition.determined:
+            notes.append("the compositions of the data leave these energies open: the smallest were taken")
+    if settings.pytorch.scale_targets:
+        residuals = np.abs(energies - fractions @ composition.energies)
+        forces = [np.abs(c.forces - references[id(c)].reference_forces).max() for c in training if c.forces is not None]
+        scale = max(residuals.max(initial=0.0), max(forces, default=0.0) * settings.calculator.force)
+        model.energy_scale.fill_(float(scale) or 1.0)
+        notes.append(f"targets are scaled by {float(model.energy_scale):.4g} eV")
+    return notes

@@ -1,0 +1,141 @@
+"""Pictures of a fit. matplotlib is optional: without it each function returns a note instead of drawing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fitsnap_nn.reports.epochs import EpochRow
+from fitsnap_nn.reports.errors_table import ALL, ErrorRow, errors_table
+from fitsnap_nn.reports.results import PROPERTIES, Property, Result, split
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+NO_MATPLOTLIB = "no {name}: matplotlib is not installed (pip install matplotlib)"
+NOTHING = "no {name}: there is nothing to draw"
+COLOURS = MappingProxyType({"Train": "#7fa3c7", "Test": "#d1495b"})
+GREY = "#9a9a9a"
+
+
+def plot_parity(path: Path, results: Sequence[Result]) -> str:
+    """Draw predictions against labels, and below them the errors of each group, one column for each property.
+
+    Returns:
+        Why there is no picture; empty when it was drawn.
+    """
+    rows = errors_table(results)
+    drawn = [quantity for quantity in PROPERTIES if any(row.property == quantity.name for row in rows)]
+    groups = list(dict.fromkeys(row.group for row in rows))
+
+    def draw(figure: Figure) -> None:
+        bars = 0.9 + 0.19 * len(groups)
+        figure.set_size_inches(0.6 + 3.8 * len(drawn), 3.8 + bars)
+        axes = figure.subplots(2, len(drawn), squeeze=False, height_ratios=(3.8, bars))
+        for column, quantity in enumerate(drawn):
+            of_quantity = [row for row in rows if row.property == quantity.name]
+            _draw_parity(axes[0, column], quantity, results, of_quantity)
+            _draw_groups(axes[1, column], quantity, of_quantity, groups, named=column == 0)
+
+    return _save(path, draw, empty=not drawn)
+
+
+def plot_learning_curve(path: Path, epochs: Sequence[EpochRow]) -> str:
+    """Draw losses, and errors of the testing set, against the epoch.
+
+    Returns:
+        Why there is no picture; empty when it was drawn.
+    """
+    losses = {
+        "train": ([row.train_loss for row in epochs], COLOURS["Train"]),
+        "test": ([row.test_loss for row in epochs], COLOURS["Test"]),
+    }
+    errors = {
+        "energy, eV/atom": ([row.energy_mae for row in epochs], "#4c6a92"),
+        "force, eV/Å": ([row.force_mae for row in epochs], "#e08e45"),
+        "stress, GPa": ([row.stress_mae for row in epochs], "#5a9367"),
+    }
+    panels = [
+        (title, shown)
+        for title, lines in (("loss", losses), ("test MAE", errors))
+        if (shown := {name: line for name, line in lines.items() if np.greater(line[0], 0).any()})
+    ]
+    number = [row.epoch for row in epochs]
+    best = max((row.epoch for row in epochs if row.best), default=None)
+
+    def draw(figure: Figure) -> None:
+        figure.set_size_inches(4.3 * len(panels), 3.6)
+        for axes, (title, lines) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+            _tidy(axes, "epoch", title)
+            for name, (values, colour) in lines.items():
+                axes.plot(number, values, color=colour, label=name, lw=1.4, marker="o" if len(number) < 20 else "")
+            if best is not None:
+                axes.axvline(best, color=GREY, lw=0.8, ls=":", label=f"best: epoch {best}")
+            axes.set_yscale("log")
+            axes.legend(frameon=False)
+
+    return _save(path, draw, empty=not panels)
+
+
+def _save(path: Path, draw: Callable[[Figure], None], empty: bool) -> str:
+    if empty:
+        return NOTHING.format(name=path.name)
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        return NO_MATPLOTLIB.format(name=path.name)
+    figure = Figure(layout="constrained")
+    draw(figure)
+    FigureCanvasAgg(figure).print_figure(path, dpi=150)
+    return ""
+
+
+def _draw_parity(axes: Axes, quantity: Property, results: Sequence[Result], rows: Sequence[ErrorRow]) -> None:
+    _tidy(axes, f"label ({quantity.unit})", f"model ({quantity.unit})")
+    axes.set_title(quantity.name.lower())
+    mae = {row.subset: row.mae for row in rows if row.group == ALL}
+    for subset, members in zip(("Train", "Test"), split(results), strict=True):
+        model, target, labels = quantity.pairs(members)
+        if labels:
+            label = f"{subset.lower()}: MAE {mae[subset]:.3g} {quantity.unit}"
+            axes.plot(target, model, ".", ms=4, mew=0, alpha=0.7, color=COLOURS[subset], label=label)
+    ends = np.array([min(axes.get_xlim()[0], axes.get_ylim()[0]), max(axes.get_xlim()[1], axes.get_ylim()[1])])
+    axes.plot(ends, ends, color=GREY, lw=0.8, zorder=0)
+    axes.set(xlim=ends, ylim=ends, box_aspect=1)
+    axes.locator_params(nbins=5)
+    axes.legend(frameon=False, loc="upper left", markerscale=2, handletextpad=0.1)
+
+
+def _draw_groups(axes: Axes, quantity: Property, rows: Sequence[ErrorRow], groups: Sequence[str], named: bool) -> None:
+    _tidy(axes, f"MAE ({quantity.unit})", "")
+    axes.set(xscale="log", xlim=_decades([row.mae for row in rows]))
+    axes.xaxis.set_minor_formatter("")
+    for subset, colour in COLOURS.items():
+        chosen = [row for row in rows if row.subset == subset]
+        heights = [groups.index(row.group) for row in chosen]
+        axes.plot([row.mae for row in chosen], heights, "o", ms=5, mew=0, color=colour)
+    axes.set_yticks(range(len(groups)), groups if named else [""] * len(groups))
+    axes.set_ylim(len(groups) - 0.4, -0.6)
+
+
+def _decades(values: Sequence[float]) -> tuple[float, float]:
+    """Whole powers of ten around the values, at most six: errors that are zero by symmetry are left outside."""
+    positive = [value for value in values if 0 < value < np.inf] or [1.0]
+    highest = np.floor(np.log10(max(positive))) + 1
+    lowest = max(np.floor(np.log10(min(positive))), highest - 6)
+    return 10.0**lowest, 10.0**highest
+
+
+def _tidy(axes: Axes, x: str, y: str) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#ececec", lw=0.7)
+    axes.set_axisbelow(True)
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.tick_params(labelsize=9, color=GREY)

@@ -1,0 +1,31 @@
+"""``python -m fitsnap_nn.settings.generate [ROOT]`` writes input_templates/ and docs/input.md from the schema."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from fitsnap_nn.settings.reference import reference_page
+from fitsnap_nn.settings.template import RECOMMENDED, render_template
+
+
+def generated_files() -> dict[str, str]:
+    """Text of every generated file, by its path in the repository."""
+    groups = ["Displaced_BCC", "Elastic_*", "Liquid"]
+    files = {"docs/input.md": reference_page()}
+    for model in RECOMMENDED:
+        files[f"input_templates/{model}.in"] = render_template(model, ["Ta"], "JSON", groups)
+        files[f"input_templates/{model}_every_key.in"] = render_template(model, ["Ta"], "JSON", groups, every_key=True)
+    return files
+
+
+def main(root: Path) -> None:
+    """Write all files below a folder."""
+    for name, text in generated_files().items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "."))

@@ -1,0 +1,178 @@
+"""From an input file to checked ``Settings``, or to all that is wrong with it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+from fitsnap_nn.errors import InputError, Problem
+from fitsnap_nn.settings.checks import check
+from fitsnap_nn.settings.fields import ValueProblem, parse_number, parse_value
+from fitsnap_nn.settings.files import read_text
+from fitsnap_nn.settings.groups import read_columns, read_rows
+from fitsnap_nn.settings.ini import Document, read_ini
+from fitsnap_nn.settings.keys import FOREIGN_SECTIONS, Key, did_you_mean, keys_of, section_classes, section_names
+from fitsnap_nn.settings.schema import Bispectrum, Groups, Path, Reference, Settings
+
+# What to do about the values of FitSNAP that are refused here.
+REMEDIES: Mapping[tuple[str, str], str] = MappingProxyType(
+    {
+        ("SOLVER", "solver"): "fitsnap_nn fits networks: write solver = PYTORCH, with a section [PYTORCH].",
+        ("CALCULATOR", "calculator"): "Only SNAP descriptors are here: write calculator = LAMMPSSNAP.",
+    }
+)
+
+
+def load_settings(path: str | os.PathLike[str], overrides: Sequence[tuple[str, str, str]] = ()) -> Settings:
+    """Read and check an input file; ``overrides`` are (section, key, value) and win over the file.
+
+    Only names of files are looked at, no data are read and nothing is computed.
+
+    Raises:
+        InputError: with every problem of the file and of the overrides.
+    """
+    source = os.fspath(path)
+    try:
+        text = read_text(source)
+    except ValueProblem as problem:
+        raise InputError([Problem(source, f"{problem.what}.", problem.hint)]) from None
+    document = read_ini(text, source)
+    document.override(overrides)
+    used = "".join(f"# command line: [{section}] {key} = {value}\n" for section, key, value in overrides)
+    settings = _build(document, os.path.dirname(source) or ".", text + used)
+    check(document, settings)
+    if document.problems:
+        raise InputError(document.problems)
+    return replace(settings, notices=tuple(document.notices))
+
+
+def outline(settings: Settings) -> str:
+    """``Ta.in ok (12 sections, 49 keys, 12 groups)``: what a checked input file holds."""
+    document = read_ini(settings.text, settings.source)
+    rows = {row.name for row in settings.groups.rows}
+    keys = sum(key not in rows for entries in document.sections.values() for key in entries)
+    return f"{settings.source} ok ({len(document.sections)} sections, {keys} keys, {len(rows)} groups)"
+
+
+def _build(document: Document, folder: str, text: str) -> Settings:
+    """Settings from what is sound in the document; defaults stand in for the rest."""
+    _check_sections(document)
+    sections = {name: cls(**_values(document, name)) for name, cls in section_classes().items()}
+    _report_unknown(document)
+    bispectrum = _per_element(document, sections["BISPECTRUM"])
+    sections["BISPECTRUM"] = bispectrum
+    sections["GROUPS"] = _groups(document, sections["GROUPS"], sections["PATH"], folder)
+    sections["REFERENCE"] = _reference(sections["REFERENCE"])
+    settings = Settings(
+        **{name.lower(): section for name, section in sections.items()},
+        eshift=_eshift(document, bispectrum.type),
+        source=document.source,
+        folder=folder,
+        text=text,
+    )
+    return replace(settings, pytorch=replace(settings.pytorch, save_state_input=_restart_file(settings)))
+
+
+def _restart_file(settings: Settings) -> str:
+    """FitSNAP looks in the working folder; outputs are in a folder of their own here, so that is looked at too."""
+    name = settings.pytorch.save_state_input
+    folders = ("", settings.output_folder, settings.folder, os.path.join(settings.folder, settings.output_folder))
+    places = (os.path.normpath(os.path.join(folder, name)) for folder in folders)
+    return next((place for place in places if name and os.path.isfile(place)), name)
+
+
+def _check_sections(document: Document) -> None:
+    names = section_names()
+    for section in document.headers:
+        if section not in names and section not in FOREIGN_SECTIONS:
+            hint = did_you_mean(section, names) or f"The sections are {', '.join(names)}."
+            document.report(section, "", "unknown section", hint)
+
+
+def _values(document: Document, section: str) -> dict[str, Any]:
+    """The values a section gives, by attribute."""
+    values: dict[str, Any] = {}
+    for name, key in keys_of(section).items():
+        if key.is_prefix:
+            stem = name.removesuffix("*")
+            entries = document.sections.get(section, {}).items()
+            values[key.attribute] = tuple(entry.value for written, entry in entries if written.startswith(stem))
+            continue
+        entry = document.entry(section, name)
+        if entry is None:
+            continue
+        try:
+            values[key.attribute] = parse_value(entry.value, key)
+        except ValueProblem as problem:
+            document.report(section, name, problem.what, REMEDIES.get((section, name), problem.hint))
+    return values
+
+
+def _report_unknown(document: Document) -> None:
+    """Keys that no section has; rows of GROUPS and elements of ESHIFT are not keys."""
+    for section in section_classes():
+        known = keys_of(section)
+        for written in document.sections.get(section, {}) if section != "GROUPS" else ():
+            if written not in known and not any(_starts(written, key) for key in known.values()):
+                document.report(section, written, "unknown key", _hint(section, written))
+
+
+def _starts(written: str, key: Key) -> bool:
+    return key.is_prefix and written.startswith(key.name.removesuffix("*"))
+
+
+def _hint(section: str, written: str) -> str:
+    elsewhere = [other for other in section_classes() if written in keys_of(other)]
+    if elsewhere:
+        return f"It is a key of [{elsewhere[0]}]."
+    return did_you_mean(written, [name.removesuffix("*") for name in keys_of(section)])
+
+
+def _per_element(document: Document, bispectrum: Bispectrum) -> Bispectrum:
+    """Defaults, and twojmax if it is one number, for every element."""
+    count = len(bispectrum.type)
+    repeated: dict[str, Any] = {}
+    for name in ("twojmax", "wj", "radelem", "sinner", "dinner"):
+        value = getattr(bispectrum, name)
+        if len(value) == 1 and (name == "twojmax" or document.entry("BISPECTRUM", name) is None):
+            repeated[name] = value * count
+    if document.entry("BISPECTRUM", "numTypes") is None:
+        repeated["num_types"] = count
+    return replace(bispectrum, **repeated)
+
+
+def _groups(document: Document, groups: Groups, path: Path, folder: str) -> Groups:
+    if not document.sound("GROUPS", "group_sections", "group_types"):
+        return groups
+    columns = read_columns(document, groups.group_sections, groups.group_types)
+    if columns is None:
+        return groups
+    types = tuple(kind.__name__ for kind in columns.types)
+    return replace(groups, group_types=types, rows=read_rows(document, columns, path.group_file, folder))
+
+
+def _reference(reference: Reference) -> Reference:
+    """Commands on one line each; FitSNAP's default pair style gets its coefficients."""
+    style = reference.pair_style.replace("\n", " ")
+    coefficients = tuple(text.replace("\n", " ") for text in reference.pair_coeff)
+    if not coefficients and style.split()[:1] == ["zero"]:
+        coefficients = ("* *",)
+    return replace(reference, pair_style=style, pair_coeff=coefficients)
+
+
+def _eshift(document: Document, elements: tuple[str, ...]) -> dict[str, float]:
+    """Shift of every element, 0 where none is given."""
+    shifts = dict.fromkeys(elements, 0.0)
+    for element, entry in document.sections.get("ESHIFT", {}).items():
+        try:
+            shifts[element] = float(parse_number(entry.value, float))
+        except ValueProblem as problem:
+            document.report("ESHIFT", element, problem.what, problem.hint)
+        known = document.entry("BISPECTRUM", "type") is not None and document.sound("BISPECTRUM", "type")
+        if known and element not in elements:
+            what = f"not an element of [BISPECTRUM] type = {' '.join(elements)}"
+            document.report("ESHIFT", element, what, did_you_mean(element, elements))
+    return shifts

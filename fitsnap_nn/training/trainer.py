@@ -1,0 +1,239 @@
+"""Training: the same steps, in the same order, with the same sums, on any number of ranks."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fitsnap_nn.errors import TrainingError
+from fitsnap_nn.models.contract import Model, predict
+from fitsnap_nn.settings.schema import Pytorch
+from fitsnap_nn.training.batches import Counts, SampleSet, collate, epoch_order, split_batches
+from fitsnap_nn.training.flat import FlatParameters
+from fitsnap_nn.training.loss import error_sums, loss_sums, mean_loss
+from fitsnap_nn.training.parallel import Ranks, deal
+from fitsnap_nn.training.schedule import Schedule
+
+EVALUATION_COST = 60_000.0  # pairs that are evaluated together: enough to be quick, few megabytes
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What the loss is made of."""
+
+    forces: bool
+    stress: bool
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Loss and errors of a set: rows of ``mae`` and ``rmse`` are energy eV/atom, force eV/Å, stress bar; NaN: none."""
+
+    loss: float
+    mae: tuple[float, float, float]
+    rmse: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """One epoch, from 1. ``train_loss`` is that of the batches as they came, while the weights changed."""
+
+    epoch: int
+    train_loss: float
+    validation: Errors | None
+    learning_rate: float
+    seconds: float
+    is_best: bool
+
+
+class Trainer:
+    """Fits a model's weights.
+
+    The model is best left alone until ``run`` ends; it then holds the weights of the best epoch: the lowest
+    validation loss, or the lowest training loss where there is nothing to validate on.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        training: SampleSet,
+        validation: SampleSet,
+        targets: Targets,
+        options: Pytorch,
+        seed: int,
+        ranks: Ranks,
+        device: torch.device,
+        release: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.model = model
+        self.training = training
+        self.validation = validation
+        self.targets = targets
+        self.options = options
+        self.seed = seed
+        self.ranks = ranks
+        self.device = device
+        self.release = release
+        self.flat = FlatParameters(model)
+        self.optimizer = _optimizer(self.flat.vector, options)
+        self.steps_per_epoch = math.ceil(len(training) / options.batch_size)
+        self.schedule = Schedule(options, self.steps_per_epoch)
+        self.average = self.flat.vector.detach().clone() if options.ema_decay else None
+        self.epoch = 0
+        self.best_epoch = 0
+        self.best_loss = math.inf
+        self.best_weights = self.flat.vector.detach().clone()
+
+    def run(self, after_epoch: Callable[[EpochReport], None]) -> None:
+        """Train up to ``num_epochs``, from wherever a restart file left off, and keep the best weights.
+
+        Raises:
+            TrainingError: the loss is not a number.
+        """
+        while self.epoch < self.options.num_epochs and not self._should_stop():
+            after_epoch(self._run_epoch())
+        self.flat.assign(self.best_weights)
+
+    def evaluate(self, samples: SampleSet) -> Errors:
+        """Loss and errors of a set with the weights that would be kept now (averaged ones, with ``ema_decay``)."""
+        losses = torch.zeros(3, dtype=torch.float64, device=self.device)
+        errors = torch.zeros(3, 2, dtype=torch.float64, device=self.device)
+        everything = list(range(len(samples)))
+        with self.holding(self._kept()):
+            for members in pack(everything, samples.costs, EVALUATION_COST, self.ranks):
+                batch, labels = collate([samples.samples[member] for member in members], self.device)
+                found = predict(self.model, batch, forces=self.targets.forces, stress=self.targets.stress)
+                losses += loss_sums(found, labels, batch)
+                errors += error_sums(found, labels, batch)
+        self.release()
+        sums = self.ranks.sum_(torch.cat([losses, errors.flatten()])).cpu()
+        return _errors(sums[:3], sums[3:].view(3, 2), samples.total(everything), self.targets)
+
+    @contextmanager
+    def holding(self, weights: Tensor) -> Iterator[None]:
+        """Let the model hold other weights for a while."""
+        current = self.flat.vector.detach().clone()
+        self.flat.assign(weights)
+        try:
+            yield
+        finally:
+            self.flat.assign(current)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next epoch depends on, as tensors and plain values."""
+        return {
+            "epoch": self.epoch,
+            "seed": self.seed,
+            "weights": self.flat.vector.detach().clone(),
+            "average": self.average,
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "best_epoch": self.best_epoch,
+            "best_loss": self.best_loss,
+            "best_weights": self.best_weights,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where ``state_dict`` was taken."""
+        self.epoch, self.seed = state["epoch"], state["seed"]
+        self.flat.assign(state["weights"])
+        self.average = None if state["average"] is None else state["average"].to(self.device)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.best_epoch, self.best_loss = state["best_epoch"], state["best_loss"]
+        self.best_weights = state["best_weights"].to(self.device)
+
+    def _should_stop(self) -> bool:
+        patience = self.options.early_stopping
+        return bool(patience) and self.epoch - self.best_epoch >= patience
+
+    def _run_epoch(self) -> EpochReport:
+        started = time.perf_counter()
+        order = epoch_order(len(self.training), self.seed, self.epoch, self.options.shuffle_flag)
+        losses = torch.zeros(3, dtype=torch.float64, device=self.device)
+        step = self.epoch * self.steps_per_epoch
+        for step, members in enumerate(split_batches(order, self.options.batch_size), start=step):
+            losses += self._step(step, members)
+            self.release()
+        self.ranks.sum_(losses)
+        train_loss = float(mean_loss(losses, self.training.total(order)))
+        validation = self.evaluate(self.validation) if len(self.validation) else None
+        self.epoch += 1
+        loss = validation.loss if validation else train_loss
+        if not (math.isfinite(train_loss) and math.isfinite(loss)):
+            raise TrainingError(
+                f"the loss is not a finite number in epoch {self.epoch} (learning rate "
+                f"{self.schedule.learning_rate(step):.3g}). Lower learning_rate or set gradient_clip in [PYTORCH], "
+                "and look for labels that are far out in the table of groups."
+            )
+        is_best = loss < self.best_loss
+        if is_best:
+            self.best_epoch, self.best_loss = self.epoch, loss
+            self.best_weights = self._kept().clone()
+        self.schedule.after_epoch(loss)
+        seconds = time.perf_counter() - started
+        return EpochReport(
+            self.epoch, train_loss, validation, self.schedule.learning_rate(step), seconds, is_best
+        )
+
+    def _step(self, step: int, members: Sequence[int]) -> Tensor:
+        """One step with a batch; returns this rank's part of the sums that the loss is made of."""
+        counts = self.training.total(members)
+        share = deal([self.training.costs[member] for member in members], self.ranks.size)[self.ranks.rank]
+        self.flat.gradient.zero_()
+        sums = torch.zeros(3, dtype=torch.float64, device=self.device)
+        if share:
+            batch, labels = collate([self.training.samples[members[number]] for number in share], self.device)
+            found = predict(
+                self.model, batch, forces=self.targets.forces, stress=self.targets.stress, create_graph=True
+            )
+            sums = loss_sums(found, labels, batch)
+            mean_loss(sums, counts).backward()  # type: ignore[no-untyped-call]
+        self.ranks.sum_(self.flat.gradient)
+        if self.options.gradient_clip:
+            torch.nn.utils.clip_grad_norm_([self.flat.vector], self.options.gradient_clip)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.schedule.learning_rate(step)
+        self.optimizer.step()
+        if self.average is not None:
+            # A young average would remember the random start: let it forget that sooner.
+            decay = min(self.options.ema_decay, (1 + step) / (10 + step))
+            self.average.lerp_(self.flat.vector.detach(), 1.0 - decay)
+        return sums.detach()
+
+    def _kept(self) -> Tensor:
+        return self.flat.vector.detach() if self.average is None else self.average
+
+
+def pack(members: Sequence[int], costs: Sequence[float], limit: float, ranks: Ranks) -> Iterator[list[int]]:
+    """This rank's share of the members, in groups that cost no more than ``limit`` together."""
+    group: list[int] = []
+    sum_of_costs = 0.0
+    for number in ranks.mine([costs[member] for member in members]):
+        member = members[number]
+        if group and sum_of_costs + costs[member] > limit:
+            yield group
+            group, sum_of_costs = [], 0.0
+        group.append(member)
+        sum_of_costs += costs[member]
+    if group:
+        yield group
+
+
+def _optimizer(vector: Tensor, options: Pytorch) -> torch.optim.Optimizer:
+    kind = {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}[options.optimizer]
+    return kind([vector], lr=options.learning_rate, weight_decay=options.weight_decay, fused=True)
+
+
+def _errors(losses: Tensor, sums: Tensor, counts: Counts, targets: Targets) -> Errors:
+    shown = (counts.energy, counts.force * targets.forces, counts.stress * targets.stress)
+    mae = [float(row[0]) / count if count else math.nan for row, count in zip(sums, shown, strict=True)]
+    rmse = [math.sqrt(float(row[1]) / count) if count else math.nan for row, count in zip(sums, shown, strict=True)]
+    return Errors(float(mean_loss(losses, counts)), (mae[0], mae[1], mae[2]), (rmse[0], rmse[1], rmse[2]))

