@@ -139,7 +139,7 @@ def _new(options: argparse.Namespace) -> None:
     from fitsnap_nn.settings.template import write_template
 
     groups = write_template(options.infile, options.model, options.elements, options.data, options.every_key)
-    _say(f"{options.infile} written, {groups} rows in its group table. Next: python -m fitsnap_nn check {options.infile}")
+    _say(f"{options.infile} written, {groups} group rows. Next: python -m fitsnap_nn check {options.infile}")
 
 
 def _load(options: argparse.Namespace) -> Settings:

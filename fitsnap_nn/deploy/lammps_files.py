@@ -16,6 +16,7 @@ from ase.data import atomic_masses, atomic_numbers
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.lammps_cell import LammpsCell, to_lammps
+from fitsnap_nn.deploy.chemical import symmetrized
 from fitsnap_nn.deploy.mliappy import MliapModel, to_pickle
 from fitsnap_nn.deploy.nn_text import nn_text, obstacle
 from fitsnap_nn.deploy.pair_style import pair_commands
@@ -98,7 +99,7 @@ def write_lammps_files(
             f"LAMMPS cannot read files named {stem!r}: give [OUTFILE] potential a name without blanks or /."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    networks = model.plain_networks()
+    networks = symmetrized(model.plain_networks(), bispectrum)
     reason = obstacle(networks, bispectrum.quadraticflag)
     contents = {"mliappy": to_pickle(MliapModel(networks, bispectrum.quadraticflag))}
     if not reason:

@@ -131,9 +131,7 @@ def _run(command: Sequence[str], folder: Path, timeout: float) -> tuple[int, str
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             output, _ = process.communicate()
-            raise LammpsError(
-                f"LAMMPS did not end within {timeout:.0f} s; it had printed:\n{_reason(output)}"
-            ) from None
+            raise LammpsError(f"LAMMPS took more than {timeout:.0f} s; it had printed:\n{_reason(output)}") from None
         except BaseException:
             os.killpg(process.pid, signal.SIGKILL)
             raise

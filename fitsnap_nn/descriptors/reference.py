@@ -63,6 +63,8 @@ class ReferencePotential:
             *(f"pair_coeff {arguments}" for arguments in resolved.pair_coeff),
             "compute virial all pressure NULL virial",
         )
+        if "spin/" in reference.pair_style:
+            setup = (*setup, "fix lattice all nve/spin lattice moving")  # without it spins exert no forces
         self._session = Session(elements, setup, atom_style=reference.atom_style, comm=comm)
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -30,7 +31,7 @@ from fitsnap_nn.settings.schema import Bispectrum, Reference
 Pairs = NDArray[np.int32]
 STRAIN_STEP = 4e-6
 TAGS = 3  # leading columns of compute snap's array: forces, or indices of the row
-LARGEST_ARRAY = 2**31 - 1  # LAMMPS counts the elements of compute snap's array in an int
+LARGEST_ARRAY = 2**31 - 1
 
 
 class SnapCalculator:
@@ -54,12 +55,14 @@ class SnapCalculator:
         comm: Any = None,
     ) -> None:
         self.n_descriptors = n_descriptors(bispectrum)
-        self._bispectrum = bispectrum
+        self._width = n_components(bispectrum)
+        self._cutoff = largest_cutoff(bispectrum)
+        self._products = bispectrum.quadraticflag
         self._gradients = gradients
         self._strain = strain
         arguments = snap_arguments(bispectrum)
         self._compute_snap = f"snap all snap {arguments} bikflag 1 dgradflag 1"
-        setup = (f"pair_style zero {largest_cutoff(bispectrum)!r} nocoeff", "pair_coeff * *")
+        setup = (f"pair_style zero {self._cutoff:.17g} nocoeff", "pair_coeff * *")
         self._session = Session(bispectrum.type, (*setup, f"compute sna all sna/atom {arguments}"), comm=comm)
         self._reference = ReferencePotential(reference, bispectrum.type, Path(folder), comm)
 
@@ -92,7 +95,7 @@ class SnapCalculator:
                 f"{configuration.id}: LAMMPS finds descriptors or reference energies that are not finite. "
                 "Are two atoms at the same place, or far closer than the reference potential allows?"
             )
-        if self._bispectrum.quadraticflag:
+        if self._products:
             gradients = with_product_derivatives(components[pair_i], gradients)
             strain_gradients = with_product_derivatives(components[: len(strain_gradients)], strain_gradients)
             components = with_products(components)
@@ -103,7 +106,7 @@ class SnapCalculator:
         if not self._gradients:
             components = self._components(configuration, cell)
             none = np.zeros(0, dtype=np.int32)
-            return components, none, none, np.zeros((0, 3, components.shape[1]))
+            return components, none, none, np.zeros((0, 3, self._width))
         self._check_size(configuration)
         session = self._session
         session.load(configuration, cell)
@@ -123,14 +126,13 @@ class SnapCalculator:
         self, configuration: Configuration, pair_i: Pairs, pair_j: Pairs, gradients: Floats
     ) -> Floats:
         """(N, 6, n) dB_i/d(strain); (0, 6, n) when not asked for, zero for cells that are not fully periodic."""
-        width = n_components(self._bispectrum)
         if not self._strain:
-            return np.zeros((0, 6, width))
+            return np.zeros((0, 6, self._width))
+        derivatives = np.zeros((len(configuration), 6, self._width))
         if not all(configuration.pbc):
-            return np.zeros((len(configuration), 6, width))
-        if self._gradients and _narrowest(configuration) > 2.0 * largest_cutoff(self._bispectrum):
+            return derivatives
+        if self._gradients and _narrowest(configuration) > 2.0 * self._cutoff:
             return _contracted(configuration, pair_i, pair_j, gradients)
-        derivatives = np.empty((len(configuration), 6, width))
         for direction in range(6):
             strain = STRAIN_STEP * _unit_strain(direction)
             derivatives[:, direction] = self._strained(configuration, strain) - self._strained(configuration, -strain)
@@ -145,11 +147,15 @@ class SnapCalculator:
         return self._components(deformed, to_lammps(deformed))
 
     def _check_size(self, configuration: Configuration) -> None:
+        """compute snap fills two dense arrays of 3 N² rows, and counts their elements in an int."""
         count = len(configuration)
-        if 3 * count**2 * (self.n_descriptors + TAGS) > LARGEST_ARRAY:
+        elements = 3 * count**2 * (self._width + TAGS)
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        if elements > LARGEST_ARRAY or 2 * 8 * elements > memory:
             raise LammpsError(
-                f"{configuration.id}: {count} atoms are too many for LAMMPS' compute snap with gradients, whose array "
-                f"has 3 N² rows. Use smaller cells, a smaller twojmax, or fit energies only ([CALCULATOR] force = 0)."
+                f"{configuration.id}: {count} atoms need {2 * 8 * elements / 1e9:.0f} GB in LAMMPS' compute snap, "
+                "whose arrays have 3 N² rows. Use a smaller cell, a smaller twojmax, or fit energies only "
+                "([CALCULATOR] force = 0)."
             )
 
 

@@ -31,7 +31,7 @@ def fit_composition(fractions: Floats, energies_per_atom: Floats, weights: Float
     """
     root = np.sqrt(weights)
     energies, _, rank, _ = np.linalg.lstsq(fractions * root[:, None], energies_per_atom * root, rcond=None)
-    return Composition(energies, bool(rank == fractions.shape[1]))
+    return Composition(energies.astype(np.float64), bool(rank == fractions.shape[1]))
 
 
 class Standardization(NamedTuple):
@@ -42,7 +42,9 @@ class Standardization(NamedTuple):
     overall: Floats
 
 
-def standardize(blocks: Iterable[tuple[NDArray[np.int64], NDArray[np.floating]]], shape: tuple[int, int]) -> Standardization:
+def standardize(
+    blocks: Iterable[tuple[NDArray[np.int64], NDArray[np.floating]]], shape: tuple[int, int]
+) -> Standardization:
     """Mean and standard deviation of descriptors by element, in one pass over (species (N,), descriptors (N, D)).
 
     A descriptor that does not vary for an element takes the deviation over all atoms, or 1 where it never varies: the

@@ -77,10 +77,6 @@ class Model(torch.nn.Module, ABC):
     def atom_energies(self, batch: Batch) -> Tensor:
         """Energies of the atoms, (N,) eV, float64, differentiable by the descriptors of the batch."""
 
-    @abstractmethod
-    def description(self) -> dict[str, Any]:
-        """Plain values under ``architecture`` and the constructor's arguments, from which ``models.build`` makes it."""
-
 
 def predict(
     model: Model, batch: Batch, *, forces: bool = True, stress: bool = True, create_graph: bool = False

@@ -84,7 +84,7 @@ def summary(rows: Sequence[ErrorRow], subset: str = "Test") -> str:
     for row in rows:
         if row.group == ALL and row.subset == subset:
             symbol, factor, unit = shown[row.property]
-            parts.append(f"{symbol} {factor * row.mae:#.4g} {unit}")
+            parts.append(f"{symbol} {_digits(factor * row.mae)} {unit}")
     return ", ".join(parts)
 
 
@@ -121,7 +121,11 @@ def _aligned(lines: Sequence[Sequence[str]]) -> list[list[str]]:
 
 def _cells(row: ErrorRow) -> list[str]:
     r2 = "-" if np.isnan(row.r2) else f"{row.r2:.4f}"
-    return [row.group, row.subset, row.property, str(row.count), f"{row.mae:#.4g}", f"{row.rmse:#.4g}", r2, row.unit]
+    return [row.group, row.subset, row.property, str(row.count), _digits(row.mae), _digits(row.rmse), r2, row.unit]
+
+
+def _digits(value: float) -> str:
+    return f"{value:#.4g}".rstrip(".")
 
 
 def _separated(delimiter: str) -> Callable[[Sequence[ErrorRow]], str]:

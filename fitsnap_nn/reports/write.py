@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from fitsnap_nn.reports.comparison import write_comparisons, write_perconfig, write_peratom
+from fitsnap_nn.reports.comparison import write_comparisons, write_peratom, write_perconfig
 from fitsnap_nn.reports.epochs import METRICS_FILE, read_epochs
 from fitsnap_nn.reports.errors_table import ErrorRow, errors_table, write_errors_table
 from fitsnap_nn.reports.plots import plot_learning_curve, plot_parity

@@ -136,7 +136,8 @@ def _data(document: Document, settings: Settings) -> None:
     if not document.sound("SCRAPER", "scraper") or not document.sound("PATH", "dataPath"):
         return
     if not os.path.exists(data_path):
-        document.report("PATH", "dataPath", f"no such folder: {data_path}", nearest(data_path))
+        hint = nearest(data_path) or "Relative paths start at the folder of the input file."
+        document.report("PATH", "dataPath", f"no such folder: {data_path}", hint)
         return
     if os.path.isfile(data_path):
         if scraper not in ONE_FILE:

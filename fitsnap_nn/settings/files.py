@@ -36,6 +36,9 @@ def read_text(path: str) -> str:
     except OSError as error:
         raise ValueProblem(f"{path} cannot be read: {error.strerror}") from None
     try:
+        # A zero byte is legal UTF-8, but no text: UTF-16 and binary files have them.
+        if b"\0" in content:
+            raise UnicodeDecodeError("utf-8", content, content.index(b"\0"), len(content), "zero byte")
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1

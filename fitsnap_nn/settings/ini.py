@@ -66,6 +66,15 @@ class Document:
             self.sections.setdefault(section, {})[key] = Entry(str(value).strip(), COMMAND_LINE)
 
     @property
+    def text(self) -> str:
+        """The document as an input file, without its comments; read again it has the same values."""
+        lines: list[str] = []
+        for section, entries in self.sections.items():
+            values = (f"{key} = {entry.value}".replace("\n", "\n    ") for key, entry in entries.items())
+            lines += [f"[{section}]", *values, ""]
+        return "\n".join(lines)
+
+    @property
     def problems(self) -> list[Problem]:
         """All problems in the order of the file, those of the command line last."""
 

@@ -41,8 +41,9 @@ def load_settings(path: str | os.PathLike[str], overrides: Sequence[tuple[str, s
         raise InputError([Problem(source, f"{problem.what}.", problem.hint)]) from None
     document = read_ini(text, source)
     document.override(overrides)
-    used = "".join(f"# command line: [{section}] {key} = {value}\n" for section, key, value in overrides)
-    settings = _build(document, os.path.dirname(source) or ".", text + used)
+    if overrides:
+        text = f"# {os.path.basename(source)} with what the command line set\n{document.text}"
+    settings = _build(document, os.path.dirname(source) or ".", text)
     check(document, settings)
     if document.problems:
         raise InputError(document.problems)
@@ -114,8 +115,10 @@ def _values(document: Document, section: str) -> dict[str, Any]:
 def _report_unknown(document: Document) -> None:
     """Keys that no section has; rows of GROUPS and elements of ESHIFT are not keys."""
     for section in section_classes():
+        if section == "GROUPS":
+            continue
         known = keys_of(section)
-        for written in document.sections.get(section, {}) if section != "GROUPS" else ():
+        for written in document.sections.get(section, {}):
             if written not in known and not any(_starts(written, key) for key in known.values()):
                 document.report(section, written, "unknown key", _hint(section, written))
 

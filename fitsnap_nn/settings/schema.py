@@ -280,7 +280,10 @@ class Memory:
 
 @dataclass(frozen=True)
 class Settings:
-    """A checked input file. ``folder`` is where relative data paths start; ``notices`` are things to tell the user."""
+    """A checked input file. ``folder`` is where relative data paths start; ``notices`` are things to tell the user.
+
+    ``text`` is the input file, with what the command line set.
+    """
 
     bispectrum: Bispectrum = Bispectrum()
     calculator: Calculator = Calculator()

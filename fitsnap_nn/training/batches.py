@@ -70,12 +70,12 @@ def _labels(configuration: Configuration, record: Record, dtype: torch.dtype) ->
     if configuration.stress is not None and has_stress:
         stress = (voigt(configuration.stress) - record.reference_stress) / BAR
     present = torch.tensor([[configuration.energy is not None, configuration.forces is not None, has_stress]])
-    weights = torch.tensor([[configuration.energy_weight, configuration.force_weight, configuration.stress_weight]])
+    weights = [configuration.energy_weight, configuration.force_weight, configuration.stress_weight]
     return Labels(
         energy=torch.tensor([energy], dtype=torch.float64),
         forces=torch.from_numpy(forces).to(dtype),
         stress=torch.from_numpy(stress[None]).to(dtype),
-        weights=(weights.double() * present),
+        weights=torch.tensor([weights], dtype=torch.float64) * present,
         present=present,
     )
 

@@ -158,10 +158,11 @@ class Trainer:
         started = time.perf_counter()
         order = epoch_order(len(self.training), self.seed, self.epoch, self.options.shuffle_flag)
         losses = torch.zeros(3, dtype=torch.float64, device=self.device)
-        step = self.epoch * self.steps_per_epoch
-        for step, members in enumerate(split_batches(order, self.options.batch_size), start=step):
-            losses += self._step(step, members)
+        first_step = self.epoch * self.steps_per_epoch
+        for number, members in enumerate(split_batches(order, self.options.batch_size)):
+            losses += self._step(first_step + number, members)
             self.release()
+        learning_rate = self.schedule.learning_rate(first_step + self.steps_per_epoch - 1)
         self.ranks.sum_(losses)
         train_loss = float(mean_loss(losses, self.training.total(order)))
         validation = self.evaluate(self.validation) if len(self.validation) else None
@@ -170,7 +171,7 @@ class Trainer:
         if not (math.isfinite(train_loss) and math.isfinite(loss)):
             raise TrainingError(
                 f"the loss is not a finite number in epoch {self.epoch} (learning rate "
-                f"{self.schedule.learning_rate(step):.3g}). Lower learning_rate or set gradient_clip in [PYTORCH], "
+                f"{learning_rate:.3g}). Lower learning_rate or set gradient_clip in [PYTORCH], "
                 "and look for labels that are far out in the table of groups."
             )
         is_best = loss < self.best_loss
@@ -179,9 +180,7 @@ class Trainer:
             self.best_weights = self._kept().clone()
         self.schedule.after_epoch(loss)
         seconds = time.perf_counter() - started
-        return EpochReport(
-            self.epoch, train_loss, validation, self.schedule.learning_rate(step), seconds, is_best
-        )
+        return EpochReport(self.epoch, train_loss, validation, learning_rate, seconds, is_best)
 
     def _step(self, step: int, members: Sequence[int]) -> Tensor:
         """One step with a batch; returns this rank's part of the sums that the loss is made of."""
@@ -228,8 +227,8 @@ def pack(members: Sequence[int], costs: Sequence[float], limit: float, ranks: Ra
 
 
 def _optimizer(vector: Tensor, options: Pytorch) -> torch.optim.Optimizer:
-    kind = {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}[options.optimizer]
-    return kind([vector], lr=options.learning_rate, weight_decay=options.weight_decay, fused=True)
+    kinds: dict[str, type[torch.optim.Adam]] = {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}
+    return kinds[options.optimizer]([vector], lr=options.learning_rate, weight_decay=options.weight_decay, fused=True)
 
 
 def _errors(losses: Tensor, sums: Tensor, counts: Counts, targets: Targets) -> Errors:

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from measure import run
+from measure import Cost, run
 
 INPUT = """\
 [BISPECTRUM]
@@ -60,12 +60,12 @@ random_seed = 1234
 {groups}"""
 
 
-def seconds(folder: Path, ranks: int, epochs: int) -> float:
-    """Wall seconds of a fit."""
+def fit(folder: Path, ranks: int, epochs: int) -> Cost:
+    """What a fit costs; the peak memory is that of the largest rank."""
     python = Path(sys.executable)
     launcher = [str(python.parent / "mpirun"), "-np", str(ranks)]
     flags = ["--overwrite", "--no-verify", "-k", "PYTORCH", "num_epochs", str(epochs)]
-    return run(python, ["-m", "fitsnap_nn", "InP.in", *flags], folder, launcher).wall
+    return run(python, ["-m", "fitsnap_nn", "InP.in", *flags], folder, launcher)
 
 
 def main() -> None:
@@ -78,18 +78,21 @@ def main() -> None:
     data = options.data.resolve()
     groups = "".join(f"{folder.name} = 0.7 0.3 1 1 1\n" for folder in sorted(data.iterdir()))
     epochs: dict[int, list[float]] = {1: [], 2: []}
+    peaks: dict[int, float] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "InP.in").write_text(INPUT.format(data=data, cache=folder / "cache", groups=groups))
-        seconds(folder, 2, 1)
+        fit(folder, 2, 1)
         for _ in range(options.rounds):
             for ranks, found in epochs.items():
-                short, long = seconds(folder, ranks, 1), seconds(folder, ranks, 1 + options.epochs)
-                found.append((long - short) / options.epochs)
+                short, long = fit(folder, ranks, 1), fit(folder, ranks, 1 + options.epochs)
+                found.append((long.wall - short.wall) / options.epochs)
+                peaks[ranks] = long.peak
     for ranks, found in epochs.items():
-        print(f"{ranks} rank(s): {statistics.median(found):.2f} s an epoch ({min(found):.2f}..{max(found):.2f})")
+        spread = f"{min(found):.2f}..{max(found):.2f}"
+        print(f"{ranks} rank(s): {statistics.median(found):.2f} s an epoch ({spread}), {peaks[ranks]:.0f} MB a rank")
     ratio = statistics.median(one / two for one, two in zip(epochs[1], epochs[2], strict=True))
-    print(f"2 ranks are {ratio:.2f} times faster")
+    print(f"an epoch on 1 rank takes {ratio:.2f} times as long as on 2")
 
 
 if __name__ == "__main__":

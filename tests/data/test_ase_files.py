@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import ase.io
@@ -235,6 +236,16 @@ def test_outcar_with_two_ionic_steps(tmp_path: Path) -> None:
     assert [item.id for item in configurations] == ["OUTCAR#0", "OUTCAR#1"]
     for configuration, step in zip(configurations, steps, strict=True):
         assert_vasp(configuration, *step)
+
+
+@pytest.mark.parametrize("name", ["OUTCAR.gz", "vasprun.xml.gz"])
+def test_compressed_vasp_files(tmp_path: Path, name: str) -> None:
+    text = OUTCAR_HEAD + OUTCAR_STEP.format(x=1.65, energy=-23.9)
+    if "xml" in name:
+        text = f"{VASPRUN_HEAD}{VASPRUN_STEP.format(z=0.5, energy=-23.9)}</modeling>"
+    (tmp_path / name).write_bytes(gzip.compress(text.encode()))
+    (configuration,) = read("VASP", tmp_path / name)
+    assert_vasp(configuration, 1.65, -23.9)
 
 
 @pytest.mark.parametrize("ending", ["</modeling>\n", "<calculation><structure>"])

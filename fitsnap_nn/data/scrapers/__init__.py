@@ -39,7 +39,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
     {
         "JSON": Format(read_json, (".json",), ("*.json",)),
         "XYZ": Format(read_xyz, (".extxyz", ".xyz"), ("*.extxyz", "*.xyz"), group_by_frame=True),
-        "VASP": Format(read_vasp, ("",), ("**/*OUTCAR*", "**/*vasprun*.xml"), choose=one_per_folder),
+        "VASP": Format(read_vasp, ("",), ("**/*OUTCAR*", "**/*vasprun*.xml*"), choose=one_per_folder),
         "ASE": Format(read_ase, ("",), ("*",), group_by_frame=True),
     }
 )

@@ -17,7 +17,7 @@ def read_vasp(source: Source, units: Units) -> Iterator[Configuration]:
     Raises:
         DataError: the file is not VASP's, has no finished step, or its numbers do not fit together.
     """
-    file_format = "vasp-xml" if Path(source.path).suffix == ".xml" else "vasp-out"
+    file_format = "vasp-xml" if _is_xml(Path(source.path)) else "vasp-out"
     frames = [atoms for atoms in read_frames(source.path, file_format) if atoms.calc is not None]
     if not frames:
         raise DataError(f"{source.path}: no ionic step was finished. Take the file out of the group.")
@@ -27,5 +27,9 @@ def read_vasp(source: Source, units: Units) -> Iterator[Configuration]:
 
 def one_per_folder(paths: list[Path]) -> list[Path]:
     """Without the OUTCARs that lie beside a vasprun.xml, which describes the same calculation in full precision."""
-    described = {path.parent for path in paths if path.suffix == ".xml"}
-    return [path for path in paths if path.suffix == ".xml" or path.parent not in described]
+    described = {path.parent for path in paths if _is_xml(path)}
+    return [path for path in paths if _is_xml(path) or path.parent not in described]
+
+
+def _is_xml(path: Path) -> bool:
+    return ".xml" in path.suffixes  # vasprun.xml.gz too

