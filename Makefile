@@ -32,7 +32,7 @@ $(VENV)/.installed-%: setup.py | $(BIN)/python
 demo: $(VENV)/.installed-plots
 	cd $(EXAMPLE) && $(BIN)/mpirun -np $(RANKS) $(BIN)/python -m fitsnap_nn Ta.in --overwrite
 	cd $(FIT) && $(BIN)/mpirun -np $(RANKS) $(BIN)/lmp -in in.md
-	@find $(FIT) -name cache -prune -o -print | sort | sed -e 's;[^/]*/;|   ;g' -e 's;|   \([^|]\);+-- \1;'
+	@echo && echo "$(FIT):" && ls -C $(FIT)
 
 test: lint types tests
 

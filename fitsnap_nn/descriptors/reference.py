@@ -6,7 +6,6 @@ import shlex
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -53,7 +52,7 @@ def _lammps_potentials() -> tuple[Path, ...]:
 class ReferencePotential:
     """A pair style in a LAMMPS of its own, so that its cutoffs and the descriptors' do not meet."""
 
-    def __init__(self, reference: Reference, elements: tuple[str, ...], folder: Path, comm: Any = None) -> None:
+    def __init__(self, reference: Reference, elements: tuple[str, ...], folder: Path) -> None:
         resolved, _ = with_files(reference, elements, folder)
         self._session: Session | None = None
         if resolved.pair_style.split()[0] == "zero":
@@ -65,7 +64,7 @@ class ReferencePotential:
         )
         if "spin/" in reference.pair_style:
             setup = (*setup, "fix lattice all nve/spin lattice moving")  # without it spins exert no forces
-        self._session = Session(elements, setup, atom_style=reference.atom_style, comm=comm)
+        self._session = Session(elements, setup, atom_style=reference.atom_style)
 
     def close(self) -> None:
         """End its LAMMPS."""

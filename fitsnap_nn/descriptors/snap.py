@@ -6,7 +6,6 @@ import os
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +40,6 @@ class SnapCalculator:
         gradients: compute dB_i/dR_j, for forces.
         strain: compute dB_i/d(strain), for stresses.
         folder: where relative names of potential files start, the input file's.
-        comm: mpi4py communicator of one rank (``COMM_SELF``), or ``None`` without MPI.
     """
 
     def __init__(
@@ -52,7 +50,6 @@ class SnapCalculator:
         gradients: bool,
         strain: bool,
         folder: str | Path = ".",
-        comm: Any = None,
     ) -> None:
         self.n_descriptors = n_descriptors(bispectrum)
         self._width = n_components(bispectrum)
@@ -63,8 +60,8 @@ class SnapCalculator:
         arguments = snap_arguments(bispectrum)
         self._compute_snap = f"snap all snap {arguments} bikflag 1 dgradflag 1"
         setup = (f"pair_style zero {self._cutoff:.17g} nocoeff", "pair_coeff * *")
-        self._session = Session(bispectrum.type, (*setup, f"compute sna all sna/atom {arguments}"), comm=comm)
-        self._reference = ReferencePotential(reference, bispectrum.type, Path(folder), comm)
+        self._session = Session(bispectrum.type, (*setup, f"compute sna all sna/atom {arguments}"))
+        self._reference = ReferencePotential(reference, bispectrum.type, Path(folder))
 
     def __enter__(self) -> SnapCalculator:
         return self

@@ -90,7 +90,7 @@ def predict(
         create_graph: keep what is needed to differentiate forces and stresses by the weights.
     """
     wants_gradient = forces or stress
-    with torch.set_grad_enabled(wants_gradient or torch.is_grad_enabled()):
+    with torch.set_grad_enabled(wants_gradient or create_graph):
         if wants_gradient:
             batch = batch._replace(descriptors=batch.descriptors.detach().requires_grad_(True))
         atom_energies = model.atom_energies(batch)

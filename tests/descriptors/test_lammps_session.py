@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from clusters import make_configuration
+from processes import mpirun, run
 
 from fitsnap_nn.data.lammps_cell import to_lammps
-from fitsnap_nn.descriptors.lammps import SCALAR, Session, mpich_library
+from fitsnap_nn.descriptors.lammps import SCALAR, Session
 from fitsnap_nn.errors import LammpsError
 
 DIMER = make_configuration(np.eye(3) * 9.0, [[0.1, 0.1, 0.1], [0.1, 0.1, 0.4]], ("Ta", "Ta"), name="pair/2.7")
@@ -53,35 +54,24 @@ import numpy as np
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.lammps_cell import to_lammps
 from fitsnap_nn.descriptors.lammps import SCALAR, Session
-COMM
 dimer = Configuration("a", "a", ("Ta", "Ta"), np.array([[0, 0, 0], [0, 0, 2.7]]), np.eye(3) * 9.0)
-with Session(("Ta",), ("pair_style lj/cut 4.0", "pair_coeff 1 1 0.5 2.0"), comm=comm) as session:
+with Session(("Ta",), ("pair_style lj/cut 4.0", "pair_coeff 1 1 0.5 2.0")) as session:
     session.load(dimer, to_lammps(dimer))
     session.run()
     Path(f"{os.getpid()}.energy").write_text(str(session.global_compute("thermo_pe", SCALAR)))
 """
 
 
-def launched(command: list[str], folder: Path) -> list[float]:
-    """The energies that the processes of a command write."""
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+def energies(done: subprocess.CompletedProcess[str], folder: Path) -> list[float]:
+    """What the processes of a command wrote."""
     assert done.returncode == 0, done.stderr
     return [float(path.read_text()) for path in folder.glob("*.energy")]
 
 
-def test_the_library_is_found_in_a_fresh_interpreter_without_mpi(tmp_path):
-    found = launched([sys.executable, "-c", SCRIPT.replace("COMM", "comm = None")], tmp_path)
-    assert found == pytest.approx([ENERGY], rel=1e-12)
+def test_the_library_is_found_in_a_fresh_interpreter(tmp_path):
+    assert energies(run([sys.executable, "-c", SCRIPT], tmp_path), tmp_path) == pytest.approx([ENERGY], rel=1e-12)
 
 
 def test_each_rank_has_a_lammps_of_its_own(tmp_path):
-    library = mpich_library()
-    if library is None:
-        pytest.skip("no mpich wheel, which the launcher and mpi4py need here")
-    (tmp_path / "ranks.py").write_text(
-        f"import os; os.environ['MPI4PY_LIBMPI'] = {str(library)!r}\n"
-        + SCRIPT.replace("COMM", "from mpi4py import MPI; comm = MPI.COMM_SELF")
-    )
-    launcher = str(Path(sys.executable).parent / "mpirun")
-    found = launched([launcher, "-np", "3", sys.executable, "ranks.py"], tmp_path)
-    assert found == pytest.approx([ENERGY] * 3, rel=1e-12)
+    (tmp_path / "ranks.py").write_text(SCRIPT)
+    assert energies(mpirun(3, ["ranks.py"], tmp_path), tmp_path) == pytest.approx([ENERGY] * 3, rel=1e-12)

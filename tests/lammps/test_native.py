@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from random_potentials import crystal, random_bpnn
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.deploy.calculator import Potential
@@ -21,7 +22,6 @@ from fitsnap_nn.deploy.run import nve_drift
 from fitsnap_nn.deploy.verify import verify
 from fitsnap_nn.errors import LammpsError
 from fitsnap_nn.settings.schema import Bispectrum, Reference
-from fitsnap_nn.testing.examples import crystal, random_bpnn
 
 INP = Bispectrum(num_types=2, type=("In", "P"), twojmax=(4,), wj=(1.0, 0.9), radelem=(0.5, 0.42))
 CHEM = replace(INP, chemflag=True, wselfallflag=True, bnormflag=True)
@@ -58,14 +58,14 @@ def test_both_forms_and_the_choice_of_the_mod_file(tmp_path: Path, native: Lammp
     model = random_bpnn(INP, option=3)
     files = write_lammps_files(model, INP, ZBL, tmp_path, "InP")
     configuration = crystal(INP.type, 1)
-    found = verify(files, [configuration], [Potential(model, INP, ZBL).predict(configuration)], native)
-    assert (found.forms, found.ranks) == (("nn", "mliappy"), (1, 2))
+    found = verify(files, [configuration], [Potential(model, INP, ZBL).predict(configuration)], native, ranks=(2,))
+    assert (found.forms, found.ranks) == (("nn", "mliappy"), (2,))
 
 
 def halves() -> Configuration:
-    """All In in one half of the box and all P in the other, so that one rank has only P."""
-    configuration = crystal(INP.type, 1, repeat=2, displacement=0.02)
-    right = configuration.positions[:, 0] > 3.25
+    """P on the right, In elsewhere, so that only the second of two ranks has P."""
+    configuration = crystal(INP.type, 1, displacement=0.02)
+    right = configuration.positions[:, 0] > 4.0
     return replace(configuration, species=tuple(np.where(right, "P", "In").tolist()))
 
 
@@ -78,7 +78,7 @@ def test_an_error_on_one_rank_ends_all_at_once(tmp_path: Path, native: Lammps) -
     files.models["mliappy"].write_bytes(to_pickle(MliapModel([good.networks[0], bad])))
     (tmp_path / "md.data").write_text(data_text(halves(), INP.type, "atomic"))
     (tmp_path / "in.run").write_text(
-        f"units metal\nprocessors 2 1 1\nread_data md.data\ninclude {files.mod.name}\nrun 0\n"
+        f"units metal\nprocessors * 1 1\nread_data md.data\ninclude {files.mod.name}\nrun 0\n"
     )
     for ranks in (1, 2):
         start = time.monotonic()

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from random_potentials import crystal, random_bpnn
 
 from fitsnap_nn.data.voigt import from_voigt
 from fitsnap_nn.deploy.lammps_files import LammpsFiles, write_lammps_files
 from fitsnap_nn.deploy.program import Lammps
 from fitsnap_nn.deploy.run import evaluate_in_lammps, nve_drift
 from fitsnap_nn.settings.schema import Bispectrum, Reference
-from fitsnap_nn.testing.examples import crystal, random_bpnn
 
 TA = Bispectrum(type=("Ta",), twojmax=(6,), bzeroflag=True)
 INP = Bispectrum(num_types=2, type=("In", "P"), twojmax=(6,), wj=(1.0, 0.9), radelem=(0.5, 0.42))
@@ -67,7 +67,5 @@ def test_energy_is_conserved(tmp_path: Path, wheel: Lammps) -> None:
     structure = crystal(["Ta"], 0, displacement=0.02)
     drift = nve_drift(files, structure, wheel, "nn")
     assert abs(drift) < 0.1
-    wild = nve_drift(
-        files, structure, wheel, "nn", repeat=(2, 1, 1), timestep=0.02, temperature=3000, steps=200, ranks=2
-    )
-    assert abs(wild) > 10 * abs(drift)
+    coarse = nve_drift(files, structure, wheel, "nn", repeat=(2, 1, 1), timestep=0.017, steps=100, ranks=2)
+    assert abs(coarse) > 10 * abs(drift)

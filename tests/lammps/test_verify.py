@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from random_potentials import crystal, random_bpnn
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.deploy.calculator import Evaluation, Potential
@@ -20,7 +21,6 @@ from fitsnap_nn.deploy.program import Lammps, find_lammps
 from fitsnap_nn.deploy.verify import verify
 from fitsnap_nn.errors import LammpsError, VerificationError
 from fitsnap_nn.settings.schema import Bispectrum, Reference
-from fitsnap_nn.testing.examples import crystal, random_bpnn
 
 TA = Bispectrum(type=("Ta",), twojmax=(4,))
 
@@ -106,8 +106,15 @@ def test_a_run_that_does_not_end_is_ended_with_all_its_processes(tmp_path: Path,
     assert time.monotonic() - start < 10
     assert (tmp_path / "started").exists()
     time.sleep(0.3)
-    left = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-    assert "in.forever" not in left
+    assert not any(b"in.forever" in command_line(process) for process in Path("/proc").glob("[0-9]*"))
+
+
+def command_line(process: Path) -> bytes:
+    """Arguments of a process; none if it has just ended."""
+    try:
+        return (process / "cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def test_an_error_on_ranks_ends_the_run(tmp_path: Path, wheel: Lammps) -> None:

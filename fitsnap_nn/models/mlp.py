@@ -1,0 +1,139 @@
+"""A feed-forward network together with its gradient by the inputs, both differentiable by the weights.
+
+Fitting forces needs d(de/dx)/d(weights). Automatic differentiation gets it by recording the backward pass and
+differentiating that, operation by operation; for networks of this size most of the time goes into the recording.
+Here the two passes are written out once (`_EnergyAndGradient`), as a single operation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Activation(NamedTuple):
+    """An activation function, and its first and second derivatives, from input and value; all element by element."""
+
+    value: Callable[[Tensor], Tensor]
+    slope: Callable[[Tensor, Tensor], Tensor]
+    curvature: Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def _normal_density(x: Tensor) -> Tensor:
+    return torch.exp(-0.5 * x * x) / math.sqrt(2.0 * math.pi)
+
+
+def _silu_slope(x: Tensor, y: Tensor) -> Tensor:
+    sigmoid = torch.sigmoid(x)
+    return sigmoid + y * (1.0 - sigmoid)
+
+
+def _silu_curvature(x: Tensor, y: Tensor, slope: Tensor) -> Tensor:
+    sigmoid = torch.sigmoid(x)
+    return sigmoid * (1.0 - sigmoid) * (2.0 + x * (1.0 - 2.0 * sigmoid))
+
+
+# Curvatures are functions of (input, value, slope), slopes of (input, value): what is known already is not recomputed.
+ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
+    {
+        "softplus": Activation(
+            torch.nn.functional.softplus, lambda x, y: torch.sigmoid(x), lambda x, y, slope: slope * (1.0 - slope)
+        ),
+        "tanh": Activation(torch.tanh, lambda x, y: 1.0 - y * y, lambda x, y, slope: -2.0 * y * slope),
+        "sigmoid": Activation(torch.sigmoid, lambda x, y: y * (1.0 - y), lambda x, y, slope: slope * (1.0 - 2.0 * y)),
+        "silu": Activation(torch.nn.functional.silu, _silu_slope, _silu_curvature),
+        "gelu": Activation(
+            torch.nn.functional.gelu,
+            lambda x, y: 0.5 * (1.0 + torch.erf(x / math.sqrt(2.0))) + x * _normal_density(x),
+            lambda x, y, slope: (2.0 - x * x) * _normal_density(x),
+        ),
+        "relu": Activation(torch.relu, lambda x, y: (x > 0).to(x.dtype), lambda x, y, slope: torch.zeros_like(x)),
+        "linear": Activation(
+            torch.clone, lambda x, y: torch.ones_like(x), lambda x, y, slope: torch.zeros_like(x)
+        ),
+    }
+)
+
+
+def energy_and_gradient(
+    inputs: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], activation: str
+) -> tuple[Tensor, Tensor]:
+    """Output e and gradient de/dx of a network with one output: a_k = f(W_k a_k-1 + b_k), e = w a + b.
+
+    Args:
+        inputs: (N, D) x; nothing is differentiated by it.
+        weights: (out, in) of each layer.
+        biases: (out,) of each layer, or (N, out) where it differs between the rows.
+        activation: f of all layers but the last; a key of ``ACTIVATIONS``.
+
+    Returns:
+        (N,) e and (N, D) de/dx, both differentiable once by weights and biases.
+    """
+    energy, gradient = _EnergyAndGradient.apply(inputs, activation, len(weights), *weights, *biases)  # type: ignore[no-untyped-call]
+    return energy, gradient
+
+
+class _EnergyAndGradient(torch.autograd.Function):
+    """Forward: the outputs a_k = f(h_k), then p_k = g_k f'(h_k), g_k-1 = p_k W_k from g = w down to g_0 = de/dx.
+
+    Backward: the same two passes in reverse, with x' for dL/dx of each quantity x. First up through the gradient:
+    p_k' = g_k-1' W_k^T, g_k' = p_k' f'(h_k), h_k' = p_k' g_k f''(h_k); then down through the energy, adding
+    h_k' = a_k' f'(h_k) and a_k-1' = h_k' W_k. Each product that has W_k in it gives a part of W_k'.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, activation: str, depth: int, *parameters: Tensor) -> tuple[Tensor, Tensor]:
+        weights, biases = parameters[:depth], parameters[depth:]
+        function = ACTIVATIONS[activation]
+        outputs, slopes, summed = [inputs], [], []
+        for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+            summed.append(torch.addmm(bias, outputs[-1], weight.t()))
+            outputs.append(function.value(summed[-1]))
+            slopes.append(function.slope(summed[-1], outputs[-1]))
+        energy = torch.addmm(biases[-1], outputs[-1], weights[-1].t()).squeeze(1)
+        gradient = weights[-1].expand(len(inputs), -1)
+        gradients, products = [gradient], []
+        for weight, slope in zip(reversed(weights[:-1]), reversed(slopes), strict=True):
+            products.append(gradients[-1] * slope)
+            gradients.append(products[-1] @ weight)
+        ctx.activation, ctx.depth = activation, depth
+        ctx.save_for_backward(*weights, *biases, *outputs, *slopes, *summed, *gradients[::-1], *products[::-1])
+        return energy, gradients[-1]
+
+    @staticmethod
+    def backward(ctx: Any, energy_bar: Tensor, gradient_bar: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        depth = ctx.depth
+        hidden = depth - 1
+        saved = iter(ctx.saved_tensors)
+        weights, biases, outputs, slopes, summed, gradients, products = (
+            [next(saved) for _ in range(count)] for count in (depth, depth, depth, hidden, hidden, depth, hidden)
+        )
+        curvature = ACTIVATIONS[ctx.activation].curvature
+        weight_bars: list[Tensor] = []
+        summed_bars: list[Tensor] = []
+        bar = gradient_bar
+        for k in range(hidden):
+            weight_bars.append(products[k].t() @ bar)
+            product_bar = bar @ weights[k].t()
+            bar = product_bar * slopes[k]
+            summed_bars.append(product_bar * gradients[k + 1] * curvature(summed[k], outputs[k + 1], slopes[k]))
+        energy_bar = energy_bar.unsqueeze(1)
+        weight_bars.append(torch.addmm(bar.sum(0, keepdim=True), energy_bar.t(), outputs[-1]))
+        bias_bars = [_like(biases[-1], energy_bar)]
+        output_bar = energy_bar @ weights[-1]
+        for k in reversed(range(hidden)):
+            summed_bar = torch.addcmul(summed_bars[k], output_bar, slopes[k])
+            weight_bars[k].addmm_(summed_bar.t(), outputs[k])
+            bias_bars.append(_like(biases[k], summed_bar))
+            if k:
+                output_bar = summed_bar @ weights[k]
+        return None, None, None, *weight_bars, *bias_bars[::-1]
+
+
+def _like(bias: Tensor, bar: Tensor) -> Tensor:
+    return bar.sum(0) if bias.dim() == 1 else bar

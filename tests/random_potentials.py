@@ -1,0 +1,58 @@
+"""Small crystals and random networks on them, for tests that need a potential but no fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.descriptors.bispectrum import n_descriptors
+from fitsnap_nn.descriptors.snap import SnapCalculator
+from fitsnap_nn.models import BPNN
+from fitsnap_nn.settings.schema import Bispectrum, Reference
+
+BCC = np.array([[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]])
+
+
+def crystal(
+    elements: Sequence[str], seed: int, *, repeat: int = 2, skew: float = 0.0, displacement: float = 0.1
+) -> Configuration:
+    """A bcc crystal of 2 ``repeat``³ atoms of random elements, displaced by random vectors.
+
+    Args:
+        skew: deviation of the random entries added to the unit matrix that deforms the crystal.
+        displacement: deviation of each coordinate, Å.
+    """
+    random = np.random.default_rng(seed)
+    corners = np.stack(np.meshgrid(*[np.arange(repeat)] * 3), axis=-1).reshape(-1, 1, 3)
+    deformation = np.eye(3) + skew * random.standard_normal((3, 3))
+    positions = 3.3 * (corners + BCC).reshape(-1, 3) @ deformation
+    return Configuration(
+        id=f"crystal/{seed}",
+        group="crystal",
+        species=tuple(str(element) for element in random.choice(elements, len(positions))),
+        positions=positions + displacement * random.standard_normal(positions.shape),
+        cell=3.3 * repeat * np.eye(3) @ deformation,
+    )
+
+
+def random_bpnn(
+    bispectrum: Bispectrum, *, activation: str = "tanh", option: int = 1, hidden: Sequence[int] = (8, 8), seed: int = 0
+) -> BPNN:
+    """A network with random weights in float64, standardised on a few crystals, with an energy for each element."""
+    torch.manual_seed(seed)
+    elements = bispectrum.type
+    model = BPNN(elements, n_descriptors(bispectrum), hidden, activation, option)
+    model.set_precision(torch.float64)
+    with SnapCalculator(bispectrum, Reference(), gradients=False, strain=False) as calculator:
+        found = [calculator.compute(crystal(elements, number)).descriptors for number in range(3)]
+    descriptors = torch.from_numpy(np.concatenate(found))
+    spread = descriptors.std(dim=0)
+    deviation = torch.where(spread > 1e-6, spread, 1.0)
+    mean = descriptors.mean(dim=0)
+    factor = torch.linspace(1.0, 1.3, len(elements), dtype=torch.float64)[:, None]
+    model.standardize(mean * factor, deviation * factor, deviation)
+    model.element_energies += torch.linspace(-11.0, -7.0, len(elements), dtype=torch.float64)
+    return model
