@@ -6,7 +6,8 @@ E = sum_i e(B_i), each term a feed-forward network of the atom's descriptors.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -14,16 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from fitsnap_nn.models.contract import Batch, Model
-
-ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "softplus": nn.Softplus,
-    "tanh": nn.Tanh,
-    "sigmoid": nn.Sigmoid,
-    "silu": nn.SiLU,
-    "gelu": nn.GELU,
-    "relu": nn.ReLU,
-    "linear": nn.Identity,
-}
+from fitsnap_nn.models.mlp import ACTIVATIONS, energy_and_gradient
 
 SHARED, PER_ELEMENT, ONE_HOT = 1, 2, 3
 
@@ -77,7 +69,7 @@ class BPNN(Model):
         inputs = n_descriptors + (len(self.elements) if self.option == ONE_HOT else 0)
         count = len(self.elements) if self.option == PER_ELEMENT else 1
         self.mixing = nn.ModuleList(nn.Linear(n_descriptors, n_descriptors) for _ in range(count))
-        self.networks = nn.ModuleList(_network((inputs, *self.hidden, 1), activation) for _ in range(count))
+        self.networks = nn.ModuleList(_network((inputs, *self.hidden, 1)) for _ in range(count))
         shape = (len(self.elements), n_descriptors)
         self.shift: Tensor
         self.scale: Tensor
@@ -110,19 +102,59 @@ class BPNN(Model):
             mixing.bias.zero_()
 
     def atom_energies(self, batch: Batch) -> Tensor:
-        inputs = (batch.descriptors - self.shift[batch.species]) / self.scale[batch.species]
+        inputs = (batch.descriptors - self._by_atom(self.shift, batch)) / self._by_atom(self.scale, batch)
+        outputs = inputs.new_zeros(len(inputs))
+        for number, members in self._shares(batch):
+            weights, biases = self._layers(number, batch.species[members])
+            values = inputs[members]
+            for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+                values = ACTIVATIONS[self.activation].value(values @ weight.t() + bias)
+            outputs = outputs.index_put((members,), (values @ weights[-1].t() + biases[-1]).squeeze(1))
+        return self._energies(batch, outputs)
+
+    def energies_and_gradients(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        scale = self._by_atom(self.scale, batch)
+        inputs = (batch.descriptors - self._by_atom(self.shift, batch)) / scale
         if self.option == PER_ELEMENT:
-            outputs = inputs.new_zeros(len(inputs))
-            for element, (mixing, network) in enumerate(zip(self.mixing, self.networks, strict=True)):
-                (members,) = torch.where(batch.species == element)
-                outputs = outputs.index_add(0, members, network(mixing(inputs[members])).squeeze(1))
+            outputs, gradients = inputs.new_zeros(len(inputs)), torch.zeros_like(inputs)
+            for number, members in self._shares(batch):
+                layers = self._layers(number, batch.species[members])
+                output, gradient = energy_and_gradient(inputs[members], *layers, self.activation)
+                outputs = outputs.index_put((members,), output)
+                gradients = gradients.index_put((members,), gradient)
         else:
-            inputs = self.mixing[0](inputs)
-            if self.option == ONE_HOT:
-                one_hot = nn.functional.one_hot(batch.species, len(self.elements))
-                inputs = torch.cat([inputs, one_hot.to(inputs.dtype)], dim=1)
-            outputs = self.networks[0](inputs).squeeze(1)
-        return self.element_energies[batch.species] + self.energy_scale * outputs.double()
+            outputs, gradients = energy_and_gradient(inputs, *self._layers(0, batch.species), self.activation)
+        return self._energies(batch, outputs), gradients / scale
+
+    def _energies(self, batch: Batch, outputs: Tensor) -> Tensor:
+        return self.element_energies[batch.species] + outputs
+
+    def _by_atom(self, by_element: Tensor, batch: Batch) -> Tensor:
+        return by_element if len(self.elements) == 1 else by_element[batch.species]
+
+    def _shares(self, batch: Batch) -> Iterator[tuple[int, Tensor]]:
+        """The number of each network, and the atoms (M,) it is for."""
+        if self.option != PER_ELEMENT:
+            yield 0, torch.arange(len(batch.species), device=batch.species.device)
+            return
+        for element in range(len(self.networks)):
+            yield element, torch.where(batch.species == element)[0]
+
+    def _layers(self, number: int, species: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Weights and biases of a network; A and the one-hot input are folded into the first layer, s into the last."""
+        layers = [layer for layer in self.networks[number].children() if isinstance(layer, nn.Linear)]
+        weights, biases = [layer.weight for layer in layers], [layer.bias for layer in layers]
+        mixing = self.mixing[number]
+        assert isinstance(mixing, nn.Linear)
+        first = weights[0]
+        if self.option == ONE_HOT:
+            first, of_elements = first.split([mixing.out_features, len(self.elements)], dim=1)
+            biases[0] = biases[0] + of_elements.t()[species]
+        biases[0] = biases[0] + first @ mixing.bias
+        weights[0] = first @ mixing.weight
+        energy_scale = self.energy_scale.to(first.dtype)
+        weights[-1], biases[-1] = weights[-1] * energy_scale, biases[-1] * energy_scale
+        return weights, biases
 
     def set_precision(self, dtype: torch.dtype) -> None:
         """Weights and standardisation in ``dtype``; energies stay float64."""
@@ -136,30 +168,15 @@ class BPNN(Model):
 
     @torch.no_grad()
     def _plain_network(self, element: int) -> PlainNetwork:
-        number = element if self.option == PER_ELEMENT else 0
-        layers = [_plain(layer) for layer in self.networks[number].children() if isinstance(layer, nn.Linear)]
-        n_descriptors = self.shift.shape[1]
-        mixing, mixing_bias = _plain(self.mixing[number])
-        weight, bias = layers[0]
-        if self.option == ONE_HOT:
-            bias = bias + weight[:, n_descriptors + element]
-            weight = weight[:, :n_descriptors]
-        layers[0] = (weight @ mixing, weight @ mixing_bias + bias)
-        weight, bias = layers[-1]
-        energy_scale = self.energy_scale.cpu()
-        layers[-1] = (weight * energy_scale, bias * energy_scale + self.element_energies[element].cpu())
-        return PlainNetwork(
-            self.shift[element].double().cpu(), self.scale[element].double().cpu(), tuple(layers), self.activation
-        )
+        double = copy.deepcopy(self).cpu()
+        double.set_precision(torch.float64)
+        weights, biases = double._layers(element if self.option == PER_ELEMENT else 0, torch.tensor([element]))
+        biases[0] = biases[0].reshape(-1)
+        biases[-1] = biases[-1] + double.element_energies[element]
+        layers = tuple((weight.detach(), bias.detach()) for weight, bias in zip(weights, biases, strict=True))
+        return PlainNetwork(double.shift[element], double.scale[element], layers, self.activation)
 
 
-def _plain(layer: nn.Module) -> tuple[Tensor, Tensor]:
-    assert isinstance(layer, nn.Linear)
-    return layer.weight.double().cpu().clone(), layer.bias.double().cpu().clone()
-
-
-def _network(sizes: Sequence[int], activation: str) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for inputs, outputs in pairwise(sizes):
-        layers += [nn.Linear(inputs, outputs), ACTIVATIONS[activation]()]
-    return nn.Sequential(*layers[:-1])
+def _network(sizes: Sequence[int]) -> nn.Sequential:
+    """The weights and biases of the layers; what is done with them is in ``mlp``."""
+    return nn.Sequential(*(nn.Linear(inputs, outputs) for inputs, outputs in pairwise(sizes)))

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from fitsnap_nn.models.pairs import pair_forces, sum_by
+
 
 class Batch(NamedTuple):
     """Atoms of C configurations, concatenated: N atoms, D descriptors an atom, P pairs.
@@ -22,7 +24,7 @@ class Batch(NamedTuple):
         n_atoms: (C,) int64.
         volume: (C,) float64 Å³.
         descriptors: (N, D).
-        pair_i, pair_j: (P,) int64, indices into the atoms of the batch.
+        pair_i, pair_j: (P,) int32 or int64, indices into the atoms of the batch.
         gradients: (P, 3, D) dB_i/dR_j, 1/Å.
         strain_gradients: (N, 6, D) dB_i/d(strain), Voigt; (0, 6, D) where no stress is wanted.
     """
@@ -77,6 +79,15 @@ class Model(torch.nn.Module, ABC):
     def atom_energies(self, batch: Batch) -> Tensor:
         """Energies of the atoms, (N,) eV, float64, differentiable by the descriptors of the batch."""
 
+    def energies_and_gradients(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Energies of the atoms, and dE_i/dB_i (N, D); both differentiable by the weights when gradients are enabled."""
+        create_graph = torch.is_grad_enabled()
+        with torch.enable_grad():
+            batch = batch._replace(descriptors=batch.descriptors.detach().requires_grad_(True))
+            energies = self.atom_energies(batch)
+            (beta,) = torch.autograd.grad(energies.sum(), batch.descriptors, create_graph=create_graph)
+        return (energies if create_graph else energies.detach()), beta
+
 
 def predict(
     model: Model, batch: Batch, *, forces: bool = True, stress: bool = True, create_graph: bool = False
@@ -87,37 +98,21 @@ def predict(
     stress = sum_i dE_i/dB_i . dB_i/d(strain) / V.
 
     Args:
-        create_graph: keep what is needed to differentiate forces and stresses by the weights.
+        create_graph: keep what is needed to differentiate all of it by the weights.
     """
-    wants_gradient = forces or stress
-    with torch.set_grad_enabled(wants_gradient or create_graph):
-        if wants_gradient:
-            batch = batch._replace(descriptors=batch.descriptors.detach().requires_grad_(True))
-        atom_energies = model.atom_energies(batch)
-        energy = _sum_by(batch.config, atom_energies, len(batch.n_atoms))
-        if not wants_gradient:
-            return Prediction(energy, atom_energies, None, None)
-        (beta,) = torch.autograd.grad(atom_energies.sum(), batch.descriptors, create_graph=create_graph)
-    found = Prediction(
-        energy,
-        atom_energies,
-        _forces(batch, beta) if forces else None,
-        _stress(batch, beta) if stress else None,
-    )
-    if create_graph:
-        return found
-    return Prediction(*(None if field is None else field.detach() for field in found))  # type: ignore[arg-type]
-
-
-def _sum_by(index: Tensor, values: Tensor, count: int) -> Tensor:
-    return values.new_zeros(count, *values.shape[1:]).index_add(0, index, values)
-
-
-def _forces(batch: Batch, beta: Tensor) -> Tensor:
-    pair_forces = torch.bmm(batch.gradients, beta[batch.pair_i].unsqueeze(2)).squeeze(2)
-    return -_sum_by(batch.pair_j, pair_forces, len(batch.species))
+    with torch.set_grad_enabled(create_graph):
+        if forces or stress:
+            atom_energies, beta = model.energies_and_gradients(batch)
+        else:
+            atom_energies, beta = model.atom_energies(batch), batch.descriptors
+        return Prediction(
+            sum_by(batch.config, atom_energies, len(batch.n_atoms)),
+            atom_energies,
+            pair_forces(beta, batch.gradients, batch.pair_i, batch.pair_j) if forces else None,
+            _stress(batch, beta) if stress else None,
+        )
 
 
 def _stress(batch: Batch, beta: Tensor) -> Tensor:
     atom_virials = torch.bmm(batch.strain_gradients, beta.unsqueeze(2)).squeeze(2)
-    return _sum_by(batch.config, atom_virials, len(batch.n_atoms)) / batch.volume[:, None].to(beta.dtype)
+    return sum_by(batch.config, atom_virials, len(batch.n_atoms)) / batch.volume[:, None].to(beta.dtype)

@@ -53,9 +53,7 @@ ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
             lambda x, y, slope: (2.0 - x * x) * _normal_density(x),
         ),
         "relu": Activation(torch.relu, lambda x, y: (x > 0).to(x.dtype), lambda x, y, slope: torch.zeros_like(x)),
-        "linear": Activation(
-            torch.clone, lambda x, y: torch.ones_like(x), lambda x, y, slope: torch.zeros_like(x)
-        ),
+        "linear": Activation(torch.clone, lambda x, y: torch.ones_like(x), lambda x, y, slope: torch.zeros_like(x)),
     }
 )
 

@@ -9,13 +9,17 @@ from fitsnap_nn.models.contract import Batch, Prediction
 from fitsnap_nn.training.batches import Counts, Labels
 from fitsnap_nn.units import BAR
 
+PREDICTED = ("energy", "forces", "stress")
 
-def residuals(prediction: Prediction, labels: Labels, batch: Batch) -> list[Tensor]:
-    """Errors of energy (C, 1) eV/atom, forces (N, 3) eV/Å and stress (C, 6) bar; empty for what was not predicted."""
-    energy = ((prediction.energy - labels.energy) / batch.n_atoms)[:, None]
-    forces = energy[:0] if prediction.forces is None else prediction.forces - labels.forces
-    stress = energy[:0] if prediction.stress is None else prediction.stress / BAR - labels.stress
-    return [energy, forces, stress]
+
+def residuals(prediction: Prediction, labels: Labels, batch: Batch) -> list[Tensor | None]:
+    """Errors of energy (C, 1) eV/atom, forces (N, 3) eV/Å and stress (C, 6) bar; ``None`` for what was not predicted."""
+    energy, forces, stress = prediction.energy.detach(), prediction.forces, prediction.stress
+    return [
+        ((energy - labels.energy) / batch.n_atoms)[:, None],
+        None if forces is None else forces.detach() - labels.forces,
+        None if stress is None else stress.detach() / BAR - labels.stress,
+    ]
 
 
 def loss_sums(prediction: Prediction, labels: Labels, batch: Batch) -> Tensor:
@@ -27,12 +31,43 @@ def loss_sums(prediction: Prediction, labels: Labels, batch: Batch) -> Tensor:
 
     the means being over the labelled configurations, atoms and cells of a whole batch, on all ranks.
     """
-    energy, forces, stress = residuals(prediction, labels, batch)
-    weights = labels.weights
-    terms = [weights[:, 0] @ energy.square().sum(1)]
-    terms.append(weights[batch.config, 1] @ forces.square().sum(1).double() if len(forces) else weights.new_zeros(()))
-    terms.append(weights[:, 2] @ stress.square().sum(1).double() if len(stress) else weights.new_zeros(()))
-    return torch.stack(terms)
+    return _sums(residuals(prediction, labels, batch), _weights(labels, batch))
+
+
+def backward(prediction: Prediction, labels: Labels, batch: Batch, counts: Counts) -> Tensor:
+    """Add this batch's part of the derivative of the loss by the weights to their gradients; returns ``loss_sums``.
+
+    The derivative of the loss by the predictions is 2 w (error) / count, which is written out here; from there on
+    automatic differentiation takes over.
+
+    Args:
+        prediction: made with ``create_graph``.
+        counts: labels of the whole batch, on all ranks.
+    """
+    errors, weights = residuals(prediction, labels, batch), _weights(labels, batch)
+    factors = (1.0 / batch.n_atoms[:, None], 1.0, 1.0 / BAR)
+    tensors, slopes = [], []
+    for number, (field, error) in enumerate(zip(PREDICTED, errors, strict=True)):
+        tensor = getattr(prediction, field)
+        if error is not None and tensor.requires_grad:
+            slope = error * weights[number] * (2.0 / max(1, counts[number])) * factors[number]
+            tensors.append(tensor)
+            slopes.append(slope.view_as(tensor))
+    torch.autograd.backward(tensors, slopes)
+    return _sums(errors, weights)
+
+
+def _weights(labels: Labels, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Columns of weights that go with the rows of the residuals."""
+    energy, force, stress = labels.weights.split(1, dim=1)
+    kind = labels.forces.dtype
+    return energy, force.to(kind).index_select(0, batch.config), stress.to(kind)
+
+
+def _sums(errors: list[Tensor | None], weights: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    zero = weights[0].new_zeros(())
+    pairs = zip(errors, weights, strict=True)
+    return torch.stack([zero if error is None else (error * error * w).sum(dtype=zero.dtype) for error, w in pairs])
 
 
 def mean_loss(sums: Tensor, counts: Counts) -> Tensor:
@@ -45,7 +80,7 @@ def error_sums(prediction: Prediction, labels: Labels, batch: Batch) -> Tensor:
     found = torch.zeros(3, 2, dtype=torch.float64, device=labels.energy.device)
     masks = (labels.present[:, 0], labels.present[batch.config, 1], labels.present[:, 2])
     for row, (error, mask) in enumerate(zip(residuals(prediction, labels, batch), masks, strict=True)):
-        if len(error):
+        if error is not None:
             masked = error.double() * mask[:, None]
             found[row] = torch.stack([masked.abs().sum(), masked.square().sum()])
     return found

@@ -17,7 +17,7 @@ from fitsnap_nn.models.contract import Model, predict
 from fitsnap_nn.settings.schema import Pytorch
 from fitsnap_nn.training.batches import Counts, SampleSet, collate, epoch_order, split_batches
 from fitsnap_nn.training.flat import FlatParameters
-from fitsnap_nn.training.loss import error_sums, loss_sums, mean_loss
+from fitsnap_nn.training.loss import backward, error_sums, loss_sums, mean_loss
 from fitsnap_nn.training.parallel import Ranks, deal
 from fitsnap_nn.training.schedule import Schedule
 
@@ -193,8 +193,7 @@ class Trainer:
             found = predict(
                 self.model, batch, forces=self.targets.forces, stress=self.targets.stress, create_graph=True
             )
-            sums = loss_sums(found, labels, batch)
-            mean_loss(sums, counts).backward()  # type: ignore[no-untyped-call]
+            sums = backward(found, labels, batch, counts)
         self.ranks.sum_(self.flat.gradient)
         if self.options.gradient_clip:
             torch.nn.utils.clip_grad_norm_([self.flat.vector], self.options.gradient_clip)
@@ -205,7 +204,7 @@ class Trainer:
             # A young average would remember the random start: let it forget that sooner.
             decay = min(self.options.ema_decay, (1 + step) / (10 + step))
             self.average.lerp_(self.flat.vector.detach(), 1.0 - decay)
-        return sums.detach()
+        return sums
 
     def _kept(self) -> Tensor:
         return self.flat.vector.detach() if self.average is None else self.average

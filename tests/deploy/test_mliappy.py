@@ -16,7 +16,7 @@ import torch
 from fitsnap_nn.deploy.mliappy import ACTIVATIONS, RANK_COUNTS, MliapModel, to_pickle
 from fitsnap_nn.descriptors.bispectrum import with_products
 from fitsnap_nn.models import BPNN, Batch, predict
-from fitsnap_nn.models.bpnn import ACTIVATIONS as TRAINED
+from fitsnap_nn.models.mlp import ACTIVATIONS as TRAINED
 
 COUNT, DESCRIPTORS = 7, 5
 

@@ -11,7 +11,7 @@ from fitsnap_nn.data.voigt import voigt
 from fitsnap_nn.descriptors.record import Record
 from fitsnap_nn.models.contract import Prediction
 from fitsnap_nn.training.batches import SampleSet, collate, make_sample
-from fitsnap_nn.training.loss import error_sums, loss_sums, mean_loss
+from fitsnap_nn.training.loss import backward, error_sums, loss_sums, mean_loss
 from fitsnap_nn.units import BAR
 
 SIZES = (1, 3, 2, 4)
@@ -95,3 +95,26 @@ def test_sums_over_batches_add_up(members: list[tuple[Configuration, Record]], p
         parts += loss_sums(part, its_labels, one)
         start += size
     torch.testing.assert_close(parts, loss_sums(prediction, labels, batch), rtol=1e-12, atol=0)
+
+
+def test_the_derivative_is_that_of_the_loss(members: list[tuple[Configuration, Record]], prediction: Prediction):
+    samples = SampleSet([make_sample(c, r, ("Ta",), torch.float64) for c, r in members])
+    batch, labels = collate(samples.samples, torch.device("cpu"))
+    counts = samples.total(range(4))
+    leaves = Prediction(*(tensor.clone().requires_grad_(True) for tensor in prediction))
+    backward(leaves, labels, batch, counts)
+    for field, entry in [
+        ("energy", (1,)),
+        ("energy", (2,)),
+        ("forces", (4, 2)),
+        ("forces", (2, 0)),
+        ("stress", (0, 3)),
+    ]:
+        losses = []
+        for step in (1e-6, -1e-6):
+            moved = getattr(prediction, field).clone()
+            moved[entry] += step
+            losses.append(float(mean_loss(loss_sums(prediction._replace(**{field: moved}), labels, batch), counts)))
+        assert float(getattr(leaves, field).grad[entry]) == pytest.approx(
+            (losses[0] - losses[1]) / 2e-6, rel=1e-5, abs=1e-6
+        )

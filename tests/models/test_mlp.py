@@ -1,0 +1,62 @@
+"""The written-out derivatives against automatic differentiation of the same network made of torch's own modules."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fitsnap_nn.models.mlp import ACTIVATIONS, energy_and_gradient
+
+MODULES = {
+    "softplus": nn.Softplus(), "tanh": nn.Tanh(), "sigmoid": nn.Sigmoid(), "silu": nn.SiLU(), "gelu": nn.GELU(),
+    "relu": nn.ReLU(), "linear": nn.Identity(),
+}  # fmt: skip
+ROWS = 7
+
+
+def parameters(sizes: tuple[int, ...], by_row: bool) -> tuple[list[Tensor], list[Tensor]]:
+    torch.manual_seed(1)
+    weights = [
+        torch.randn(b, a, dtype=torch.float64, requires_grad=True) for a, b in zip(sizes, sizes[1:], strict=False)
+    ]
+    shapes = [(ROWS, size) if by_row and number == 0 else (size,) for number, size in enumerate(sizes[1:])]
+    return weights, [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+
+
+def by_autograd(inputs: Tensor, weights: list[Tensor], biases: list[Tensor], activation: str) -> tuple[Tensor, Tensor]:
+    inputs = inputs.clone().requires_grad_(True)
+    values = inputs
+    for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+        values = MODULES[activation](values @ weight.T + bias)
+    energy = (values @ weights[-1].T + biases[-1]).squeeze(1)
+    (gradient,) = torch.autograd.grad(energy.sum(), inputs, create_graph=True)
+    return energy, gradient
+
+
+@pytest.mark.parametrize("activation", MODULES)
+@pytest.mark.parametrize("sizes", [(5, 6, 4, 1), (3, 8, 1), (4, 3, 5, 2, 1), (6, 1)], ids=str)
+@pytest.mark.parametrize("by_row", [False, True], ids=["bias", "bias by row"])
+def test_values_and_all_derivatives(activation: str, sizes: tuple[int, ...], by_row: bool):
+    weights, biases = parameters(sizes, by_row and len(sizes) > 2)
+    inputs = torch.randn(ROWS, sizes[0], dtype=torch.float64)
+    along = torch.randn(ROWS, dtype=torch.float64), torch.randn(ROWS, sizes[0], dtype=torch.float64)
+    found = energy_and_gradient(inputs, weights, biases, activation)
+    expected = by_autograd(inputs, weights, biases, activation)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    slopes, expected_slopes = (
+        torch.autograd.grad(sum((a * b).sum() for a, b in zip(along, pair, strict=True)), weights + biases)
+        for pair in (found, expected)
+    )
+    torch.testing.assert_close(slopes, expected_slopes, rtol=1e-11, atol=1e-11)
+
+
+def test_every_activation_is_compared():
+    assert set(ACTIVATIONS) == set(MODULES)
+
+
+def test_nothing_is_recorded_without_gradients():
+    weights, biases = parameters((3, 4, 1), by_row=False)
+    with torch.no_grad():
+        found = energy_and_gradient(torch.randn(5, 3, dtype=torch.float64), weights, biases, "tanh")
+    assert not any(tensor.requires_grad for tensor in found)
