@@ -52,7 +52,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple, dict]]:
             setattr(fake, name, call)
         monkeypatch.setitem(sys.modules, module, fake)
 
-    stand_in("fitsnap_nn.pipeline", fit=None, test=None, check="2 configurations")
+    stand_in("fitsnap_nn.pipeline", fit=None, evaluate=None, check="2 configurations")
     stand_in("fitsnap_nn.deploy.export", export=["a.mod", "b.pt"])
     stand_in("fitsnap_nn.deploy.model_file", describe_model="a model")
     stand_in("fitsnap_nn.deploy.doctor", report="all well")
@@ -112,8 +112,8 @@ def test_other_commands_hand_on_their_arguments(infile, calls, capsys):
     assert main(["show", "x.pt"]) == 0
     assert main(["doctor"]) == 0
     assert [(name, arguments[1:], options) for name, arguments, options in calls[:2]] == [
-        ("test", ("x.pt",), {"overwrite": True}),
-        ("test", ("Ta_fit/FitTorch_Pytorch.pt",), {"overwrite": False}),
+        ("evaluate", ("x.pt",), {"overwrite": True}),
+        ("evaluate", ("Ta_fit/FitTorch_Pytorch.pt",), {"overwrite": False}),
     ]
     assert calls[2:] == [
         ("export", ("x.pt", "out"), {"overwrite": False}),

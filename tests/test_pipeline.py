@@ -150,7 +150,7 @@ def test_each_kind_of_label_can_be_fitted_alone(small_input: Path, fitted: str, 
     errors = {}
     for epochs in (0, 150):
         overrides = {**flags, "OUTFILE.folder": small_input.parent / f"{epochs}", "PYTORCH.num_epochs": epochs}
-        result = fitsnap_nn.fit(small_input, {**overrides, "PYTORCH.learning_rate": 0.02}, verify=False)
+        result = fitsnap_nn.fit(small_input, {**overrides, "PYTORCH.learning_rate": 0.003}, verify=False)
         errors[epochs] = of_all(result, bettered, "Train")
     assert errors[150] < 0.5 * errors[0]
 

@@ -2,41 +2,23 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator as AseCalculator
 from ase.calculators.calculator import all_changes
-from numpy.typing import NDArray
 
-from fitsnap_nn.data.configuration import Configuration, Floats
+from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.deploy.model_file import load_model
-from fitsnap_nn.descriptors.record import Record
 from fitsnap_nn.descriptors.snap import SnapCalculator
 from fitsnap_nn.errors import DataError
-from fitsnap_nn.models import Batch, Model, predict
+from fitsnap_nn.models import Model
+from fitsnap_nn.models.evaluation import Evaluation, evaluate, in_double
 from fitsnap_nn.settings.schema import Bispectrum, Reference
-
-
-class Evaluation(NamedTuple):
-    """What a potential says of one configuration of N atoms.
-
-    Attributes:
-        energy: eV.
-        forces: (N, 3) eV/Å.
-        stress: (6,) eV/Å³, Voigt order xx yy zz yz xz xy, ASE sign; ``None`` if it was not asked for, or the cell is
-            not fully periodic.
-    """
-
-    energy: float
-    forces: Floats
-    stress: Floats | None
 
 
 class Potential:
@@ -48,7 +30,7 @@ class Potential:
     """
 
     def __init__(self, model: Model, bispectrum: Bispectrum, reference: Reference, folder: Path = Path()) -> None:
-        self.model = _double(model)
+        self.model = in_double(model)
         self.elements = model.elements
         self._bispectrum = bispectrum
         self._reference = reference
@@ -70,7 +52,7 @@ class Potential:
             )
         stress = stress and all(configuration.pbc)
         record = (self._with_strain if stress else self._without_strain).compute(configuration)
-        return evaluate(self.model, configuration, record, stress=stress)
+        return evaluate(self.model, configuration, record)
 
     @cached_property
     def _with_strain(self) -> SnapCalculator:
@@ -92,29 +74,6 @@ def load_potential(path: str | Path) -> Potential:
     """
     content = load_model(path)
     return Potential(content.model, content.bispectrum, content.reference, Path(path).parent)
-
-
-def evaluate(model: Model, configuration: Configuration, record: Record, *, stress: bool) -> Evaluation:
-    """A float64 model on a configuration's record, with the reference added."""
-    index = {element: number for number, element in enumerate(model.elements)}
-    batch = Batch(
-        species=torch.tensor([index[symbol] for symbol in configuration.species]),
-        config=torch.zeros(len(configuration), dtype=torch.int64),
-        n_atoms=torch.tensor([len(configuration)]),
-        volume=torch.tensor([configuration.volume], dtype=torch.float64),
-        descriptors=_tensor(record.descriptors),
-        pair_i=torch.from_numpy(record.pair_i.astype(np.int64)),
-        pair_j=torch.from_numpy(record.pair_j.astype(np.int64)),
-        gradients=_tensor(record.gradients),
-        strain_gradients=_tensor(record.strain_gradients),
-    )
-    found = predict(model, batch, forces=True, stress=stress)
-    assert found.forces is not None
-    return Evaluation(
-        float(found.energy[0]) + record.reference_energy,
-        found.forces.numpy() + record.reference_forces,
-        None if found.stress is None else found.stress[0].numpy() + record.reference_stress,
-    )
 
 
 def from_atoms(atoms: Atoms) -> Configuration:
@@ -156,14 +115,3 @@ class Calculator(AseCalculator):  # type: ignore[misc]
         self.results.update(energy=found.energy, free_energy=found.energy, forces=found.forces)
         if found.stress is not None:
             self.results["stress"] = found.stress
-
-
-def _double(model: Model) -> Model:
-    """A copy in float64."""
-    double = copy.deepcopy(model).cpu().eval()
-    double.set_precision(torch.float64)
-    return double
-
-
-def _tensor(array: NDArray[np.floating]) -> torch.Tensor:
-    return torch.from_numpy(np.asarray(array, dtype=np.float64))

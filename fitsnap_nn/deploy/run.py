@@ -12,9 +12,9 @@ import numpy as np
 from fitsnap_nn.data.configuration import Configuration, Floats
 from fitsnap_nn.data.lammps_cell import LammpsCell, to_lammps
 from fitsnap_nn.data.voigt import FROM_LAMMPS
-from fitsnap_nn.deploy.calculator import Evaluation
 from fitsnap_nn.deploy.lammps_files import LammpsFiles, data_text
 from fitsnap_nn.deploy.program import Lammps
+from fitsnap_nn.models.evaluation import Evaluation
 
 LAMMPS_BAR = 1.0 / 1.6021765e6  # eV/Å³ in a bar, as LAMMPS rounds it in units metal
 RESULTS = "results"

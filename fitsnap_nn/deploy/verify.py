@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.deploy.calculator import Evaluation
 from fitsnap_nn.deploy.lammps_files import LammpsFiles
 from fitsnap_nn.deploy.program import Lammps, find_lammps
 from fitsnap_nn.deploy.run import evaluate_in_lammps
 from fitsnap_nn.errors import LammpsError, VerificationError
+from fitsnap_nn.models.evaluation import Evaluation
 from fitsnap_nn.units import BAR
 
 # Both sides compute in float64 from the same numbers, and differ by the rounding of sums, which steep networks amplify.
@@ -128,6 +128,8 @@ def _compare(configuration: Configuration, expected: Evaluation, found: Evaluati
     Raises:
         VerificationError: one is not.
     """
+    assert expected.forces is not None
+    assert found.forces is not None
     energy = _difference("energies (eV)", expected.energy, found.energy, ENERGY_TOLERANCE, configuration, where)
     force = _difference("forces (eV/Å)", expected.forces, found.forces, FORCE_TOLERANCE, configuration, where)
     stress = None

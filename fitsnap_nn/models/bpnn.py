@@ -36,12 +36,11 @@ class PlainNetwork(NamedTuple):
 
 
 class BPNN(Model):
-    """e_i = E0(Z_i) + s net_Z(A z_i), z_i = (B_i - mean_Z) / deviation_Z * deviation.
+    """e_i = E0(Z_i) + s net_Z(d (B_i - mean_Z) / deviation_Z), with d the deviation over all atoms.
 
-    A is a trained matrix that starts as 1/deviation on the diagonal, with the deviations over all elements: the
-    network starts with standardised inputs, while a step changes A as if it acted on the descriptors themselves,
-    as FitSNAP's first layer does. Learning rates therefore mean what they mean there. It is folded into the
-    next layer in everything exported.
+    The first layer's weights start divided by d, so the network starts with standardised inputs; but they keep
+    acting on descriptors of their own size. A step of the optimiser therefore moves the network as it does in
+    FitSNAP, whose first layer has the same scale: learning rates mean the same in both.
 
     Args:
         elements: chemical symbols, in the order of LAMMPS' atom types.
@@ -68,7 +67,6 @@ class BPNN(Model):
         self.option = multi_element_option
         inputs = n_descriptors + (len(self.elements) if self.option == ONE_HOT else 0)
         count = len(self.elements) if self.option == PER_ELEMENT else 1
-        self.mixing = nn.ModuleList(nn.Linear(n_descriptors, n_descriptors) for _ in range(count))
         self.networks = nn.ModuleList(_network((inputs, *self.hidden, 1)) for _ in range(count))
         shape = (len(self.elements), n_descriptors)
         self.shift: Tensor
@@ -93,13 +91,13 @@ class BPNN(Model):
 
     @torch.no_grad()
     def standardize(self, mean: Tensor, deviation: Tensor, overall: Tensor) -> None:
-        """Set the mean (E, D) and deviation (E, D) of each element's descriptors, and the deviation (D,) of all."""
+        """Take the mean (E, D) and deviation (E, D) of each element's descriptors, and the deviation (D,) of all."""
         self.shift.copy_(mean)
         self.scale.copy_(deviation / overall)
-        for mixing in self.mixing:
-            assert isinstance(mixing, nn.Linear)
-            mixing.weight.copy_(torch.diag(1.0 / overall))
-            mixing.bias.zero_()
+        for network in self.networks:
+            first = next(network.children())
+            assert isinstance(first, nn.Linear)
+            first.weight[:, : len(overall)] /= overall
 
     def atom_energies(self, batch: Batch) -> Tensor:
         inputs = (batch.descriptors - self._by_atom(self.shift, batch)) / self._by_atom(self.scale, batch)
@@ -141,25 +139,20 @@ class BPNN(Model):
             yield element, torch.where(batch.species == element)[0]
 
     def _layers(self, number: int, species: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Weights and biases of a network; A and the one-hot input are folded into the first layer, s into the last."""
+        """Weights and biases of a network; the one-hot input becomes a bias of each atom, s is in the last layer."""
         layers = [layer for layer in self.networks[number].children() if isinstance(layer, nn.Linear)]
-        weights, biases = [layer.weight for layer in layers], [layer.bias for layer in layers]
-        mixing = self.mixing[number]
-        assert isinstance(mixing, nn.Linear)
-        first = weights[0]
+        weights: list[Tensor] = [layer.weight for layer in layers]
+        biases: list[Tensor] = [layer.bias for layer in layers]
         if self.option == ONE_HOT:
-            first, of_elements = first.split([mixing.out_features, len(self.elements)], dim=1)
+            weights[0], of_elements = torch.split(weights[0], [self.shift.shape[1], len(self.elements)], dim=1)
             biases[0] = biases[0] + of_elements.t()[species]
-        biases[0] = biases[0] + first @ mixing.bias
-        weights[0] = first @ mixing.weight
-        energy_scale = self.energy_scale.to(first.dtype)
+        energy_scale = self.energy_scale.to(weights[0].dtype)
         weights[-1], biases[-1] = weights[-1] * energy_scale, biases[-1] * energy_scale
         return weights, biases
 
     def set_precision(self, dtype: torch.dtype) -> None:
         """Weights and standardisation in ``dtype``; energies stay float64."""
         self.networks.to(dtype)
-        self.mixing.to(dtype)
         self.shift, self.scale = self.shift.to(dtype), self.scale.to(dtype)
 
     def plain_networks(self) -> list[PlainNetwork]:

@@ -80,7 +80,7 @@ class Model(torch.nn.Module, ABC):
         """Energies of the atoms, (N,) eV, float64, differentiable by the descriptors of the batch."""
 
     def energies_and_gradients(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Energies of the atoms, and dE_i/dB_i (N, D); both differentiable by the weights when gradients are enabled."""
+        """Energies of the atoms, and dE_i/dB_i (N, D); differentiable by the weights where gradients are enabled."""
         create_graph = torch.is_grad_enabled()
         with torch.enable_grad():
             batch = batch._replace(descriptors=batch.descriptors.detach().requires_grad_(True))

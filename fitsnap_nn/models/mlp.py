@@ -104,7 +104,7 @@ class _EnergyAndGradient(torch.autograd.Function):
         return energy, gradients[-1]
 
     @staticmethod
-    def backward(ctx: Any, energy_bar: Tensor, gradient_bar: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, energy_bar: Tensor, gradient_bar: Tensor) -> tuple[Tensor | None, ...]:
         depth = ctx.depth
         hidden = depth - 1
         saved = iter(ctx.saved_tensors)

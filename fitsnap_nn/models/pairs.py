@@ -41,6 +41,6 @@ class _PairForces(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, forces_bar: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
         gradients, pair_i, pair_j = ctx.saved_tensors
-        x, y, z = forces_bar.neg().index_select(0, pair_j).split(1, dim=1)
+        x, y, z = torch.split(forces_bar.neg().index_select(0, pair_j), 1, dim=1)
         terms = (gradients[:, 0] * x).addcmul_(gradients[:, 1], y).addcmul_(gradients[:, 2], z)
         return sum_by(pair_i, terms, ctx.count), None, None, None

@@ -13,7 +13,7 @@ PREDICTED = ("energy", "forces", "stress")
 
 
 def residuals(prediction: Prediction, labels: Labels, batch: Batch) -> list[Tensor | None]:
-    """Errors of energy (C, 1) eV/atom, forces (N, 3) eV/Å and stress (C, 6) bar; ``None`` for what was not predicted."""
+    """Errors of energy (C, 1) eV/atom, forces (N, 3) eV/Å, stress (C, 6) bar; ``None`` for what was not predicted."""
     energy, forces, stress = prediction.energy.detach(), prediction.forces, prediction.stress
     return [
         ((energy - labels.energy) / batch.n_atoms)[:, None],
@@ -59,7 +59,7 @@ def backward(prediction: Prediction, labels: Labels, batch: Batch, counts: Count
 
 def _weights(labels: Labels, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     """Columns of weights that go with the rows of the residuals."""
-    energy, force, stress = labels.weights.split(1, dim=1)
+    energy, force, stress = torch.split(labels.weights, 1, dim=1)
     kind = labels.forces.dtype
     return energy, force.to(kind).index_select(0, batch.config), stress.to(kind)
 

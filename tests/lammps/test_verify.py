@@ -14,12 +14,13 @@ import pytest
 from random_potentials import crystal, random_bpnn
 
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.deploy.calculator import Evaluation, Potential
+from fitsnap_nn.deploy.calculator import Potential
 from fitsnap_nn.deploy.doctor import report
 from fitsnap_nn.deploy.lammps_files import LammpsFiles, write_lammps_files
 from fitsnap_nn.deploy.program import Lammps, find_lammps
 from fitsnap_nn.deploy.verify import verify
 from fitsnap_nn.errors import LammpsError, VerificationError
+from fitsnap_nn.models.evaluation import Evaluation
 from fitsnap_nn.settings.schema import Bispectrum, Reference
 
 TA = Bispectrum(type=("Ta",), twojmax=(4,))

@@ -116,14 +116,23 @@ def test_a_model_is_rebuilt_from_its_description(option: int):
     assert again.description() == model.description()
 
 
-def test_first_layer_starts_standardised_for_each_element():
+def test_the_network_starts_with_standardised_inputs():
+    """A network that is told mean and deviation says of B what one that is told nothing says of standardised B."""
     random = np.random.default_rng(0)
     descriptors = torch.from_numpy(random.normal([[5.0, -40.0, 0.3]], [[2.0, 11.0, 0.01]], (400, 3)))
-    model = BPNN(("Ta",), 3, (4,))
-    model.standardize(descriptors.mean(0, keepdim=True), descriptors.std(0, keepdim=True), descriptors.std(0))
-    inputs = model.mixing[0](((descriptors - model.shift[0]) / model.scale[0]).float())
-    torch.testing.assert_close(inputs.mean(0), torch.zeros(3), atol=1e-4, rtol=0)
-    torch.testing.assert_close(inputs.std(0), torch.ones(3), atol=1e-4, rtol=0)
+    mean, deviation = descriptors.mean(0, keepdim=True), descriptors.std(0, keepdim=True)
+    outputs = []
+    for told in (True, False):
+        torch.manual_seed(2)
+        model = BPNN(("Ta",), 3, (4,))
+        if told:
+            model.standardize(mean, deviation, deviation[0])
+        model.set_precision(torch.float64)
+        nothing = torch.zeros(0)
+        values = descriptors if told else (descriptors - mean) / deviation
+        batch = Batch(torch.zeros(400, dtype=torch.int64), nothing, nothing, nothing, values, *[nothing] * 4)
+        outputs.append(model.atom_energies(batch))
+    torch.testing.assert_close(outputs[0], outputs[1], rtol=1e-5, atol=1e-6)
 
 
 def test_energy_does_not_depend_on_the_order_of_atoms(calculator: SnapCalculator):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -17,9 +19,7 @@ ROWS = 7
 
 def parameters(sizes: tuple[int, ...], by_row: bool) -> tuple[list[Tensor], list[Tensor]]:
     torch.manual_seed(1)
-    weights = [
-        torch.randn(b, a, dtype=torch.float64, requires_grad=True) for a, b in zip(sizes, sizes[1:], strict=False)
-    ]
+    weights = [torch.randn(b, a, dtype=torch.float64, requires_grad=True) for a, b in pairwise(sizes)]
     shapes = [(ROWS, size) if by_row and number == 0 else (size,) for number, size in enumerate(sizes[1:])]
     return weights, [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
 

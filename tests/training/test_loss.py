@@ -37,7 +37,7 @@ def members() -> list[tuple[Configuration, Record]]:
         )  # fmt: skip
         record = Record(
             random.normal(size=(size, 5)), np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros((0, 3, 5)),
-            random.normal(size=(size, 6, 5)), random.normal(), random.normal(size=(size, 3)), random.normal(size=6) / 100,
+            random.normal(size=(size, 6, 5)), random.normal(), random.normal(size=(size, 3)), random.normal(0, 0.01, 6),
         )  # fmt: skip
         found.append((configuration, record))
     return found
