@@ -44,7 +44,7 @@ def atoms_closer_than(configuration: Configuration, distance: float) -> bool:
     scaled = (cell.positions - cell.lo) @ inverse
     scaled -= np.floor(scaled)
     scaled[scaled >= 1.0] = 0.0  # what rounding put on the far side
-    radius = distance * np.linalg.norm(inverse, ord=2)
+    radius = distance * float(np.sqrt((inverse**2).sum()))  # no less than the longest image of a unit vector
     pairs = cKDTree(scaled, boxsize=1.0).query_pairs(radius, output_type="ndarray")
     apart = scaled[pairs[:, 0]] - scaled[pairs[:, 1]]
     apart -= np.round(apart)

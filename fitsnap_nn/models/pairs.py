@@ -39,7 +39,7 @@ class _PairForces(torch.autograd.Function):
         return sum_by(pair_j, forces, len(beta)).neg_()
 
     @staticmethod
-    def backward(ctx: Any, forces_bar: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, forces_bar: Tensor) -> tuple[Tensor, None, None, None]:
         gradients, pair_i, pair_j = ctx.saved_tensors
         x, y, z = torch.split(forces_bar.neg().index_select(0, pair_j), 1, dim=1)
         terms = (gradients[:, 0] * x).addcmul_(gradients[:, 1], y).addcmul_(gradients[:, 2], z)
