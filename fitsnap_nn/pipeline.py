@@ -283,8 +283,8 @@ def _row(report: EpochReport) -> EpochRow:
 
 def _predict_all(model: Model, prepared: Prepared, ranks: Ranks) -> list[Result]:
     configurations = prepared.dataset.configurations
-    found = evaluate_all(model, configurations, prepared.store.record, ranks, forces=prepared.targets.forces)
-    prepared.store.release()
+    forces, release = prepared.targets.forces, prepared.releaser()
+    found = evaluate_all(model, configurations, prepared.store.record, ranks, forces=forces, release=release)
     if not ranks.is_first:
         return []
     return [Result(c, e.energy, e.forces, e.stress) for c, e in zip(configurations, found, strict=True)]

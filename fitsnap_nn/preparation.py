@@ -177,8 +177,8 @@ def make_model(settings: Settings, prepared: Prepared) -> tuple[BPNN, list[str]]
         blocks = ((_species(c, settings.elements), prepared.store.record(c).descriptors) for c in training)
         found = standardize(blocks, (len(settings.elements), size))
         model.standardize(*(torch.from_numpy(array) for array in found))
-        prepared.store.release()
     notes = _set_baselines(model, settings, prepared, training)
+    prepared.store.release()
     model.set_precision(torch.float32 if options.dtype_setting == 1 else torch.float64)
     return model, notes
 
@@ -212,11 +212,18 @@ def _set_baselines(model: BPNN, settings: Settings, prepared: Prepared, training
 
 
 def _target_scale(residuals: np.ndarray, training: Sequence[Configuration], records: Sequence[Record]) -> float:
-    """The largest of: half the spread of energies per atom, a force times 1 Å, a virial per atom; eV."""
-    scales = [0.5 * float(np.ptp(residuals)) if len(residuals) else 0.0]
-    for c, record in zip(training, records, strict=True):
-        if c.forces is not None and c.force_weight > 0:
-            scales.append(float(np.abs(c.forces - record.reference_forces).max()))
-        if c.stress is not None and c.stress_weight > 0 and len(record.strain_gradients):
-            scales.append(float(np.abs(voigt(c.stress) - record.reference_stress).max()) * c.volume / len(c))
-    return max(scales) or 1.0
+    """Half the spread of energies per atom, or the largest force times 1 Å if that is more; eV.
+
+    Where only stresses are fitted, the largest virial of an atom.
+    """
+    pairs = list(zip(training, records, strict=True))
+    forces = [
+        float(np.abs(c.forces - r.reference_forces).max()) for c, r in pairs if c.forces is not None and c.force_weight > 0
+    ]
+    virials = [
+        float(np.abs(voigt(c.stress) - r.reference_stress).max()) * c.volume / len(c)
+        for c, r in pairs
+        if c.stress is not None and c.stress_weight > 0
+    ]
+    spread = 0.5 * float(np.ptp(residuals)) if len(residuals) else 0.0
+    return max(spread, *forces, 0.0) or max(virials, default=0.0) or 1.0

@@ -55,9 +55,10 @@ class DescriptorStore:
             wanted.setdefault(configuration.fingerprint(), configuration)
         for fingerprint in wanted:
             chunk, place = self._places.get(fingerprint, (None, None))
-            if chunk and place and not chunk.is_intact(place):
-                self._discard(chunk.index, "a record is damaged")
-        self.release()
+            if chunk and place:
+                if not chunk.is_intact(place):
+                    self._discard(chunk.index, "a record is damaged")
+                chunk.release()
         return [configuration for fingerprint, configuration in wanted.items() if fingerprint not in self._places]
 
     def record(self, configuration: Configuration) -> Record:

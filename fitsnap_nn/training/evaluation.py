@@ -18,13 +18,20 @@ def evaluate_all(
     ranks: Ranks,
     *,
     forces: bool,
+    release: Callable[[], None] = lambda: None,
 ) -> list[Evaluation]:
-    """Predictions in float64, in the order of the configurations, on the first rank; an empty list on the others."""
+    """Predictions in float64, in the order of the configurations, on the first rank; an empty list on the others.
+
+    Args:
+        forces: whether records have gradients.
+        release: called after each record was used.
+    """
     model = in_double(model)
     mine = ranks.mine([float(len(configuration)) for configuration in configurations])
     found = {}
     for number in mine:
         configuration = configurations[number]
         found[number] = evaluate(model, configuration, record_of(configuration), forces=forces)
+        release()
     everything = {number: one for share in ranks.gather(found) for number, one in share.items()}
     return [everything[number] for number in sorted(everything)]

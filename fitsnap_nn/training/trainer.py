@@ -112,7 +112,7 @@ class Trainer:
                 found = predict(self.model, batch, forces=self.targets.forces, stress=self.targets.stress)
                 losses += loss_sums(found, labels, batch)
                 errors += error_sums(found, labels, batch)
-        self.release()
+                self.release()
         sums = self.ranks.sum_(torch.cat([losses, errors.flatten()])).cpu()
         return _errors(sums[:3], sums[3:].view(3, 2), samples.total(everything), self.targets)
 
