@@ -21,18 +21,17 @@ RECOMMENDED: Mapping[str, Mapping[str, Mapping[str, str]]] = MappingProxyType(
     {
         "BPNN": {
             "BISPECTRUM": {"twojmax": "6", "rcutfac": "4.67637", "rfac0": "0.99363", "rmin0": "0.0", "bzeroflag": "1"},
-            "CALCULATOR": {"energy": "1", "force": "1", "stress": "0"},
+            "CALCULATOR": {"energy": "1", "force": "1", "stress": "1"},
             "PYTORCH": {
                 "model": "BPNN",
                 "layer_sizes": "num_desc 64 64 1",
                 "activation": "tanh",
                 "multi_element_option": "1",
-                "num_epochs": "200",
-                "batch_size": "4",
-                "optimizer": "AdamW",
+                "num_epochs": "300",
+                "batch_size": "8",
+                "optimizer": "Adam",
                 "learning_rate": "3e-3",
                 "scheduler": "cosine",
-                "min_learning_rate": "1e-5",
                 "warmup_fraction": "0.05",
                 "ema_decay": "0.99",
                 "manual_seed_flag": "1",
@@ -48,7 +47,7 @@ RECOMMENDED: Mapping[str, Mapping[str, Mapping[str, str]]] = MappingProxyType(
     }
 )
 # training_size, testing_size, eweight, fweight, vweight of every group of a new input.
-ROW = "0.9  0.1  1e-2  1.0  1e-12"
+ROW = "0.9  0.1  1e-1  1.0  1e-11"
 
 
 def render_template(
