@@ -9,6 +9,7 @@ from scipy.spatial import cKDTree
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.lammps_cell import to_lammps
+from fitsnap_nn.errors import DataError
 
 TOO_CLOSE = 0.5  # Å
 SHOWN = 3  # configurations named in a warning
@@ -39,16 +40,23 @@ def atoms_closer_than(configuration: Configuration, distance: float) -> bool:
 
     The distance must be small beside the cell: of two atoms only the images nearest in lattice coordinates count.
     """
-    cell = to_lammps(configuration)
-    inverse = np.linalg.inv(cell.box)
-    scaled = (cell.positions - cell.lo) @ inverse
+    if all(configuration.pbc):
+        box, positions = configuration.cell, configuration.positions
+    else:  # where it is not periodic, the box of LAMMPS has room to spare
+        cell = to_lammps(configuration)
+        box, positions = cell.box, cell.positions - cell.lo
+    try:
+        inverse = np.linalg.inv(box)
+    except np.linalg.LinAlgError:
+        raise DataError(f"{configuration.id}: the lattice vectors do not span a cell. Mend the lattice.") from None
+    scaled = positions @ inverse
     scaled -= np.floor(scaled)
     scaled[scaled >= 1.0] = 0.0  # what rounding put on the far side
     radius = distance * float(np.sqrt((inverse**2).sum()))  # no less than the longest image of a unit vector
     pairs = cKDTree(scaled, boxsize=1.0).query_pairs(radius, output_type="ndarray")
     apart = scaled[pairs[:, 0]] - scaled[pairs[:, 1]]
     apart -= np.round(apart)
-    return bool((np.linalg.norm(apart @ cell.box, axis=1) < distance).any())
+    return bool((np.linalg.norm(apart @ box, axis=1) < distance).any())
 
 
 def _stress_without_volume(configuration: Configuration) -> bool:

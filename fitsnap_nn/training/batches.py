@@ -92,8 +92,11 @@ def collate(samples: Sequence[Sample], device: torch.device) -> tuple[Batch, Lab
     joined["config"] = torch.repeat_interleave(torch.tensor(sizes), output_size=starts[-1])
     joined["pair_i"] = torch.cat([batch.pair_i + start for batch, start in zip(batches, starts, strict=False)])
     joined["pair_j"] = torch.cat([batch.pair_j + start for batch, start in zip(batches, starts, strict=False)])
-    labels = [torch.cat(parts).to(device) for parts in zip(*(sample.labels for sample in samples), strict=True)]
-    return Batch(**{name: tensor.to(device) for name, tensor in joined.items()}), Labels(*labels)
+    batch = Batch(**joined)
+    labels = Labels(*map(torch.cat, zip(*(sample.labels for sample in samples), strict=True)))
+    if device.type == "cpu":
+        return batch, labels
+    return Batch(*(tensor.to(device) for tensor in batch)), Labels(*(tensor.to(device) for tensor in labels))
 
 
 class SampleSet:

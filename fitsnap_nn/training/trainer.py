@@ -97,8 +97,10 @@ class Trainer:
         Raises:
             TrainingError: the loss is not a number.
         """
-        while self.epoch < self.options.num_epochs and not self._should_stop():
-            after_epoch(self._run_epoch())
+        # Steps are short: handing each backward pass to a thread of its own would take as long as some of them.
+        with torch.autograd.set_multithreading_enabled(False):
+            while self.epoch < self.options.num_epochs and not self._should_stop():
+                after_epoch(self._run_epoch())
         self.flat.assign(self.best_weights)
 
     def evaluate(self, samples: SampleSet) -> Errors:

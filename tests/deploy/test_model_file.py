@@ -145,7 +145,9 @@ def test_what_is_no_model_file_is_named(tmp_path: Path, kind: str, message: str)
 def test_a_model_of_fitsnap_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = types.ModuleType("fitsnap3lib.lib.neural_networks.write")
     module.TorchWrapper = type("TorchWrapper", (torch.nn.Linear,), {"__module__": module.__name__})
-    monkeypatch.setitem(sys.modules, module.__name__, module)
+    parents = ("fitsnap3lib", "fitsnap3lib.lib", "fitsnap3lib.lib.neural_networks")
+    for package in (*map(types.ModuleType, parents), module):
+        monkeypatch.setitem(sys.modules, package.__name__, package)
     path = tmp_path / "FitTorch_Pytorch.pt"
     torch.save(module.TorchWrapper(2, 1), path)
     with pytest.raises(CheckpointError, match="FitSNAP pickled"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shlex
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.deploy.calculator import Potential
 from fitsnap_nn.deploy.lammps_files import LammpsFiles, data_text, write_lammps_files
 from fitsnap_nn.deploy.mliappy import MliapModel, to_pickle
-from fitsnap_nn.deploy.program import Lammps
+from fitsnap_nn.deploy.program import Lammps, find_lammps
 from fitsnap_nn.deploy.run import nve_drift
 from fitsnap_nn.deploy.verify import verify
 from fitsnap_nn.errors import LammpsError
@@ -85,6 +86,11 @@ def test_an_error_on_one_rank_ends_all_at_once(tmp_path: Path, native: Lammps) -
         with pytest.raises(LammpsError, match="not a finite number: atoms have come too close"):
             native.run(["-in", "in.run", "-log", "none"], tmp_path, ranks=ranks, timeout=60)
         assert time.monotonic() - start < 20
+
+
+def test_another_lammps_can_be_chosen(native: Lammps, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FITSNAP_NN_LAMMPS", shlex.join(native.command))
+    assert find_lammps() == native
 
 
 def test_the_pickle_needs_nothing_set(tmp_path: Path, native: Lammps, monkeypatch: pytest.MonkeyPatch) -> None:
