@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import ase.io
@@ -107,11 +109,35 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, epochs: int) -> None:
     monkeypatch.setattr(Trainer, "_step", step)
 
 
+def test_a_killed_fit_is_resumed_exactly(small_input: Path):
+    keys = {"num_epochs": 400, "learning_rate": 1e-4}
+    whole = fit(small_input, "whole", **keys)
+    flags = [text for key, value in keys.items() for text in ("-k", "PYTORCH", key, str(value))]
+    folder = small_input.parent / "killed"
+    command = [sys.executable, "-m", "fitsnap_nn", str(small_input), *flags, "--set", f"OUTFILE.folder={folder}"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        while not (folder / "restart.pt").exists():
+            time.sleep(0.02)
+        process.kill()
+    assert load_restart(folder / "restart.pt")["trainer"]["epoch"] < 400, "killed too late: this test shows nothing"
+    parts = fit(small_input, "killed", resume=True, **keys)
+    assert torch.equal(weights(whole), weights(parts))
+    assert whole.errors == parts.errors
+
+
 def test_save_state_input_goes_on_too(small_input: Path):
     whole = fit(small_input, "whole", num_epochs=4)
     half = fit(small_input, "half", num_epochs=2)
     other = fit(small_input, "other", num_epochs=4, save_state_input=half.folder / "restart.pt")
     assert torch.equal(weights(whole), weights(other))
+
+
+def test_a_damaged_restart_file_is_named(small_input: Path):
+    result = fit(small_input, "fit")
+    path = result.folder / "restart.pt"
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(CheckpointError, match=r"restart\.pt"):
+        fit(small_input, "fit", resume=True)
 
 
 def test_another_fit_is_not_continued(small_input: Path):

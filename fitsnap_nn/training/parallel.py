@@ -114,7 +114,8 @@ def session() -> Iterator[Ranks]:
 
 def _join() -> Ranks:
     if "TORCHELASTIC_RUN_ID" in os.environ:
-        return _join_group(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), "torchrun", "env://")
+        rank, size, local = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+        return _join_group(rank, size, local, "torchrun", "env://")
     if any(variable in os.environ for variable in MPI_VARIABLES):
         return _join_mpi()
     return Ranks()
@@ -128,7 +129,8 @@ def _join_mpi() -> Ranks:
     rank, size = world.Get_rank(), world.Get_size()
     if size == 1:
         return Ranks()
-    one_node = world.Split_type(MPI.COMM_TYPE_SHARED).Get_size() == size
+    local = world.Split_type(MPI.COMM_TYPE_SHARED).Get_size()
+    one_node = local == size
     address = None
     if rank == 0:
         host = "127.0.0.1" if one_node else socket.gethostname()
@@ -137,11 +139,12 @@ def _join_mpi() -> Ranks:
             address = f"tcp://{host}:{probe.getsockname()[1]}"
     if one_node:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    return _join_group(rank, size, MPIRUN, world.bcast(address))
+    return _join_group(rank, size, local, MPIRUN, world.bcast(address))
 
 
-def _join_group(rank: int, size: int, launcher: str, address: str) -> Ranks:
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+def _join_group(rank: int, size: int, local: int, launcher: str, address: str) -> Ranks:
+    # NCCL wants a GPU for each of the ranks of a machine; gloo does with any.
+    backend = "cpu:gloo,cuda:nccl" if 0 < local <= torch.cuda.device_count() else "gloo"
     if size > 1:
         dist.init_process_group(backend, init_method=address, rank=rank, world_size=size, timeout=COLLECTIVE_TIMEOUT)
     return Ranks(rank, size, launcher)
