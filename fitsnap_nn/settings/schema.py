@@ -45,7 +45,6 @@ def option(
 LARGEST_SEED = 2**32 - 1
 LINEAR = "only linear solvers use it"
 VASP = "VASP files are read through ASE"
-PRINTED = "the files it asked for are always written"
 
 
 @dataclass(frozen=True)
