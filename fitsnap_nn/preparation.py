@@ -119,17 +119,12 @@ def choose_targets(settings: Settings, configurations: Sequence[Configuration]) 
     return Targets(forces=settings.calculator.force, stress=stress)
 
 
-def storage_type(settings: Settings) -> type[np.floating]:
-    """Type of stored descriptors and gradients, that of the network."""
-    return np.float32 if settings.pytorch.dtype_setting == 1 else np.float64
-
-
 def _open_store(settings: Settings, targets: Targets) -> DescriptorStore:
     folder = settings.memory.cache or Path(settings.output_folder) / "cache"
     key = record_settings(
         settings.bispectrum, settings.reference, gradients=targets.forces, strain=targets.stress, folder=settings.folder
     )
-    return DescriptorStore(folder, key, storage_type(settings))
+    return DescriptorStore(folder, key, settings.pytorch.precision)
 
 
 def _compute_records(
@@ -179,7 +174,7 @@ def make_model(settings: Settings, prepared: Prepared) -> tuple[BPNN, list[str]]
         model.standardize(*(torch.from_numpy(array) for array in found))
     notes = _set_baselines(model, settings, prepared, training)
     prepared.store.release()
-    model.set_precision(torch.float32 if options.dtype_setting == 1 else torch.float64)
+    model.set_precision(getattr(torch, options.precision))
     return model, notes
 
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.descriptors.record import Record
 from fitsnap_nn.errors import DataError
+from fitsnap_nn.files import replacing
 
 DType = np.dtype[Any]
 
@@ -207,12 +208,8 @@ def stamp(path: Path) -> tuple[int, int]:
 
 def replace_file(path: Path, text: str) -> None:
     """Write a file so that it is there as a whole or not at all."""
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    with partial.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    with replacing(path) as file:
+        file.write(text.encode())
 
 
 @contextmanager

@@ -6,7 +6,6 @@ E = sum_i e(B_i), each term a feed-forward network of the atom's descriptors.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from fitsnap_nn.models.contract import Batch, Model
+from fitsnap_nn.models.evaluation import in_double
 from fitsnap_nn.models.mlp import ACTIVATIONS, energy_and_gradient
 
 SHARED, PER_ELEMENT, ONE_HOT = 1, 2, 3
@@ -156,14 +156,13 @@ class BPNN(Model):
 
     def plain_networks(self) -> list[PlainNetwork]:
         """One network for each element, with one-hot input, target scale and element energy folded into it."""
-        return [self._plain_network(element) for element in range(len(self.elements))]
+        double = in_double(self)
+        return [double._plain_network(element) for element in range(len(self.elements))]
 
     @torch.no_grad()
     def _plain_network(self, element: int) -> PlainNetwork:
-        double = copy.deepcopy(self).cpu()
-        double.set_precision(torch.float64)
-        weights, biases = double._layers(element if self.option == PER_ELEMENT else 0, torch.tensor([element]))
+        weights, biases = self._layers(element if self.option == PER_ELEMENT else 0, torch.tensor([element]))
         biases[0] = biases[0].reshape(-1)
-        biases[-1] = biases[-1] + double.element_energies[element]
+        biases[-1] = biases[-1] + self.element_energies[element]
         layers = tuple((weight.detach(), bias.detach()) for weight, bias in zip(weights, biases, strict=True))
-        return PlainNetwork(double.shift[element], double.scale[element], layers, self.activation)
+        return PlainNetwork(self.shift[element], self.scale[element], layers, self.activation)

@@ -150,6 +150,11 @@ class Pytorch:
     save_freq: int = option(10, "epochs between restart files", no_effect="the restart file is written every epoch")
     silence_ace_multi_warning: bool = option(False, "silence a warning", no_effect="only ACE descriptors have it")
 
+    @property
+    def precision(self) -> str:
+        """Name of the type that ``dtype_setting`` stands for, to torch and to numpy."""
+        return "float32" if self.dtype_setting == 1 else "float64"
+
 
 @dataclass(frozen=True)
 class Solver:

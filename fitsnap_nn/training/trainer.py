@@ -107,16 +107,15 @@ class Trainer:
         """Loss and errors of a set with the weights that would be kept now (averaged ones, with ``ema_decay``)."""
         losses = torch.zeros(3, dtype=torch.float64, device=self.device)
         errors = torch.zeros(3, 2, dtype=torch.float64, device=self.device)
-        everything = list(range(len(samples)))
         with self.holding(self._kept()):
-            for members in pack(everything, samples.costs, EVALUATION_COST, self.ranks):
+            for members in pack(samples.costs, EVALUATION_COST, self.ranks):
                 batch, labels = collate([samples.samples[member] for member in members], self.device)
                 found = predict(self.model, batch, forces=self.targets.forces, stress=self.targets.stress)
                 losses += loss_sums(found, labels, batch)
                 errors += error_sums(found, labels, batch)
                 self.release()
         sums = self.ranks.sum_(torch.cat([losses, errors.flatten()])).cpu()
-        return _errors(sums[:3], sums[3:].view(3, 2), samples.total(everything), self.targets)
+        return _errors(sums[:3], sums[3:].view(3, 2), samples.total(range(len(samples))), self.targets)
 
     @contextmanager
     def holding(self, weights: Tensor) -> Iterator[None]:
@@ -212,17 +211,16 @@ class Trainer:
         return self.flat.vector.detach() if self.average is None else self.average
 
 
-def pack(members: Sequence[int], costs: Sequence[float], limit: float, ranks: Ranks) -> Iterator[list[int]]:
-    """This rank's share of the members, in groups that cost no more than ``limit`` together."""
+def pack(costs: Sequence[float], limit: float, ranks: Ranks) -> Iterator[list[int]]:
+    """This rank's share of the items with these costs, in groups that cost no more than ``limit`` together."""
     group: list[int] = []
     sum_of_costs = 0.0
-    for number in ranks.mine([costs[member] for member in members]):
-        member = members[number]
-        if group and sum_of_costs + costs[member] > limit:
+    for item in ranks.mine(costs):
+        if group and sum_of_costs + costs[item] > limit:
             yield group
             group, sum_of_costs = [], 0.0
-        group.append(member)
-        sum_of_costs += costs[member]
+        group.append(item)
+        sum_of_costs += costs[item]
     if group:
         yield group
 
