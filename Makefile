@@ -24,8 +24,8 @@ help:
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-# A stamp file for each set of extras: pip runs again only when the requirements have changed.
-$(VENV)/.installed-%: setup.py | $(BIN)/python
+# A stamp file for each set of extras: pip runs again only when the requirements or the plugin have changed.
+$(VENV)/.installed-%: setup.py pyproject.toml $(wildcard lammps_plugin/* lammps_plugin/*/*) | $(BIN)/python
 	$(BIN)/pip install --disable-pip-version-check --quiet --editable '.[$(subst +,$(comma),$*)]'
 	touch $@
 

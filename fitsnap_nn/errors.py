@@ -7,7 +7,7 @@ message without a traceback and leaves with the error's ``exit_code``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
 class FitsnapError(Exception):
@@ -16,8 +16,7 @@ class FitsnapError(Exception):
     exit_code = 1
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(NamedTuple):
     """One thing wrong with an input file.
 
     ``where`` is ``file:line`` (or ``command line``), ``what`` names section and key and says what

@@ -15,16 +15,18 @@ MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 
 # What each part may import of the package, besides itself. Files of the top level that are not named here are the
 # public face (fit(), command line) and may import all.
-BASE = {"errors", "units", "files"}
+BASE = {"errors", "units", "files", "ranks"}
 DATA = BASE | {"settings", "data"}
-MODELS = DATA | {"descriptors", "models"}
+MODELS = DATA | {"lammps_plugin", "descriptors", "models"}
 ALLOWED = {
     "errors": set(),
     "units": {"errors"},
     "files": {"errors"},
+    "ranks": set(),
+    "lammps_plugin": {"errors", "ranks"},
     "settings": BASE,
     "data": BASE | {"settings"},
-    "descriptors": DATA,
+    "descriptors": DATA | {"lammps_plugin"},
     "models": DATA | {"descriptors"},
     "training": MODELS,
     "reports": MODELS | {"training"},
@@ -33,8 +35,8 @@ ALLOWED = {
 }
 # Where a library may be imported, as folders or files of the package.
 HOMES = {
-    "lammps": ("descriptors", "deploy"),
-    "mpi4py": ("training/parallel.py", "descriptors/lammps.py"),
+    "lammps": ("descriptors", "deploy", "lammps_plugin"),
+    "mpi4py": ("training/parallel.py", "descriptors/lammps.py", "lammps_plugin/lmp.py"),
     "mace": ("models/mace.py",),
 }
 HEAVY = {"torch", "lammps", "ase", "numpy", "mpi4py", "matplotlib"}

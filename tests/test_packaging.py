@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import email
 import email.message
+import os
 import re
 import subprocess
 import sys
+import tarfile
 import zipfile
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -15,19 +17,25 @@ from types import ModuleType
 import pytest
 
 import fitsnap_nn
+from fitsnap_nn.lammps_plugin import BOOTSTRAP, CORE, STAMP
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "examples" / "Ta_BPNN"
+SHIPPED = ("fitsnap_nn", "lammps_plugin", "tests", "examples", "setup.py", "pyproject.toml", "README.md", "LICENSE")
+SOURCES = sorted((ROOT / "lammps_plugin").rglob("*"))
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     """The wheel that pip builds from a copy of the sources: what setuptools leaves behind stays out of the tree."""
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    for name in ("fitsnap_nn", "tests", "examples", "setup.py", "pyproject.toml", "README.md", "LICENSE"):
+    for name in SHIPPED:
         (source / name).symlink_to(ROOT / name)
     build = ["pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(target), str(source)]
-    done = subprocess.run([sys.executable, "-m", *build], capture_output=True, text=True, check=False)
+    environment = {**os.environ, "CXXFLAGS": "-O0 -Werror"}
+    done = subprocess.run(
+        [sys.executable, "-m", *build], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == 0, done.stderr
     (path,) = target.glob("*.whl")
     return zipfile.ZipFile(path)
@@ -41,9 +49,36 @@ def metadata(wheel: zipfile.ZipFile) -> email.message.Message:
 
 def test_wheel_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) -> None:
     files = {name for name in wheel.namelist() if ".dist-info/" not in name}
-    assert files == {path.relative_to(ROOT).as_posix() for path in (ROOT / "fitsnap_nn").rglob("*.py")} | {
-        "fitsnap_nn/py.typed"
+    modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "fitsnap_nn").rglob("*.py")}
+    sources = {path.relative_to(ROOT / "lammps_plugin").as_posix() for path in SOURCES if path.is_file()}
+    built = {BOOTSTRAP, CORE, "_snap.so", STAMP}
+    assert files == {
+        *modules,
+        "fitsnap_nn/py.typed",
+        *(f"fitsnap_nn/lammps_plugin/{name}" for name in built),
+        *(f"fitsnap_nn/lammps_plugin/source/{name}" for name in sources),
     }
+
+
+def test_nothing_compiled_names_a_folder_of_this_machine(wheel: zipfile.ZipFile) -> None:
+    """pip keeps the wheel, and installs it into other environments."""
+    for name in (BOOTSTRAP, CORE, "_snap.so", STAMP):
+        content = wheel.read(f"fitsnap_nn/lammps_plugin/{name}")
+        assert not [folder for folder in (sys.prefix, sys.base_prefix, str(ROOT)) if folder.encode() in content], name
+
+
+def test_sources_of_the_plugin_are_in_the_sdist(tmp_path: Path) -> None:
+    script = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
+    for name in SHIPPED:
+        (tmp_path / name).symlink_to(ROOT / name)
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as tar:
+        names = {name.partition("/")[2] for name in tar.getnames()}
+    assert {path.relative_to(ROOT).as_posix() for path in SOURCES if path.is_file()} <= names
 
 
 def test_wheel_carries_the_licence(wheel: zipfile.ZipFile, metadata: email.message.Message) -> None:
@@ -61,7 +96,7 @@ def test_version_has_one_source(metadata: email.message.Message) -> None:
 def test_requirements_are_declared(metadata: email.message.Message) -> None:
     required = [line for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line]
     names = {re.split(r"[\[<>=!]", line)[0] for line in required}
-    assert names == {"ase", "lammps", "mpi4py", "numpy", "scipy", "torch"}
+    assert names == {"ase", "lammps", "mpi4py", "numpy", "scipy", "torch", "vesin"}
     assert "lammps[mpi]==2025.7.22.4.0" in required
     assert set(metadata.get_all("Provides-Extra", [])) == {"all", "dev", "mace", "plots", "soap"}
     assert metadata["Requires-Python"] == ">=3.10"
@@ -69,7 +104,9 @@ def test_requirements_are_declared(metadata: email.message.Message) -> None:
 
 def test_command_is_declared(wheel: zipfile.ZipFile) -> None:
     (name,) = (name for name in wheel.namelist() if name.endswith("entry_points.txt"))
-    assert "fitsnap_nn = fitsnap_nn.cli:main" in wheel.read(name).decode()
+    declared = wheel.read(name).decode()
+    assert "fitsnap_nn = fitsnap_nn.cli:main" in declared
+    assert "[lammps.plugins]\nfitsnap_nn = fitsnap_nn.lammps_plugin.entry:plugin_path" in declared
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from fitsnap_nn.descriptors.lammps import load_mpi
 from fitsnap_nn.errors import FitsnapError
+from fitsnap_nn.lammps_plugin.mpi import load_mpi
 
 T = TypeVar("T")
 

@@ -1,0 +1,117 @@
+#include "model_link.h"
+
+#include "numpy_array.h"
+
+#include <climits>
+#include <cstring>
+
+namespace fitsnap_nn {
+namespace {
+
+struct LinkObject {
+  PyObject_HEAD ModelCalls *calls;
+};
+
+// Runs a method's work with the pair style; C++ exceptions become Python ones.
+template <class Work> PyObject *with_calls(PyObject *self, Work work) {
+  ModelCalls *calls = reinterpret_cast<LinkObject *>(self)->calls;
+  if (!calls) {
+    PyErr_SetString(PyExc_RuntimeError, "these data belong to a step of LAMMPS that is over");
+    return nullptr;
+  }
+  try {
+    return work(*calls).release();
+  } catch (const std::exception &error) {
+    PyErr_SetString(PyExc_RuntimeError, error.what());
+    return nullptr;
+  }
+}
+
+PyRef none() {
+  Py_INCREF(Py_None);
+  return PyRef(Py_None);
+}
+
+Buffer doubles(PyObject *array, Py_ssize_t count, const char *what) {
+  Buffer buffer(array, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT);
+  const Py_buffer &view = buffer.view();
+  if (std::strcmp(view.format, "d") != 0 || view.len != count * view.itemsize)
+    throw std::invalid_argument(std::string(what) + " must be " + std::to_string(count) + " float64 numbers");
+  return buffer;
+}
+
+PyObject *add_pair_energies(PyObject *self, PyObject *energies) {
+  return with_calls(self, [&](ModelCalls &calls) {
+    const Buffer buffer = doubles(energies, calls.pair_count(), "pair energies");
+    return checked(PyFloat_FromDouble(calls.add_pair_energies(static_cast<double *>(buffer.view().buf))));
+  });
+}
+
+PyObject *add_pair_forces(PyObject *self, PyObject *forces) {
+  return with_calls(self, [&](ModelCalls &calls) {
+    const Buffer buffer = doubles(forces, 3 * calls.pair_count(), "pair forces");
+    calls.add_pair_forces(static_cast<double *>(buffer.view().buf));
+    return none();
+  });
+}
+
+PyObject *exchange(PyObject *self, PyObject *features, Turn turn) {
+  return with_calls(self, [&](ModelCalls &calls) {
+    const Buffer buffer(features, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | PyBUF_WRITABLE);
+    const Py_buffer &view = buffer.view();
+    const bool single = std::strcmp(view.format, "f") == 0;
+    if (!single && std::strcmp(view.format, "d") != 0)
+      throw std::invalid_argument("features must be float32 or float64");
+    const Py_ssize_t rows = turn == Turn::edges ? calls.pair_count() : calls.atom_count();
+    if (view.ndim != 2 || view.shape[0] != rows || view.shape[1] > INT_MAX)
+      throw std::invalid_argument("features must be a matrix of " + std::to_string(rows) + " rows");
+    calls.exchange(turn, view.buf, static_cast<int>(view.shape[1]), single);
+    return none();
+  });
+}
+
+PyObject *forward_exchange(PyObject *self, PyObject *features) {
+  return exchange(self, features, Turn::forward);
+}
+
+PyObject *reverse_exchange(PyObject *self, PyObject *features) {
+  return exchange(self, features, Turn::reverse);
+}
+
+PyObject *edge_exchange(PyObject *self, PyObject *features) {
+  return exchange(self, features, Turn::edges);
+}
+
+void deallocate(PyObject *self) {
+  PyTypeObject *type = Py_TYPE(self);
+  type->tp_free(self);
+  Py_DECREF(type);
+}
+
+PyRef link_type() {
+  static PyMethodDef methods[] = {{"add_pair_energies", add_pair_energies, METH_O, nullptr},
+                                  {"add_pair_forces", add_pair_forces, METH_O, nullptr},
+                                  {"forward_exchange", forward_exchange, METH_O, nullptr},
+                                  {"reverse_exchange", reverse_exchange, METH_O, nullptr},
+                                  {"edge_exchange", edge_exchange, METH_O, nullptr},
+                                  {nullptr, nullptr, 0, nullptr}};
+  static PyType_Slot slots[] = {
+      {Py_tp_methods, methods}, {Py_tp_dealloc, reinterpret_cast<void *>(deallocate)}, {0, nullptr}};
+  static PyType_Spec spec = {"fitsnap_nn.lammps_plugin.Link", sizeof(LinkObject), 0,
+                             Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots};
+  return checked(PyType_FromSpec(&spec));
+}
+
+}    // namespace
+
+ModelLink::ModelLink(ModelCalls *calls) {
+  static PyObject *type = link_type().release();
+  object_ = checked(reinterpret_cast<PyTypeObject *>(type)->tp_alloc(reinterpret_cast<PyTypeObject *>(type), 0));
+  reinterpret_cast<LinkObject *>(object_.get())->calls = calls;
+}
+
+ModelLink::~ModelLink() {
+  reinterpret_cast<LinkObject *>(object_.get())->calls = nullptr;
+}
+
+}    // namespace fitsnap_nn

@@ -1,0 +1,28 @@
+// What the core exports: its pair styles to the bootstrap, and an empty module, so that Python can tell whether it
+// loads.
+
+#include "pair_mliappy.h"
+#include "pair_unified.h"
+
+#include "inner_pair.h"
+
+#include <memory>
+#include <string>
+
+using namespace fitsnap_nn;
+
+InnerPair *fitsnap_nn_create_pair(LAMMPS_NS::LAMMPS *lmp, int count, char **words) {
+  std::unique_ptr<InnerPair> pair;
+  if (std::string(words[0]) == "unified")
+    pair = std::make_unique<PairUnified>(lmp);
+  else
+    pair = std::make_unique<PairMliappy>(lmp);
+  pair->settings(count, words);
+  return pair.release();
+}
+
+PyMODINIT_FUNC PyInit__core() {
+  static PyModuleDef definition = {
+      PyModuleDef_HEAD_INIT, "_core", nullptr, 0, nullptr, nullptr, nullptr, nullptr, nullptr};
+  return PyModule_Create(&definition);
+}

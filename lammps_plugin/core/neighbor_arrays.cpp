@@ -1,0 +1,111 @@
+#include "neighbor_arrays.h"
+
+#include "atom.h"
+#include "neigh_list.h"
+
+#include <algorithm>
+
+namespace fitsnap_nn {
+
+void NeighborArrays::build(const LAMMPS_NS::NeighList &list, const std::vector<int> &element_of, int absent,
+                           const Reach &reach) {
+  number_atoms(element_of, absent);
+  const int listed = list.inum + (reach.ghosts ? list.gnum : 0);
+  Py_ssize_t candidates = 0;
+  for (int ii = 0; ii < listed; ++ii)
+    candidates += list.numneigh[list.ilist[ii]];
+  for (auto *array : {&pair_i, &pair_j, &pair_elements})
+    array->reserve(candidates);
+  vectors.reserve(candidates);
+  for (auto *array : {&centre_atoms, &centre_elements, &centre_pairs})
+    array->reserve(listed);
+
+  centres_ = pairs_ = 0;
+  const bool by_layers = reach.ghosts && reach.layers > 0;
+  const int at_once = by_layers ? list.inum : listed;
+  for (int ii = 0; ii < at_once; ++ii)
+    add_centre(list, list.ilist[ii], reach.cutoff * reach.cutoff);
+  if (by_layers)
+    add_layers(list, reach);
+}
+
+void NeighborArrays::number_atoms(const std::vector<int> &element_of, int absent) {
+  const LAMMPS_NS::Atom &atom = *lmp_->atom;
+  const int all = atom.nlocal + atom.nghost;
+  elements.reserve(all);
+  tags.reserve(all);
+  row_of_.assign(all, -1);
+  atom_of_.clear();
+  for (int i = 0; i < all; ++i) {
+    if (i == atom.nlocal)
+      own_ = atoms();
+    const int element = element_of[atom.type[i]];
+    if (element < 0 || atom.mask[i] & absent)
+      continue;
+    const int row = row_of_[i] = atoms();
+    elements.data()[row] = element;
+    tags.data()[row] = atom.tag[i];
+    atom_of_.push_back(i);
+  }
+  if (atom.nghost == 0)
+    own_ = atoms();
+}
+
+void NeighborArrays::add_centre(const LAMMPS_NS::NeighList &list, int atom, double cutoff_squared) {
+  const double *const *x = lmp_->atom->x;
+  const int row = row_of_[atom];
+  if (row < 0)
+    return;
+  const double xi = x[atom][0], yi = x[atom][1], zi = x[atom][2];
+  const int *neighbors = list.firstneigh[atom];
+  int end = pairs_;
+  for (int jj = 0; jj < list.numneigh[atom]; ++jj) {
+    const int j = neighbors[jj] & NEIGHMASK;
+    const double dx = x[j][0] - xi, dy = x[j][1] - yi, dz = x[j][2] - zi;
+    if (!(dx * dx + dy * dy + dz * dz < cutoff_squared) || row_of_[j] < 0)
+      continue;
+    double *vector = vectors.data() + 3 * std::ptrdiff_t(end);
+    vector[0] = dx;
+    vector[1] = dy;
+    vector[2] = dz;
+    pair_i.data()[end] = row;
+    pair_j.data()[end] = row_of_[j];
+    pair_elements.data()[end] = elements.data()[row_of_[j]];
+    ++end;
+  }
+  centre_atoms.data()[centres_] = row;
+  centre_elements.data()[centres_] = elements.data()[row];
+  centre_pairs.data()[centres_] = end - pairs_;
+  ++centres_;
+  pairs_ = end;
+}
+
+// Layer by layer, the ghosts that the pairs of the layer before lead to.
+void NeighborArrays::add_layers(const LAMMPS_NS::NeighList &list, const Reach &reach) {
+  std::vector<char> seen(atoms(), 0);
+  std::fill_n(seen.begin(), own_, 1);
+  int first_pair = 0;
+  for (int layer = 1; layer < reach.layers; ++layer) {
+    std::vector<int> next;
+    for (int pair = first_pair; pair < pairs_; ++pair) {
+      const int row = pair_j.data()[pair];
+      if (!seen[row])
+        next.push_back(row);
+      seen[row] = 1;
+    }
+    first_pair = pairs_;
+    std::sort(next.begin(), next.end());
+    for (const int row : next)
+      add_centre(list, atom_of_[row], reach.cutoff * reach.cutoff);
+  }
+}
+
+double NeighborArrays::bytes() const {
+  double total = vectors.bytes() + tags.bytes() + sizeof(int) * static_cast<double>(atom_of_.size() + row_of_.size());
+  for (const auto *array :
+       {&elements, &centre_atoms, &centre_elements, &centre_pairs, &pair_i, &pair_j, &pair_elements})
+    total += array->bytes();
+  return total;
+}
+
+}    // namespace fitsnap_nn

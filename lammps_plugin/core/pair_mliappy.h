@@ -1,0 +1,48 @@
+// pair_style mliap model mliappy FILE descriptor sna FILE: a Python object computes energies of atoms, and their
+// derivatives by the atoms' bispectrum, which is computed here.
+
+#ifndef FITSNAP_NN_PAIR_MLIAPPY_H
+#define FITSNAP_NN_PAIR_MLIAPPY_H
+
+#include "numpy_array.h"
+#include "pair_model.h"
+
+#include "../snap/descriptor.h"
+
+#include <memory>
+
+namespace fitsnap_nn {
+
+class PairMliappy : public PairModel {
+ public:
+  explicit PairMliappy(LAMMPS_NS::LAMMPS *lmp) : PairModel(lmp) {}
+
+  void settings(int count, char **words) override;
+  void init_style_for(LAMMPS_NS::Pair *owner) override;
+  double init_one(int i, int j) override;
+  void compute(int eflag, int vflag) override;
+  double memory_usage() override;
+
+ private:
+  void load(const std::string &descriptor_file);
+  void connect();
+  void find_neighbors(int absent);
+  void add_neighbors(int atom);
+  void call_model();
+  void check_results() const;
+  void add_results();
+
+  PyRef model_;    // descriptor_model.DescriptorModel
+  std::unique_ptr<snap::Descriptor> descriptor_;
+
+  std::vector<int> atoms_, first_;    // LAMMPS' index of each atom; where its neighbors start
+  std::vector<int> neighbors_, neighbor_elements_;
+  std::vector<double> displacements_, forces_;    // (neighbors, 3)
+  NumpyArray<int> atom_elements_;                 // (atoms,)
+  NumpyArray<double> components_, slopes_;        // (atoms, components), one row after the other
+  NumpyArray<double> energies_;                   // (atoms,)
+};
+
+}    // namespace fitsnap_nn
+
+#endif

@@ -1,0 +1,116 @@
+#include "pair_model.h"
+
+#include "atom.h"
+#include "comm.h"
+#include "error.h"
+#include "force.h"
+#include "memory.h"
+#include "neighbor.h"
+#include "update.h"
+
+#include <algorithm>
+#include <cstring>
+
+using namespace LAMMPS_NS;
+
+namespace fitsnap_nn {
+namespace {
+
+std::string joined(const std::vector<std::string> &words) {
+  std::string result;
+  for (const std::string &word : words)
+    result += (result.empty() ? "" : ", ") + word;
+  return result;
+}
+
+}    // namespace
+
+PairModel::PairModel(LAMMPS *lmp) : InnerPair(lmp) {
+  single_enable = 0;
+  restartinfo = 0;
+  one_coeff = 1;
+  manybody_flag = 1;
+  centroidstressflag = CENTROID_NOTAVAIL;
+}
+
+PairModel::~PairModel() {
+  memory->destroy(setflag);
+  memory->destroy(cutsq);
+  memory->destroy(cutghost);
+}
+
+void PairModel::check_units(const std::string &units) {
+  const std::string style = update->unit_style;
+  if (!units.empty() && units != style)
+    error->all(FLERR, "The model in " + file_ + " is in units " + units + ", but the input says units " + style);
+  if (units.empty() && style != "metal" && style != "lj" && comm->me == 0)
+    error->warning(FLERR, "The model in " + file_ +
+                              " does not say its units (an attribute `units`): its energies and distances are taken " +
+                              "as those of units " + style);
+}
+
+void PairModel::coeff(int count, char **words) {
+  const int types = atom->ntypes;
+  if (count != types + 2 || std::strcmp(words[0], "*") != 0 || std::strcmp(words[1], "*") != 0)
+    error->all(FLERR, "pair_coeff for " + file_ + " takes * * and an element, or NULL, for each of the " +
+                          std::to_string(types) + " atom types");
+  std::vector<int> element_of(types + 1, -1);
+  for (int type = 1; type <= types; ++type) {
+    const std::string name = words[type + 1];
+    const auto found = std::find(elements_.begin(), elements_.end(), name);
+    if (found != elements_.end())
+      element_of[type] = static_cast<int>(found - elements_.begin());
+    else if (name != "NULL")
+      error->all(FLERR, "The model in " + file_ + " is for " + joined(elements_) + ", not for " + name);
+  }
+  if (std::all_of(element_of.begin(), element_of.end(), [](int element) { return element < 0; }))
+    error->all(FLERR, "pair_coeff for " + file_ + " gives no atom type an element");
+  element_of_ = element_of;
+  if (!allocated)
+    allocate();
+  for (int i = 1; i <= types; ++i)
+    for (int j = i; j <= types; ++j)
+      setflag[i][j] = element_of_[i] >= 0 && element_of_[j] >= 0;
+}
+
+void PairModel::allocate() {
+  const int rows = atom->ntypes + 1;
+  memory->create(setflag, rows, rows, "pair:setflag");
+  memory->create(cutsq, rows, rows, "pair:cutsq");
+  memory->create(cutghost, rows, rows, "pair:cutghost");
+  for (auto *array : {&cutsq, &cutghost})
+    std::fill_n((*array)[0], rows * rows, 0.0);
+  std::fill_n(setflag[0], rows * rows, 0);
+  allocated = 1;
+}
+
+// Pairs that neigh_modify exclude leaves out can be honored if the atoms take part in nothing at all, as fix gcmc does
+// for those that it tries to delete: these are not there for the model.
+int PairModel::absent_atoms(bool pairwise) {
+  if (!neighbor->exclude)
+    return 0;
+  bool partial = neighbor->nex_mol > 0;
+  for (int k = 0; k < neighbor->nex_type; ++k)
+    partial |= element_of_[neighbor->ex1_type[k]] >= 0 && element_of_[neighbor->ex2_type[k]] >= 0;
+  int absent = 0;
+  const int group_all = 0;
+  for (int k = 0; k < neighbor->nex_group; ++k) {
+    if (neighbor->ex2_group[k] == group_all)
+      absent |= neighbor->ex1_bit[k];
+    else if (neighbor->ex1_group[k] == group_all)
+      absent |= neighbor->ex2_bit[k];
+    else
+      partial = true;
+  }
+  if (partial && !pairwise)
+    error->all(FLERR, "neigh_modify exclude hides neighbors that the energies of the model in " + file_ +
+                          " depend on; a model that is a sum over pairs says so by an attribute `pairwise = True`");
+  return absent;
+}
+
+std::string PairModel::not_finite(const char *what, tagint atom, int element) const {
+  return "the model in " + file_ + ": " + what + " of atom " + std::to_string(atom) + " (" + elements_[element] +
+         ") is not a finite number: atoms have come too close, or the run has blown up";
+}
+
+}    // namespace fitsnap_nn

@@ -1,0 +1,59 @@
+// pair_style mliap unified FILE [0|1]: a Python object computes the energy, and forces along pairs of atoms.
+
+#ifndef FITSNAP_NN_PAIR_UNIFIED_H
+#define FITSNAP_NN_PAIR_UNIFIED_H
+
+#include "exchange.h"
+#include "model_link.h"
+#include "neighbor_arrays.h"
+#include "pair_model.h"
+
+namespace fitsnap_nn {
+
+class PairUnified : public PairModel, private ModelCalls {
+ public:
+  explicit PairUnified(LAMMPS_NS::LAMMPS *lmp);
+  ~PairUnified() override;
+
+  void settings(int count, char **words) override;
+  void init_style_for(LAMMPS_NS::Pair *owner) override;
+  double init_one(int i, int j) override;
+  void compute(int eflag, int vflag) override;
+  double memory_usage() override;
+
+  int pack_forward_comm(int count, int *atoms, double *buffer, int, int *) override;
+  void unpack_forward_comm(int count, int first, double *buffer) override;
+  int pack_reverse_comm(int count, int first, double *buffer) override;
+  void unpack_reverse_comm(int count, int *atoms, double *buffer) override;
+
+ private:
+  Py_ssize_t atom_count() const override { return neighbors_.atoms(); }
+  Py_ssize_t pair_count() const override { return neighbors_.pairs(); }
+  double add_pair_energies(const double *energies) override;
+  void add_pair_forces(const double *forces) override;
+  void exchange(Turn turn, void *features, int width, bool single) override;
+
+  void load();
+  void set_communication_cutoff();
+  void zero_results();
+  void call_model(int eflag, int vflag);
+  void check_results() const;
+  void add_results();
+  void tally_virial(int pair, const double *force);
+
+  PyRef model_;    // runtime.UnifiedInterface
+  Reach reach_{};
+  bool pairwise_ = false;        // the energy is a sum over pairs
+  double users_cutoff_ = 0.0;    // of communication,
+  double own_cutoff_ = 0.0;      // and what this pair style made of it
+
+  NeighborArrays neighbors_;
+  Exchange exchange_;
+  NumpyArray<double> atom_energies_;    // (own,)
+  NumpyArray<double, 3> forces_;        // (atoms, 3)
+  double energy_ = 0.0;
+};
+
+}    // namespace fitsnap_nn
+
+#endif

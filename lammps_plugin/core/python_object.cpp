@@ -1,0 +1,79 @@
+#include "python_object.h"
+
+namespace fitsnap_nn {
+namespace {
+
+PyRef raised_exception() {
+#if PY_VERSION_HEX >= 0x030c0000
+  return PyRef(PyErr_GetRaisedException());
+#else
+  PyObject *type = nullptr;
+  PyObject *value = nullptr;
+  PyObject *traceback = nullptr;
+  PyErr_Fetch(&type, &value, &traceback);
+  PyErr_NormalizeException(&type, &value, &traceback);
+  if (traceback)
+    PyException_SetTraceback(value, traceback);
+  const PyRef owned_type(type);
+  const PyRef owned_traceback(traceback);
+  return PyRef(value);
+#endif
+}
+
+std::string utf8(const PyRef &string) {
+  const char *characters = string ? PyUnicode_AsUTF8(string.get()) : nullptr;
+  if (!characters)
+    PyErr_Clear();
+  return characters ? characters : "an exception that cannot be printed";
+}
+
+std::string described(const PyRef &exception) {
+  if (PyObject_HasAttrString(exception.get(), "exit_code"))
+    return utf8(PyRef(PyObject_Str(exception.get())));
+  const PyRef module(PyImport_ImportModule("traceback"));
+  const PyRef lines(module ? PyObject_CallMethod(module.get(), "format_exception", "O", exception.get()) : nullptr);
+  const PyRef last(lines ? PySequence_GetItem(lines.get(), -1) : nullptr);
+  const PyRef nothing(PyUnicode_FromString(""));
+  const PyRef all(lines ? PyUnicode_Join(nothing.get(), lines.get()) : nullptr);
+  // The last line comes first: LAMMPS' Python module hands on no more than the first kilobyte.
+  return utf8(last) + utf8(all);
+}
+
+std::string as_text(PyObject *string) {
+  const char *characters = PyUnicode_AsUTF8(string);
+  if (!characters)
+    throw PythonError();
+  return characters;
+}
+
+}    // namespace
+
+PythonError::PythonError() : std::runtime_error(described(raised_exception())) {}
+
+PyRef checked(PyObject *owned) {
+  if (!owned)
+    throw PythonError();
+  return PyRef(owned);
+}
+
+double number(PyObject *object, const char *attribute) {
+  const PyRef value = checked(PyObject_GetAttrString(object, attribute));
+  const double result = PyFloat_AsDouble(value.get());
+  if (result == -1.0 && PyErr_Occurred())
+    throw PythonError();
+  return result;
+}
+
+std::string text(PyObject *object, const char *attribute) {
+  return as_text(checked(PyObject_GetAttrString(object, attribute)).get());
+}
+
+std::vector<std::string> texts(PyObject *object, const char *attribute) {
+  const PyRef sequence = checked(PyObject_GetAttrString(object, attribute));
+  std::vector<std::string> result;
+  for (Py_ssize_t item = 0; item < PySequence_Size(sequence.get()); ++item)
+    result.push_back(as_text(checked(PySequence_GetItem(sequence.get(), item)).get()));
+  return result;
+}
+
+}    // namespace fitsnap_nn

@@ -1,0 +1,68 @@
+"""Inputs for LAMMPS, and what it wrote."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.build import bulk
+from numpy.typing import NDArray
+
+from fitsnap_nn.data.atoms import from_atoms
+from fitsnap_nn.deploy.lammps_files import data_text
+
+COLUMNS = "id type x y z fx fy fz c_energy c_stress[*]"
+
+
+def crystal(repeats: int, seed: int = 3, displacement: float = 0.15) -> Atoms:
+    """Argon and krypton at random on a displaced fcc lattice of nearest distance 2.4 Å."""
+    rng = np.random.default_rng(seed)
+    atoms = bulk("Ar", "fcc", a=3.4, cubic=True).repeat(repeats)
+    atoms.symbols[rng.random(len(atoms)) < 0.4] = "Kr"
+    atoms.positions += rng.uniform(-displacement, displacement, (len(atoms), 3))
+    return atoms
+
+
+def tilted(atoms: Atoms) -> Atoms:
+    """The same in a cell without right angles."""
+    cell = np.array(atoms.cell)
+    cell[1, 0], cell[2, 0], cell[2, 1] = 2.0, -1.5, 1.0
+    atoms.set_cell(cell, scale_atoms=True)
+    return atoms
+
+
+def save(path: Path, model: Any) -> Path:
+    """Pickle a model."""
+    path.write_bytes(pickle.dumps(model))
+    return path
+
+
+def start(data: Path, atoms: Atoms, pair: Sequence[str], elements: Sequence[str] = ("Ar", "Kr")) -> list[str]:
+    """Commands that read atoms, written to ``data``, and set the pair style."""
+    data.write_text(data_text(from_atoms(atoms), elements, "atomic"), encoding="utf-8")
+    boundary = " ".join("p" if periodic else "f" for periodic in atoms.pbc)
+    return [
+        "units metal",
+        "atom_style atomic",
+        f"boundary {boundary}",
+        f"read_data {data}",
+        *pair,
+        "neighbor 0.5 bin",
+        "compute energy all pe/atom",
+        "compute stress all stress/atom NULL virial",
+    ]
+
+
+def last_dump(path: Path) -> NDArray[np.float64]:
+    """(N, 14) rows of ``COLUMNS`` at the last step, in the order of the ids."""
+    frame = path.read_text(encoding="utf-8").rpartition("ITEM: ATOMS")[2]
+    return np.array([line.split() for line in frame.splitlines()[1:]], dtype=np.float64)
+
+
+def write_deck(path: Path, commands: Iterable[str]) -> Path:
+    path.write_text("\n".join(commands) + "\n", encoding="utf-8")
+    return path
