@@ -18,7 +18,7 @@ from fitsnap_nn.data.voigt import voigt
 from fitsnap_nn.descriptors.bispectrum import largest_cutoff, n_descriptors
 from fitsnap_nn.descriptors.key import record_settings
 from fitsnap_nn.descriptors.record import Record
-from fitsnap_nn.descriptors.snap import SnapCalculator
+from fitsnap_nn.descriptors.snap import SnapCalculator, choose_route
 from fitsnap_nn.descriptors.store import DescriptorStore
 from fitsnap_nn.descriptors.work import compute_missing, estimated_cost
 from fitsnap_nn.models import BPNN
@@ -152,7 +152,7 @@ def _compute_records(
     store.refresh()
     found = f"{len(missing)} computed, {len(first_of) - len(missing)} from the cache"
     console.line(
-        f"descriptors: {n_descriptors(settings.bispectrum)} an atom · {found} · "
+        f"descriptors: {n_descriptors(settings.bispectrum)} an atom by {choose_route()[1]} · {found} · "
         f"{store.size_bytes / 2**20:.1f} MiB in {store.folder}"
     )
 

@@ -7,11 +7,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator as AseCalculator
 from ase.calculators.calculator import all_changes
 
+from fitsnap_nn.data.atoms import from_atoms
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.deploy.model_file import load_model
 from fitsnap_nn.descriptors.snap import SnapCalculator
@@ -37,7 +37,7 @@ class Potential:
         self._folder = folder
 
     def predict(self, configuration: Configuration | Atoms, *, stress: bool = True) -> Evaluation:
-        """Evaluate a configuration; without ``stress`` it takes less than a tenth of the time.
+        """Evaluate a configuration.
 
         Raises:
             DataError: an element the potential was not fitted for.
@@ -74,20 +74,6 @@ def load_potential(path: str | Path) -> Potential:
     """
     content = load_model(path)
     return Potential(content.model, content.bispectrum, content.reference, Path(path).parent)
-
-
-def from_atoms(atoms: Atoms) -> Configuration:
-    """The atoms and the cell, without labels."""
-    first, second, third = (bool(periodic) for periodic in atoms.pbc)
-    return Configuration(
-        id=str(atoms.symbols),
-        group="",
-        species=tuple(atoms.get_chemical_symbols()),
-        positions=np.array(atoms.positions, dtype=np.float64),
-        cell=np.array(atoms.cell, dtype=np.float64),
-        pbc=(first, second, third),
-        charges=np.array(atoms.get_initial_charges(), dtype=np.float64),
-    )
 
 
 class Calculator(AseCalculator):  # type: ignore[misc]

@@ -20,6 +20,7 @@ from fitsnap_nn.deploy.chemical import symmetrized
 from fitsnap_nn.deploy.mliappy import MliapModel, to_pickle
 from fitsnap_nn.deploy.nn_text import nn_text, obstacle
 from fitsnap_nn.deploy.pair_style import pair_commands
+from fitsnap_nn.deploy.program import PLUGIN_LOADED
 from fitsnap_nn.descriptors.reference import with_files
 from fitsnap_nn.errors import LammpsError
 from fitsnap_nn.files import replacing
@@ -27,8 +28,8 @@ from fitsnap_nn.models.bpnn import BPNN
 from fitsnap_nn.settings.schema import Bispectrum, Reference
 
 FORM_COMMENTS = (
-    "# Forms of the model: nn, a text file for any LAMMPS with ML-IAP, where it exists; mliappy, for one with Python",
-    "# ML-IAP, which needs fitsnap_nn installed, and atoms on every MPI rank (LAMMPS of 4 Feb 2025 crashes without).",
+    "# Forms of the model: nn, a text file for any LAMMPS with ML-IAP, where it exists; mliappy, several times faster,",
+    "# for LAMMPS with the plugin of fitsnap_nn, or with Python ML-IAP.",
 )
 LEAST_ATOMS = 100  # the deck repeats its cell until it has about as many
 
@@ -42,7 +43,7 @@ class LammpsFiles:
         mod: the file to include in a deck.
         descriptor: options of the descriptors.
         models: the model in each form that LAMMPS can read: ``nn`` (text) and ``mliappy`` (needs Python ML-IAP).
-        form: the form that ``mod`` uses unless it is told otherwise.
+        form: the form that ``mod`` uses where the plugin is not loaded, unless it is told otherwise.
         obstacle: why there is no ``nn`` form; empty when there is one.
         extra: files of the reference potential.
         deck, data: an example of molecular dynamics and its atoms; ``None`` where no structure was given.
@@ -184,6 +185,8 @@ def mod_text(files: LammpsFiles, reference: Reference, copies: Mapping[Path, Pat
         "# To run from another folder:  lmp -var potential_folder FOLDER ...",
         "variable potential_folder index .",
         *FORM_COMMENTS,
+        f"variable potential_plugin getenv {PLUGIN_LOADED}",
+        'if "x${potential_plugin} == x1" then "variable potential_model index mliappy"',
         f"variable potential_model index {files.form}",
         *commands,
     ]
@@ -196,7 +199,7 @@ def deck_text(files: LammpsFiles, structure: Configuration) -> str:
     lines = [
         f"# Molecular dynamics with {files.mod.name}. Units metal: Å, ps, eV, K, bar.",
         f"# lmp -in {Path(files.deck or '').name}      or      mpirun -np 2 lmp -in {Path(files.deck or '').name}",
-        "# Memory grows with the square of the atoms on a rank (about 3 GB for 5000): give larger boxes more ranks.",
+        "# Without the plugin memory grows with the square of the atoms on a rank: about 3 GB for 5000.",
         "variable potential_folder index .",
         "variable temperature index 300",
         "variable steps index 1000",

@@ -1,8 +1,8 @@
-"""The object behind ``pair_style mliap model mliappy``, for a LAMMPS with Python ML-IAP.
+"""The object behind ``pair_style mliap model mliappy``, for LAMMPS with our plugin or with Python ML-IAP.
 
 LAMMPS opens a name that ends in .pt or .pth with ``torch.load``, which since torch 2.6 refuses every object that can
 be called; any other name goes through plain ``pickle``. So the file is a pickle; it holds no more than the name of a
-function of this module and a payload that ``torch.load(weights_only=True)`` reads. Only numpy and torch are needed.
+function of this module and a payload that ``torch.load(weights_only=True)`` reads.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import pickle
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from math import isqrt
 from typing import Any
 
@@ -20,17 +20,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
-ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
-    "softplus": functional.softplus,
-    "tanh": torch.tanh,
-    "sigmoid": torch.sigmoid,
-    "silu": functional.silu,
-    "gelu": functional.gelu,
-    "relu": torch.relu,
-    "linear": lambda inputs: inputs,
-}
+from fitsnap_nn.models.mlp import energy_and_gradient
 
 RANK_COUNTS = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_NTASKS")
 
@@ -42,7 +33,12 @@ class MliapModel:
 
     Attributes:
         n_descriptors, n_elements, n_params: what LAMMPS checks its descriptors and ``pair_coeff`` against.
+        units: the LAMMPS units of its numbers.
+        errors_are_collective: whether an exception on one rank ends all of them, as it does in our plugin.
     """
+
+    units = "metal"
+    errors_are_collective = False
 
     def __init__(self, networks: Sequence[Network], quadratic: bool = False) -> None:
         """
@@ -66,8 +62,8 @@ class MliapModel:
     ) -> None:
         """Fill in energies and derivatives of the N atoms of this rank.
 
-        An exception on one rank would leave the others waiting for it for ever, so where there are others it is printed
-        and this process ends, which makes the MPI launcher end them all.
+        In LAMMPS' own Python ML-IAP an exception on one rank would leave the others waiting for it for ever, so where
+        there are others it is printed and this process ends, which makes the MPI launcher end them all.
 
         Args:
             elems: (N,) index of each atom's element, from 0.
@@ -78,7 +74,7 @@ class MliapModel:
         try:
             self._fill(elems, descriptors, beta, energy)
         except Exception:
-            if not _among_ranks():
+            if self.errors_are_collective or not _among_ranks():
                 raise
             traceback.print_exc()
             sys.stdout.flush()
@@ -94,11 +90,11 @@ class MliapModel:
     ) -> None:
         for element, network in enumerate(self.networks):
             (members,) = np.nonzero(elems == element)
-            inputs = torch.from_numpy(descriptors[members]).requires_grad_(True)
-            outputs = _evaluate(network, _with_products(inputs) if self.quadratic else inputs)
-            (slope,) = torch.autograd.grad(outputs.sum(), inputs)
-            energy[members] = outputs.detach().numpy()
-            beta[members] = slope.numpy()
+            inputs = torch.from_numpy(descriptors[members])
+            evaluate = _evaluate_products if self.quadratic else _evaluate
+            energies, slopes = evaluate(network, inputs)
+            energy[members] = energies.numpy()
+            beta[members] = slopes.numpy()
         if not (np.isfinite(energy).all() and np.isfinite(beta).all()):
             raise FloatingPointError(
                 "the network's energy is not a finite number: atoms have come too close, or the run has blown up"
@@ -126,14 +122,21 @@ def to_pickle(model: MliapModel) -> bytes:
     return pickle.dumps(model, protocol=4)
 
 
-def _evaluate(network: Network, inputs: Tensor) -> Tensor:
-    """Energies (N,) of atoms of one element from their (N, D) descriptors."""
+def _evaluate(network: Network, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Energies (N,) of atoms of one element and their derivatives (N, D) by the inputs (N, D)."""
     shift, scale, layers, activation = network
-    values = (inputs - shift) / scale
-    for weight, bias in layers[:-1]:
-        values = ACTIVATIONS[activation](functional.linear(values, weight, bias))
-    weight, bias = layers[-1]
-    return functional.linear(values, weight, bias).squeeze(1)
+    weights, biases = zip(*layers, strict=True)
+    energies, slopes = energy_and_gradient((inputs - shift) / scale, weights, biases, activation)
+    return energies, slopes / scale
+
+
+def _evaluate_products(network: Network, linear: Tensor) -> tuple[Tensor, Tensor]:
+    """The same for a network whose inputs are the descriptors (N, D) and their products."""
+    linear = linear.requires_grad_(True)
+    inputs = _with_products(linear)
+    energies, slopes = _evaluate(network, inputs.detach())
+    (linear_slopes,) = torch.autograd.grad(inputs, linear, slopes)
+    return energies, linear_slopes
 
 
 def _with_products(linear: Tensor) -> Tensor:

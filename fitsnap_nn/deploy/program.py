@@ -16,16 +16,21 @@ from pathlib import Path
 
 from fitsnap_nn.errors import LammpsError
 
-# A launcher tells its processes about the job in variables that would draw a child into the same job.
-LAUNCHER_VARIABLES = re.compile(r"(PMI\d?|PMIX|HYD[A-Z]+|MPI|MPIEXEC|OMPI|ORTE|PRTE|SLURM)_")
+CHOICE = "FITSNAP_NN_LAMMPS"  # environment variable: a command line to use instead of the LAMMPS at hand
+PLUGIN_LOADED = "FITSNAP_NN_PLUGIN_LOADED"  # environment variable that the plugin sets in the process that loads it
 
-PROBE = """\
+# A launcher tells its processes about the job in variables that would draw a child into the same job; and a child loads
+# the plugin for itself.
+NOT_INHERITED = re.compile(rf"(PMI\d?|PMIX|HYD[A-Z]+|MPI|MPIEXEC|OMPI|ORTE|PRTE|SLURM)_|{PLUGIN_LOADED}$")
+
+PROBE = f"""\
+variable plugin getenv {PLUGIN_LOADED}
+print "plugin ${{plugin}}"
 region box block 0 1 0 1 0 1
 create_box 1 box
-pair_style mliap model mliappy LATER
+pair_style mliap model mliappy LATER descriptor sna probe.descriptor
 """
-CHOICE = "FITSNAP_NN_LAMMPS"  # environment variable: a command line to use instead of the LAMMPS at hand
-WITHOUT_PYTHON = "requires ML-IAP with python support"
+PROBE_DESCRIPTOR = "rcutfac 1\ntwojmax 0\nnelems 1\nelems H\nradelems 0.5\nwelems 1\n"
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,8 @@ class Lammps:
         launcher: the ``mpirun`` that belongs to it; empty when there is none.
         version: as LAMMPS prints it.
         packages: the packages it was built with.
-        python_mliap: whether ``pair_style mliap model mliappy`` works in it.
+        python_mliap: whether ``pair_style mliap model mliappy`` works in it,
+        plugin: and that by this package's plugin.
     """
 
     command: tuple[str, ...]
@@ -45,6 +51,7 @@ class Lammps:
     version: str
     packages: frozenset[str]
     python_mliap: bool
+    plugin: bool
 
     @property
     def forms(self) -> tuple[str, ...]:
@@ -89,12 +96,9 @@ def find_lammps(command: Sequence[str] | None = None) -> Lammps:
     packages = frozenset(listed.group(1).split() if listed else [])
     beside = Path(shutil.which(command[-1], path=_search_path()) or "").parent
     launcher = shutil.which("mpirun", path=os.pathsep.join([str(beside), _search_path()]))
+    python_mliap, plugin = _probe(command)
     return Lammps(
-        tuple(command),
-        (launcher,) if launcher else (),
-        version.group(1).strip(),
-        packages,
-        {"ML-IAP", "PYTHON"} <= packages and _has_python_mliap(command),
+        tuple(command), (launcher,) if launcher else (), version.group(1).strip(), packages, python_mliap, plugin
     )
 
 
@@ -109,16 +113,18 @@ def _search_path() -> str:
     return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 
 
-def _has_python_mliap(command: Sequence[str]) -> bool:
+def _probe(command: Sequence[str]) -> tuple[bool, bool]:
+    """Whether a LAMMPS takes models in Python, and whether it does so by the plugin."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "in.probe").write_text(PROBE)
-        _, text = _run([*command, "-in", "in.probe", "-log", "none"], Path(folder), 60)
-    return WITHOUT_PYTHON not in text
+        (Path(folder) / "probe.descriptor").write_text(PROBE_DESCRIPTOR)
+        status, text = _run([*command, "-in", "in.probe", "-log", "none"], Path(folder), 60)
+    return status == 0, status == 0 and "plugin 1" in text.splitlines()
 
 
 def _run(command: Sequence[str], folder: Path, timeout: float) -> tuple[int, str]:
     """Exit status and output of a process in a session of its own, which ends with all its children."""
-    inherited = {name: value for name, value in os.environ.items() if not LAUNCHER_VARIABLES.match(name)}
+    inherited = {name: value for name, value in os.environ.items() if not NOT_INHERITED.match(name)}
     environment = {**inherited, "PATH": _search_path(), "OMP_NUM_THREADS": "1"}
     try:
         process = subprocess.Popen(

