@@ -36,21 +36,21 @@ demo: $(VENV)/.installed-plots
 
 test: lint types tests
 
-lint: $(VENV)/.installed-plots+dev
+lint: $(VENV)/.installed-all+dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 
-types: $(VENV)/.installed-plots+dev
+types: $(VENV)/.installed-all+dev
 	$(BIN)/mypy
 
-tests: $(VENV)/.installed-plots+dev
+tests: $(VENV)/.installed-all+dev
 	$(BIN)/pytest
 
-format: $(VENV)/.installed-plots+dev
+format: $(VENV)/.installed-all+dev
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-docs: $(VENV)/.installed-plots+dev
+docs: $(VENV)/.installed-all+dev
 	$(BIN)/python -m fitsnap_nn.settings.generate
 
 clean:

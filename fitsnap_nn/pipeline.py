@@ -15,14 +15,17 @@ from typing import Any
 import torch
 
 from fitsnap_nn import __version__
+from fitsnap_nn.data.lammps_cell import in_lammps_frame
 from fitsnap_nn.deploy.calculator import Potential
-from fitsnap_nn.deploy.lammps_files import LammpsFiles, starting_structure, write_lammps_files
+from fitsnap_nn.deploy.deck import starting_structure
+from fitsnap_nn.deploy.lammps_files import LammpsFiles, write_lammps_files
 from fitsnap_nn.deploy.model_file import load_model, model_payload, save_model
 from fitsnap_nn.deploy.verify import Verification
 from fitsnap_nn.deploy.verify import verify as verify_files
 from fitsnap_nn.errors import InputError, Problem
-from fitsnap_nn.models import BPNN, Model
-from fitsnap_nn.preparation import Prepared, describe_data, make_model, prepare, read_dataset
+from fitsnap_nn.initialization import create_model, initialize
+from fitsnap_nn.models import GraphModel, Model
+from fitsnap_nn.preparation import Prepared, describe_data, prepare, read_dataset
 from fitsnap_nn.reports.epochs import LOSS_FILE, METRICS_FILE, EpochLog, EpochRow, epoch_header, epoch_line
 from fitsnap_nn.reports.errors_table import ErrorRow, summary
 from fitsnap_nn.reports.results import Result
@@ -30,6 +33,7 @@ from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.reports.tree import render_tree
 from fitsnap_nn.reports.write import write_reports
 from fitsnap_nn.settings import Settings, as_dict, differences, from_dict
+from fitsnap_nn.training.allocator import keep_freed_memory
 from fitsnap_nn.training.checkpoint import load_restart, refuse_differences, save_restart
 from fitsnap_nn.training.evaluation import evaluate_all
 from fitsnap_nn.training.parallel import Ranks, session
@@ -89,10 +93,12 @@ def fit(
     with session() as ranks, _console(settings, ranks, overwrite, resume) as console:
         _greet(settings, ranks, console, verbose)
         restart = _load_restart(settings, restart_file if resume else None)
-        prepared = prepare(settings, ranks, console, restart.get("split_seed"))
+        seed = _seed(settings, ranks, restart)
+        model = create_model(settings)
+        prepared = prepare(settings, model, ranks, console, restart.get("split_seed"))
         if not train:
             return Fit(folder, [], model_file)
-        trainer = _make_trainer(settings, prepared, ranks, console, restart)
+        trainer = _make_trainer(model, settings, prepared, ranks, console, restart, seed)
         _train(trainer, settings, prepared, ranks, console, restart_file, fresh=not resume)
         results = _predict_all(trainer.model, prepared, ranks)
         if not ranks.is_first:
@@ -120,7 +126,7 @@ def evaluate(settings: Settings, model: str | Path, *, overwrite: bool = False) 
     refuse_differences(Path(model), differences(stored, here))
     folder = Path(settings.output_folder) / "test"
     with session() as ranks, _console(settings, ranks, overwrite, resume=False, folder=folder) as console:
-        prepared = prepare(settings, ranks, console)
+        prepared = prepare(settings, content.model, ranks, console)
         results = _predict_all(content.model, prepared, ranks)
         if not ranks.is_first:
             return Fit(folder, [], Path(model))
@@ -202,27 +208,39 @@ def _load_restart(settings: Settings, resumed: Path | None) -> dict[str, Any]:
     return {**restart, "path": path}
 
 
-def _make_trainer(
-    settings: Settings, prepared: Prepared, ranks: Ranks, console: Console, restart: dict[str, Any]
-) -> Trainer:
+def _seed(settings: Settings, ranks: Ranks, restart: dict[str, Any]) -> int:
+    """Seed torch's generator: as the fit that is continued, as the input says, or as chance will have it."""
     options = settings.pytorch
     drawn = int(torch.seed() % 2**31)
-    seed = ranks.broadcast(
+    seed: int = ranks.broadcast(
         restart["trainer"]["seed"] if restart else options.seed if options.manual_seed_flag else drawn
     )
     torch.manual_seed(seed)
-    model, notes = make_model(settings, prepared)
-    for note in notes:
+    return seed
+
+
+def _make_trainer(
+    model: Model,
+    settings: Settings,
+    prepared: Prepared,
+    ranks: Ranks,
+    console: Console,
+    restart: dict[str, Any],
+    seed: int,
+) -> Trainer:
+    if isinstance(model, GraphModel):
+        keep_freed_memory()
+    for note in initialize(model, settings, prepared):
         console.line(f"baseline: {note}")
+    options = settings.pytorch
     dtype = getattr(torch, options.precision)
     training, validation = (prepared.samples(testing, settings.elements, dtype) for testing in (False, True))
     device = _device(settings, ranks)
     targets, releaser = prepared.targets, prepared.releaser()
     trainer = Trainer(model.to(device), training, validation, targets, options, seed, ranks, device, releaser)
     size = sum(parameter.numel() for parameter in model.parameters())
-    console.line(
-        f"model: {options.model} {' '.join(options.layer_sizes)}, {options.activation}, {size} weights · seed {seed}"
-    )
+    layers = f" {' '.join(options.layer_sizes)}, {options.activation}" if options.model == "BPNN" else ""
+    console.line(f"model: {options.model}{layers}, {size} weights · seed {seed}")
     if restart:
         if restart["data"] != prepared.digest():
             refuse_differences(restart["path"], ["the data, their split or their weights have changed"])
@@ -311,7 +329,6 @@ def _deploy(
     settings: Settings, trainer: Trainer, prepared: Prepared, model_file: Path, errors: list[ErrorRow]
 ) -> LammpsFiles:
     """Write the model file and the LAMMPS files, all with the weights that the errors are of."""
-    assert isinstance(trainer.model, BPNN)
     structure = starting_structure(prepared.dataset.configurations)
     provenance = {
         "input": settings.text,
@@ -340,10 +357,13 @@ def _verify(settings: Settings, model: Model, prepared: Prepared, files: LammpsF
     """Compare the exported files, run by LAMMPS, with the model: on held-out configurations of different groups."""
     candidates = prepared.subset(testing=True) or prepared.subset(testing=False)
     one_each = {configuration.group: configuration for configuration in reversed(candidates)}
-    chosen = list(one_each.values())[:VERIFIED_CONFIGURATIONS]
+    chosen = [in_lammps_frame(configuration) for configuration in list(one_each.values())[:VERIFIED_CONFIGURATIONS]]
     potential = Potential(model, settings.bispectrum, settings.reference, Path(settings.folder))
     expected = [potential.predict(configuration) for configuration in chosen]
-    verification = verify_files(files, chosen, expected)
+    options: dict[str, Any] = {}
+    if isinstance(model, GraphModel):
+        options = {"shear": not model.augments, "precision": settings.pytorch.precision}
+    verification = verify_files(files, chosen, expected, **options)
     console.line(str(verification))
     return verification
 
@@ -354,9 +374,11 @@ def _phrases(settings: Settings, files: LammpsFiles) -> dict[str, str]:
         settings.pytorch.output_file: "the model, for fitsnap_nn.load_potential and export",
         settings.pytorch.save_state_output: "restart file, for --resume",
     }
-    phrases |= {path.name: f"the model for pair_style mliap model {form}" for form, path in files.models.items()}
+    phrases |= {path.name: f"the model for pair_style mliap, form {form}" for form, path in files.models.items()}
     phrases |= {path.name: "file of the reference potential" for path in files.extra}
-    phrases |= {files.descriptor.name: "descriptor options for LAMMPS", files.mod.name: "pair style, to be included"}
+    if files.descriptor:
+        phrases[files.descriptor.name] = "descriptor options for LAMMPS"
+    phrases[files.mod.name] = "pair style, to be included"
     if files.deck and files.data:
         phrases |= {files.deck.name: "molecular dynamics, ready to run", files.data.name: "its atoms"}
     return phrases | {

@@ -102,7 +102,7 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, epochs: int) -> None:
     original = Trainer._step
 
     def step(self: Trainer, number: int, members: object) -> torch.Tensor:
-        if number == epochs * self.steps_per_epoch + 1:
+        if number == epochs * len(self.batches) + 1:
             raise KeyboardInterrupt
         return original(self, number, members)
 

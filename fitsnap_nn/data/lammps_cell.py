@@ -10,7 +10,7 @@ lattice vector means nothing, so it is replaced by one at right angles to the ot
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +63,27 @@ class LammpsCell:
     def stress_back(self, components: Floats) -> Floats:
         """(..., 6) symmetric tensors in Voigt order, from LAMMPS' frame to the configuration's own."""
         return voigt(self.rotation.T @ from_voigt(components) @ self.rotation)
+
+
+def in_lammps_frame(configuration: Configuration) -> Configuration:
+    """A configuration turned as LAMMPS needs it, without labels: for models whose energies depend on that.
+
+    Raises:
+        DataError: as `to_lammps`.
+    """
+    rotation = to_lammps(configuration).rotation
+    spins = configuration.spins
+    if spins is not None:
+        spins = np.column_stack([spins[:, 0], spins[:, 1:] @ rotation.T])
+    return replace(
+        configuration,
+        positions=configuration.positions @ rotation.T,
+        cell=configuration.cell @ rotation.T,
+        spins=spins,
+        energy=None,
+        forces=None,
+        stress=None,
+    )
 
 
 def to_lammps(configuration: Configuration) -> LammpsCell:

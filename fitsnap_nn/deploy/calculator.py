@@ -1,4 +1,4 @@
-"""A fitted potential in Python: the network on LAMMPS' descriptors plus the reference; also as an ASE calculator."""
+"""A fitted potential in Python: the network plus the reference; also as an ASE calculator."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from ase.calculators.calculator import all_changes
 from fitsnap_nn.data.atoms import from_atoms
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.deploy.model_file import load_model
+from fitsnap_nn.descriptors.graph import GraphCalculator
 from fitsnap_nn.descriptors.snap import SnapCalculator
 from fitsnap_nn.errors import DataError
-from fitsnap_nn.models import Model
+from fitsnap_nn.models import GraphModel, Model
 from fitsnap_nn.models.evaluation import Evaluation, evaluate, in_double
 from fitsnap_nn.settings.schema import Bispectrum, Reference
 
@@ -50,9 +51,16 @@ class Potential:
             raise DataError(
                 f"{configuration.id}: the potential is for {', '.join(self.elements)}, not for {', '.join(unknown)}."
             )
+        if isinstance(self.model, GraphModel):
+            return evaluate(self.model, configuration, self._graphs.compute(configuration))
         stress = stress and all(configuration.pbc)
         record = (self._with_strain if stress else self._without_strain).compute(configuration)
         return evaluate(self.model, configuration, record)
+
+    @cached_property
+    def _graphs(self) -> GraphCalculator:
+        assert isinstance(self.model, GraphModel)
+        return GraphCalculator(self.elements, self.model.cutoff, self._reference, self._folder)
 
     @cached_property
     def _with_strain(self) -> SnapCalculator:

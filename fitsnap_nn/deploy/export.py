@@ -8,8 +8,7 @@ from pathlib import Path
 
 from fitsnap_nn.deploy.lammps_files import write_lammps_files
 from fitsnap_nn.deploy.model_file import load_model
-from fitsnap_nn.errors import CheckpointError, InputError, Problem
-from fitsnap_nn.models import BPNN
+from fitsnap_nn.errors import InputError, Problem
 
 
 def export(model: str | Path, folder: str | Path, *, overwrite: bool = False) -> list[str]:
@@ -26,8 +25,6 @@ def export(model: str | Path, folder: str | Path, *, overwrite: bool = False) ->
         InputError: files of the same names are there; nothing was written.
     """
     content = load_model(model)
-    if not isinstance(content.model, BPNN):
-        raise CheckpointError(f"{model} holds a {type(content.model).__name__}, which has no LAMMPS files.")
     with tempfile.TemporaryDirectory() as temporary:
         files = write_lammps_files(
             content.model,

@@ -12,7 +12,8 @@ import os
 import pickle
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from math import isqrt
 from typing import Any
 
@@ -62,24 +63,14 @@ class MliapModel:
     ) -> None:
         """Fill in energies and derivatives of the N atoms of this rank.
 
-        In LAMMPS' own Python ML-IAP an exception on one rank would leave the others waiting for it for ever, so where
-        there are others it is printed and this process ends, which makes the MPI launcher end them all.
-
         Args:
             elems: (N,) index of each atom's element, from 0.
             descriptors: (N, D).
             beta: (N, D), receives dE_i/dB_i in eV.
             energy: (N,), receives E_i in eV; LAMMPS hands it over uninitialised.
         """
-        try:
+        with ending_all_ranks(self.errors_are_collective):
             self._fill(elems, descriptors, beta, energy)
-        except Exception:
-            if self.errors_are_collective or not _among_ranks():
-                raise
-            traceback.print_exc()
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(1)
 
     def _fill(
         self,
@@ -151,6 +142,23 @@ def _linear_count(inputs: int) -> int:
     return (isqrt(9 + 8 * inputs) - 3) // 2
 
 
-def _among_ranks() -> bool:
+@contextmanager
+def ending_all_ranks(errors_are_collective: bool) -> Iterator[None]:
+    """Where an exception on one rank would leave the others waiting for it for ever, print it and end this process.
+
+    That makes the MPI launcher end them all. In LAMMPS' own Python ML-IAP this is so, in our plugin it is not.
+    """
+    try:
+        yield
+    except Exception:
+        if errors_are_collective or not among_ranks():
+            raise
+        traceback.print_exc()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)
+
+
+def among_ranks() -> bool:
     """Whether an MPI launcher started more than this one process."""
     return any(int(os.environ.get(name, "1")) > 1 for name in RANK_COUNTS)

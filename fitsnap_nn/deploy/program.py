@@ -55,10 +55,10 @@ class Lammps:
 
     @property
     def forms(self) -> tuple[str, ...]:
-        """The forms of a model on SNAP descriptors that it can run."""
+        """The forms of a model that it can run."""
         if not {"ML-IAP", "ML-SNAP"} <= self.packages:
             return ()
-        return ("nn", "mliappy") if self.python_mliap else ("nn",)
+        return ("nn", "mliappy", "unified") if self.python_mliap else ("nn",)
 
     def run(self, arguments: Sequence[str], folder: Path, ranks: int = 1, timeout: float = 600) -> str:
         """What LAMMPS prints.

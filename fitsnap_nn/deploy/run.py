@@ -12,7 +12,8 @@ import numpy as np
 from fitsnap_nn.data.configuration import Configuration, Floats
 from fitsnap_nn.data.lammps_cell import LammpsCell, to_lammps
 from fitsnap_nn.data.voigt import FROM_LAMMPS
-from fitsnap_nn.deploy.lammps_files import LammpsFiles, data_text
+from fitsnap_nn.deploy.deck import data_text
+from fitsnap_nn.deploy.lammps_files import LammpsFiles
 from fitsnap_nn.deploy.program import Lammps
 from fitsnap_nn.models.evaluation import Evaluation
 

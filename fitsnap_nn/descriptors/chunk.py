@@ -11,7 +11,7 @@ import os
 import time
 import uuid
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -21,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.descriptors.record import Record
+from fitsnap_nn.descriptors.record import AnyRecord, Arrays, DType
 from fitsnap_nn.errors import DataError
 from fitsnap_nn.files import replacing
 
-DType = np.dtype[Any]
+Kinds = Sequence[DType]
 
 MAGIC = b"fitsnap_nn descriptors".ljust(64, b"\0")
 ALIGNMENT = 64  # bytes
@@ -34,30 +34,16 @@ LARGEST = 2**30  # bytes after which a writer begins new files: a map larger tha
 
 
 class Place(NamedTuple):
-    """Where a record lies, and all that its layout follows from."""
+    """Where a record lies, and the shapes of its arrays."""
 
     offset: int
-    n_atoms: int
-    n_pairs: int
-    n_descriptors: int
-    n_strained: int
+    shapes: Sequence[Sequence[int]]
     checksum: int
 
-    def fields(self, dtype: DType) -> list[tuple[tuple[int, ...], DType]]:
-        """Shape and type of the arrays of a record, in order: reference, pair_i, pair_j, B, dB/dR, dB/d(strain)."""
-        double, integer = np.dtype(np.float64), np.dtype(np.int32)
-        return [
-            ((7 + 3 * self.n_atoms,), double),
-            ((self.n_pairs,), integer),
-            ((self.n_pairs,), integer),
-            ((self.n_atoms, self.n_descriptors), dtype),
-            ((self.n_pairs, 3, self.n_descriptors), dtype),
-            ((self.n_strained, 6, self.n_descriptors), dtype),
-        ]
-
-    def size(self, dtype: DType) -> int:
+    def size(self, kinds: Kinds) -> int:
         """Bytes, with each array padded to the alignment."""
-        return sum(_padded(math.prod(shape) * kind.itemsize) for shape, kind in self.fields(dtype))
+        pairs = zip(self.shapes, kinds, strict=True)
+        return sum(_padded(math.prod(shape) * kind.itemsize) for shape, kind in pairs)
 
 
 class Chunk:
@@ -67,8 +53,8 @@ class Chunk:
         OSError, ValueError: a file is missing, too short, or not what it should be.
     """
 
-    def __init__(self, index: Path, dtype: DType) -> None:
-        self._dtype = dtype
+    def __init__(self, index: Path, kinds: Kinds) -> None:
+        self._kinds = kinds
         self.index = index
         self.stamp = stamp(index)
         self.places, size = _read_index(index)
@@ -79,41 +65,22 @@ class Chunk:
 
     def is_intact(self, place: Place) -> bool:
         """Whether a record is as it was written."""
-        end = place.offset + place.size(self._dtype)
+        end = place.offset + place.size(self._kinds)
         return zlib.crc32(memoryview(self._data)[place.offset : end]) == place.checksum
 
-    def record(self, place: Place) -> Record:
-        """A record as views of the mapped memory."""
+    def arrays(self, place: Place) -> Arrays:
+        """The arrays of a record as views of the mapped memory."""
         views: list[NDArray[Any]] = []
         offset = place.offset
-        for shape, kind in place.fields(self._dtype):
+        for shape, kind in zip(place.shapes, self._kinds, strict=True):
             count = math.prod(shape)
             views.append(np.frombuffer(self._data, kind, count, offset).reshape(shape))
             offset += _padded(count * kind.itemsize)
-        reference, *arrays = views
-        return _assembled(reference, arrays)
+        return views
 
     def release(self) -> None:
         """Give the memory of mapped pages back; they are read again when needed."""
         self._data.madvise(mmap.MADV_DONTNEED)
-
-
-def _assembled(reference: NDArray[Any], arrays: list[NDArray[Any]]) -> Record:
-    pair_i, pair_j, descriptors, gradients, strain_gradients = arrays
-    energy, stress, forces = float(reference[0]), reference[1:7], reference[7:].reshape(-1, 3)
-    return Record(descriptors, pair_i, pair_j, gradients, strain_gradients, energy, forces, stress)
-
-
-def _disassembled(record: Record) -> list[NDArray[Any]]:
-    reference = np.concatenate([[record.reference_energy], record.reference_stress, record.reference_forces.ravel()])
-    return [
-        reference,
-        record.pair_i,
-        record.pair_j,
-        record.descriptors,
-        record.gradients,
-        record.strain_gradients,
-    ]
 
 
 class Writer:
@@ -123,9 +90,9 @@ class Writer:
         DataError: the folder cannot be written, now or later (a full disk).
     """
 
-    def __init__(self, folder: Path, dtype: DType) -> None:
+    def __init__(self, folder: Path, kinds: Kinds) -> None:
         self._folder = folder
-        self._dtype = dtype
+        self._kinds = kinds
         with write_errors(folder):
             self._begin()
 
@@ -156,25 +123,23 @@ class Writer:
         finally:
             self._file.close()
 
-    def add(self, configuration: Configuration, record: Record) -> None:
+    def add(self, configuration: Configuration, record: AnyRecord) -> None:
         """Append a record."""
         with write_errors(self._folder):
             if self._end > LARGEST:
                 self._finish()
                 self._begin()
-            n_atoms, n_descriptors = record.descriptors.shape
-            place = Place(self._end, n_atoms, len(record.pair_i), n_descriptors, len(record.strain_gradients), 0)
+            arrays = record.arrays()
+            place = Place(self._end, [array.shape for array in arrays], 0)
             checksum = 0
             self._file.seek(place.offset)
-            for array, (shape, kind) in zip(_disassembled(record), place.fields(self._dtype), strict=True):
+            for array, kind in zip(arrays, self._kinds, strict=True):
                 stored = np.ascontiguousarray(array, dtype=kind)
-                if stored.shape != shape:
-                    raise ValueError(f"{configuration.id}: an array of its record is {stored.shape}, not {shape}")
                 data = stored.reshape(-1).view(np.uint8).data
                 for part in (data, bytes(_padded(data.nbytes) - data.nbytes)):
                     self._file.write(part)
                     checksum = zlib.crc32(part, checksum)
-            self._end += place.size(self._dtype)
+            self._end += place.size(self._kinds)
             self._places[configuration.fingerprint()] = place._replace(checksum=checksum)
             if time.monotonic() - self._indexed > INDEX_INTERVAL:
                 self._write_index()

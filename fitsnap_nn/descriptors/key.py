@@ -12,21 +12,35 @@ from fitsnap_nn.descriptors.reference import with_files
 from fitsnap_nn.settings.schema import Bispectrum, Reference
 
 
-def record_settings(
+def descriptor_key(
     bispectrum: Bispectrum, reference: Reference, *, gradients: bool, strain: bool, folder: str | Path = "."
 ) -> dict[str, Any]:
-    """The settings that key a `DescriptorStore`; potential files count by content, wherever they lie.
+    """The settings that key a store of `Record`.
 
     What computes the components is not one of them: a fit goes on with the records it began with, bit for bit, also
     where the kernel has been built or lost since.
     """
-    _, files = with_files(reference, bispectrum.type, Path(folder))
     return {
-        "elements": bispectrum.type,
         "snap": snap_arguments(bispectrum),
         "products": bispectrum.quadraticflag,
         "gradients": gradients,
         "strain": strain,
+        **_reference_key(bispectrum.type, reference, Path(folder)),
+    }
+
+
+def graph_key(
+    elements: tuple[str, ...], cutoff: float, reference: Reference, folder: str | Path = "."
+) -> dict[str, Any]:
+    """The settings that key a store of `GraphRecord`."""
+    return {"cutoff": cutoff, **_reference_key(elements, reference, Path(folder))}
+
+
+def _reference_key(elements: tuple[str, ...], reference: Reference, folder: Path) -> dict[str, Any]:
+    """Potential files count by content, wherever they lie."""
+    _, files = with_files(reference, elements, folder)
+    return {
+        "elements": elements,
         "units": reference.units,
         "atom_style": reference.atom_style,
         "pair_style": reference.pair_style,

@@ -71,3 +71,13 @@ def _search_box(configuration: Configuration, cutoff: float) -> Floats:
         size = " x ".join(f"{side:.0f}" for side in sides)
         raise DataError(f"{configuration.id}: {size} Å are too long for their width to search for neighbours.")
     return box
+
+
+def reverse_edges(neighbours: Neighbours) -> NDArray[np.int32]:
+    """(P,) int32, for each pair the one of the same two images seen from the other end."""
+    i, j, shifts = neighbours.i, neighbours.j, neighbours.shifts
+    forward = np.lexsort((*shifts.T, j, i))
+    backward = np.lexsort((*-shifts.T, i, j))
+    reverse = np.empty(len(i), dtype=np.int32)
+    reverse[backward] = forward
+    return reverse

@@ -13,31 +13,38 @@ import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.descriptors.chunk import Chunk, DType, Place, Writer, replace_file, stamp, write_errors
-from fitsnap_nn.descriptors.record import Record
+from fitsnap_nn.descriptors.chunk import Chunk, Place, Writer, replace_file, stamp, write_errors
+from fitsnap_nn.descriptors.record import AnyRecord
 
-FORMAT = 1
+FORMAT = 2
+R = TypeVar("R", bound=AnyRecord)
+
 ABANDONED = 86400.0  # s after which a file that no index speaks of belongs to no running writer
 
 
-class DescriptorStore:
+class RecordStore(Generic[R]):
     """The records of one set of settings.
 
     Args:
         folder: the cache; stores of many settings live in it.
-        settings: everything a record depends on besides its configuration, see `record_settings`.
+        settings: everything a record depends on besides its configuration, see `key`.
+        kind: the class of the records.
         dtype: float32 or float64, of descriptors and their derivatives. The reference is float64 always.
     """
 
-    def __init__(self, folder: str | Path, settings: Mapping[str, Any], dtype: DTypeLike = np.float64) -> None:
-        self.dtype: DType = np.dtype(dtype)
-        self._settings = json.dumps({**settings, "dtype": self.dtype.str, "format": FORMAT}, indent=1, sort_keys=True)
+    def __init__(
+        self, folder: str | Path, settings: Mapping[str, Any], kind: type[R], dtype: DTypeLike = np.float64
+    ) -> None:
+        self._kind = kind
+        self._kinds = kind.kinds(np.dtype(dtype))
+        types = [part.str for part in self._kinds]
+        self._settings = json.dumps({**settings, "types": types, "format": FORMAT}, indent=1, sort_keys=True)
         self.folder = Path(folder) / hashlib.sha256(self._settings.encode()).hexdigest()[:20]
         self._chunks: dict[Path, Chunk] = {}
         self._places: dict[str, tuple[Chunk, Place]] = {}
@@ -46,7 +53,7 @@ class DescriptorStore:
     @property
     def size_bytes(self) -> int:
         """Bytes of all records."""
-        return sum(place.size(self.dtype) for _, place in self._places.values())
+        return sum(place.size(self._kinds) for _, place in self._places.values())
 
     def missing(self, configurations: Sequence[Configuration]) -> list[Configuration]:
         """Those without a record, or with one that its checksum proves damaged; of equal ones the first."""
@@ -61,14 +68,14 @@ class DescriptorStore:
                 chunk.release()
         return [configuration for fingerprint, configuration in wanted.items() if fingerprint not in self._places]
 
-    def record(self, configuration: Configuration) -> Record:
+    def record(self, configuration: Configuration) -> R:
         """The record of a configuration, as views of mapped memory. What is written to them stays in memory.
 
         Raises:
             KeyError: there is none, see `missing`.
         """
         chunk, place = self._places[configuration.fingerprint()]
-        return chunk.record(place)
+        return self._kind.from_arrays(chunk.arrays(place))
 
     def release(self) -> None:
         """Give the memory of mapped pages back; they are read again when needed."""
@@ -81,7 +88,7 @@ class DescriptorStore:
             try:
                 if index in self._chunks and self._chunks[index].stamp == stamp(index):
                     continue
-                chunk = Chunk(index, self.dtype)
+                chunk = Chunk(index, self._kinds)
             except (ValueError, FileNotFoundError) as error:
                 self._discard(index, str(error))
                 continue
@@ -101,7 +108,7 @@ class DescriptorStore:
             self.folder.mkdir(parents=True, exist_ok=True)
             replace_file(self.folder / "settings.json", self._settings)
             self._sweep()
-        return Writer(self.folder, self.dtype)
+        return Writer(self.folder, self._kinds)
 
     def _sweep(self) -> None:
         """Remove what killed writers left behind."""

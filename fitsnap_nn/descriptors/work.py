@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.descriptors.snap import SnapCalculator
-from fitsnap_nn.descriptors.store import DescriptorStore
+from fitsnap_nn.descriptors.record import AnyRecord
+from fitsnap_nn.descriptors.store import RecordStore
+
+R = TypeVar("R", bound=AnyRecord)
+R_co = TypeVar("R_co", bound=AnyRecord, covariant=True)
+
+
+class Calculator(Protocol[R_co]):
+    """What turns configurations into records."""
+
+    def compute_all(self, configurations: Iterable[Configuration]) -> Iterator[R_co]:
+        """The records of configurations, in their order."""
 
 
 def estimated_cost(configuration: Configuration, cutoff: float = 5.0) -> float:
@@ -27,8 +38,8 @@ def estimated_cost(configuration: Configuration, cutoff: float = 5.0) -> float:
 
 def compute_missing(
     configurations: Sequence[Configuration],
-    calculator: SnapCalculator,
-    store: DescriptorStore,
+    calculator: Calculator[R],
+    store: RecordStore[R],
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
     """Compute and store the records that a rank's share of the configurations still lacks; returns their number.

@@ -3,14 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from types import MappingProxyType
 from typing import Any
 
 from fitsnap_nn.models.bpnn import BPNN
-from fitsnap_nn.models.contract import Batch, Model, Prediction, predict
+from fitsnap_nn.models.contract import Batch, DescriptorBatch, Graph, GraphModel, Model, Prediction, predict
 
-ARCHITECTURES: Mapping[str, type[Model]] = {"BPNN": BPNN}
+# Where each architecture is; it is imported when it is built, for some need libraries that others do without.
+ARCHITECTURES: Mapping[str, str] = MappingProxyType(
+    {
+        "BPNN": "fitsnap_nn.models.bpnn:BPNN",
+        "SOAP_BPNN": "fitsnap_nn.models.soap_bpnn:SoapBpnn",
+        "NANOPET": "fitsnap_nn.models.nanopet:Nanopet",
+        "MACE": "fitsnap_nn.models.mace:MACE",
+    }
+)
+GROUP = "fitsnap_nn.models"  # of entry points, by which other packages add theirs
 
-__all__ = ["ARCHITECTURES", "BPNN", "Batch", "Model", "Prediction", "build", "predict"]
+__all__ = [
+    "ARCHITECTURES",
+    "BPNN",
+    "Batch",
+    "DescriptorBatch",
+    "Graph",
+    "GraphModel",
+    "Model",
+    "Prediction",
+    "build",
+    "predict",
+]
 
 
 def build(description: Mapping[str, Any]) -> Model:
@@ -18,6 +41,11 @@ def build(description: Mapping[str, Any]) -> Model:
 
     Raises:
         KeyError: the architecture is not known.
+        ImportError: a library that it needs is not installed.
     """
     hypers = dict(description)
-    return ARCHITECTURES[hypers.pop("architecture")](**hypers)
+    name = hypers.pop("architecture")
+    others = {point.name: point.value for point in entry_points(group=GROUP)}
+    module, _, attribute = {**others, **ARCHITECTURES}[name].partition(":")
+    model: Model = getattr(import_module(module), attribute)(**hypers)
+    return model

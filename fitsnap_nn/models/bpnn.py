@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from fitsnap_nn.models.contract import Batch, Model
+from fitsnap_nn.models.contract import DescriptorBatch, DescriptorModel
 from fitsnap_nn.models.evaluation import in_double
 from fitsnap_nn.models.mlp import ACTIVATIONS, energy_and_gradient
 
@@ -35,7 +35,7 @@ class PlainNetwork(NamedTuple):
     activation: str
 
 
-class BPNN(Model):
+class BPNN(DescriptorModel):
     """e_i = E0(Z_i) + s net_Z(d (B_i - mean_Z) / deviation_Z), with d the deviation over all atoms.
 
     The first layer's weights start divided by d, so the network starts with standardised inputs; but they keep
@@ -49,8 +49,6 @@ class BPNN(Model):
         activation: a key of ``ACTIVATIONS``.
         multi_element_option: 1 one network for all elements, 2 one for each, 3 one with the element as one-hot input.
     """
-
-    needs = "descriptors"
 
     def __init__(
         self,
@@ -73,8 +71,6 @@ class BPNN(Model):
         shape = (len(self.elements), n_descriptors)
         self.shift: Tensor
         self.scale: Tensor
-        self.element_energies: Tensor
-        self.energy_scale: Tensor
         self.register_buffer("shift", torch.zeros(shape))
         self.register_buffer("scale", torch.ones(shape))
         self.register_buffer("element_energies", torch.zeros(len(self.elements), dtype=torch.float64))
@@ -99,7 +95,7 @@ class BPNN(Model):
         for first, *_ in self._linear:
             first.weight[:, : len(overall)] /= overall
 
-    def atom_energies(self, batch: Batch) -> Tensor:
+    def atom_energies(self, batch: DescriptorBatch) -> Tensor:
         inputs = (batch.descriptors - self._by_atom(self.shift, batch)) / self._by_atom(self.scale, batch)
         outputs = inputs.new_zeros(len(inputs))
         for number, members in self._shares(batch):
@@ -110,7 +106,7 @@ class BPNN(Model):
             outputs = outputs.index_put((members,), (values @ weights[-1].t() + biases[-1]).squeeze(1))
         return self._energies(batch, outputs)
 
-    def energies_and_gradients(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def energies_and_gradients(self, batch: DescriptorBatch) -> tuple[Tensor, Tensor]:
         scale = self._by_atom(self.scale, batch)
         inputs = (batch.descriptors - self._by_atom(self.shift, batch)) / scale
         if self.option == PER_ELEMENT:
@@ -124,13 +120,13 @@ class BPNN(Model):
             outputs, gradients = energy_and_gradient(inputs, *self._layers(0, batch.species), self.activation)
         return self._energies(batch, outputs), gradients / scale
 
-    def _energies(self, batch: Batch, outputs: Tensor) -> Tensor:
+    def _energies(self, batch: DescriptorBatch, outputs: Tensor) -> Tensor:
         return self.element_energies[batch.species] + outputs
 
-    def _by_atom(self, by_element: Tensor, batch: Batch) -> Tensor:
+    def _by_atom(self, by_element: Tensor, batch: DescriptorBatch) -> Tensor:
         return by_element if len(self.elements) == 1 else by_element[batch.species]
 
-    def _shares(self, batch: Batch) -> Iterator[tuple[int, Tensor]]:
+    def _shares(self, batch: DescriptorBatch) -> Iterator[tuple[int, Tensor]]:
         """The number of each network, and the atoms (M,) it is for."""
         if self.option != PER_ELEMENT:
             yield 0, torch.arange(len(batch.species), device=batch.species.device)

@@ -6,13 +6,11 @@ import copy
 from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from fitsnap_nn.data.configuration import Configuration, Floats
-from fitsnap_nn.descriptors.record import Record
-from fitsnap_nn.models.contract import Batch, Model, predict
+from fitsnap_nn.descriptors.record import AnyRecord, GraphRecord
+from fitsnap_nn.models.contract import Batch, DescriptorBatch, Graph, Model, predict
 
 M = TypeVar("M", bound=Model)
 
@@ -24,7 +22,7 @@ class Evaluation(NamedTuple):
         energy: eV.
         forces: (N, 3) eV/Å; ``None`` when none were asked for.
         stress: (6,) eV/Å³, Voigt order xx yy zz yz xz xy, ASE sign; ``None`` when its record has no strain
-            gradients, or the cell is not fully periodic.
+            derivatives, or the cell is not fully periodic.
     """
 
     energy: float
@@ -32,24 +30,27 @@ class Evaluation(NamedTuple):
     stress: Floats | None
 
 
-def single_batch(configuration: Configuration, record: Record, elements: Sequence[str], dtype: torch.dtype) -> Batch:
-    """A batch of one; descriptors and gradients are views of the record's arrays where the type allows."""
+def single_batch(configuration: Configuration, record: AnyRecord, elements: Sequence[str], dtype: torch.dtype) -> Batch:
+    """A batch of one; its tensors are views of the record's arrays where the type allows."""
     index = {element: number for number, element in enumerate(elements)}
+    atoms = {
+        "species": torch.tensor([index[symbol] for symbol in configuration.species]),
+        "config": torch.zeros(len(configuration), dtype=torch.int64),
+        "n_atoms": torch.tensor([len(configuration)]),
+        "volume": torch.tensor([configuration.volume or 1.0], dtype=torch.float64),
+    }
 
-    def tensor(array: NDArray[np.floating]) -> torch.Tensor:
-        return torch.from_numpy(array).to(dtype)
+    def tensors(*names: str) -> dict[str, torch.Tensor]:
+        return {name: torch.from_numpy(getattr(record, name)) for name in names}
 
-    return Batch(
-        species=torch.tensor([index[symbol] for symbol in configuration.species]),
-        config=torch.zeros(len(configuration), dtype=torch.int64),
-        n_atoms=torch.tensor([len(configuration)]),
-        volume=torch.tensor([configuration.volume or 1.0], dtype=torch.float64),
-        descriptors=tensor(record.descriptors),
-        pair_i=torch.from_numpy(record.pair_i),
-        pair_j=torch.from_numpy(record.pair_j),
-        gradients=tensor(record.gradients),
-        strain_gradients=tensor(record.strain_gradients),
-    )
+    def numbers(*names: str) -> dict[str, torch.Tensor]:
+        return {name: tensor.to(dtype) for name, tensor in tensors(*names).items()}
+
+    if isinstance(record, GraphRecord):
+        edges = {name: tensor.long() for name, tensor in tensors("edge_i", "edge_j", "reverse").items()}
+        return Graph(**atoms, **edges, **numbers("vectors"))
+    pairs = tensors("pair_i", "pair_j")
+    return DescriptorBatch(**atoms, **pairs, **numbers("descriptors", "gradients", "strain_gradients"))
 
 
 def in_double(model: M) -> M:
@@ -59,13 +60,13 @@ def in_double(model: M) -> M:
     return double.eval()
 
 
-def evaluate(model: Model, configuration: Configuration, record: Record, *, forces: bool = True) -> Evaluation:
+def evaluate(model: Model, configuration: Configuration, record: AnyRecord, *, forces: bool = True) -> Evaluation:
     """The prediction of a float64 model on a configuration's record, with the reference potential added.
 
     Args:
         forces: whether the record has gradients, which an atom without neighbours does not show.
     """
-    stress = len(record.strain_gradients) > 0 and all(configuration.pbc)
+    stress = record.has_strain and all(configuration.pbc)
     batch = single_batch(configuration, record, model.elements, torch.float64)
     found = predict(model, batch, forces=forces, stress=stress)
     return Evaluation(

@@ -15,7 +15,9 @@ from fitsnap_nn.units import label_units
 
 def check(document: Document, settings: Settings) -> None:
     """Run all checks; problems and notices are added to the document."""
-    for step in (_elements, _descriptors, _targets, _network, _outputs, _reference, _sizes, _labels, _data, _notices):
+    for step in (_elements, _descriptors, _architecture, _targets, _network, _batches):
+        step(document, settings)
+    for step in (_outputs, _reference, _sizes, _labels, _data, _notices):
         step(document, settings)
 
 
@@ -53,6 +55,20 @@ def _descriptors(document: Document, settings: Settings) -> None:
             document.report("BISPECTRUM", "rcutfac", what)
 
 
+def _architecture(document: Document, settings: Settings) -> None:
+    """The model and where its input comes from must go together."""
+    model, calculator = settings.pytorch.model, settings.calculator.calculator
+    if not (document.sound("PYTORCH", "model") and document.sound("CALCULATOR", "calculator")):
+        return
+    needed = "LAMMPSSNAP" if model == "BPNN" else "LAMMPSGRAPH"
+    if calculator != needed:
+        what = f"{calculator}, but [PYTORCH] model = {model} needs {needed}"
+        document.report("CALCULATOR", "calculator", what, f"Write calculator = {needed}.")
+    if model in settings.architectures and hasattr(settings.architecture, "problems"):
+        for key, what in settings.architecture.problems():
+            document.report(model, key, what)
+
+
 def _targets(document: Document, settings: Settings) -> None:
     calculator, training = settings.calculator, settings.pytorch
     if not (calculator.energy or calculator.force or calculator.stress):
@@ -78,6 +94,15 @@ def _network(document: Document, settings: Settings) -> None:
         document.report("PYTORCH", "layer_sizes", f"{' '.join(wrong)}: not a number of nodes", hint)
     elif len(words) < 2 or int(words[-1]) != 1:
         document.report("PYTORCH", "layer_sizes", "the last layer must have 1 node, the energy of an atom", hint)
+
+
+def _batches(document: Document, settings: Settings) -> None:
+    bounds = settings.pytorch.batch_atom_bounds
+    if not document.sound("PYTORCH", "batch_atom_bounds"):
+        return
+    if len(bounds) != 2 or bounds[0] > bounds[1]:
+        what = f"{' '.join(map(str, bounds))}: not the least and the most atoms of a batch"
+        document.report("PYTORCH", "batch_atom_bounds", what, "Write, for instance, 0 500.")
 
 
 def _positive(word: str) -> bool:

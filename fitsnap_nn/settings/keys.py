@@ -9,6 +9,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any, get_type_hints
 
+from fitsnap_nn.settings.architectures import architectures
 from fitsnap_nn.settings.schema import Settings
 
 # Sections of FitSNAP for solvers and descriptors that are not here, with what they belong to.
@@ -58,14 +59,20 @@ def section_classes() -> Mapping[str, type]:
     """Dataclass of each section, by the section's name; ESHIFT, whose keys are elements, has none."""
     hints = get_type_hints(Settings)
     classes: dict[str, type] = {name.upper(): kind for name, kind in hints.items() if _is_section(kind)}
-    return MappingProxyType(classes)
+    return MappingProxyType({**classes, **architectures()})
 
 
 @cache
 def section_names() -> tuple[str, ...]:
     """All sections that mean something here, in the order of the schema."""
     plain = {"source", "folder", "text", "notices"}
-    return tuple(field.name.upper() for field in fields(Settings) if field.name not in plain)
+    names: list[str] = []
+    for field in fields(Settings):
+        if field.name == "architectures":
+            names += architectures()
+        elif field.name not in plain:
+            names.append(field.name.upper())
+    return tuple(names)
 
 
 @cache

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from fitsnap_nn.errors import InputError, Problem
+from fitsnap_nn.settings.architectures import architectures
 from fitsnap_nn.settings.checks import check
 from fitsnap_nn.settings.fields import ValueProblem, parse_number, parse_value
 from fitsnap_nn.settings.files import read_text
@@ -21,7 +22,7 @@ from fitsnap_nn.settings.schema import Bispectrum, Groups, Path, Reference, Sett
 REMEDIES: Mapping[tuple[str, str], str] = MappingProxyType(
     {
         ("SOLVER", "solver"): "fitsnap_nn fits networks: write solver = PYTORCH, with a section [PYTORCH].",
-        ("CALCULATOR", "calculator"): "Only SNAP descriptors are here: write calculator = LAMMPSSNAP.",
+        ("CALCULATOR", "calculator"): "For SNAP descriptors write calculator = LAMMPSSNAP, for graphs LAMMPSGRAPH.",
     }
 )
 
@@ -67,8 +68,10 @@ def _build(document: Document, folder: str, text: str) -> Settings:
     sections["BISPECTRUM"] = bispectrum
     sections["GROUPS"] = _groups(document, sections["GROUPS"], sections["PATH"], folder)
     sections["REFERENCE"] = _reference(sections["REFERENCE"])
+    chosen = {name: sections.pop(name) for name in architectures()}
     settings = Settings(
         **{name.lower(): section for name, section in sections.items()},
+        architectures=chosen,
         eshift=_eshift(document, bispectrum.type),
         source=document.source,
         folder=folder,

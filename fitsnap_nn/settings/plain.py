@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from fitsnap_nn.errors import CheckpointError
+from fitsnap_nn.settings.architectures import architectures
 from fitsnap_nn.settings.fields import format_value
 from fitsnap_nn.settings.keys import keys_of, section_classes
 from fitsnap_nn.settings.schema import GroupRow, Groups, Settings
@@ -26,6 +27,9 @@ def from_dict(values: Mapping[str, Any]) -> Settings:
     classes = section_classes()
     try:
         parts = {name: _section(classes.get(name.upper()), value) for name, value in values.items()}
+        known = architectures()
+        stored = parts.get("architectures", {})
+        parts["architectures"] = {name: _section(section, stored.get(name, {})) for name, section in known.items()}
         return Settings(**parts)
     except TypeError as error:
         raise CheckpointError(f"the stored settings are of another version of fitsnap_nn: {error}") from None
@@ -47,7 +51,7 @@ def differences(a: Settings, b: Settings) -> list[str]:
     """
     lines = []
     for section in section_classes():
-        first, second = getattr(a, section.lower()), getattr(b, section.lower())
+        first, second = a.section(section), b.section(section)
         for name, key in keys_of(section).items():
             pair = getattr(first, key.attribute), getattr(second, key.attribute)
             if pair[0] != pair[1] and not key.no_effect:

@@ -8,39 +8,13 @@ type of the value; ``option`` carries the rest.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
 
-
-def option(
-    default: Any,
-    doc: str,
-    *,
-    key: str = "",
-    unit: str = "",
-    choices: tuple[str, ...] = (),
-    minimum: float | None = None,
-    maximum: float | None = None,
-    no_effect: str = "",
-) -> Any:
-    """A key of a section: its default, its meaning, and what its value may be.
-
-    ``key`` is the name in the input file where it differs from the field's; ``choices`` are
-    compared without regard to case and stored as written here; ``no_effect`` says why a key that
-    FitSNAP knows changes nothing here.
-    """
-    metadata = {
-        "doc": doc,
-        "key": key,
-        "unit": unit,
-        "choices": choices,
-        "minimum": minimum,
-        "maximum": maximum,
-        "no_effect": no_effect,
-    }
-    return field(default=default, metadata=metadata)
-
+from fitsnap_nn.settings.architectures import architectures
+from fitsnap_nn.settings.options import option
 
 LARGEST_SEED = 2**32 - 1
 LINEAR = "only linear solvers use it"
@@ -78,7 +52,11 @@ class Bispectrum:
 class Calculator:
     """What is computed, and which labels are fitted."""
 
-    calculator: str = option("LAMMPSSNAP", "where descriptors come from", choices=("LAMMPSSNAP",))
+    calculator: str = option(
+        "LAMMPSSNAP",
+        "what a model is given: SNAP descriptors, or a graph of neighbours",
+        choices=("LAMMPSSNAP", "LAMMPSGRAPH"),
+    )
     energy: bool = option(True, "fit energies")
     force: bool = option(True, "fit forces")
     stress: bool = option(True, "fit stresses, where a weight for them is not zero")
@@ -91,7 +69,7 @@ class Calculator:
 class Pytorch:
     """The network and how it is trained."""
 
-    model: str = option("BPNN", "architecture", choices=("BPNN",))
+    model: str = option("BPNN", "architecture", choices=("BPNN", *architectures()))
     layer_sizes: tuple[str, ...] = option(
         ("num_desc", "512", "512", "1"), "nodes of each layer; num_desc is the number of descriptors of an atom"
     )
@@ -110,6 +88,9 @@ class Pytorch:
     learning_rate: float = option(1e-2, "learning rate, after warm-up", minimum=0)
     num_epochs: int = option(10, "passes over the training set; 0 evaluates and exports the model as it is", minimum=0)
     batch_size: int = option(4, "configurations a step", minimum=1)
+    batch_atom_bounds: tuple[int, ...] = option(
+        (0, 0), "least and most atoms a step, instead of batch_size; 0 0: off", minimum=0
+    )
     energy_weight: float | None = option(None, "weight of all energy errors, instead of the groups'", minimum=0)
     force_weight: float | None = option(None, "weight of all force errors, instead of the groups'", minimum=0)
     stress_weight: float | None = option(
@@ -293,6 +274,9 @@ class Settings:
     calculator: Calculator = Calculator()
     eshift: dict[str, float] = field(default_factory=dict)
     pytorch: Pytorch = Pytorch()
+    architectures: Mapping[str, Any] = field(
+        default_factory=lambda: {name: section() for name, section in architectures().items()}
+    )
     solver: Solver = Solver()
     scraper: Scraper = Scraper()
     path: Path = Path()
@@ -305,6 +289,15 @@ class Settings:
     folder: str = "."
     text: str = ""
     notices: tuple[str, ...] = ()
+
+    @property
+    def architecture(self) -> Any:
+        """The section of the model, with its hyperparameters; BPNN has none."""
+        return self.architectures[self.pytorch.model]
+
+    def section(self, name: str) -> Any:
+        """A section by its name in an input file."""
+        return self.architectures[name] if name in self.architectures else getattr(self, name.lower())
 
     @property
     def data_path(self) -> str:

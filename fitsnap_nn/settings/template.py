@@ -8,6 +8,7 @@ from itertools import combinations_with_replacement
 from types import MappingProxyType
 
 from fitsnap_nn.errors import InputError, Problem
+from fitsnap_nn.settings.architectures import architectures
 from fitsnap_nn.settings.elements import SYMBOLS, atomic_number
 from fitsnap_nn.settings.fields import format_value
 from fitsnap_nn.settings.files import find_groups, nearest
@@ -16,12 +17,36 @@ from fitsnap_nn.settings.keys import Key, did_you_mean, keys_of, section_names
 
 COLUMN = 34  # where the comments begin
 
+GROUPS: Mapping[str, str] = MappingProxyType(
+    {
+        "group_sections": "name training_size testing_size eweight fweight vweight",
+        "group_types": "str float float float float float",
+        "random_sampling": "1",
+        "random_seed": "1",
+    }
+)
+TARGETS: Mapping[str, str] = MappingProxyType({"energy": "1", "force": "1", "stress": "1"})
+
+
+def _graph(model: str, section: Mapping[str, str], **training: str) -> Mapping[str, Mapping[str, str]]:
+    """What a new input says of an architecture on graphs."""
+    common = {"scheduler": "cosine", "warmup_fraction": "0.05", "ema_decay": "0.99", "manual_seed_flag": "1"}
+    return {
+        "BISPECTRUM": {},
+        "CALCULATOR": {"calculator": "LAMMPSGRAPH", **TARGETS},
+        "PYTORCH": {"model": model, **training, **common},
+        model: section,
+        "REFERENCE": {"pair_style": "hybrid/overlay zero 10.0 zbl 4.0 4.8"},
+        "GROUPS": GROUPS,
+    }
+
+
 # What a new input says, where that is not the default: the defaults are FitSNAP's, so that its inputs mean the same.
 RECOMMENDED: Mapping[str, Mapping[str, Mapping[str, str]]] = MappingProxyType(
     {
         "BPNN": {
             "BISPECTRUM": {"twojmax": "6", "rcutfac": "4.67637", "rfac0": "0.99363", "rmin0": "0.0", "bzeroflag": "1"},
-            "CALCULATOR": {"energy": "1", "force": "1", "stress": "1"},
+            "CALCULATOR": TARGETS,
             "PYTORCH": {
                 "model": "BPNN",
                 "layer_sizes": "num_desc 64 64 1",
@@ -37,15 +62,23 @@ RECOMMENDED: Mapping[str, Mapping[str, Mapping[str, str]]] = MappingProxyType(
                 "manual_seed_flag": "1",
             },
             "REFERENCE": {"pair_style": "hybrid/overlay zero 10.0 zbl 4.0 4.8"},
-            "GROUPS": {
-                "group_sections": "name training_size testing_size eweight fweight vweight",
-                "group_types": "str float float float float float",
-                "random_sampling": "1",
-                "random_seed": "1",
-            },
-        }
+            "GROUPS": GROUPS,
+        },
+        "SOAP_BPNN": _graph(
+            "SOAP_BPNN", {"cutoff_radius": "5.0", "max_angular": "6", "max_radial": "7"},
+            num_epochs="200", batch_size="8", learning_rate="1e-3",
+        ),
+        "NANOPET": _graph(
+            "NANOPET",
+            {"cutoff": "5.0", "d_pet": "64", "num_gnn_layers": "2"},
+            num_epochs="300", batch_size="16", learning_rate="3e-4", gradient_clip="1.0",
+        ),
+        "MACE": _graph(
+            "MACE", {"r_max": "5.0", "hidden_irreps": "32x0e + 32x1o", "correlation": "3"},
+            num_epochs="200", batch_size="8", learning_rate="5e-3", gradient_clip="10.0",
+        ),
     }
-)
+)  # fmt: skip
 # training_size, testing_size, eweight, fweight, vweight of every group of a new input.
 ROW = "0.9  0.1  1e-1  1.0  1e-11"
 
@@ -69,6 +102,8 @@ def render_template(
     ]
     written = _values(model, elements, data_path, scraper)
     for section in section_names():
+        if section in architectures() and section != model:
+            continue
         body = [*_key_lines(section, written.get(section, {}), every_key)]
         if section == "ESHIFT" and every_key:
             body = [_line(f"# {element}", "0.0", f"added to energies for each {element}, eV") for element in elements]
@@ -83,14 +118,11 @@ def _values(model: str, elements: Sequence[str], data_path: str, scraper: str) -
     """What the file says, by section and key: the recommendation, and what depends on elements and data."""
     values = {section: dict(keys) for section, keys in RECOMMENDED[model].items()}
     count = len(elements)
-    values["BISPECTRUM"] |= {
-        "numTypes": str(count),
-        "type": " ".join(elements),
-        "wj": " ".join(["1.0"] * count),
-        "radelem": " ".join(["0.5"] * count),
-    }
-    if count > 1:
-        values["PYTORCH"]["multi_element_option"] = "2"
+    values["BISPECTRUM"] |= {"numTypes": str(count), "type": " ".join(elements)}
+    if model == "BPNN":
+        values["BISPECTRUM"] |= {"wj": " ".join(["1.0"] * count), "radelem": " ".join(["0.5"] * count)}
+        if count > 1:
+            values["PYTORCH"]["multi_element_option"] = "2"
     values["SCRAPER"] = {"scraper": scraper}
     values["PATH"] = {"dataPath": data_path}
     values["OUTFILE"] = {"potential": f"{''.join(elements)}_pot"}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from itertools import accumulate
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -12,10 +15,22 @@ from torch import Tensor
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.voigt import voigt
-from fitsnap_nn.descriptors.record import Record
+from fitsnap_nn.descriptors.record import AnyRecord
 from fitsnap_nn.models.contract import Batch
 from fitsnap_nn.models.evaluation import single_batch
 from fitsnap_nn.units import BAR
+
+# Fields of a batch that are indices, and a field with a row for each of what they count.
+INDICES: Mapping[str, str] = MappingProxyType(
+    {
+        "config": "n_atoms",
+        "pair_i": "species",
+        "pair_j": "species",
+        "edge_i": "species",
+        "edge_j": "species",
+        "reverse": "vectors",
+    }
+)
 
 
 class Labels(NamedTuple):
@@ -52,7 +67,7 @@ class Sample(NamedTuple):
     counts: Counts
 
 
-def make_sample(configuration: Configuration, record: Record, elements: Sequence[str], dtype: torch.dtype) -> Sample:
+def make_sample(configuration: Configuration, record: AnyRecord, elements: Sequence[str], dtype: torch.dtype) -> Sample:
     """Tensors of one configuration; descriptors and gradients are views of the record where the type allows."""
     batch = single_batch(configuration, record, elements, dtype)
     labels = _labels(configuration, record, dtype)
@@ -60,13 +75,13 @@ def make_sample(configuration: Configuration, record: Record, elements: Sequence
     return Sample(batch, labels, Counts(int(energy), 3 * len(configuration) * forces, 6 * stress))
 
 
-def _labels(configuration: Configuration, record: Record, dtype: torch.dtype) -> Labels:
+def _labels(configuration: Configuration, record: AnyRecord, dtype: torch.dtype) -> Labels:
     energy, forces, stress = 0.0, np.zeros((len(configuration), 3)), np.zeros(6)
     if configuration.energy is not None:
         energy = configuration.energy - record.reference_energy
     if configuration.forces is not None:
         forces = configuration.forces - record.reference_forces
-    has_stress = configuration.stress is not None and all(configuration.pbc) and len(record.strain_gradients) > 0
+    has_stress = configuration.stress is not None and all(configuration.pbc) and record.has_strain
     if configuration.stress is not None and has_stress:
         stress = (voigt(configuration.stress) - record.reference_stress) / BAR
     present = torch.tensor([[configuration.energy is not None, configuration.forces is not None, has_stress]])
@@ -83,20 +98,19 @@ def _labels(configuration: Configuration, record: Record, dtype: torch.dtype) ->
 def collate(samples: Sequence[Sample], device: torch.device) -> tuple[Batch, Labels]:
     """Join samples into one batch on a device; the indices of pairs and configurations count through the batch."""
     batches = [sample.batch for sample in samples]
-    sizes = [len(batch.species) for batch in batches]
-    starts = list(accumulate(sizes, initial=0))
-    joined = {
-        field: torch.cat([getattr(batch, field) for batch in batches])
-        for field in ("species", "n_atoms", "volume", "descriptors", "gradients", "strain_gradients")
-    }
-    joined["config"] = torch.repeat_interleave(torch.tensor(sizes), output_size=starts[-1])
-    joined["pair_i"] = torch.cat([batch.pair_i + start for batch, start in zip(batches, starts, strict=False)])
-    joined["pair_j"] = torch.cat([batch.pair_j + start for batch, start in zip(batches, starts, strict=False)])
-    batch = Batch(**joined)
-    labels = Labels(*map(torch.cat, zip(*(sample.labels for sample in samples), strict=True)))
-    if device.type == "cpu":
-        return batch, labels
-    return Batch(*(tensor.to(device) for tensor in batch)), Labels(*(tensor.to(device) for tensor in labels))
+    joined = {field.name: _joined(batches, field.name).to(device) for field in fields(batches[0])}
+    labels = Labels(*(torch.cat(parts).to(device) for parts in zip(*(s.labels for s in samples), strict=True)))
+    return type(batches[0])(**joined), labels
+
+
+def _joined(batches: Sequence[Batch], field: str) -> Tensor:
+    """One field of all batches; indices count on from batch to batch."""
+    parts = [getattr(batch, field) for batch in batches]
+    counted = INDICES.get(field)
+    if counted is None:
+        return torch.cat(parts)
+    starts = accumulate((len(getattr(batch, counted)) for batch in batches), initial=0)
+    return torch.cat([part + start for part, start in zip(parts, starts, strict=False)])
 
 
 class SampleSet:
@@ -106,7 +120,8 @@ class SampleSet:
     def __init__(self, samples: Sequence[Sample]) -> None:
         self.samples = list(samples)
         # Nearly all the time goes into pairs; a configuration itself costs as much as 300 of them (measured).
-        self.costs = [float(len(s.batch.pair_i) + 300) for s in self.samples]
+        self.costs = [float(s.batch.pairs + 300) for s in self.samples]
+        self.sizes = [len(s.batch.species) for s in self.samples]
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -117,14 +132,58 @@ class SampleSet:
         return Counts(*(sum(column) for column in columns))
 
 
-def epoch_order(count: int, seed: int, epoch: int, shuffle: bool) -> list[int]:
-    """The order of the configurations in an epoch: a function of seed and epoch alone, so a resumed fit has it too."""
-    if not shuffle:
-        return list(range(count))
-    return [int(item) for item in np.random.default_rng([seed, epoch]).permutation(count)]
+class Batches:
+    """Which configurations make up the batches of an epoch: a function of seed and epoch, so a resumed fit has them.
+
+    Batches of a number of configurations are put together anew in each epoch. Batches of a number of atoms are packed
+    once, so that every epoch has as many, and come in another order in each.
+
+    Args:
+        sizes: atoms of each configuration.
+        batch_size: configurations in a batch, the last one perhaps having fewer.
+        bounds: least and most atoms in a batch, instead of ``batch_size``. A configuration of more is a batch of its
+            own; what is left in the end and is less is added to the batch before.
+    """
+
+    def __init__(
+        self, sizes: Sequence[int], batch_size: int, bounds: tuple[int, int] | None, *, seed: int, shuffle: bool
+    ) -> None:
+        self._count = len(sizes)
+        self._batch_size = batch_size
+        self._seed = seed
+        self._shuffle = shuffle
+        self._packed = None if bounds is None else _packed(self._order(self._count, 0), sizes, *bounds)
+
+    def __len__(self) -> int:
+        return math.ceil(self._count / self._batch_size) if self._packed is None else len(self._packed)
+
+    def of_epoch(self, epoch: int) -> Iterator[Sequence[int]]:
+        """The batches of an epoch, from 0."""
+        if self._packed is not None:
+            for number in self._order(len(self._packed), epoch + 1):
+                yield self._packed[number]
+            return
+        order = self._order(self._count, epoch)
+        for start in range(0, self._count, self._batch_size):
+            yield order[start : start + self._batch_size]
+
+    def _order(self, count: int, epoch: int) -> list[int]:
+        if not self._shuffle:
+            return list(range(count))
+        return [int(item) for item in np.random.default_rng([self._seed, epoch]).permutation(count)]
 
 
-def split_batches(order: Sequence[int], batch_size: int) -> Iterator[Sequence[int]]:
-    """Consecutive runs of ``batch_size``, the last one perhaps shorter."""
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]
+def _packed(order: Sequence[int], sizes: Sequence[int], least: int, most: int) -> list[list[int]]:
+    """Configurations in this order, as many in a batch as have no more than ``most`` atoms together."""
+    batches: list[list[int]] = []
+    atoms = most
+    for member in order:
+        if atoms + sizes[member] > most:
+            batches.append([])
+            atoms = 0
+        batches[-1].append(member)
+        atoms += sizes[member]
+    if len(batches) > 1 and atoms < least:
+        last = batches.pop()
+        batches[-1] += last
+    return batches

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.descriptors.record import Record
+from fitsnap_nn.descriptors.record import AnyRecord
 from fitsnap_nn.models.contract import Model
 from fitsnap_nn.models.evaluation import Evaluation, evaluate, in_double
 from fitsnap_nn.training.parallel import Ranks
@@ -14,7 +14,7 @@ from fitsnap_nn.training.parallel import Ranks
 def evaluate_all(
     model: Model,
     configurations: Sequence[Configuration],
-    record_of: Callable[[Configuration], Record],
+    record_of: Callable[[Configuration], AnyRecord],
     ranks: Ranks,
     *,
     forces: bool,

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from fitsnap_nn.errors import TrainingError
-from fitsnap_nn.models.contract import Model, predict
+from fitsnap_nn.models.contract import Graph, GraphModel, Model, predict
 from fitsnap_nn.settings.schema import Pytorch
-from fitsnap_nn.training.batches import Counts, SampleSet, collate, epoch_order, split_batches
+from fitsnap_nn.training.augmentation import augment, random_rotations
+from fitsnap_nn.training.batches import Batches, Counts, SampleSet, collate
 from fitsnap_nn.training.flat import FlatParameters
 from fitsnap_nn.training.loss import backward, error_sums, loss_sums, mean_loss
 from fitsnap_nn.training.parallel import Ranks, deal
@@ -82,11 +83,13 @@ class Trainer:
         self.device = device
         self.release = release
         self.flat = FlatParameters(model)
+        self.weights = list(model.parameters())
         self.optimizer = _optimizer(self.flat.vector, options)
-        self.steps_per_epoch = math.ceil(len(training) / options.batch_size)
-        self.schedule = Schedule(options, self.steps_per_epoch)
+        self.batches = self._make_batches()
+        self.schedule = Schedule(options, len(self.batches))
         self.average = self.flat.vector.detach().clone() if options.ema_decay else None
         self.epoch = 0
+        self._drawn: tuple[int, Tensor] | None = None
         self.best_epoch = 0
         self.best_loss = math.inf
         self.best_weights = self.flat.vector.detach().clone()
@@ -144,6 +147,7 @@ class Trainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where ``state_dict`` was taken."""
         self.epoch, self.seed = state["epoch"], state["seed"]
+        self.batches = self._make_batches()
         self.flat.assign(state["weights"])
         self.average = None if state["average"] is None else state["average"].to(self.device)
         self.optimizer.load_state_dict(state["optimizer"])
@@ -151,21 +155,27 @@ class Trainer:
         self.best_epoch, self.best_loss = state["best_epoch"], state["best_loss"]
         self.best_weights = state["best_weights"].to(self.device)
 
+    def _make_batches(self) -> Batches:
+        options = self.options
+        least, most = options.batch_atom_bounds
+        bounds = (least, most) if most else None
+        sizes, shuffle = self.training.sizes, options.shuffle_flag
+        return Batches(sizes, options.batch_size, bounds, seed=self.seed, shuffle=shuffle)
+
     def _should_stop(self) -> bool:
         patience = self.options.early_stopping
         return bool(patience) and self.epoch - self.best_epoch >= patience
 
     def _run_epoch(self) -> EpochReport:
         started = time.perf_counter()
-        order = epoch_order(len(self.training), self.seed, self.epoch, self.options.shuffle_flag)
         losses = torch.zeros(3, dtype=torch.float64, device=self.device)
-        first_step = self.epoch * self.steps_per_epoch
-        for number, members in enumerate(split_batches(order, self.options.batch_size)):
+        first_step = self.epoch * len(self.batches)
+        for number, members in enumerate(self.batches.of_epoch(self.epoch)):
             losses += self._step(first_step + number, members)
             self.release()
-        learning_rate = self.schedule.learning_rate(first_step + self.steps_per_epoch - 1)
+        learning_rate = self.schedule.learning_rate(first_step + len(self.batches) - 1)
         self.ranks.sum_(losses)
-        train_loss = float(mean_loss(losses, self.training.total(order)))
+        train_loss = float(mean_loss(losses, self.training.total(range(len(self.training)))))
         validation = self.evaluate(self.validation) if len(self.validation) else None
         self.epoch += 1
         loss = validation.loss if validation else train_loss
@@ -190,11 +200,14 @@ class Trainer:
         self.flat.gradient.zero_()
         sums = torch.zeros(3, dtype=torch.float64, device=self.device)
         if share:
-            batch, labels = collate([self.training.samples[members[number]] for number in share], self.device)
+            chosen = [members[number] for number in share]
+            batch, labels = collate([self.training.samples[member] for member in chosen], self.device)
+            if isinstance(batch, Graph) and isinstance(self.model, GraphModel) and self.model.augments:
+                batch, labels = augment(batch, labels, self._rotations(self.epoch)[chosen])
             found = predict(
                 self.model, batch, forces=self.targets.forces, stress=self.targets.stress, create_graph=True
             )
-            sums = backward(found, labels, batch, counts)
+            sums = backward(found, labels, batch, counts, self.weights)
         self.ranks.sum_(self.flat.gradient)
         if self.options.gradient_clip:
             torch.nn.utils.clip_grad_norm_([self.flat.vector], self.options.gradient_clip)
@@ -206,6 +219,12 @@ class Trainer:
             decay = min(self.options.ema_decay, (1 + step) / (10 + step))
             self.average.lerp_(self.flat.vector.detach(), 1.0 - decay)
         return sums
+
+    def _rotations(self, epoch: int) -> Tensor:
+        """(configurations, 3, 3) for the training set; drawn once an epoch."""
+        if self._drawn is None or self._drawn[0] != epoch:
+            self._drawn = epoch, random_rotations(len(self.training), self.seed, epoch)
+        return self._drawn[1]
 
     def _kept(self) -> Tensor:
         return self.flat.vector.detach() if self.average is None else self.average

@@ -24,9 +24,10 @@ import numpy as np
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.scrapers.build import Source
 from fitsnap_nn.data.scrapers.json_files import read_json
-from fitsnap_nn.descriptors.key import record_settings
+from fitsnap_nn.descriptors.key import descriptor_key
+from fitsnap_nn.descriptors.record import Record
 from fitsnap_nn.descriptors.snap import Route, SnapCalculator, choose_route
-from fitsnap_nn.descriptors.store import DescriptorStore
+from fitsnap_nn.descriptors.store import RecordStore
 from fitsnap_nn.descriptors.work import compute_missing
 from fitsnap_nn.settings.schema import Bispectrum, Reference
 
@@ -58,7 +59,7 @@ def compute(
 ) -> float:
     """CPU seconds for all records, with gradients, in single precision."""
     with tempfile.TemporaryDirectory() as folder:
-        store = DescriptorStore(folder, record_settings(*settings, gradients=True, strain=strain), np.float32)
+        store = RecordStore(folder, descriptor_key(*settings, gradients=True, strain=strain), Record, np.float32)
         started = time.process_time()
         with SnapCalculator(*settings, gradients=True, strain=strain, route=route) as calculator:
             compute_missing(configurations, calculator, store)

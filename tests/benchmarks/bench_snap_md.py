@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 from measure import run
 
-from fitsnap_nn.deploy.lammps_files import descriptor_text
+from fitsnap_nn.deploy.forms import descriptor_text
 from fitsnap_nn.deploy.mliappy import MliapModel, to_pickle
 from fitsnap_nn.deploy.nn_text import nn_text
 from fitsnap_nn.descriptors.bispectrum import n_components

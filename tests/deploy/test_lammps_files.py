@@ -11,7 +11,9 @@ from random_potentials import crystal, random_bpnn
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.deploy.chemical import symmetrized, twin_components
-from fitsnap_nn.deploy.lammps_files import data_text, descriptor_text, starting_structure, write_lammps_files
+from fitsnap_nn.deploy.deck import data_text, starting_structure
+from fitsnap_nn.deploy.forms import descriptor_text
+from fitsnap_nn.deploy.lammps_files import write_lammps_files
 from fitsnap_nn.deploy.mliappy import MliapModel
 from fitsnap_nn.deploy.nn_text import nn_text, obstacle
 from fitsnap_nn.descriptors.snap import SnapCalculator

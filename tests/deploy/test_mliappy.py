@@ -15,7 +15,7 @@ import torch
 
 from fitsnap_nn.deploy.mliappy import RANK_COUNTS, MliapModel, to_pickle
 from fitsnap_nn.descriptors.bispectrum import with_products
-from fitsnap_nn.models import BPNN, Batch, predict
+from fitsnap_nn.models import BPNN, DescriptorBatch, predict
 from fitsnap_nn.models.mlp import ACTIVATIONS
 
 COUNT, DESCRIPTORS = 7, 5
@@ -47,7 +47,7 @@ def test_energies_are_the_trained_models_and_slopes_their_derivatives(activation
     species, descriptors = example()
     energy, beta = called(MliapModel(model.plain_networks()), species, descriptors)
     nothing = torch.zeros(0, dtype=torch.int64)
-    batch = Batch(
+    batch = DescriptorBatch(
         species=torch.from_numpy(species.astype(np.int64)),
         config=torch.zeros(COUNT, dtype=torch.int64),
         n_atoms=torch.tensor([COUNT]),

@@ -15,10 +15,10 @@ import pytest
 from clusters import ELEMENTS, make_configuration
 
 from fitsnap_nn.descriptors import chunk, snap
-from fitsnap_nn.descriptors.key import record_settings
+from fitsnap_nn.descriptors.key import descriptor_key
 from fitsnap_nn.descriptors.record import Record
 from fitsnap_nn.descriptors.snap import SnapCalculator
-from fitsnap_nn.descriptors.store import ABANDONED, DescriptorStore
+from fitsnap_nn.descriptors.store import ABANDONED, RecordStore
 from fitsnap_nn.descriptors.work import compute_missing
 from fitsnap_nn.errors import DataError
 from fitsnap_nn.settings.schema import Bispectrum, Reference
@@ -50,8 +50,8 @@ SAMPLES = [made(seed) for seed in range(12)]
 CONFIGURATIONS = [configuration for configuration, _ in SAMPLES]
 
 
-def filled(folder: Path, samples=SAMPLES, **options) -> DescriptorStore:
-    store = DescriptorStore(folder, SETTINGS, **options)
+def filled(folder: Path, samples=SAMPLES, **options) -> RecordStore:
+    store = RecordStore(folder, SETTINGS, Record, **options)
     with store.writer() as writer:
         for configuration, record in samples:
             writer.add(configuration, record)
@@ -77,7 +77,7 @@ def only(folder: Path, pattern: str) -> Path:
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_what_is_stored_comes_back(dtype, tmp_path):
     filled(tmp_path, dtype=dtype)
-    store = DescriptorStore(tmp_path, SETTINGS, dtype)
+    store = RecordStore(tmp_path, SETTINGS, Record, dtype)
     assert store.missing(CONFIGURATIONS) == []
     for configuration, record in SAMPLES:
         assert_equal(store.record(configuration), record, dtype)
@@ -90,7 +90,7 @@ def test_views_may_be_written_without_harm_and_memory_given_back(tmp_path):
     view = store.record(configuration).descriptors
     assert view.flags.writeable  # torch.from_numpy warns of arrays that are not
     view += 1.0
-    assert_equal(DescriptorStore(tmp_path, SETTINGS).record(configuration), record)
+    assert_equal(RecordStore(tmp_path, SETTINGS, Record).record(configuration), record)
     store.release()
     np.testing.assert_array_equal(view, record.descriptors)
 
@@ -125,7 +125,7 @@ def test_files_are_kept_small(tmp_path, monkeypatch):
 
 
 def test_equal_configurations_are_computed_once(tmp_path):
-    store = DescriptorStore(tmp_path, SETTINGS)
+    store = RecordStore(tmp_path, SETTINGS, Record)
     twin = replace(CONFIGURATIONS[0], id="elsewhere", energy=1.0, testing=True)
     assert store.missing([CONFIGURATIONS[0], twin, CONFIGURATIONS[1]]) == CONFIGURATIONS[:2]
     assert filled(tmp_path).missing([twin]) == []
@@ -133,7 +133,7 @@ def test_equal_configurations_are_computed_once(tmp_path):
 
 def test_later_configurations_are_added(tmp_path):
     filled(tmp_path, SAMPLES[:5])
-    store = DescriptorStore(tmp_path, SETTINGS)
+    store = RecordStore(tmp_path, SETTINGS, Record)
     assert store.missing(CONFIGURATIONS) == CONFIGURATIONS[5:]
     assert filled(tmp_path, SAMPLES[5:]).missing(CONFIGURATIONS) == []
     store.refresh()
@@ -143,8 +143,8 @@ def test_later_configurations_are_added(tmp_path):
 
 def test_two_writers_at_once_and_a_reader_in_between(tmp_path, monkeypatch):
     monkeypatch.setattr(chunk, "INDEX_INTERVAL", 0.0)
-    store, reader = DescriptorStore(tmp_path, SETTINGS), DescriptorStore(tmp_path, SETTINGS)
-    with store.writer() as first, DescriptorStore(tmp_path, SETTINGS).writer() as second:
+    store, reader = RecordStore(tmp_path, SETTINGS, Record), RecordStore(tmp_path, SETTINGS, Record)
+    with store.writer() as first, RecordStore(tmp_path, SETTINGS, Record).writer() as second:
         for number, (configuration, record) in enumerate(SAMPLES, start=1):
             (first if number % 2 else second).add(configuration, record)
             reader.refresh()
@@ -157,9 +157,9 @@ def test_a_killed_writer_leaves_what_it_had_indexed(tmp_path):
     script = f"""
 import os, signal, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-from test_descriptor_store import SAMPLES, SETTINGS, DescriptorStore, chunk
+from test_descriptor_store import SAMPLES, SETTINGS, Record, RecordStore, chunk
 chunk.INDEX_INTERVAL = 0.0
-with DescriptorStore({str(tmp_path)!r}, SETTINGS).writer() as writer:
+with RecordStore({str(tmp_path)!r}, SETTINGS, Record).writer() as writer:
     for number, sample in enumerate(SAMPLES):
         if number == 7:
             chunk.INDEX_INTERVAL = 1e9
@@ -168,7 +168,7 @@ with DescriptorStore({str(tmp_path)!r}, SETTINGS).writer() as writer:
         writer.add(*sample)
 """
     assert subprocess.run([sys.executable, "-c", script], timeout=60, check=False).returncode == -9
-    store = DescriptorStore(tmp_path, SETTINGS)
+    store = RecordStore(tmp_path, SETTINGS, Record)
     assert store.missing(CONFIGURATIONS) == CONFIGURATIONS[7:]
     assert_equal(store.record(CONFIGURATIONS[6]), SAMPLES[6][1])
 
@@ -188,7 +188,7 @@ def test_data_without_an_index_are_removed_once_they_are_old(tmp_path):
     assert fresh.exists()
     assert not old.exists()
     assert not partial.exists()
-    assert DescriptorStore(tmp_path, SETTINGS).missing(CONFIGURATIONS) == []
+    assert RecordStore(tmp_path, SETTINGS, Record).missing(CONFIGURATIONS) == []
 
 
 def cut(path: Path) -> None:
@@ -226,7 +226,7 @@ def test_damaged_files_are_recomputed_with_a_warning(pattern, damage, tmp_path):
     filled(tmp_path)
     damage(only(tmp_path, pattern))
     with pytest.warns(UserWarning, match="descriptor cache .* computed again"):
-        missing = DescriptorStore(tmp_path, SETTINGS).missing(CONFIGURATIONS)
+        missing = RecordStore(tmp_path, SETTINGS, Record).missing(CONFIGURATIONS)
     assert missing == CONFIGURATIONS
     store = filled(tmp_path)
     assert store.missing(CONFIGURATIONS) == []
@@ -236,7 +236,7 @@ def test_damaged_files_are_recomputed_with_a_warning(pattern, damage, tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_named_with_the_remedy(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    store = DescriptorStore(tmp_path / "file", SETTINGS)
+    store = RecordStore(tmp_path / "file", SETTINGS, Record)
     assert store.missing(CONFIGURATIONS) == CONFIGURATIONS
     with pytest.raises(DataError, match=r"file.*\[MEMORY\] cache = FOLDER"):
         store.writer()
@@ -247,14 +247,14 @@ def test_a_full_disk_is_an_error_and_earlier_records_survive(tmp_path):
     script = f"""
 import resource, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-from test_descriptor_store import SAMPLES, SETTINGS, DataError, DescriptorStore, np
+from test_descriptor_store import SAMPLES, SETTINGS, DataError, Record, RecordStore, np
 configuration, record = SAMPLES[11]
 n = len(record.descriptors)
 wide = record._replace(
     descriptors=np.ones((n, 100000)), strain_gradients=np.ones((0, 6, 100000)),
     pair_i=record.pair_i[:0], pair_j=record.pair_j[:0], gradients=np.ones((0, 3, 100000)),
 )
-with DescriptorStore({str(tmp_path)!r}, SETTINGS).writer() as writer:
+with RecordStore({str(tmp_path)!r}, SETTINGS, Record).writer() as writer:
     for sample in SAMPLES[:4]:
         writer.add(*sample)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100000, 100000))
@@ -267,7 +267,7 @@ with DescriptorStore({str(tmp_path)!r}, SETTINGS).writer() as writer:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert "[MEMORY] cache = FOLDER" in done.stdout
-    store = DescriptorStore(tmp_path, SETTINGS)
+    store = RecordStore(tmp_path, SETTINGS, Record)
     assert store.missing(CONFIGURATIONS) == CONFIGURATIONS[5:]
     for configuration, record in SAMPLES[:5]:
         assert_equal(store.record(configuration), record)
@@ -279,12 +279,12 @@ REFERENCE = Reference(pair_style="lj/cut 4.0", pair_coeff=("* * 0.1 2.0",))
 
 def test_a_second_fit_computes_nothing(tmp_path):
     counts = []
-    settings = record_settings(SNAP, REFERENCE, gradients=True, strain=True)
+    settings = descriptor_key(SNAP, REFERENCE, gradients=True, strain=True)
     with SnapCalculator(SNAP, REFERENCE, gradients=True, strain=True) as calculator:
-        store = DescriptorStore(tmp_path, settings)
+        store = RecordStore(tmp_path, settings, Record)
         progress = lambda done, total: counts.append((done, total))  # noqa: E731
         assert compute_missing(CONFIGURATIONS[:3], calculator, store, progress) == 3
-        assert compute_missing(CONFIGURATIONS[:3], calculator, DescriptorStore(tmp_path, settings), progress) == 0
+        assert compute_missing(CONFIGURATIONS[:3], calculator, RecordStore(tmp_path, settings, Record), progress) == 0
         for configuration in CONFIGURATIONS[:3]:
             assert_equal(store.record(configuration), calculator.compute(configuration))
     assert counts == [(1, 3), (2, 3), (3, 3)]
@@ -293,10 +293,10 @@ def test_a_second_fit_computes_nothing(tmp_path):
 def test_an_error_keeps_the_records_before_it(tmp_path, monkeypatch):
     monkeypatch.setattr(snap, "BATCH", 1)
     broken = replace(CONFIGURATIONS[2], species=("Xe",) * len(CONFIGURATIONS[2]))
-    settings = record_settings(SNAP, REFERENCE, gradients=False, strain=False)
+    settings = descriptor_key(SNAP, REFERENCE, gradients=False, strain=False)
     with (
         SnapCalculator(SNAP, REFERENCE, gradients=False, strain=False) as calculator,
         pytest.raises(DataError, match="g/2"),
     ):
-        compute_missing([*CONFIGURATIONS[:2], broken], calculator, DescriptorStore(tmp_path, settings))
-    assert DescriptorStore(tmp_path, settings).missing([*CONFIGURATIONS[:2], broken]) == [broken]
+        compute_missing([*CONFIGURATIONS[:2], broken], calculator, RecordStore(tmp_path, settings, Record))
+    assert RecordStore(tmp_path, settings, Record).missing([*CONFIGURATIONS[:2], broken]) == [broken]

@@ -9,7 +9,7 @@ import pytest
 from clusters import make_configuration
 
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.descriptors.neighbours import find_neighbours
+from fitsnap_nn.descriptors.neighbours import find_neighbours, reverse_edges
 from fitsnap_nn.errors import DataError
 
 CELLS = {
@@ -109,3 +109,13 @@ def test_what_is_no_cell_is_refused_by_name(cell, position, reason):
     configuration = Configuration("a/b", "a", ("In",), np.full((1, 3), position), cell)
     with pytest.raises(DataError, match=f"a/b: .*{reason}"):
         find_neighbours(configuration, CUTOFF)
+
+
+def test_the_reverse_of_an_edge_is_the_same_pair_from_the_other_end() -> None:
+    configuration = Configuration("two", "", ("Ta", "W"), np.array([[0.0, 0.0, 0.0], [1.3, 1.4, 1.5]]), 3.0 * np.eye(3))
+    found = find_neighbours(configuration, 5.0)
+    reverse = reverse_edges(found)
+    assert np.array_equal(reverse[reverse], np.arange(len(reverse)))
+    assert np.array_equal(found.i[reverse], found.j)
+    assert np.array_equal(found.shifts[reverse], -found.shifts)
+    np.testing.assert_allclose(found.vectors[reverse], -found.vectors, atol=1e-12)

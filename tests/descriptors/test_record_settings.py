@@ -10,8 +10,9 @@ import pytest
 from clusters import ELEMENTS, make_configuration
 
 from fitsnap_nn.descriptors import kernel
-from fitsnap_nn.descriptors.key import record_settings
-from fitsnap_nn.descriptors.store import DescriptorStore
+from fitsnap_nn.descriptors.key import descriptor_key
+from fitsnap_nn.descriptors.record import Record
+from fitsnap_nn.descriptors.store import RecordStore
 from fitsnap_nn.descriptors.work import estimated_cost
 from fitsnap_nn.settings.schema import Bispectrum, Reference
 
@@ -37,8 +38,8 @@ CHANGES = {
 
 
 def folder_of(bispectrum=SNAP, reference=REFERENCE, folder=".", dtype=np.float64, gradients=True, strain=True) -> Path:
-    settings = record_settings(bispectrum, reference, gradients=gradients, strain=strain, folder=folder)
-    return DescriptorStore("cache", settings, dtype).folder
+    settings = descriptor_key(bispectrum, reference, gradients=gradients, strain=strain, folder=folder)
+    return RecordStore("cache", settings, Record, dtype).folder
 
 
 @pytest.mark.parametrize("change", CHANGES)

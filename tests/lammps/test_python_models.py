@@ -16,7 +16,8 @@ from random_potentials import crystal, random_bpnn
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.deploy.calculator import Potential
-from fitsnap_nn.deploy.lammps_files import LammpsFiles, data_text, write_lammps_files
+from fitsnap_nn.deploy.deck import data_text
+from fitsnap_nn.deploy.lammps_files import LammpsFiles, write_lammps_files
 from fitsnap_nn.deploy.mliappy import MliapModel, to_pickle
 from fitsnap_nn.deploy.program import Lammps, find_lammps
 from fitsnap_nn.deploy.run import nve_drift

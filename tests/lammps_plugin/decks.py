@@ -13,7 +13,7 @@ from ase.build import bulk
 from numpy.typing import NDArray
 
 from fitsnap_nn.data.atoms import from_atoms
-from fitsnap_nn.deploy.lammps_files import data_text
+from fitsnap_nn.deploy.deck import data_text
 
 COLUMNS = "id type x y z fx fy fz c_energy c_stress[*]"
 

@@ -12,7 +12,7 @@ from ase import Atoms
 from ase.build import bulk
 
 from fitsnap_nn.deploy.chemical import symmetrized
-from fitsnap_nn.deploy.lammps_files import descriptor_text
+from fitsnap_nn.deploy.forms import descriptor_text
 from fitsnap_nn.deploy.mliappy import MliapModel, to_pickle
 from fitsnap_nn.deploy.nn_text import nn_text
 from fitsnap_nn.descriptors.bispectrum import n_components

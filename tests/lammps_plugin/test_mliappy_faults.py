@@ -14,7 +14,7 @@ from mliappy_cases import INP, TA, TA_COMMANDS, tantalum
 from mliappy_models import FailsInAStep, FailsOnLoading, Linear, NotFinite
 from processes import run
 
-from fitsnap_nn.deploy.lammps_files import descriptor_text
+from fitsnap_nn.deploy.forms import descriptor_text
 
 if TYPE_CHECKING:
     from lammps import lammps

@@ -18,7 +18,7 @@ from mliappy_models import FailsInAStep, Linear
 from numpy.typing import NDArray
 from processes import mpirun, run
 
-from fitsnap_nn.deploy.lammps_files import descriptor_text
+from fitsnap_nn.deploy.forms import descriptor_text
 from fitsnap_nn.deploy.mliappy import MliapModel, to_pickle
 from fitsnap_nn.descriptors.lammps import open_lammps
 from fitsnap_nn.lammps_plugin import stubs

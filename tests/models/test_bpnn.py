@@ -12,7 +12,7 @@ from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.descriptors.snap import SnapCalculator
 from fitsnap_nn.models import BPNN, build
 from fitsnap_nn.models.bpnn import PlainNetwork
-from fitsnap_nn.models.contract import Batch
+from fitsnap_nn.models.contract import DescriptorBatch
 from fitsnap_nn.models.evaluation import evaluate, in_double, single_batch
 from fitsnap_nn.settings.schema import Bispectrum, Reference
 
@@ -101,7 +101,7 @@ def test_folded_networks_give_the_same_energies(option: int, activation: str):
     descriptors = torch.randn(20, 14, dtype=torch.float64)
     species = torch.randint(0, 2, (20,))
     nothing = torch.zeros(0)
-    batch = Batch(species, nothing, nothing, nothing, descriptors, nothing, nothing, nothing, nothing)
+    batch = DescriptorBatch(species, nothing, nothing, nothing, descriptors, nothing, nothing, nothing, nothing)
     folded = torch.stack([plain_energy(one, descriptors) for one in model.plain_networks()])
     torch.testing.assert_close(folded[species, torch.arange(20)], model.atom_energies(batch), rtol=1e-12, atol=1e-12)
 
@@ -130,7 +130,7 @@ def test_the_network_starts_with_standardised_inputs():
         model.set_precision(torch.float64)
         nothing = torch.zeros(0)
         values = descriptors if told else (descriptors - mean) / deviation
-        batch = Batch(torch.zeros(400, dtype=torch.int64), nothing, nothing, nothing, values, *[nothing] * 4)
+        batch = DescriptorBatch(torch.zeros(400, dtype=torch.int64), nothing, nothing, nothing, values, *[nothing] * 4)
         outputs.append(model.atom_energies(batch))
     torch.testing.assert_close(outputs[0], outputs[1], rtol=1e-5, atol=1e-6)
 

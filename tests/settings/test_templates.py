@@ -48,9 +48,14 @@ def test_templates_are_accepted(tmp_path, elements):
         for section, keys in RECOMMENDED[model].items():
             for name in keys:
                 assert name in keys_of(section)
-    pairs = {("Ta",): ("1 1 zbl 73 73",), ("W", "Be"): ("1 1 zbl 74 74", "1 2 zbl 74 4", "2 2 zbl 4 4")}
-    assert settings.reference.pair_coeff == ("* * zero", *pairs[tuple(elements)])
-    assert settings.pytorch.multi_element_option == len(elements)
+        pairs = {("Ta",): ("1 1 zbl 73 73",), ("W", "Be"): ("1 1 zbl 74 74", "1 2 zbl 74 4", "2 2 zbl 4 4")}
+        assert settings.reference.pair_coeff == ("* * zero", *pairs[tuple(elements)])
+        assert settings.pytorch.multi_element_option == (len(elements) if model == "BPNN" else 1)
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("examples/*/*.in")), ids=lambda path: path.parent.name)
+def test_examples_are_accepted(path):
+    assert load_settings(path).notices == ()
 
 
 def test_keys_in_comments_can_be_taken_up(tmp_path):
@@ -67,7 +72,7 @@ def test_keys_in_comments_can_be_taken_up(tmp_path):
     first, second = load_settings(one), load_settings(other)
     for section in section_classes():
         if section != "GROUPS":
-            assert getattr(first, section.lower()) == getattr(second, section.lower())
+            assert first.section(section) == second.section(section)
 
 
 @pytest.mark.parametrize(

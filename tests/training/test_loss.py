@@ -102,7 +102,7 @@ def test_the_derivative_is_that_of_the_loss(members: list[tuple[Configuration, R
     batch, labels = collate(samples.samples, torch.device("cpu"))
     counts = samples.total(range(4))
     leaves = Prediction(*(tensor.clone().requires_grad_(True) for tensor in prediction))
-    backward(leaves, labels, batch, counts)
+    backward(leaves, labels, batch, counts, list(leaves))
     for field, entry in [
         ("energy", (1,)),
         ("energy", (2,)),

@@ -1,0 +1,130 @@
+"""Graphs for tests: of configurations, of several in a batch, and as a rank with ghosts sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import accumulate
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fitsnap_nn.data.configuration import Configuration, Floats
+from fitsnap_nn.descriptors.graph import GraphCalculator
+from fitsnap_nn.descriptors.neighbours import find_neighbours
+from fitsnap_nn.models.contract import Graph, GraphModel
+from fitsnap_nn.models.evaluation import single_batch
+from fitsnap_nn.settings.schema import Reference
+
+
+def make_graph(model: GraphModel, *configurations: Configuration, dtype: torch.dtype = torch.float64) -> Graph:
+    """The graph that a model needs of one configuration, or of several in a batch."""
+    with GraphCalculator(model.elements, model.cutoff, Reference()) as calculator:
+        records = [calculator.compute(one) for one in configurations]
+    batches = (single_batch(*each, model.elements, dtype) for each in zip(configurations, records, strict=True))
+    return join([batch for batch in batches if isinstance(batch, Graph)])
+
+
+def join(graphs: Sequence[Graph]) -> Graph:
+    """One graph of several; indices count on from each to the next."""
+    counted = {"config": "n_atoms", "edge_i": "species", "edge_j": "species", "reverse": "vectors"}
+
+    def joined(name: str) -> Tensor:
+        parts = [getattr(graph, name) for graph in graphs]
+        sizes = [len(getattr(graph, counted[name])) if name in counted else 0 for graph in graphs]
+        return torch.cat([part + start for part, start in zip(parts, accumulate(sizes, initial=0), strict=False)])
+
+    return Graph(**{field.name: joined(field.name) for field in fields(Graph)})
+
+
+def crystal(elements: Sequence[str], seed: int = 0, *, count: int = 3, lattice: float = 3.2) -> Configuration:
+    """A sheared, displaced row of ``count`` bcc cells, smaller than most cutoffs; elements take turns."""
+    random = np.random.default_rng(seed)
+    deformation = np.eye(3) + 0.06 * random.standard_normal((3, 3))
+    corners = np.arange(count)[:, None, None] * np.array([1.0, 0.0, 0.0])
+    positions = lattice * (corners + np.array([[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]])).reshape(-1, 3) @ deformation
+    return Configuration(
+        id=f"crystal/{seed}",
+        group="crystal",
+        species=turns(elements, len(positions)),
+        positions=positions + 0.1 * random.standard_normal(positions.shape),
+        cell=lattice * np.diag([count, 1.0, 1.0]) @ deformation,
+    )
+
+
+def molecule(elements: Sequence[str], positions: Floats) -> Configuration:
+    """Atoms at positions in empty space; elements take turns."""
+    return Configuration(
+        id="molecule",
+        group="molecule",
+        species=turns(elements, len(positions)),
+        positions=positions,
+        cell=np.zeros((3, 3)),
+        pbc=(False, False, False),
+    )
+
+
+def turns(elements: Sequence[str], count: int) -> tuple[str, ...]:
+    """Elements of so many atoms, one after the other and over again."""
+    return tuple(elements[number % len(elements)] for number in range(count))
+
+
+@dataclass(frozen=True)
+class GhostGraph(Graph):
+    """A graph as a rank has it in molecular dynamics: images are atoms of their own, after the others, without edges.
+
+    Attributes:
+        owner: (N + G,) int64, the atom that each is an image of.
+        back: (E,) int64, the ``reverse`` of the graph without ghosts.
+    """
+
+    owner: Tensor
+    back: Tensor
+
+    @property
+    def owned(self) -> int:
+        return int(self.owner.max()) + 1
+
+    def with_ghosts(self, features: Tensor) -> Tensor:
+        return features.index_select(0, self.owner)
+
+    def reversed(self, messages: Tensor) -> Tensor:
+        return messages.index_select(0, self.back)
+
+
+def ghost_graph(model: GraphModel, configuration: Configuration) -> GhostGraph:
+    """The graph of one configuration, with a ghost for each image of an atom that is a neighbour."""
+    neighbours = find_neighbours(configuration, model.cutoff)
+    graph = make_graph(model, configuration)
+    images = np.column_stack([neighbours.j, neighbours.shifts])
+    outside = neighbours.shifts.any(axis=1)
+    ghosts, number = np.unique(images[outside], axis=0, return_inverse=True)
+    edge_j = graph.edge_j.clone()
+    edge_j[torch.from_numpy(outside)] = torch.from_numpy(len(configuration) + number.reshape(-1))
+    owner = torch.cat([torch.arange(len(configuration)), torch.from_numpy(ghosts[:, 0]).long()])
+    shared = {field.name: getattr(graph, field.name) for field in fields(Graph)}
+    shared |= {
+        "species": graph.species[owner],
+        "config": torch.zeros_like(owner),
+        "n_atoms": torch.tensor([len(owner)]),
+        "edge_j": edge_j,
+        "reverse": torch.zeros(0, dtype=torch.int64),
+    }
+    return GhostGraph(**shared, owner=owner, back=graph.reverse)
+
+
+def shuffled(graph: Graph, seed: int = 0) -> Graph:
+    """The same with the edges of each atom in another order."""
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(graph.edge_i), generator=generator)
+    order = order[torch.argsort(graph.edge_i[order], stable=True)]
+    place = torch.empty_like(order)
+    place[order] = torch.arange(len(order))
+    return replace(
+        graph,
+        edge_i=graph.edge_i[order],
+        edge_j=graph.edge_j[order],
+        reverse=place[graph.reverse[order]],
+        vectors=graph.vectors[order],
+    )

