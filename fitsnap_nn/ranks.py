@@ -7,6 +7,9 @@ import os
 # Where the launchers of MPI jobs say it.
 RANK_VARIABLES = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID", "RANK")
 
+# s that mpirun is given to pass on what a rank has printed: at MPI_Abort it drops what it has not yet read.
+FORWARDING = 0.5
+
 
 def is_first_rank() -> bool:
     """Whether this process is to speak: the first of an MPI job, or the only one."""

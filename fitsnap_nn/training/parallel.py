@@ -18,6 +18,7 @@ from torch import Tensor
 
 from fitsnap_nn.errors import FitsnapError
 from fitsnap_nn.lammps_plugin.mpi import load_mpi
+from fitsnap_nn.ranks import FORWARDING
 
 T = TypeVar("T")
 
@@ -166,5 +167,6 @@ def _end_all(ranks: Ranks, error: BaseException) -> NoReturn:
     if ranks.launcher == MPIRUN:
         from mpi4py import MPI
 
+        time.sleep(FORWARDING)
         MPI.COMM_WORLD.Abort(code)
     os._exit(code)
