@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from fitsnap_nn.models.contract import Graph, GraphModel
-from fitsnap_nn.models.pairs import sum_by
+from fitsnap_nn.models.pairs import cosine_cutoff, sum_by
 from fitsnap_nn.models.zbl import Zbl
 
 EXPANSION = 4  # width of hidden layers, in widths of the features
@@ -107,7 +107,9 @@ class Nanopet(GraphModel):
 
     def features(self, graph: Graph) -> Tensor:
         """(N, d_pet) sums over the edges of each atom; zero for an atom without."""
-        factors = cutoff_factors(graph.vectors, self.cutoff, self._hyperparameters["cutoff_width"])
+        factors = cosine_cutoff(
+            torch.linalg.vector_norm(graph.vectors, dim=1), self.cutoff, self._hyperparameters["cutoff_width"]
+        )
         tables = _Tables(graph, factors)
         edges: Tensor = self.transformers[0](self._encode(graph), tables)
         for contraction, transformer in zip(self.contractions, self.transformers[1:], strict=True):
@@ -126,15 +128,6 @@ class Nanopet(GraphModel):
         pairs = graph.species[graph.edge_i] * len(self.elements) + graph.species[graph.edge_j]
         encoded: Tensor = self.vector_encoder(graph.vectors)
         return nn.functional.embedding(pairs, of_pair) + encoded @ of_vector.t()
-
-
-def cutoff_factors(vectors: Tensor, cutoff: float, width: float) -> Tensor:
-    """f(r) of vectors (E, 3): 1 up to r = cutoff - width, (1 + cos pi (r - cutoff + width) / width) / 2 from there on.
-
-    As the square of a sine it has all its digits where it vanishes too.
-    """
-    inside = ((cutoff - torch.linalg.vector_norm(vectors, dim=1)) / width).clamp(0.0, 1.0)
-    return torch.sin(0.5 * math.pi * inside).square()
 
 
 class _Tables:

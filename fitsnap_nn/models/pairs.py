@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -11,6 +12,15 @@ from torch import Tensor
 def sum_by(index: Tensor, values: Tensor, count: int) -> Tensor:
     """(count, ...) sums of the rows (M, ...) of ``values`` that have the same index."""
     return values.new_zeros(count, *values.shape[1:]).index_put((index,), values, accumulate=True)
+
+
+def cosine_cutoff(distances: Tensor, cutoff: float, width: float) -> Tensor:
+    """f(r): 1 up to r = cutoff - width, (1 + cos pi (r - cutoff + width) / width) / 2 from there to the cutoff, then 0.
+
+    As the square of a sine it has all its digits where it vanishes too.
+    """
+    inside = ((cutoff - distances) / width).clamp(0.0, 1.0)
+    return torch.sin(0.5 * math.pi * inside).square()
 
 
 def pair_forces(beta: Tensor, gradients: Tensor, pair_i: Tensor, pair_j: Tensor) -> Tensor:

@@ -6,7 +6,6 @@ J. Chem. Phys. 157, 234101 (2022).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
@@ -17,6 +16,8 @@ from spex.radial import LaplacianEigenstates
 from spex.radial.physical.spliner import evaluate_splines
 from sphericart.torch import SphericalHarmonics
 from torch import Tensor, nn
+
+from fitsnap_nn.models.pairs import cosine_cutoff
 
 
 class RadialTables(NamedTuple):
@@ -47,12 +48,6 @@ def radial_tables(max_angular: int, max_radial: int, cutoff: float) -> RadialTab
     tables = (torch.from_numpy(function(grid)) for function in basis.get_spliner_inputs(cutoff, normalize=True))
     values, slopes = (torch.cat([table, torch.zeros_like(table[:1])]) for table in tables)
     return RadialTables(tuple(map(int, basis.n_per_l)), torch.tensor(grid[1], dtype=torch.float64), values, slopes)
-
-
-def cosine_cutoff(distances: Tensor, cutoff: float, width: float) -> Tensor:
-    """1 up to ``cutoff - width``, from there down to 0 at the cutoff as half a cosine."""
-    inward = ((cutoff - distances) / width).clamp(0.0, 1.0)
-    return torch.sin(0.5 * math.pi * inward).square()
 
 
 def spherical_harmonics(vectors: Tensor, max_angular: int) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 import numpy as np
@@ -101,7 +102,7 @@ class KeepsData(Empty):
         if self.kept is None:
             self.kept = data
         if self.steps == 3:
-            print("sum of kept numbers is finite:", bool(np.isfinite(self.kept.rij.sum())))
+            sys.stdout.write(f"sum of kept numbers is finite: {bool(np.isfinite(self.kept.rij.sum()))}\n")
             self.kept.update_pair_forces(self.kept.rij)
 
 
@@ -125,7 +126,8 @@ class Threads(Empty):
     def compute_forces(self, data: Data) -> None:
         import torch
 
-        print(torch.get_num_threads(), "threads of torch", flush=True)
+        # One piece, so that the lines of two ranks are not mixed where Python does not buffer.
+        sys.stdout.write(f"{torch.get_num_threads()} threads of torch\n")
 
 
 def this_rank() -> int:

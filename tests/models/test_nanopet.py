@@ -20,7 +20,8 @@ from torch.nn import functional
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.models import nanopet
 from fitsnap_nn.models.contract import Graph, GraphModel, predict
-from fitsnap_nn.models.nanopet import Nanopet, cutoff_factors
+from fitsnap_nn.models.nanopet import Nanopet
+from fitsnap_nn.models.pairs import cosine_cutoff
 from fitsnap_nn.models.zbl import Zbl
 from fitsnap_nn.settings import architectures
 from fitsnap_nn.testing.graphs import crystal, make_graph, molecule
@@ -216,9 +217,9 @@ def test_it_is_as_large_as_metatrain_s():
     assert sum(parameter.numel() for parameter in model.parameters()) == 1_331_584
 
 
-def test_cutoff_factors_are_half_a_cosine():
+def test_the_cutoff_is_half_a_cosine():
     distances = torch.linspace(0.5, 5.5, 101, dtype=torch.float64)
-    found = cutoff_factors(distances[:, None] * torch.tensor([[0.6, 0.0, -0.8]], dtype=torch.float64), 5.0, 1.5)
+    found = cosine_cutoff(distances, 5.0, 1.5)
     cosines = 0.5 * (1.0 + torch.cos(math.pi * (distances - 3.5) / 1.5))
     expected = torch.where(distances < 3.5, 1.0, torch.where(distances > 5.0, 0.0, cosines))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-15)
