@@ -49,14 +49,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         if is_first_rank() or not isinstance(error, InputError):
             trace = traceback.format_exc() if verbose else ""
             separator = "\n" if isinstance(error, InputError) else " "
-            print(f"{trace}error:{separator}{error}", file=sys.stderr)
+            # In one piece, which those of other ranks cannot part.
+            sys.stderr.write(f"{trace}error:{separator}{error}\n")
         return error.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
     except Exception:
-        traceback.print_exc()
-        print("This is a fault of fitsnap_nn: please report it, with the lines above and the input.", file=sys.stderr)
+        please = "This is a fault of fitsnap_nn: please report it, with the lines above and the input."
+        sys.stderr.write(f"{traceback.format_exc()}{please}\n")
         return 1
     return 0
 

@@ -6,9 +6,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parent.parent
-SHARED = ROOT.parent / "shared"
+from places import EXAMPLE, SHARED
 
 
 def _unpacked(name: str, factory: pytest.TempPathFactory) -> Path:
@@ -87,5 +85,5 @@ Displaced_BCC = 5 2 100 1 1e-8
 def small_input(tmp_path: Path) -> Path:
     """An input for a fit of seconds, on a few configurations of the shipped example, in a folder of its own."""
     path = tmp_path / "small.in"
-    path.write_text(SMALL_INPUT.format(data=ROOT / "examples" / "Ta_BPNN" / "JSON"), encoding="utf-8")
+    path.write_text(SMALL_INPUT.format(data=EXAMPLE / "JSON"), encoding="utf-8")
     return path

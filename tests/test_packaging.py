@@ -15,12 +15,11 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from places import EXAMPLE, ROOT
 
 import fitsnap_nn
 from fitsnap_nn.lammps_plugin import BOOTSTRAP, CORE, STAMP
 
-ROOT = Path(__file__).resolve().parent.parent
-EXAMPLE = ROOT / "examples" / "Ta_BPNN"
 SHIPPED = ("fitsnap_nn", "lammps_plugin", "tests", "examples", "setup.py", "pyproject.toml", "README.md", "LICENSE")
 SOURCES = sorted((ROOT / "lammps_plugin").rglob("*"))
 

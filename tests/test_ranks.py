@@ -8,12 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
+from places import EXAMPLE
 from processes import mpirun, run
 
 from fitsnap_nn.reports.epochs import read_epochs
 from fitsnap_nn.training.parallel import deal
 
-DATA = Path(__file__).resolve().parent.parent / "examples" / "Ta_BPNN" / "JSON"
+DATA = EXAMPLE / "JSON"
 
 
 def losses(folder: Path) -> list[float]:

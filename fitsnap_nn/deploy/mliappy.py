@@ -7,7 +7,6 @@ function of this module and a payload that ``torch.load(weights_only=True)`` rea
 
 from __future__ import annotations
 
-import io
 import os
 import pickle
 import sys
@@ -15,13 +14,13 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from math import isqrt
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fitsnap_nn.deploy.payload import keep_to_one_thread, packed, unpacked
 from fitsnap_nn.models.mlp import energy_and_gradient
 
 RANK_COUNTS = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_NTASKS")
@@ -92,20 +91,14 @@ class MliapModel:
             )
 
     def __reduce__(self) -> tuple[Callable[[bytes], MliapModel], tuple[bytes]]:
-        payload = io.BytesIO()
-        torch.save({"networks": [tuple(network) for network in self.networks], "quadratic": self.quadratic}, payload)
-        return from_bytes, (payload.getvalue(),)
+        content = {"networks": [tuple(network) for network in self.networks], "quadratic": self.quadratic}
+        return from_bytes, (packed(content),)
 
 
 def from_bytes(payload: bytes) -> MliapModel:
-    """The model that a pickle holds; no code in the payload is run.
-
-    Several ranks share a machine, so torch keeps to one thread unless ``OMP_NUM_THREADS`` says otherwise.
-    """
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(1)
-    content: dict[str, Any] = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
-    return MliapModel(**content)
+    """The model that a pickle holds."""
+    keep_to_one_thread()
+    return MliapModel(**unpacked(payload))
 
 
 def to_pickle(model: MliapModel) -> bytes:
@@ -153,7 +146,7 @@ def ending_all_ranks(errors_are_collective: bool) -> Iterator[None]:
     except Exception:
         if errors_are_collective or not among_ranks():
             raise
-        traceback.print_exc()
+        sys.stderr.write(traceback.format_exc())  # in one piece, other ranks may speak at the same time
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(1)

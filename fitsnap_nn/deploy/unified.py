@@ -9,8 +9,6 @@ which `HAND_OVER` gives it to Python.
 
 from __future__ import annotations
 
-import io
-import os
 import pickle
 import sys
 from collections.abc import Callable
@@ -22,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fitsnap_nn.deploy.mliappy import among_ranks, ending_all_ranks
+from fitsnap_nn.deploy.payload import keep_to_one_thread, packed, unpacked
 from fitsnap_nn.deploy.rank_graph import NEEDS_IDS, graph_of_all, graph_of_rank, graph_without_messages
 from fitsnap_nn.errors import LammpsError
 from fitsnap_nn.models import GraphModel, build
@@ -124,14 +123,12 @@ class UnifiedModel:
         return tags
 
     def __reduce__(self) -> tuple[Callable[[bytes], UnifiedModel], tuple[bytes]]:
-        payload = io.BytesIO()
         content = {
             "description": self.model.description(),
             "dtype": str(self.dtype).removeprefix("torch."),
             "state_dict": {name: tensor.detach().cpu() for name, tensor in self.model.state_dict().items()},
         }
-        torch.save(content, payload)
-        return from_bytes, (payload.getvalue(),)
+        return from_bytes, (packed(content),)
 
 
 def unified_pickle(model: GraphModel) -> bytes:
@@ -140,13 +137,10 @@ def unified_pickle(model: GraphModel) -> bytes:
 
 
 def from_bytes(payload: bytes) -> UnifiedModel:
-    """The model that a pickle holds; no code in the payload is run.
-
-    Where several ranks share a machine torch keeps to one thread, unless ``OMP_NUM_THREADS`` says otherwise.
-    """
-    if among_ranks() and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(1)
-    content: dict[str, Any] = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    """The model that a pickle holds."""
+    if among_ranks():
+        keep_to_one_thread()
+    content = unpacked(payload)
     model = build(content["description"])
     assert isinstance(model, GraphModel)
     model.set_precision(getattr(torch, content["dtype"]))

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fitsnap_nn.closing import Closing
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.lammps_cell import LammpsCell
-from fitsnap_nn.descriptors.bispectrum import element_indices
 from fitsnap_nn.errors import DataError, LammpsError
 from fitsnap_nn.lammps_plugin.mpi import load_mpi
 
@@ -48,7 +47,7 @@ def open_lammps(arguments: Sequence[str] = QUIET) -> lammps:
     return instance
 
 
-class Session:
+class Session(Closing):
     """A LAMMPS instance that holds one configuration after another, each with the same pair style and computes.
 
     Args:
@@ -65,14 +64,6 @@ class Session:
         self._boundary = ""
         self._name = ""
 
-    def __enter__(self) -> Session:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
     def close(self) -> None:
         """End LAMMPS; the next configuration starts a new one."""
         if self._lammps is not None:
@@ -88,7 +79,7 @@ class Session:
             LammpsError: LAMMPS refused; the next call starts a new instance.
         """
         self._name = configuration.id
-        types = (1 + element_indices(configuration, self._elements)).tolist()
+        types = (1 + configuration.element_indices(self._elements)).tolist()
         if cell.boundary != self._boundary:
             self._make_box(cell.boundary)
         else:

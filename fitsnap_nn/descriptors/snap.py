@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Literal
 
 import numpy as np
 
+from fitsnap_nn.closing import Closing
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.lammps_cell import LammpsCell, to_lammps
 from fitsnap_nn.descriptors.bispectrum import n_descriptors, with_product_derivatives, with_products
@@ -32,7 +32,7 @@ def choose_route() -> tuple[Route, str]:
         return "compute snap", f"LAMMPS' compute snap, for {error}"
 
 
-class SnapCalculator:
+class SnapCalculator(Closing):
     """Turns configurations into records; keeps its LAMMPS instances from one to the next.
 
     Args:
@@ -58,14 +58,6 @@ class SnapCalculator:
         source = KernelSource if (route or choose_route()[0]) == "kernel" else LammpsSource
         self._source: ComponentSource = source(bispectrum, gradients=gradients, strain=strain)
         self._reference = ReferencePotential(reference, bispectrum.type, Path(folder))
-
-    def __enter__(self) -> SnapCalculator:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the LAMMPS instances; the next configuration would start new ones."""

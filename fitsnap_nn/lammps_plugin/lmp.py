@@ -9,14 +9,13 @@ import ctypes
 import os
 import signal
 import sys
-import time
 from collections.abc import Sequence
 from io import TextIOWrapper
 from itertools import pairwise
 
 from fitsnap_nn.errors import LammpsError
 from fitsnap_nn.lammps_plugin.mpi import load_mpi
-from fitsnap_nn.ranks import FORWARDING
+from fitsnap_nn.ranks import abort
 
 INPUT_FLAGS = ("-in", "-i")
 OF_ONE_RANK = 2  # the kind of error that LAMMPS meets on one rank alone, the others know nothing of it
@@ -47,8 +46,7 @@ def run_lammps(arguments: Sequence[str]) -> int:
     except RuntimeError:
         # Wrong arguments, or no input file, which only the first rank opens.
         if MPI.COMM_WORLD.size > 1:
-            time.sleep(FORWARDING)
-            MPI.COMM_WORLD.Abort(1)
+            abort(MPI.COMM_WORLD, 1)
         return 1
     instance.lib.lammps_file(instance.lmp, os.fsencode(_input_file(arguments)))
     if not instance.lib.lammps_has_error(instance.lmp):
@@ -56,8 +54,7 @@ def run_lammps(arguments: Sequence[str]) -> int:
         return 0
     message = ctypes.create_string_buffer(MESSAGE_SIZE)
     if instance.lib.lammps_get_last_error_message(instance.lmp, message, MESSAGE_SIZE) == OF_ONE_RANK:
-        time.sleep(FORWARDING)
-        MPI.COMM_WORLD.Abort(1)
+        abort(MPI.COMM_WORLD, 1)
     return 1
 
 

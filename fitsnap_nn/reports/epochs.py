@@ -7,8 +7,8 @@ import io
 import math
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from types import TracebackType
 
+from fitsnap_nn.closing import Closing
 from fitsnap_nn.files import replacing
 
 LOSS_FILE = "loss_vs_epochs.dat"
@@ -51,7 +51,7 @@ class EpochRow:
     best: bool = False
 
 
-class EpochLog:
+class EpochLog(Closing):
     """Writes both files as the fit goes, each line complete on disk before the next epoch starts.
 
     Args:
@@ -76,14 +76,6 @@ class EpochLog:
         """Close both files."""
         self._losses.close()
         self._metrics.close()
-
-    def __enter__(self) -> EpochLog:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def read_epochs(folder: Path) -> list[EpochRow]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import TextIO
+
+from fitsnap_nn.closing import Closing
 
 PROGRESS_STEPS = 10  # lines of a long task where lines cannot be rewritten
 PROGRESS_SECONDS = 1.0  # least time between two of them
 
 
-class Console:
+class Console(Closing):
     """Prints lines to a stream and to a log file; without either it is silent, which is what ranks but one get.
 
     Args:
@@ -78,14 +79,6 @@ class Console:
     def _rewrite(self, text: str, rewrites: bool) -> None:
         if rewrites and self._stream is not None:
             print(f"\r\033[K{text}", end="", file=self._stream, flush=True)
-
-    def __enter__(self) -> Console:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _duration(seconds: float) -> str:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from fitsnap_nn.errors import FitsnapError
 from fitsnap_nn.lammps_plugin.mpi import load_mpi
-from fitsnap_nn.ranks import FORWARDING
+from fitsnap_nn.ranks import abort
 
 T = TypeVar("T")
 
@@ -156,17 +156,14 @@ def _end_all(ranks: Ranks, error: BaseException) -> NoReturn:
     if not ranks.is_first:
         time.sleep(1.0)
     code = error.exit_code if isinstance(error, FitsnapError) else 1
-    if isinstance(error, FitsnapError):
-        print(f"error: {error}", file=sys.stderr)
-    else:
-        traceback.print_exception(error)
+    words = f"error: {error}\n" if isinstance(error, FitsnapError) else "".join(traceback.format_exception(error))
     if not ranks.is_first:
-        print(f"(on rank {ranks.rank} of {ranks.size})", file=sys.stderr)
+        words += f"(on rank {ranks.rank} of {ranks.size})\n"
+    sys.stderr.write(words)  # in one piece, other ranks may speak at the same time
     sys.stdout.flush()
     sys.stderr.flush()
     if ranks.launcher == MPIRUN:
         from mpi4py import MPI
 
-        time.sleep(FORWARDING)
-        MPI.COMM_WORLD.Abort(code)
+        abort(MPI.COMM_WORLD, code)
     os._exit(code)

@@ -1,20 +1,15 @@
 #include "core_library.h"
 
+#include "failing_rank.h"
 #include "find_function.h"
 #include "interpreter.h"
 
 #include "comm.h"
-#include "error.h"
 #include "lammps.h"
 
 #include <dlfcn.h>
 #include <stdexcept>
 #include <string>
-
-// Handles of Open MPI are variables. Weak, so that the guards can run, and refuse, in an MPI that has them not.
-#pragma weak ompi_mpi_char
-#pragma weak ompi_mpi_int
-#pragma weak ompi_mpi_op_min
 
 using namespace LAMMPS_NS;
 
@@ -39,21 +34,6 @@ CreatePair *load_core() {
   return create_pair;
 }
 
-// Ends the run on all ranks with the words of the first rank that has any.
-void fail_together(LAMMPS *lmp, std::string failure) {
-  int me = lmp->comm->me, nprocs = lmp->comm->nprocs;
-  int failing = failure.empty() ? nprocs : me;
-  int first;
-  MPI_Allreduce(&failing, &first, 1, MPI_INT, MPI_MIN, lmp->world);
-  if (first == nprocs)
-    return;
-  int length = static_cast<int>(failure.size());
-  MPI_Bcast(&length, 1, MPI_INT, first, lmp->world);
-  failure.resize(length);
-  MPI_Bcast(&failure[0], length, MPI_CHAR, first, lmp->world);
-  lmp->error->all(FLERR, "fitsnap_nn on rank " + std::to_string(first) + ": " + failure);
-}
-
 }    // namespace
 
 std::unique_ptr<InnerPair> create_python_pair(LAMMPS *lmp, int count, char **words) {
@@ -65,7 +45,9 @@ std::unique_ptr<InnerPair> create_python_pair(LAMMPS *lmp, int count, char **wor
   } catch (const std::exception &error) {
     failure = error.what();
   }
-  fail_together(lmp, failure);
+  const int failing = lowest_failing_rank(lmp, failure);
+  if (failing < lmp->comm->nprocs)
+    raise_failure_of(lmp, failing, failure, "fitsnap_nn on rank " + std::to_string(failing) + ": ");
   return std::unique_ptr<InnerPair>(create(lmp, count, words));
 }
 

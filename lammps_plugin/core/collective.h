@@ -11,7 +11,7 @@
 namespace fitsnap_nn {
 
 // Raises a LAMMPS error on all ranks, with the failure of `rank`; called by all ranks.
-[[noreturn]] void fail_everywhere(LAMMPS_NS::LAMMPS *lmp, int rank, std::string failure);
+[[noreturn]] void fail_everywhere(LAMMPS_NS::LAMMPS *lmp, int rank, const std::string &failure);
 
 // Does `work` under Python's lock, on all ranks; where it throws on any of them, all raise the LAMMPS error of the
 // lowest.

@@ -6,12 +6,14 @@
 #include "atom.h"
 #include "error.h"
 #include "force.h"
-#include "neigh_list.h"
 #include "neighbor.h"
 #include "universe.h"
 
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdlib>
+#include <numeric>
 
 using namespace LAMMPS_NS;
 
@@ -54,6 +56,9 @@ void PairMliappy::load(const std::string &descriptor_file) {
   } catch (const std::invalid_argument &problem) {
     error->all(FLERR, "descriptor sna " + descriptor_file + ": " + problem.what());
   }
+  reach_ = {0.0, false, 0};
+  for (int element = 0; element < static_cast<int>(elements_.size()); ++element)
+    reach_.cutoff = std::max(reach_.cutoff, descriptor_->cutoff(element, element));
   std::string units;
   call_on_all_ranks(lmp, [&] {
     const PyRef module = checked(PyImport_ImportModule("fitsnap_nn.lammps_plugin.descriptor_model"));
@@ -90,8 +95,9 @@ double PairMliappy::init_one(int i, int j) {
 
 void PairMliappy::compute(int eflag, int vflag) {
   ev_init(eflag, vflag);
-  find_neighbors(absent_atoms(false));
-  call_on_all_ranks(lmp, [this] {
+  const int absent = absent_atoms(false);
+  call_on_all_ranks(lmp, [this, absent] {
+    find_neighbors(absent);
     call_model();
     check_results();
   });
@@ -102,77 +108,52 @@ void PairMliappy::compute(int eflag, int vflag) {
 }
 
 void PairMliappy::find_neighbors(int absent) {
-  atoms_.clear();
-  neighbors_.clear();
-  neighbor_elements_.clear();
-  displacements_.clear();
-  first_.assign(1, 0);
-  for (int ii = 0; ii < list->inum; ++ii) {
-    const int atom_i = list->ilist[ii];
-    if (element_of_[atom->type[atom_i]] < 0 || atom->mask[atom_i] & absent)
-      continue;
-    atoms_.push_back(atom_i);
-    add_neighbors(atom_i);
-    first_.push_back(static_cast<int>(neighbors_.size()));
-  }
-  forces_.resize(displacements_.size());
-}
-
-void PairMliappy::add_neighbors(int atom_i) {
-  const double *x = atom->x[atom_i];
-  const int type = atom->type[atom_i];
-  for (int jj = 0; jj < list->numneigh[atom_i]; ++jj) {
-    const int j = list->firstneigh[atom_i][jj] & NEIGHMASK;
-    const int other = atom->type[j];
-    if (element_of_[other] < 0)
-      continue;
-    const double d[] = {atom->x[j][0] - x[0], atom->x[j][1] - x[1], atom->x[j][2] - x[2]};
-    if (d[0] * d[0] + d[1] * d[1] + d[2] * d[2] >= cutsq[type][other])
-      continue;
-    neighbors_.push_back(j);
-    neighbor_elements_.push_back(element_of_[other]);
-    displacements_.insert(displacements_.end(), d, d + 3);
-  }
+  neighbors_.build(*list, element_of_, absent, reach_);
+  const int centres = neighbors_.centres();
+  const int *counts = neighbors_.centre_pairs.data();
+  first_.assign(1 + centres, 0);
+  std::partial_sum(counts, counts + centres, first_.begin() + 1);
+  forces_.resize(3 * std::size_t(neighbors_.pairs()));
 }
 
 // Nothing is asked of the model where there are no atoms.
 void PairMliappy::call_model() {
-  const int count = static_cast<int>(atoms_.size());
+  const int count = neighbors_.centres();
   const Py_ssize_t values = Py_ssize_t(count) * descriptor_->size();
-  atom_elements_.reserve(count);
   energies_.reserve(count);
   components_.reserve(values);
   slopes_.reserve(values);
-  for (int n = 0; n < count; ++n)
-    atom_elements_.data()[n] = element_of_[atom->type[atoms_[n]]];
-  descriptor_->load({count, atom_elements_.data(), first_.data(), neighbor_elements_.data(), displacements_.data()});
+  descriptor_->load({count, neighbors_.centre_elements.data(), first_.data(), neighbors_.pair_elements.data(),
+                     neighbors_.vectors.data()});
   if (count == 0)
     return;
   descriptor_->components(components_.data());
-  const PyRef elements = atom_elements_.rows(count), components = components_.rows(values);
+  const PyRef elements = neighbors_.centre_elements.rows(count), components = components_.rows(values);
   const PyRef slopes = slopes_.rows(values), energies = energies_.rows(count);
   checked(PyObject_CallMethod(model_.get(), "compute", "OOOO", elements.get(), components.get(), slopes.get(),
                               energies.get()));
 }
 
 void PairMliappy::check_results() const {
-  for (std::size_t n = 0; n < atoms_.size(); ++n) {
-    const double *slopes = slopes_.data() + n * descriptor_->size();
+  for (int n = 0; n < neighbors_.centres(); ++n) {
+    const double *slopes = slopes_.data() + std::ptrdiff_t(n) * descriptor_->size();
     double sum = energies_.data()[n];
     for (int k = 0; k < descriptor_->size(); ++k)
       sum += slopes[k];
     if (!std::isfinite(sum))
-      throw std::runtime_error(not_finite("the energy", atom->tag[atoms_[n]], atom_elements_.data()[n]));
+      throw std::runtime_error(not_finite("the energy", neighbors_.tags.data()[neighbors_.centre_atoms.data()[n]],
+                                          neighbors_.centre_elements.data()[n]));
   }
 }
 
 void PairMliappy::add_results() {
   double **f = atom->f;
-  for (std::size_t n = 0; n < atoms_.size(); ++n) {
-    const int i = atoms_[n];
+  const std::vector<int> &atom_of = neighbors_.atom_of();
+  for (int n = 0; n < neighbors_.centres(); ++n) {
+    const int i = atom_of[neighbors_.centre_atoms.data()[n]];
     for (int k = first_[n]; k < first_[n + 1]; ++k) {
-      const int j = neighbors_[k];
-      const double *pull = &forces_[3 * std::size_t(k)], *d = &displacements_[3 * std::size_t(k)];
+      const int j = atom_of[neighbors_.pair_j.data()[k]];
+      const double *pull = &forces_[3 * std::size_t(k)], *d = neighbors_.vectors.data() + 3 * std::ptrdiff_t(k);
       for (int axis = 0; axis < 3; ++axis) {
         f[i][axis] += pull[axis];
         f[j][axis] -= pull[axis];
@@ -188,11 +169,8 @@ void PairMliappy::add_results() {
 }
 
 double PairMliappy::memory_usage() {
-  const std::size_t ints =
-      atoms_.capacity() + first_.capacity() + neighbors_.capacity() + neighbor_elements_.capacity();
-  const std::size_t doubles = displacements_.capacity() + forces_.capacity();
-  return Pair::memory_usage() + static_cast<double>(ints * sizeof(int) + doubles * sizeof(double)) +
-         atom_elements_.bytes() + components_.bytes() + slopes_.bytes() + energies_.bytes() +
+  const double own = static_cast<double>(first_.capacity() * sizeof(int) + forces_.capacity() * sizeof(double));
+  return Pair::memory_usage() + own + neighbors_.bytes() + components_.bytes() + slopes_.bytes() + energies_.bytes() +
          descriptor_->memory_usage();
 }
 

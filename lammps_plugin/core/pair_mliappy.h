@@ -4,6 +4,7 @@
 #ifndef FITSNAP_NN_PAIR_MLIAPPY_H
 #define FITSNAP_NN_PAIR_MLIAPPY_H
 
+#include "neighbor_arrays.h"
 #include "numpy_array.h"
 #include "pair_model.h"
 
@@ -15,7 +16,7 @@ namespace fitsnap_nn {
 
 class PairMliappy : public PairModel {
  public:
-  explicit PairMliappy(LAMMPS_NS::LAMMPS *lmp) : PairModel(lmp) {}
+  explicit PairMliappy(LAMMPS_NS::LAMMPS *lmp) : PairModel(lmp), neighbors_(lmp) {}
 
   void settings(int count, char **words) override;
   void init_style_for(LAMMPS_NS::Pair *owner) override;
@@ -27,7 +28,6 @@ class PairMliappy : public PairModel {
   void load(const std::string &descriptor_file);
   void connect();
   void find_neighbors(int absent);
-  void add_neighbors(int atom);
   void call_model();
   void check_results() const;
   void add_results();
@@ -35,12 +35,12 @@ class PairMliappy : public PairModel {
   PyRef model_;    // descriptor_model.DescriptorModel
   std::unique_ptr<snap::Descriptor> descriptor_;
 
-  std::vector<int> atoms_, first_;    // LAMMPS' index of each atom; where its neighbors start
-  std::vector<int> neighbors_, neighbor_elements_;
-  std::vector<double> displacements_, forces_;    // (neighbors, 3)
-  NumpyArray<int> atom_elements_;                 // (atoms,)
-  NumpyArray<double> components_, slopes_;        // (atoms, components), one row after the other
-  NumpyArray<double> energies_;                   // (atoms,)
+  Reach reach_;    // the largest of the cutoffs
+  NeighborArrays neighbors_;
+  std::vector<int> first_;                    // where an atom's pairs start
+  std::vector<double> forces_;                // (pairs, 3)
+  NumpyArray<double> components_, slopes_;    // (atoms, components), one row after the other
+  NumpyArray<double> energies_;               // (atoms,)
 };
 
 }    // namespace fitsnap_nn

@@ -10,11 +10,24 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.build import bulk
+from location_model import Location
 from numpy.typing import NDArray
 
 from fitsnap_nn.data.atoms import from_atoms
 from fitsnap_nn.deploy.deck import data_text
 
+# One atom in the model that `save_location` puts into the folder of LAMMPS.
+UNIFIED = [
+    "clear",
+    "units lj",
+    "region box block 0 4 0 4 0 4",
+    "create_box 1 box",
+    "create_atoms 1 single 1 1 1",
+    "mass 1 1",
+    "pair_style mliap unified location.pkl",
+    "pair_coeff * * Ar",
+    "run 1",
+]
 COLUMNS = "id type x y z fx fy fz c_energy c_stress[*]"
 
 
@@ -39,6 +52,12 @@ def save(path: Path, model: Any) -> Path:
     """Pickle a model."""
     path.write_bytes(pickle.dumps(model))
     return path
+
+
+def save_location(folder: Path) -> Path:
+    """Pickle the model that says which Python loads it, for ``UNIFIED``; returns the folder."""
+    save(folder / "location.pkl", Location())
+    return folder
 
 
 def start(data: Path, atoms: Atoms, pair: Sequence[str], elements: Sequence[str] = ("Ar", "Kr")) -> list[str]:

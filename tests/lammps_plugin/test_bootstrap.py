@@ -11,25 +11,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from decks import save, write_deck
-from location_model import Location
+from decks import UNIFIED, save_location, write_deck
+from places import ROOT
 from processes import run
 
 from fitsnap_nn.lammps_plugin import BOOTSTRAP, CORE, plugin_dir
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
-UNIFIED = [
-    "clear",
-    "units lj",
-    "region box block 0 4 0 4 0 4",
-    "create_box 1 box",
-    "create_atoms 1 single 1 1 1",
-    "mass 1 1",
-    "pair_style mliap unified location.pkl",
-    "pair_coeff * * Ar",
-    "run 1",
-]
 STOCK = [
     "clear",
     "units metal",
@@ -48,11 +36,10 @@ STOCK = [
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, plugin_environment: None) -> Path:
     """Where LAMMPS runs: the model is here."""
-    save(tmp_path / "location.pkl", Location())
     for potential in package().glob("share/lammps/potentials/Ta06A.mliap.*"):
         (tmp_path / potential.name).symlink_to(potential)
     write_deck(tmp_path / "in.unified", UNIFIED)
-    return tmp_path
+    return save_location(tmp_path)
 
 
 def package() -> Path:

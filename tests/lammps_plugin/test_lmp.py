@@ -9,30 +9,17 @@ import sys
 from pathlib import Path
 
 import pytest
-from decks import save, write_deck
-from location_model import Location
+from decks import UNIFIED, save_location, write_deck
+from places import ROOT
 from processes import mpirun, run
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 LMP = ["-m", "fitsnap_nn", "lmp"]
-UNIFIED = [
-    "units lj",
-    "region box block 0 4 0 4 0 4",
-    "create_box 1 box",
-    "create_atoms 1 single 1 1 1",
-    "mass 1 1",
-    "pair_style mliap unified location.pkl",
-    "pair_coeff * * Ar",
-    "run 1",
-    'print "ended"',
-]
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, plugin_environment: None) -> Path:
-    save(tmp_path / "location.pkl", Location())
-    write_deck(tmp_path / "in.unified", UNIFIED)
-    return tmp_path
+    write_deck(tmp_path / "in.unified", [*UNIFIED, 'print "ended"'])
+    return save_location(tmp_path)
 
 
 @pytest.mark.parametrize("ranks", [1, 2])

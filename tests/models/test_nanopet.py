@@ -7,13 +7,13 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import fields, replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
+from places import SHARED
 from torch import Tensor
 from torch.nn import functional
 
@@ -24,10 +24,8 @@ from fitsnap_nn.models.nanopet import Nanopet
 from fitsnap_nn.models.pairs import cosine_cutoff
 from fitsnap_nn.models.zbl import Zbl
 from fitsnap_nn.settings import architectures
-from fitsnap_nn.testing.graphs import crystal, make_graph, molecule
+from fitsnap_nn.testing.graphs import crystal, ghost_graph, make_graph, molecule
 from fitsnap_nn.testing.models import GraphModelTests, forces_of
-
-SHARED = Path(__file__).resolve().parents[3] / "shared"
 
 ORACLE = SHARED / "oracle" / "nanopet_acac_ta.npz"
 FRAMES = ("frame0", "frame1")
@@ -301,3 +299,13 @@ def test_the_section_has_the_model_s_hyperparameters():
     arguments = list(inspect.signature(Nanopet).parameters.values())[1:]
     section = [(field.name, field.default) for field in fields(architectures.Nanopet)]
     assert section == [(argument.name, argument.default) for argument in arguments]
+
+
+def test_the_head_is_not_computed_for_ghosts():
+    model = small()
+    ghosts = ghost_graph(model, crystal(model.elements))
+    assert len(ghosts.species) > 2 * ghosts.owned
+    rows = []
+    model.last_layer.register_forward_pre_hook(lambda layer, values: rows.append(len(values[0])))
+    assert len(model.outputs(ghosts)) == len(ghosts.species)
+    assert rows == [ghosts.owned]

@@ -6,14 +6,13 @@ import re
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
 from fitsnap_nn.errors import InputError
 from fitsnap_nn.settings import load_settings
 from fitsnap_nn.settings.generate import generated_files, main
 from fitsnap_nn.settings.keys import FOREIGN_SECTIONS, keys_of, section_classes, section_names
 from fitsnap_nn.settings.template import RECOMMENDED, render_template, write_template
-
-ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def test_committed_files_are_as_generated(tmp_path):
