@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.data.configuration import Configuration, Floats
 from fitsnap_nn.data.voigt import voigt
-from fitsnap_nn.descriptors.bispectrum import n_descriptors
+from fitsnap_nn.descriptors.bispectrum import largest_cutoff, n_descriptors
+from fitsnap_nn.descriptors.neighbours import find_neighbours
 from fitsnap_nn.descriptors.record import AnyRecord
+from fitsnap_nn.errors import DataError
 from fitsnap_nn.models import BPNN, Graph, GraphModel, Model, build
 from fitsnap_nn.models.baselines import fit_composition, standardize
 from fitsnap_nn.models.evaluation import single_batch
@@ -45,9 +46,8 @@ def create_model(settings: Settings) -> Model:
         model.load_state_dict(state)
         return model
     if options.model != "BPNN":
-        section = settings.architecture
-        hypers = section.hyperparameters() if hasattr(section, "hyperparameters") else asdict(section)
-        return build({"architecture": options.model, "elements": list(settings.elements), **hypers})
+        hyperparameters = settings.architecture.hyperparameters()
+        return build({"architecture": options.model, "elements": list(settings.elements), **hyperparameters})
     hidden = [int(word) for word in options.layer_sizes[1:-1]]
     size = n_descriptors(settings.bispectrum)
     return BPNN(settings.elements, size, hidden, options.activation, options.multi_element_option)
@@ -69,7 +69,7 @@ def initialize(model: Model, settings: Settings, prepared: Prepared) -> list[str
     if isinstance(model, GraphModel):
         model.calibrate(_graphs(model, training))
     elif isinstance(model, BPNN) and settings.pytorch.standardize:
-        blocks = ((_species(c, model.elements), prepared.store.record(c).descriptors) for c, _ in training)
+        blocks = ((c.element_indices(model.elements), prepared.store.record(c).descriptors) for c, _ in training)
         found = standardize(blocks, (len(model.elements), n_descriptors(settings.bispectrum)))
         model.standardize(*(torch.from_numpy(array) for array in found))
     if pretrained_file(settings):
@@ -88,16 +88,10 @@ def _graphs(model: GraphModel, training: Sequence[Labelled]) -> Iterator[Graph]:
         yield graph
 
 
-def _species(configuration: Configuration, elements: Sequence[str]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    return np.array([elements.index(symbol) for symbol in configuration.species], dtype=np.int64)
-
-
 def _set_baselines(model: Model, settings: Settings, training: Sequence[Labelled]) -> list[str]:
-    """Element energies, by least squares on what reference and fixed terms leave; and the scale of the targets."""
+    """Element energies, of what reference and fixed terms leave; and the scale of what those leave in turn."""
     notes = []
-    labelled = [one for one in training if one.configuration.energy is not None and one.configuration.energy_weight > 0]
-    counts = [np.bincount(_species(c, model.elements), minlength=len(model.elements)) / len(c) for c, _ in labelled]
-    fractions = np.array(counts).reshape(-1, len(model.elements))
+    labelled = [one for one in training if one.configuration.energy is not None]
     fixed = [0.0] * len(labelled)
     if isinstance(model, GraphModel):
         fixed = [float(model.fixed_energies(graph).sum()) for graph in _graphs(model, labelled)]
@@ -105,20 +99,51 @@ def _set_baselines(model: Model, settings: Settings, training: Sequence[Labelled
         [((c.energy or 0.0) - r.reference_energy - f) / len(c) for (c, r), f in zip(labelled, fixed, strict=True)]
     )
     if settings.pytorch.composition_baseline and labelled:
-        found = fit_composition(fractions, residuals, np.array([c.energy_weight for c, _ in labelled]))
-        model.element_energies.copy_(torch.from_numpy(found.energies))
-        residuals = residuals - fractions @ found.energies
-        pairs = zip(model.elements, found.energies, strict=True)
-        notes.append(
-            "element energies by least squares: " + ", ".join(f"{e} {energy:.4f}" for e, energy in pairs) + " eV"
-        )
-        if not found.determined:
-            notes.append("the compositions of the data leave these energies open: the smallest were taken")
+        found, how = _element_energies(model, settings, [c for c, _ in labelled], residuals)
+        model.element_energies.copy_(torch.from_numpy(found))
+        residuals = residuals - _fractions([c for c, _ in labelled], model.elements) @ found
+        pairs = zip(model.elements, found, strict=True)
+        notes.append(f"element energies {how}: {', '.join(f'{e} {energy:.4f}' for e, energy in pairs)} eV")
     if settings.pytorch.scale_targets:
         scale = _network_scale if isinstance(model, GraphModel) else _target_scale
-        model.energy_scale.fill_(scale(residuals, training))
+        weighted = np.array([c.energy_weight > 0 for c, _ in labelled], dtype=bool)
+        model.energy_scale.fill_(scale(residuals[weighted], training))
         notes.append(f"targets are scaled by {float(model.energy_scale):.4g} eV")
     return notes
+
+
+def _element_energies(
+    model: Model, settings: Settings, configurations: Sequence[Configuration], energies_per_atom: Floats
+) -> tuple[Floats, str]:
+    """Energies (E,) in eV in the way that the input asks for, and which way that is.
+
+    Raises:
+        DataError: an element has no isolated atom.
+    """
+    if given := settings.pytorch.given_energies:
+        return np.array([given[element] for element in model.elements]), "as given"
+    fractions = _fractions(configurations, model.elements)
+    if settings.pytorch.element_energies == ("isolated",):
+        cutoff = model.cutoff if isinstance(model, GraphModel) else largest_cutoff(settings.bispectrum)
+        alone = np.array([len(c) == 1 and not len(find_neighbours(c, cutoff).i) for c in configurations])
+        found = fit_composition(fractions[alone], energies_per_atom[alone], np.ones(alone.sum()))
+        if not found.determined:
+            there = dict(zip(model.elements, fractions[alone].any(axis=0), strict=True))
+            missing = [element for element in model.elements if not there[element]]
+            raise DataError(
+                f"[PYTORCH] element_energies = isolated, but no training configuration with an energy is a lone atom "
+                f"of {', '.join(missing)}, without neighbours up to {cutoff:g} Å. Add one, or give all energies."
+            )
+        return found.energies, "of isolated atoms"
+    found = fit_composition(fractions, energies_per_atom, np.array([c.energy_weight for c in configurations]))
+    open_to_choice = "" if found.determined else ", the smallest of those that the compositions of the data leave open"
+    return found.energies, f"by least squares{open_to_choice}"
+
+
+def _fractions(configurations: Sequence[Configuration], elements: Sequence[str]) -> Floats:
+    """(C, E) fraction of each element in each configuration."""
+    counts = [np.bincount(c.element_indices(elements), minlength=len(elements)) / len(c) for c in configurations]
+    return np.array(counts, dtype=np.float64).reshape(-1, len(elements))
 
 
 def _target_scale(residuals: np.ndarray, training: Sequence[Labelled]) -> float:

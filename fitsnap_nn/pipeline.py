@@ -6,33 +6,28 @@ import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime, timezone
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from fitsnap_nn import __version__
-from fitsnap_nn.data.lammps_cell import in_lammps_frame
-from fitsnap_nn.deploy.calculator import Potential
-from fitsnap_nn.deploy.deck import starting_structure
-from fitsnap_nn.deploy.lammps_files import LammpsFiles, write_lammps_files
-from fitsnap_nn.deploy.model_file import load_model, model_payload, save_model
+from fitsnap_nn import __version__, delivery
+from fitsnap_nn.delivery import LOG_FILE
+from fitsnap_nn.deploy.model_file import load_model, model_payload
 from fitsnap_nn.deploy.verify import Verification
-from fitsnap_nn.deploy.verify import verify as verify_files
 from fitsnap_nn.errors import InputError, Problem
 from fitsnap_nn.initialization import create_model, initialize
 from fitsnap_nn.models import GraphModel, Model
 from fitsnap_nn.preparation import Prepared, describe_data, prepare, read_dataset
-from fitsnap_nn.reports.epochs import LOSS_FILE, METRICS_FILE, EpochLog, EpochRow, epoch_header, epoch_line
-from fitsnap_nn.reports.errors_table import ErrorRow, summary
+from fitsnap_nn.reports.epochs import EpochLog, EpochRow, epoch_header, epoch_line
+from fitsnap_nn.reports.errors_table import ErrorRow
 from fitsnap_nn.reports.results import Result
 from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.reports.tree import render_tree
-from fitsnap_nn.reports.write import write_reports
 from fitsnap_nn.settings import Settings, as_dict, differences, from_dict
+from fitsnap_nn.settings.schema import Calculator
 from fitsnap_nn.training.allocator import keep_freed_memory
 from fitsnap_nn.training.checkpoint import load_restart, refuse_differences, save_restart
 from fitsnap_nn.training.evaluation import evaluate_all
@@ -40,8 +35,6 @@ from fitsnap_nn.training.parallel import Ranks, session
 from fitsnap_nn.training.trainer import EpochReport, Trainer
 from fitsnap_nn.units import BAR, GPA
 
-LOG_FILE = "run.log"
-VERIFIED_CONFIGURATIONS = 5
 # What may differ between a fit and its continuation: how long, where it writes, what it runs on.
 FREE_TO_CHANGE = (
     "[OUTFILE]", "[EXTRAS]", "[MEMORY]", "[PYTORCH] num_epochs", "[PYTORCH] save_state", "[PYTORCH] output_file",
@@ -103,10 +96,10 @@ def fit(
         results = _predict_all(trainer.model, prepared, ranks)
         if not ranks.is_first:
             return Fit(folder, [], model_file)
-        errors, files = _report(settings, results, console)
-        lammps_files = _deploy(settings, trainer, prepared, model_file, errors)
-        verification = _verify(settings, trainer.model, prepared, lammps_files, console) if verify else None
-        console.line(render_tree(folder, {**_phrases(settings, lammps_files), **files}))
+        errors, files = delivery.report(settings, results, console, folder)
+        lammps_files = delivery.deploy(settings, trainer, prepared, model_file, errors)
+        verification = delivery.verify(settings, trainer.model, prepared, lammps_files, console) if verify else None
+        console.line(render_tree(folder, {**delivery.contents(settings, lammps_files), **files}))
         if lammps_files.deck:
             console.line(f"molecular dynamics: cd {folder} && lmp -in {lammps_files.deck.name}")
         return Fit(folder, errors, model_file, verification)
@@ -121,8 +114,13 @@ def evaluate(settings: Settings, model: str | Path, *, overwrite: bool = False) 
         CheckpointError: the model is not there, or was fitted on other descriptors or another reference.
     """
     content = load_model(model)
-    stored = Settings(bispectrum=content.bispectrum, reference=content.reference, eshift=content.eshift)
-    here = Settings(bispectrum=settings.bispectrum, reference=settings.reference, eshift=settings.eshift)
+    stored = Settings(reference=content.reference, eshift=content.eshift)
+    here = Settings(reference=settings.reference, eshift=settings.eshift)
+    if isinstance(content.model, GraphModel):
+        stored = replace(stored, calculator=Calculator(elements=content.model.elements))
+        here = replace(here, calculator=Calculator(elements=settings.elements))
+    else:
+        stored, here = replace(stored, bispectrum=content.bispectrum), replace(here, bispectrum=settings.bispectrum)
     refuse_differences(Path(model), differences(stored, here))
     folder = Path(settings.output_folder) / "test"
     with session() as ranks, _console(settings, ranks, overwrite, resume=False, folder=folder) as console:
@@ -130,7 +128,7 @@ def evaluate(settings: Settings, model: str | Path, *, overwrite: bool = False) 
         results = _predict_all(content.model, prepared, ranks)
         if not ranks.is_first:
             return Fit(folder, [], Path(model))
-        errors, files = _report(settings, results, console, folder)
+        errors, files = delivery.report(settings, results, console, folder)
         console.line(render_tree(folder, {LOG_FILE: "everything printed", **files}))
         return Fit(folder, errors, Path(model))
 
@@ -310,81 +308,3 @@ def _predict_all(model: Model, prepared: Prepared, ranks: Ranks) -> list[Result]
     if not ranks.is_first:
         return []
     return [Result(c, e.energy, e.forces, e.stress) for c, e in zip(configurations, found, strict=True)]
-
-
-def _report(
-    settings: Settings, results: list[Result], console: Console, folder: Path | None = None
-) -> tuple[list[ErrorRow], dict[str, str]]:
-    folder = folder or Path(settings.output_folder)
-    errors, files, notes = write_reports(folder, results, settings)
-    for subset in ("Train", "Test"):
-        if text := summary(errors, subset):
-            console.line(f"errors ({subset.lower()}, mean absolute): {text}")
-    for note in notes:
-        console.line(f"  note: {note}")
-    return errors, files
-
-
-def _deploy(
-    settings: Settings, trainer: Trainer, prepared: Prepared, model_file: Path, errors: list[ErrorRow]
-) -> LammpsFiles:
-    """Write the model file and the LAMMPS files, all with the weights that the errors are of."""
-    structure = starting_structure(prepared.dataset.configurations)
-    provenance = {
-        "input": settings.text,
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "versions": {
-            "fitsnap_nn": __version__,
-            **{name: metadata.version(name) for name in ("torch", "lammps", "numpy")},
-        },
-        "seed": trainer.seed,
-        "epoch": trainer.best_epoch,
-        "errors": {subset: summary(errors, subset) for subset in ("Train", "Test")},
-    }
-    save_model(model_file, trainer.model, settings, provenance, structure)
-    return write_lammps_files(
-        trainer.model,
-        settings.bispectrum,
-        settings.reference,
-        Path(settings.output_folder),
-        settings.outfile.potential,
-        structure=structure,
-        reference_folder=Path(settings.folder),
-    )
-
-
-def _verify(settings: Settings, model: Model, prepared: Prepared, files: LammpsFiles, console: Console) -> Verification:
-    """Compare the exported files, run by LAMMPS, with the model: on held-out configurations of different groups."""
-    candidates = prepared.subset(testing=True) or prepared.subset(testing=False)
-    one_each = {configuration.group: configuration for configuration in reversed(candidates)}
-    chosen = [in_lammps_frame(configuration) for configuration in list(one_each.values())[:VERIFIED_CONFIGURATIONS]]
-    potential = Potential(model, settings.bispectrum, settings.reference, Path(settings.folder))
-    expected = [potential.predict(configuration) for configuration in chosen]
-    options: dict[str, Any] = {}
-    if isinstance(model, GraphModel):
-        options = {"shear": not model.augments, "precision": settings.pytorch.precision}
-    verification = verify_files(files, chosen, expected, **options)
-    console.line(str(verification))
-    return verification
-
-
-def _phrases(settings: Settings, files: LammpsFiles) -> dict[str, str]:
-    """What the files of a fit hold, in the order of the tree."""
-    phrases = {
-        settings.pytorch.output_file: "the model, for fitsnap_nn.load_potential and export",
-        settings.pytorch.save_state_output: "restart file, for --resume",
-    }
-    phrases |= {path.name: f"the model for pair_style mliap, form {form}" for form, path in files.models.items()}
-    phrases |= {path.name: "file of the reference potential" for path in files.extra}
-    if files.descriptor:
-        phrases[files.descriptor.name] = "descriptor options for LAMMPS"
-    phrases[files.mod.name] = "pair style, to be included"
-    if files.deck and files.data:
-        phrases |= {files.deck.name: "molecular dynamics, ready to run", files.data.name: "its atoms"}
-    return phrases | {
-        LOSS_FILE: "losses of each epoch",
-        METRICS_FILE: "losses and errors of each epoch",
-        LOG_FILE: "everything printed",
-        "input.used.in": "the input",
-        "cache": "descriptors, for the next fit",
-    }

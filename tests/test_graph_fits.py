@@ -23,10 +23,11 @@ SECTIONS = {
 # Another package's settings; its model is in tests/toy_model.py.
 TOY_SETTINGS = """\
 from dataclasses import dataclass
+from fitsnap_nn.settings.architectures import Architecture
 from fitsnap_nn.settings.options import option
 
 @dataclass(frozen=True)
-class AtomMessages:
+class AtomMessages(Architecture):
     '''A toy.'''
 
     cutoff: float = option(4.0, "distance up to which atoms are neighbours", unit="Å", minimum=0.1)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fitsnap_nn.errors import DataError
 
 Floats = NDArray[np.float64]
 
@@ -54,6 +57,17 @@ class Configuration:
     def volume(self) -> float:
         """Volume of the cell, Å³."""
         return float(abs(np.linalg.det(self.cell)))
+
+    def element_indices(self, elements: Sequence[str]) -> NDArray[np.int64]:
+        """(N,) which of some elements each atom is, from 0.
+
+        Raises:
+            DataError: it is none of them.
+        """
+        indices = {element: index for index, element in enumerate(elements)}
+        if unknown := sorted(set(self.species) - indices.keys()):
+            raise DataError(f"{self.id}: has {', '.join(unknown)}; the elements are {' '.join(elements)}.")
+        return np.array([indices[symbol] for symbol in self.species], dtype=np.int64)
 
     def fingerprint(self) -> str:
         """Digest of all that a descriptor or a reference energy depends on: atoms and cell, not labels or weights."""

@@ -120,7 +120,7 @@ def read_files(settings: Settings, sources: Iterable[Source]) -> list[Configurat
     Any part of `list_files` can be read, by any rank: files do not affect one another.
 
     Raises:
-        DataError: a file that cannot be read, numbers that do not fit together, an element outside BISPECTRUM type.
+        DataError: a file that cannot be read, numbers that do not fit together, an element that is not asked for.
     """
     read = FORMATS[settings.scraper.scraper].read
     try:
@@ -139,8 +139,9 @@ def _shifted(settings: Settings, path: str, configuration: Configuration) -> Con
     """With ESHIFT, an energy for each atom of an element in eV, added."""
     unknown = set(configuration.species) - set(settings.elements)
     if unknown:
+        section, key = settings.elements_key
         raise DataError(
-            f"{path}: {', '.join(sorted(unknown))} is not in [BISPECTRUM] type = {' '.join(settings.elements)} "
+            f"{path}: {', '.join(sorted(unknown))} is not in [{section}] {key} = {' '.join(settings.elements)} "
             f"(configuration {configuration.id}). Add it, or leave the configuration out."
         )
     if configuration.energy is None or not settings.eshift:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
-from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.errors import DataError
 from fitsnap_nn.settings.schema import Bispectrum
 
 
@@ -44,21 +40,6 @@ def pair_cutoffs(bispectrum: Bispectrum) -> NDArray[np.float64]:
     """(elements, elements) R_ij = rcutfac (radelem_i + radelem_j), Å."""
     radii = bispectrum.rcutfac * np.array(bispectrum.radelem)
     return np.add.outer(radii, radii)
-
-
-def element_indices(configuration: Configuration, elements: Sequence[str]) -> NDArray[np.int32]:
-    """(N,) which of the elements each atom is, from 0.
-
-    Raises:
-        DataError: it is none of them.
-    """
-    indices = {element: index for index, element in enumerate(elements)}
-    unknown = sorted(set(configuration.species) - indices.keys())
-    if unknown:
-        raise DataError(
-            f"{configuration.id}: no atom type for {', '.join(unknown)}; [BISPECTRUM] type has {' '.join(elements)}."
-        )
-    return np.array([indices[symbol] for symbol in configuration.species], dtype=np.int32)
 
 
 def snap_arguments(bispectrum: Bispectrum) -> str:

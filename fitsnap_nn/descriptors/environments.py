@@ -13,7 +13,7 @@ from scipy.sparse import csr_array
 
 from fitsnap_nn.data.configuration import Configuration, Floats
 from fitsnap_nn.data.voigt import COLUMNS, ROWS
-from fitsnap_nn.descriptors.bispectrum import element_indices, pair_cutoffs
+from fitsnap_nn.descriptors.bispectrum import pair_cutoffs
 from fitsnap_nn.descriptors.neighbours import find_neighbours
 from fitsnap_nn.settings.schema import Bispectrum
 
@@ -54,7 +54,8 @@ def find_environments(configurations: Sequence[Configuration], bispectrum: Bispe
         DataError: an element without descriptors, or a cell that cannot be; names the configuration.
     """
     cutoffs = pair_cutoffs(bispectrum)
-    elements = np.concatenate([element_indices(configuration, bispectrum.type) for configuration in configurations])
+    indices = [configuration.element_indices(bispectrum.type) for configuration in configurations]
+    elements = np.concatenate(indices, dtype=np.int32)
     found = [find_neighbours(configuration, float(cutoffs.max())) for configuration in configurations]
     starts = np.cumsum([0, *map(len, configurations)], dtype=np.int32)[:-1]
     i = np.concatenate([pairs.i + start for pairs, start in zip(found, starts, strict=True)])

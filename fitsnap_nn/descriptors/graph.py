@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
+from fitsnap_nn.closing import Closing
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.lammps_cell import to_lammps
 from fitsnap_nn.descriptors.neighbours import find_neighbours, reverse_edges
 from fitsnap_nn.descriptors.record import GraphRecord
 from fitsnap_nn.descriptors.reference import ReferencePotential
-from fitsnap_nn.errors import DataError, LammpsError
+from fitsnap_nn.errors import LammpsError
 from fitsnap_nn.settings.schema import Reference
 
 
-class GraphCalculator:
+class GraphCalculator(Closing):
     """Turns configurations into records; keeps its LAMMPS, for the reference potential, from one to the next.
 
     Args:
@@ -31,14 +31,6 @@ class GraphCalculator:
         self._cutoff = cutoff
         self._reference = ReferencePotential(reference, self._elements, Path(folder))
 
-    def __enter__(self) -> GraphCalculator:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
     def close(self) -> None:
         """End the LAMMPS of the reference potential; the next configuration would start a new one."""
         self._reference.close()
@@ -50,11 +42,7 @@ class GraphCalculator:
             DataError: an element that is not among ours, or a cell that cannot be.
             LammpsError: LAMMPS refused, or its numbers are not finite; names the configuration.
         """
-        unknown = sorted(set(configuration.species) - set(self._elements))
-        if unknown:
-            raise DataError(
-                f"{configuration.id}: has {', '.join(unknown)}; the input's elements are {' '.join(self._elements)}."
-            )
+        configuration.element_indices(self._elements)
         neighbours = find_neighbours(configuration, self._cutoff)
         energy, forces, stress = self._reference.compute(configuration, to_lammps(configuration))
         if not (np.isfinite(forces).all() and np.isfinite(energy)):

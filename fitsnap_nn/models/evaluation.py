@@ -32,9 +32,8 @@ class Evaluation(NamedTuple):
 
 def single_batch(configuration: Configuration, record: AnyRecord, elements: Sequence[str], dtype: torch.dtype) -> Batch:
     """A batch of one; its tensors are views of the record's arrays where the type allows."""
-    index = {element: number for number, element in enumerate(elements)}
     atoms = {
-        "species": torch.tensor([index[symbol] for symbol in configuration.species]),
+        "species": torch.from_numpy(configuration.element_indices(elements)),
         "config": torch.zeros(len(configuration), dtype=torch.int64),
         "n_atoms": torch.tensor([len(configuration)]),
         "volume": torch.tensor([configuration.volume or 1.0], dtype=torch.float64),

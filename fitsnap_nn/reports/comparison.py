@@ -70,7 +70,6 @@ def write_peratom(path: Path, results: Sequence[Result], elements: Sequence[str]
 
     Atoms count from 1 in the order of the data file; types count from 1 in the order of ``elements``.
     """
-    types = {symbol: number for number, symbol in enumerate(elements, start=1)}
 
     def lines() -> Iterator[Sequence[object]]:
         for result in results:
@@ -78,9 +77,9 @@ def write_peratom(path: Path, results: Sequence[Result], elements: Sequence[str]
             if result.forces is None:
                 continue
             truth = np.full_like(result.forces, np.nan) if configuration.forces is None else configuration.forces
-            for number, symbol in enumerate(configuration.species):
+            for number, element in enumerate(configuration.element_indices(elements)):
                 values = [f"{value:.10g}" for value in (*truth[number], *result.forces[number])]
-                yield configuration.id, configuration.group, number + 1, types[symbol], *values, configuration.testing
+                yield configuration.id, configuration.group, number + 1, element + 1, *values, configuration.testing
 
     _write(path, PERATOM, lines())
 

@@ -14,7 +14,20 @@ from fitsnap_nn.settings.options import option
 
 
 @dataclass(frozen=True)
-class SoapBpnn:
+class Architecture:
+    """Base of the sections; those of other packages derive from it too."""
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Keys whose values do not go together with those of others, and what is wrong with them."""
+        yield from ()
+
+    def hyperparameters(self) -> dict[str, Any]:
+        """What the model is made from, besides the elements."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class SoapBpnn(Architecture):
     """SOAP-BPNN: networks on the SOAP power spectrum of each atom's neighbours."""
 
     max_angular: int = option(6, "largest angular momentum of the expansion", minimum=0, maximum=30)
@@ -33,13 +46,12 @@ class SoapBpnn:
     zbl: bool = option(False, "add the ZBL repulsion of nuclei at short distance")
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """Keys whose values do not go together with those of others, and what is wrong with them."""
         if self.cutoff_width > self.cutoff_radius:
             yield "cutoff_width", f"{self.cutoff_width:g} is larger than cutoff_radius = {self.cutoff_radius:g}"
 
 
 @dataclass(frozen=True)
-class Nanopet:
+class Nanopet(Architecture):
     """NanoPET: attention among the neighbours of each atom; symmetry under rotation is learned, not built in."""
 
     cutoff: float = option(5.0, "distance up to which atoms are neighbours", unit="Å", minimum=0.1)
@@ -54,7 +66,6 @@ class Nanopet:
     zbl: bool = option(False, "add the ZBL repulsion of nuclei at short distance")
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """Keys whose values do not go together with those of others, and what is wrong with them."""
         if self.d_pet % self.num_heads:
             yield "d_pet", f"{self.d_pet} is not a multiple of num_heads = {self.num_heads}"
 
@@ -72,7 +83,7 @@ FEATURES = "irreducible representations as multiplicity x degree and parity, 32x
 
 
 @dataclass(frozen=True)
-class Mace:
+class Mace(Architecture):
     """MACE: equivariant messages of higher body order, with the blocks of the package mace-torch."""
 
     mace_model: str = option(
@@ -111,7 +122,6 @@ class Mace:
     use_agnostic_product: bool = option(False, "the same weights of products for all elements")
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """Keys whose values do not go together with those of others, and what is wrong with them."""
         for key in ("hidden_irreps", "edge_irreps", "MLP_irreps"):
             if (irreps := getattr(self, key)) and not IRREPS.fullmatch(irreps):
                 yield key, f"'{irreps}' are no {FEATURES}"
@@ -135,7 +145,7 @@ GROUP = "fitsnap_nn.architectures"  # of entry points, by which other packages a
 
 
 @cache
-def architectures() -> Mapping[str, type]:
+def architectures() -> Mapping[str, type[Architecture]]:
     """The sections by their names, which are also the values of [PYTORCH] model; those of other packages included."""
-    own: dict[str, type] = {"SOAP_BPNN": SoapBpnn, "NANOPET": Nanopet, "MACE": Mace}
+    own: dict[str, type[Architecture]] = {"SOAP_BPNN": SoapBpnn, "NANOPET": Nanopet, "MACE": Mace}
     return MappingProxyType({**own, **{point.name: point.load() for point in entry_points(group=GROUP)}})

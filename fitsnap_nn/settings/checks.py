@@ -9,30 +9,42 @@ from fitsnap_nn.settings.files import ONE_FILE, group_exists, nearest, nearest_g
 from fitsnap_nn.settings.groups import SIZES, WEIGHTS, written_rows
 from fitsnap_nn.settings.ini import Document
 from fitsnap_nn.settings.keys import FOREIGN_SECTIONS, did_you_mean, keys_of, section_names
-from fitsnap_nn.settings.schema import Settings
+from fitsnap_nn.settings.schema import Bispectrum, Settings
 from fitsnap_nn.units import label_units
 
 
 def check(document: Document, settings: Settings) -> None:
     """Run all checks; problems and notices are added to the document."""
-    for step in (_elements, _descriptors, _architecture, _targets, _network, _batches):
+    for step in (_elements, _descriptors, _architecture, _targets, _network, _batches, _baselines):
         step(document, settings)
     for step in (_outputs, _reference, _sizes, _labels, _data, _notices):
         step(document, settings)
 
 
 def _elements(document: Document, settings: Settings) -> None:
-    bispectrum = settings.bispectrum
-    if document.entry("BISPECTRUM", "type") is None:
-        document.report("BISPECTRUM", "type", "is missing", "Give the elements, in the order of LAMMPS' atom types.")
+    section, key = settings.elements_key
+    if document.entry(section, key) is None:
+        if document.sound("CALCULATOR", "calculator"):
+            of_graph = settings.calculator.calculator == "LAMMPSGRAPH"
+            where = ("CALCULATOR", "elements") if of_graph else (section, key)
+            document.report(*where, "is missing", "Give the elements, in the order of LAMMPS' atom types.")
         return
-    if not document.sound("BISPECTRUM", "type"):
+    if not document.sound(section, key):
         return
-    for symbol in dict.fromkeys(bispectrum.type):
+    for symbol in dict.fromkeys(settings.elements):
         if symbol not in SYMBOLS:
-            document.report("BISPECTRUM", "type", f"{symbol} is not a chemical element", did_you_mean(symbol, SYMBOLS))
-        elif bispectrum.type.count(symbol) > 1:
-            document.report("BISPECTRUM", "type", f"{symbol} is given {bispectrum.type.count(symbol)} times")
+            document.report(section, key, f"{symbol} is not a chemical element", did_you_mean(symbol, SYMBOLS))
+        elif settings.elements.count(symbol) > 1:
+            document.report(section, key, f"{symbol} is given {settings.elements.count(symbol)} times")
+    in_both = settings.calculator.elements and document.entry("BISPECTRUM", "type") is not None
+    if in_both and settings.calculator.elements != settings.bispectrum.type:
+        what = f"are not those of [BISPECTRUM] type = {' '.join(settings.bispectrum.type)}"
+        document.report("CALCULATOR", "elements", what, "Remove one of the two.")
+    if section == "BISPECTRUM":
+        _one_for_each_element(document, settings.bispectrum)
+
+
+def _one_for_each_element(document: Document, bispectrum: Bispectrum) -> None:
     count = len(bispectrum.type)
     if bispectrum.num_types != count and document.sound("BISPECTRUM", "numTypes"):
         what = f"{bispectrum.num_types} types, but type = {' '.join(bispectrum.type)} has {count}"
@@ -64,7 +76,7 @@ def _architecture(document: Document, settings: Settings) -> None:
     if calculator != needed:
         what = f"{calculator}, but [PYTORCH] model = {model} needs {needed}"
         document.report("CALCULATOR", "calculator", what, f"Write calculator = {needed}.")
-    if model in settings.architectures and hasattr(settings.architecture, "problems"):
+    if model in settings.architectures:
         for key, what in settings.architecture.problems():
             document.report(model, key, what)
 
@@ -103,6 +115,30 @@ def _batches(document: Document, settings: Settings) -> None:
     if len(bounds) != 2 or bounds[0] > bounds[1]:
         what = f"{' '.join(map(str, bounds))}: not the least and the most atoms of a batch"
         document.report("PYTORCH", "batch_atom_bounds", what, "Write, for instance, 0 500.")
+
+
+def _baselines(document: Document, settings: Settings) -> None:
+    """Element energies must be a way to find them, or one for each element; and they must be used."""
+    training = settings.pytorch
+    if training.element_energies == ("least_squares",) or not document.sound("PYTORCH", "element_energies"):
+        return
+    if not training.composition_baseline:
+        what = "is given, but composition_baseline = 0 subtracts no energies"
+        document.report("PYTORCH", "element_energies", what, "Remove one of the two.")
+    if training.model == "MACE" and settings.architecture.mace_model:
+        document.report("PYTORCH", "element_energies", "is given, but mace_model brings its own", "Remove the key.")
+    elements = settings.elements
+    hint = f"Write, for instance, {' '.join(f'{element} -1.5' for element in elements)}."
+    try:
+        given = training.given_energies
+    except ValueError:
+        what = f"'{' '.join(training.element_energies)}' is no energy for each element"
+        ways = did_you_mean(training.element_energies[0], ("least_squares", "isolated"))
+        document.report("PYTORCH", "element_energies", what, ways or hint)
+        return
+    if given and set(given) != set(elements):
+        what = f"is for {' '.join(given)}, but the elements are {' '.join(elements)}"
+        document.report("PYTORCH", "element_energies", what, hint)
 
 
 def _positive(word: str) -> bool:

@@ -33,7 +33,7 @@ def parse_value(text: str, key: Key) -> Any:
         kind = next(option for option in get_args(kind) if option is not type(None))
     if get_origin(kind) is tuple:
         words = text.split()
-        if not words:
+        if not words and key.default != ():
             raise ValueProblem("has no value")
         return tuple(_scalar(word, get_args(kind)[0], key) for word in words)
     return _scalar(text, kind, key)

@@ -64,20 +64,19 @@ def _build(document: Document, folder: str, text: str) -> Settings:
     _check_sections(document)
     sections = {name: cls(**_values(document, name)) for name, cls in section_classes().items()}
     _report_unknown(document)
-    bispectrum = _per_element(document, sections["BISPECTRUM"])
-    sections["BISPECTRUM"] = bispectrum
+    sections["BISPECTRUM"] = _per_element(document, sections["BISPECTRUM"])
     sections["GROUPS"] = _groups(document, sections["GROUPS"], sections["PATH"], folder)
     sections["REFERENCE"] = _reference(sections["REFERENCE"])
     chosen = {name: sections.pop(name) for name in architectures()}
     settings = Settings(
         **{name.lower(): section for name, section in sections.items()},
         architectures=chosen,
-        eshift=_eshift(document, bispectrum.type),
         source=document.source,
         folder=folder,
         text=text,
     )
-    return replace(settings, pytorch=replace(settings.pytorch, save_state_input=_restart_file(settings)))
+    training = replace(settings.pytorch, save_state_input=_restart_file(settings))
+    return replace(settings, pytorch=training, eshift=_eshift(document, settings))
 
 
 def _restart_file(settings: Settings) -> str:
@@ -169,16 +168,17 @@ def _reference(reference: Reference) -> Reference:
     return replace(reference, pair_style=style, pair_coeff=coefficients)
 
 
-def _eshift(document: Document, elements: tuple[str, ...]) -> dict[str, float]:
+def _eshift(document: Document, settings: Settings) -> dict[str, float]:
     """Shift of every element, 0 where none is given."""
+    (section, key), elements = settings.elements_key, settings.elements
     shifts = dict.fromkeys(elements, 0.0)
     for element, entry in document.sections.get("ESHIFT", {}).items():
         try:
             shifts[element] = float(parse_number(entry.value, float))
         except ValueProblem as problem:
             document.report("ESHIFT", element, problem.what, problem.hint)
-        known = document.entry("BISPECTRUM", "type") is not None and document.sound("BISPECTRUM", "type")
+        known = document.entry(section, key) is not None and document.sound(section, key)
         if known and element not in elements:
-            what = f"not an element of [BISPECTRUM] type = {' '.join(elements)}"
+            what = f"not an element of [{section}] {key} = {' '.join(elements)}"
             document.report("ESHIFT", element, what, did_you_mean(element, elements))
     return shifts

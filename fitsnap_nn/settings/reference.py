@@ -24,7 +24,8 @@ at once, with their lines, before anything is computed: `python -m fitsnap_nn ch
 """
 
 NOTES = {
-    "BISPECTRUM": "`type` has no default: an input without it is refused. Lists have one entry for each element.",
+    "BISPECTRUM": "`type` has no default: an input for SNAP without it is refused. Lists have one entry for each "
+    "element.",
     "ESHIFT": "One key for each element: an energy in eV that is added to the labels for each of its atoms, before "
     "all else. 0 for elements that are not given.",
     "REFERENCE": "A key that begins with `pair_coeff` is one `pair_coeff` command, in the order of the file. With "

@@ -7,6 +7,7 @@ type of the value; ``option`` carries the rest.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -57,6 +58,9 @@ class Calculator:
         "what a model is given: SNAP descriptors, or a graph of neighbours",
         choices=("LAMMPSSNAP", "LAMMPSGRAPH"),
     )
+    elements: tuple[str, ...] = option(
+        (), "LAMMPSGRAPH: chemical symbols, in the order of LAMMPS' atom types; those of BISPECTRUM type when empty"
+    )
     energy: bool = option(True, "fit energies")
     force: bool = option(True, "fit forces")
     stress: bool = option(True, "fit stresses, where a weight for them is not zero")
@@ -82,7 +86,13 @@ class Pytorch:
         1, "1: one network for all elements; 2: one for each; 3: one, with the element as input", minimum=1, maximum=3
     )
     standardize: bool = option(True, "shift and scale each descriptor of each element to mean 0 and deviation 1")
-    composition_baseline: bool = option(True, "subtract an energy for each element, by least squares, before training")
+    composition_baseline: bool = option(True, "subtract an energy for each element before training")
+    element_energies: tuple[str, ...] = option(
+        ("least_squares",),
+        "those energies: least_squares; isolated, from configurations of one atom without neighbours; "
+        "or each as H -13.6 O -2043.9",
+        unit="eV",
+    )
     scale_targets: bool = option(True, "train on targets of unit scale")
     dtype_setting: int = option(1, "1: float32, 2: float64; sums of energies are float64 always", minimum=1, maximum=2)
     learning_rate: float = option(1e-2, "learning rate, after warm-up", minimum=0)
@@ -125,11 +135,24 @@ class Pytorch:
         "", "restart file to start from: in the working folder, the output folder, or beside the input"
     )
     output_file: str = option("FitTorch_Pytorch.pt", "model file")
-    num_elements: int = option(
-        0, "number of elements", no_effect="the elements are those of BISPECTRUM type", minimum=0
-    )
+    num_elements: int = option(0, "number of elements", no_effect="as many as there are elements", minimum=0)
     save_freq: int = option(10, "epochs between restart files", no_effect="the restart file is written every epoch")
     silence_ace_multi_warning: bool = option(False, "silence a warning", no_effect="only ACE descriptors have it")
+
+    @property
+    def given_energies(self) -> dict[str, float]:
+        """Energies of elements that ``element_energies`` lists, eV; empty where it names a way to find them.
+
+        Raises:
+            ValueError: it is no list of elements and finite numbers.
+        """
+        words = self.element_energies
+        if words in (("least_squares",), ("isolated",)):
+            return {}
+        given = {symbol: float(number) for symbol, number in zip(words[::2], words[1::2], strict=True)}
+        if not all(map(math.isfinite, given.values())):
+            raise ValueError("an energy is not finite")
+        return given
 
     @property
     def precision(self) -> str:
@@ -310,6 +333,14 @@ class Settings:
         return self.outfile.folder or f"{PurePath(self.source).stem or 'fitsnap'}_fit"
 
     @property
+    def elements_key(self) -> tuple[str, str]:
+        """Section and key that give the elements."""
+        of_graph = self.calculator.calculator == "LAMMPSGRAPH" and self.calculator.elements
+        return ("CALCULATOR", "elements") if of_graph else ("BISPECTRUM", "type")
+
+    @property
     def elements(self) -> tuple[str, ...]:
         """Chemical symbols in the order of LAMMPS' atom types."""
-        return self.bispectrum.type
+        section, key = self.elements_key
+        elements: tuple[str, ...] = getattr(self.section(section), key)
+        return elements

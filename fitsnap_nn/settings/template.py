@@ -32,7 +32,6 @@ def _graph(model: str, section: Mapping[str, str], **training: str) -> Mapping[s
     """What a new input says of an architecture on graphs."""
     common = {"scheduler": "cosine", "warmup_fraction": "0.05", "ema_decay": "0.99", "manual_seed_flag": "1"}
     return {
-        "BISPECTRUM": {},
         "CALCULATOR": {"calculator": "LAMMPSGRAPH", **TARGETS},
         "PYTORCH": {"model": model, **training, **common},
         model: section,
@@ -101,8 +100,9 @@ def render_template(
         "# Check this file with `python -m fitsnap_nn check FILE`, then fit with `python -m fitsnap_nn FILE`.",
     ]
     written = _values(model, elements, data_path, scraper)
+    others = {"BISPECTRUM", *architectures()} - {"BISPECTRUM" if model == "BPNN" else model}
     for section in section_names():
-        if section in architectures() and section != model:
+        if section in others:
             continue
         body = [*_key_lines(section, written.get(section, {}), every_key)]
         if section == "ESHIFT" and every_key:
@@ -117,12 +117,14 @@ def render_template(
 def _values(model: str, elements: Sequence[str], data_path: str, scraper: str) -> dict[str, dict[str, str]]:
     """What the file says, by section and key: the recommendation, and what depends on elements and data."""
     values = {section: dict(keys) for section, keys in RECOMMENDED[model].items()}
-    count = len(elements)
-    values["BISPECTRUM"] |= {"numTypes": str(count), "type": " ".join(elements)}
     if model == "BPNN":
+        count = len(elements)
+        values["BISPECTRUM"] |= {"numTypes": str(count), "type": " ".join(elements)}
         values["BISPECTRUM"] |= {"wj": " ".join(["1.0"] * count), "radelem": " ".join(["0.5"] * count)}
         if count > 1:
             values["PYTORCH"]["multi_element_option"] = "2"
+    else:
+        values["CALCULATOR"]["elements"] = " ".join(elements)
     values["SCRAPER"] = {"scraper": scraper}
     values["PATH"] = {"dataPath": data_path}
     values["OUTFILE"] = {"potential": f"{''.join(elements)}_pot"}

@@ -5,78 +5,11 @@ from __future__ import annotations
 import os
 
 import pytest
+from tantalum_input import tantalum_input
 
 from fitsnap_nn.errors import InputError
 from fitsnap_nn.settings import differences, load_settings, outline
 from fitsnap_nn.settings.schema import Groups, Outfile, Reference
-
-# The settings of FitSNAP's tantalum example for PYTORCH.
-TANTALUM = """\
-[BISPECTRUM]
-type = Ta
-numTypes = 1
-twojmax = 6
-rcutfac = 4.67637
-radelem = 0.5
-wj = 1.0
-rfac0 = 0.99363
-rmin0 = 0.0
-bzeroflag = 1
-chemflag = 0
-wselfallflag = 0
-quadraticflag = 0
-bikflag = True
-dgradflag = 1
-[CALCULATOR]
-calculator = LAMMPSSNAP
-energy = 1
-force = 1
-stress = 0
-per_atom_energy = 1
-nonlinear = 1
-[ESHIFT]
-Ta = 0.0
-[PYTORCH]
-layer_sizes = num_desc 64 64 1
-learning_rate = 5e-5 \n\
-num_epochs = 100
-batch_size = 4 # of 363
-save_state_output = Ta_Pytorch.pt
-energy_weight = 1e-2
-force_weight = 1.0
-#training_fraction = 0.7
-[SOLVER]
-solver = PYTORCH
-compute_testerrs = 1
-detailed_errors = 1
-[SCRAPER]
-scraper = JSON
-[PATH]
-dataPath = {data}
-[OUTFILE]
-metrics = Ta_metrics.md
-potential = Ta_pot
-[REFERENCE]
-units = metal
-atom_style = atomic
-pair_style = hybrid/overlay zero 10.0 zbl 4.0 4.8
-pair_coeff1 = * * zero
-pair_coeff2 = * * zbl 73 73
-[GROUPS]
-group_sections = name training_size testing_size eweight fweight vweight
-group_types = str float float float float float
-smartweights = 0
-random_sampling = 1
-Displaced_BCC =  0.7    0.3       100             1               1.00E-08
-Elastic_FCC   =  0.7    0.3     1.00E-09        1.00E-09        1.00E-09
-Liquid        =  0.7    0.3       4.67E+02        1               1.00E-08
-[EXTRAS]
-dump_peratom = 1   # a comment
-dump_perconfig = 1
-dump_configs = 1
-[MEMORY]
-override = 0
-"""
 
 
 def problems(path, overrides=()) -> list[str]:
@@ -87,7 +20,8 @@ def problems(path, overrides=()) -> list[str]:
 
 def test_fitsnaps_tantalum_example(tmp_path, ta_json):
     path = tmp_path / "Ta-example.in"
-    path.write_text(TANTALUM.replace("{data}", os.path.relpath(ta_json, tmp_path)))
+    groups = ("Displaced_BCC", "Elastic_FCC", "Liquid")
+    path.write_text(tantalum_input(os.path.relpath(ta_json, tmp_path), 100, groups))
     settings = load_settings(path)
     snap = settings.bispectrum
     assert settings.elements == ("Ta",)
@@ -232,6 +166,12 @@ PYTORCH = ("[PATH]", "[PYTORCH]\n{}\n[PATH]")
         ("type = W Be", "type = W Bee", "Bee is not a chemical element. Did you mean Be?"),
         ("type = W Be", "type = W W", "W is given 2 times"),
         ("type = W Be", "type = W Be\nwj = 1.0", "wj — 1 value for 2 elements. Give one for each of W Be."),
+        (
+            "stress = 0",
+            "elements = Be W",
+            "elements — are not those of [BISPECTRUM] type = W Be. Remove",
+        ),
+        ("type = W Be", "element = W Be", "[BISPECTRUM] type — is missing"),
         ("twojmax = 6", "twojmax = 6 6 6", "twojmax — 3 values for 2 elements"),
         ("twojmax = 6", "quadraticflag = 1\nchemflag = 1", "quadraticflag — cannot be used with chemflag"),
         ("twojmax = 6", "rmin0 = 6", "is not above rmin0 = 6 Å"),
@@ -254,6 +194,19 @@ PYTORCH = ("[PATH]", "[PYTORCH]\n{}\n[PATH]")
         ("[PATH]", "[SCRAPER]\nproperty_array = Stres: kB\n[PATH]", "[SCRAPER] property_array — 'Stres'"),
         ("[PATH]", "[PYTORCH]\nenergy_weight = 1\n[PATH]", "energy_weight — is given without force_weight"),
         ("[PATH]", "[PYTORCH]\nforce_weight = 0\n[PATH]", "force_weight — is given without energy_weight"),
+        (
+            "[PATH]",
+            "[PYTORCH]\nelement_energies = W -1\n[PATH]",
+            "is for W, but the elements are W Be. Write",
+        ),
+        ("[PATH]", "[PYTORCH]\nelement_energies = W -1 Be\n[PATH]", "'W -1 Be' is no energy for each element"),
+        ("[PATH]", "[PYTORCH]\nelement_energies = W -1 Be inf\n[PATH]", "'W -1 Be inf' is no energy for each element"),
+        ("[PATH]", "[PYTORCH]\nelement_energies = isolate\n[PATH]", "Did you mean isolated?"),
+        (
+            "[PATH]",
+            "[PYTORCH]\ncomposition_baseline = 0\nelement_energies = isolated\n[PATH]",
+            "element_energies — is given, but composition_baseline = 0",
+        ),
         ("[PATH]", "[PYTORCH]\nlayer_sizes = num_dsc 1\n[PATH]", "Did you mean num_desc?"),
         ("[PATH]", "[PYTORCH]\nlayer_sizes = num_desc -3 1\n[PATH]", "-3: not a number of nodes"),
         ("[PATH]", "[PYTORCH]\nlayer_sizes = num_desc\n[PATH]", "the last layer must have 1 node"),
@@ -271,6 +224,40 @@ PYTORCH = ("[PATH]", "[PYTORCH]\n{}\n[PATH]")
 def test_each_check(write_input, old, new, message):
     found = problems(write_input((old, new)))
     assert any(message in text for text in found), found
+
+
+GRAPHS = ("stress = 0", "calculator = LAMMPSGRAPH\n{}")
+
+
+@pytest.mark.parametrize(
+    ("elements", "message"),
+    [
+        ("", "[CALCULATOR] elements — is missing. Give the elements, in the order of LAMMPS' atom types."),
+        ("elements = W Bee", "[CALCULATOR] elements — Bee is not a chemical element. Did you mean Be?"),
+        ("elements = W W", "[CALCULATOR] elements — W is given 2 times"),
+        ("elements = W\n[ESHIFT]\nBe = 1", "[ESHIFT] Be — not an element of [CALCULATOR] elements = W"),
+    ],
+)
+def test_elements_of_graphs(write_input, elements, message):
+    graphs = (GRAPHS[0], GRAPHS[1].format(elements))
+    found = problems(write_input(("type = W Be\n", ""), graphs, (PYTORCH[0], PYTORCH[1].format("model = SOAP_BPNN"))))
+    assert len(found) == 1
+    assert message in found[0]
+
+
+def test_graphs_need_no_bispectrum(write_input):
+    graphs = (GRAPHS[0], GRAPHS[1].format("elements = Be W"))
+    model = (PYTORCH[0], PYTORCH[1].format("model = SOAP_BPNN\nelement_energies = W -12.5 Be -3"))
+    settings = load_settings(write_input(("type = W Be\n", ""), graphs, model))
+    assert settings.elements == ("Be", "W")
+    assert settings.eshift == {"Be": 0.0, "W": 0.0}
+    assert settings.pytorch.given_energies == {"W": -12.5, "Be": -3.0}
+
+
+def test_a_pretrained_model_has_its_own_energies(write_input):
+    graphs = (GRAPHS[0], GRAPHS[1].format(""))
+    model = (PYTORCH[0], "[MACE]\nmace_model = a.model\n[PYTORCH]\nmodel = MACE\nelement_energies = isolated\n[PATH]")
+    assert any("but mace_model brings its own" in text for text in problems(write_input(graphs, model)))
 
 
 def test_one_mistake_is_one_error(write_input):
