@@ -115,3 +115,42 @@ def test_work_is_dealt_evenly():
     assert sorted(item for hand in hands for item in hand) == list(range(40))
     assert max(sums) < 1.02 * min(sums)
     assert deal([1.0], 3) == [[0], [], []]
+
+
+FILES_INPUT = """\
+[BISPECTRUM]
+type = Ar
+[SCRAPER]
+scraper = {scraper}
+[PATH]
+dataPath = data
+[GROUPS]
+few = 1.0 1 1 0
+many = 1.0 1 1 0
+"""
+READ = """\
+import sys
+from fitsnap_nn.preparation import read_dataset
+from fitsnap_nn.settings import load_settings
+from fitsnap_nn.training.parallel import session
+with session() as ranks:
+    found = [(c.id, c.energy) for c in read_dataset(load_settings(sys.argv[1]), ranks).configurations]
+    if ranks.is_first:
+        print(found)
+"""
+
+
+@pytest.mark.parametrize("scraper", ["XYZ", "ASE"])
+def test_each_rank_reads_its_own_files(tmp_path: Path, scraper: str):
+    """ASE, by default, hands all ranks of an MPI job what the first has read."""
+    for number, (group, count) in enumerate({"few": 2, "many": 5}.items()):
+        folder = tmp_path / "data" / (group if scraper == "ASE" else "")
+        folder.mkdir(parents=True, exist_ok=True)
+        header = 'Properties=species:S:1:pos:R:3 pbc="F F F" energy='
+        frames = [f"1\n{header}{10 * number + k}\nAr 0 0 0\n" for k in range(count)]
+        (folder / f"{group}.xyz").write_text("".join(frames))
+    (tmp_path / "files.in").write_text(FILES_INPUT.format(scraper=scraper))
+    (tmp_path / "read.py").write_text(READ)
+    alone, together = (mpirun(ranks, ["read.py", "files.in"], tmp_path) for ranks in (1, 2))
+    assert alone.stdout.count("#") == 7, alone.stderr
+    assert together.stdout == alone.stdout

@@ -36,7 +36,8 @@ def read_frames(path: str, file_format: str | None) -> list[Any]:
     from ase.io import iread  # slow to import, and most data sets are JSON
 
     try:
-        frames = list(iread(path, index=":", format=file_format, do_not_split_by_at_sign=True))
+        # Not parallel: ranks read different files, and ASE would hand what the first has read to all of them.
+        frames = list(iread(path, index=":", format=file_format, parallel=False, do_not_split_by_at_sign=True))
     except Exception as error:  # ASE's readers raise whatever their parsing meets
         kind = f" as {file_format}" if file_format else ""
         raise DataError(f"{path}: ASE cannot read it{kind}: {type(error).__name__}: {error}") from error
