@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from typing import Any
@@ -112,6 +113,25 @@ class WidthOfRank(Empty):
     def compute_forces(self, data: Data) -> None:
         features = np.zeros((data.ntotal, 1 + this_rank()))
         data.forward_exchange(features, features, features.shape[1])
+
+
+def matrix_product() -> str:
+    """The digits of a product in float64, by torch."""
+    import torch
+
+    numbers = torch.linspace(-1.0, 1.0, 100 * 100, dtype=torch.float64).sin().reshape(100, 100)
+    return hashlib.sha256((numbers @ numbers).numpy().tobytes()).hexdigest()
+
+
+class Multiplies(Empty):
+    """Tells the digits of a matrix product."""
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.digits = matrix_product()
+
+    def compute_forces(self, data: Data) -> None:
+        sys.stdout.write(f"digits {self.digits}\n")
 
 
 class Threads(Empty):

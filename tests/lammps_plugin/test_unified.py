@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from decks import crystal, save, start, tilted, write_deck
-from plain_models import LennardJones
+from plain_models import LennardJones, Multiplies
 from processes import run
 
 from fitsnap_nn.descriptors.lammps import open_lammps
@@ -186,3 +187,18 @@ def test_model_handed_over_from_python(lammps_here: lammps, tmp_path: Path, lj: 
             for name, pair in {"python": unified(Path("EXISTS"), "Ar Kr"), "file": unified(lj, "Ar Kr")}.items()
         },
     )
+
+
+def test_matrix_products_are_torch_s_own(tmp_path: Path, plugin_environment: None) -> None:
+    """LAMMPS exports a slow one of the same name, whose sums are rounded in another order."""
+    pair = [
+        f"pair_style mliap unified {save(tmp_path / 'model.pkl', Multiplies(units='metal'))}",
+        "pair_coeff * * Ar Ar",
+    ]
+    deck = write_deck(tmp_path / "deck", [*start(tmp_path / "data", crystal(2), pair), "run 0"])
+    in_lammps = run(["lmp", "-in", str(deck), "-log", "none"], tmp_path, 60)
+    alone = run(
+        [sys.executable, "-c", "import plain_models; print('digits', plain_models.matrix_product())"], tmp_path, 60
+    )
+    assert alone.stdout.startswith("digits ")
+    assert alone.stdout in in_lammps.stdout, in_lammps.stdout + in_lammps.stderr
