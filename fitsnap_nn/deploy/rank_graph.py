@@ -39,6 +39,9 @@ def graph_without_messages(data: Any, n_elements: int, dtype: torch.dtype) -> Gr
 def graph_of_rank(data: Any, dtype: torch.dtype) -> Graph:
     """The graph of a rank in LAMMPS with our plugin, which passes messages on.
 
+    Where all neighbours are images of own atoms, as on one rank, it is told which edges belong together: a model can
+    then compute once what both edges of a pair share, and nothing has to be passed on.
+
     Raises:
         LammpsError: atoms have no ids.
     """
@@ -52,7 +55,10 @@ def graph_of_rank(data: Any, dtype: torch.dtype) -> Graph:
     needed[:own] = True
     place, rows = np.cumsum(needed) - 1, np.flatnonzero(needed)
     shared = _shared(data, data.elems[rows], place[chosen], dtype)
-    return RankGraph(**shared, reverse=_index([]), own=own, data=data, rows=_index(rows))
+    reverse = _index(_known_reverse(shared["edge_i"].numpy(), chosen, data.rij, own) if data.npairs else [])
+    if len(rows) == own and bool((reverse != torch.arange(len(reverse))).all()):
+        return Graph(**shared, reverse=reverse)
+    return RankGraph(**shared, reverse=reverse, own=own, data=data, rows=_index(rows))
 
 
 def graph_of_all(data: Any, tags: NDArray[np.int32], dtype: torch.dtype) -> Graph:
@@ -60,6 +66,9 @@ def graph_of_all(data: Any, tags: NDArray[np.int32], dtype: torch.dtype) -> Grap
 
     Args:
         tags: (ntotal,) ids of LAMMPS' atoms and ghosts.
+
+    Raises:
+        LammpsError: two atoms are so near the cutoff that by rounding only the one is the other's neighbour.
     """
     own = int(data.nlistatoms)
     if not data.npairs:
@@ -68,7 +77,10 @@ def graph_of_all(data: Any, tags: NDArray[np.int32], dtype: torch.dtype) -> Grap
     order = np.argsort(own_tags)
     edge_j = order[np.searchsorted(own_tags, tags[data.jatoms], sorter=order)]
     shared = _shared(data, data.ielems[:own], edge_j, dtype)
-    return Graph(**shared, reverse=_index(_reverse(shared["edge_i"].numpy(), edge_j, data.rij)))
+    reverse = _reverse(shared["edge_i"].numpy(), edge_j, data.rij)
+    if reverse is None:
+        raise LammpsError("there are neighbours of which the one is not the other's.")
+    return Graph(**shared, reverse=_index(reverse))
 
 
 @dataclass(frozen=True)
@@ -168,14 +180,24 @@ def _shared(data: Any, species: ArrayLike, edge_j: ArrayLike, dtype: torch.dtype
     }
 
 
-def _reverse(edge_i: Ints, edge_j: Ints, vectors: Floats) -> Ints:
-    """For each edge (i, j, r) the place of (j, i, -r): sorted, the edges and the reversed edges are one list."""
-    shadow = vectors @ GENERIC
-    reverse = np.empty(len(edge_i), dtype=np.int64)
-    reverse[np.lexsort((-shadow, edge_i, edge_j))] = np.lexsort((shadow, edge_j, edge_i))
-    if not (np.abs(vectors[reverse] + vectors) < ROUNDING).all():
-        raise LammpsError("there are neighbours of which the one is not the other's.")
+def _known_reverse(edge_i: Ints, edge_j: Ints, vectors: Floats, own: int) -> Ints:
+    """As `_reverse`, of edges between own atoms; the others, of which other ranks have the reverse, get themselves."""
+    reverse, between = np.arange(len(edge_i)), np.flatnonzero(edge_j < own)
+    found = _reverse(edge_i[between], edge_j[between], vectors[between]) if len(between) else None
+    if found is not None:
+        reverse[between] = between[found]
     return reverse
+
+
+def _reverse(edge_i: Ints, edge_j: Ints, vectors: Floats) -> Ints | None:
+    """For each edge (i, j, r) the place of (j, i, -r): sorted, the edges and the reversed edges are one list.
+
+    ``None`` if they are not, as rounding can have it of two atoms at the cutoff.
+    """
+    shadow, count = vectors @ GENERIC, int(edge_i[-1]) + 1
+    reverse = np.empty(len(edge_i), dtype=np.int64)
+    reverse[np.lexsort((-shadow, edge_j * count + edge_i))] = np.lexsort((shadow, edge_i * count + edge_j))
+    return reverse if (np.abs(vectors[reverse] + vectors) < ROUNDING).all() else None
 
 
 def _index(numbers: ArrayLike) -> Tensor:

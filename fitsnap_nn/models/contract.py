@@ -35,9 +35,9 @@ class Batch:
     volume: Tensor
 
     @property
-    def pairs(self) -> int:
-        """How many pairs of atoms it has, with which the cost of a step grows."""
-        return 0
+    def cost(self) -> float:
+        """How much work it is, in pairs of atoms with descriptors; ranks share work by it. Factors are measured."""
+        return 0.0
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ class DescriptorBatch(Batch):
     strain_gradients: Tensor
 
     @property
-    def pairs(self) -> int:
-        return len(self.pair_i)
+    def cost(self) -> float:
+        return len(self.pair_i) + 300.0 * len(self.n_atoms)
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,8 @@ class Graph(Batch):
     Attributes:
         edge_i: (E,) int64, the atom whose neighbour it is; sorted.
         edge_j: (E,) int64, the atom of which the neighbour is an image.
-        reverse: (E,) int64, for each edge the one of the same two images seen from the other end.
+        reverse: (E,) int64, for each edge the one of the same two images seen from the other end; the edge itself where
+            another rank has that.
         vectors: (E, 3) Å, from i to j.
     """
 
@@ -83,7 +84,12 @@ class Graph(Batch):
     vectors: Tensor
 
     @property
+    def cost(self) -> float:
+        return 4.0 * (self.pairs + 30.0 * len(self.n_atoms))
+
+    @property
     def pairs(self) -> int:
+        """How many edges it has."""
         return len(self.edge_i)
 
     @property

@@ -65,11 +65,22 @@ def evaluate(model: Model, configuration: Configuration, record: AnyRecord, *, f
     Args:
         forces: whether the record has gradients, which an atom without neighbours does not show.
     """
-    stress = record.has_strain and all(configuration.pbc)
     batch = single_batch(configuration, record, model.elements, torch.float64)
-    found = predict(model, batch, forces=forces, stress=stress)
-    return Evaluation(
-        float(found.energy[0]) + record.reference_energy,
-        None if found.forces is None else found.forces.numpy() + record.reference_forces,
-        None if found.stress is None else found.stress[0].numpy() + record.reference_stress,
-    )
+    return evaluate_batch(model, [configuration], [record], batch, forces=forces)[0]
+
+
+def evaluate_batch(
+    model: Model, configurations: Sequence[Configuration], records: Sequence[AnyRecord], batch: Batch, *, forces: bool
+) -> list[Evaluation]:
+    """The same of several configurations, whose records make up a batch."""
+    stressed = [record.has_strain and all(c.pbc) for c, record in zip(configurations, records, strict=True)]
+    found = predict(model, batch, forces=forces, stress=any(stressed))
+    ends = batch.n_atoms.cumsum(0).tolist()
+    evaluations = []
+    for number, (record, end) in enumerate(zip(records, ends, strict=True)):
+        rows = slice(end - int(batch.n_atoms[number]), end)
+        energy = float(found.energy[number]) + record.reference_energy
+        own = None if found.forces is None else found.forces[rows].numpy() + record.reference_forces
+        stress = found.stress[number].numpy() if found.stress is not None and stressed[number] else None
+        evaluations.append(Evaluation(energy, own, None if stress is None else stress + record.reference_stress))
+    return evaluations

@@ -142,7 +142,7 @@ class MACE(GraphModel):
         number = torch.arange(graph.pairs, device=graph.edge_i.device)
         if not self._per_pair or len(graph.reverse) < graph.pairs:
             return pack(graph.edge_j, graph.edge_i, number, len(graph.species)), number
-        first = number < graph.reverse
+        first = number <= graph.reverse
         pair = (torch.cumsum(first, 0) - 1)[torch.minimum(number, graph.reverse)]
         return pack(graph.edge_j, graph.edge_i, pair, len(graph.species)), number[first]
 

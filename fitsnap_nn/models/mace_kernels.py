@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from fitsnap_nn.models import mace_cueq
+
 SLOTS = 16  # edges of an atom that one matrix product sums; where there are fewer, the rest are zeros
 
 
@@ -59,6 +61,7 @@ class Convolution(nn.Module):
         super().__init__()
         inputs, harmonics, outputs = product.irreps_in1, product.irreps_in2, product.irreps_out
         self.weight_numel = int(product.weight_numel)
+        self._irreps = (str(inputs), str(harmonics), str(outputs))
         self._inputs = [(mul, ir.dim) for mul, ir in inputs]
         self._steps = [(step.i_in1, step.i_out, outputs[step.i_out].ir.dim) for step in product.instructions]
         blocks = []
@@ -73,6 +76,9 @@ class Convolution(nn.Module):
 
     def forward(self, features: Tensor, harmonics: Tensor, weights: Tensor, edges: Edges) -> Tensor:
         """(N, outputs) messages from features (N, inputs), harmonics (E, ...) and weights of each pair."""
+        if mace_cueq.computes_on(features.device):
+            weights = weights.index_select(0, edges.slot_pair.flatten().index_select(0, edges.slot))
+            return mace_cueq.convolve(self._irreps, features, harmonics, weights, edges.sender, edges.receiver)
         rows, slots = edges.slot_sender.shape
         senders = edges.slot_sender.flatten()
         basis = harmonics @ self.basis
@@ -111,6 +117,7 @@ class SymmetricProduct(nn.Module):
 
     def __init__(self, product: Any) -> None:
         super().__init__()
+        self._irreps = (str(product.irreps_in), str(product.irreps_out))
         couplings = [couplings_by_degree(contraction) for contraction in product.contractions]
         self._dimensions = [len(of_output[0]) for of_output in couplings]
         by_degree = [
@@ -140,6 +147,8 @@ class SymmetricProduct(nn.Module):
     def forward(self, features: Tensor, one_hot: Tensor) -> Tensor:
         """(N, outputs) from features (N, channels, components), and the element of each atom (N, elements)."""
         element = one_hot.argmax(dim=1)
+        if mace_cueq.computes_on(features.device):
+            return mace_cueq.contract(self._irreps, [list(weights) for weights in self.weights], features, element)
         order = torch.argsort(element)
         counts = torch.bincount(element, minlength=one_hot.shape[1]).tolist()
         factors = features.index_select(0, order).permute(2, 1, 0).contiguous()

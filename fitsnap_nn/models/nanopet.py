@@ -100,13 +100,13 @@ class Nanopet(GraphModel):
 
     def outputs(self, graph: Graph) -> Tensor:
         outputs: Tensor = self.last_layer(self.head(self.features(graph)))
-        return outputs.squeeze(1)
+        return nn.functional.pad(outputs.squeeze(1), (0, len(graph.species) - graph.owned))
 
     def fixed_energies(self, graph: Graph) -> Tensor:
         return super().fixed_energies(graph) if self.zbl is None else self.zbl.energies(graph)
 
     def features(self, graph: Graph) -> Tensor:
-        """(N, d_pet) sums over the edges of each atom; zero for an atom without."""
+        """(own atoms, d_pet) sums over the edges of each atom; zero for an atom without."""
         factors = cosine_cutoff(
             torch.linalg.vector_norm(graph.vectors, dim=1), self.cutoff, self._hyperparameters["cutoff_width"]
         )
@@ -115,7 +115,7 @@ class Nanopet(GraphModel):
         for contraction, transformer in zip(self.contractions, self.transformers[1:], strict=True):
             messages = contraction(torch.cat([edges, graph.reversed(edges)], dim=1))
             edges = SQRT_HALF * (edges + transformer(messages, tables))
-        return sum_by(graph.edge_i, edges * factors[:, None], len(graph.species))
+        return sum_by(graph.edge_i, edges * factors[:, None], graph.owned)
 
     def _encode(self, graph: Graph) -> Tensor:
         """(E, d_pet) from vectors and elements; what is said of elements is worked out once for each pair of them."""

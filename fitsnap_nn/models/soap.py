@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from spex.radial import LaplacianEigenstates
-from spex.radial.physical.spliner import evaluate_splines
 from sphericart.torch import SphericalHarmonics
 from torch import Tensor, nn
 
@@ -21,17 +20,18 @@ from fitsnap_nn.models.pairs import cosine_cutoff
 
 
 class RadialTables(NamedTuple):
-    """Values and slopes of all radial functions on a grid, float64.
+    """All radial functions as cubic splines: between points k and k + 1 they are c_0 + c_1 t + c_2 t² + c_3 t³.
 
     Attributes:
         sizes: number of radial functions of each l.
-        spacing: () Å, of the grid.
-        values, slopes: (points + 1, sum of the sizes); the last row is 0, beyond the cutoff.
+        spacing: () Å, of the points; t is the distance from the point before in units of it.
+        cubics: (4, points, sum of the sizes) c, float64; those of the last point are for t = 0, at the cutoff.
+        slopes: (3, points, sum of the sizes) of the derivatives by the distance.
     """
 
     sizes: tuple[int, ...]
     spacing: Tensor
-    values: Tensor
+    cubics: Tensor
     slopes: Tensor
 
 
@@ -47,7 +47,36 @@ def radial_tables(max_angular: int, max_radial: int, cutoff: float) -> RadialTab
     grid = np.linspace(0.0, cutoff, len(basis.spliner.spline_values) - 1)
     tables = (torch.from_numpy(function(grid)) for function in basis.get_spliner_inputs(cutoff, normalize=True))
     values, slopes = (torch.cat([table, torch.zeros_like(table[:1])]) for table in tables)
-    return RadialTables(tuple(map(int, basis.n_per_l)), torch.tensor(grid[1], dtype=torch.float64), values, slopes)
+    slopes = slopes * grid[1]
+    rise, last_slopes = values.diff(dim=0), slopes[1:]
+    values, slopes = values[:-1], slopes[:-1]
+    cubics = torch.stack([values, slopes, 3.0 * rise - 2.0 * slopes - last_slopes, slopes + last_slopes - 2.0 * rise])
+    of_slopes = cubics[1:] * torch.arange(1, 4)[:, None, None] / grid[1]
+    return RadialTables(tuple(map(int, basis.n_per_l)), torch.tensor(grid[1], dtype=torch.float64), cubics, of_slopes)
+
+
+class _Splines(torch.autograd.Function):
+    """(E, K) values at (E,) distances; the derivatives are splines of their own, in a tenth of torch's steps."""
+
+    @staticmethod
+    def forward(ctx: Any, distances: Tensor, spacing: Tensor, cubics: Tensor, slopes: Tensor) -> Tensor:
+        ctx.save_for_backward(distances, spacing, slopes)
+        return _piecewise(distances, spacing, cubics)
+
+    @staticmethod
+    def backward(ctx: Any, bar: Tensor) -> tuple[Tensor, None, None, None]:
+        return (_piecewise(*ctx.saved_tensors) * bar).sum(dim=1), None, None, None
+
+
+def _piecewise(distances: Tensor, spacing: Tensor, coefficients: Tensor) -> Tensor:
+    """(E, K) polynomials with coefficients (degree + 1, points, K)."""
+    scaled = distances / spacing
+    points = scaled.floor()
+    t, points = (scaled - points)[:, None], points.long()
+    *lower, total = [table.index_select(0, points) for table in coefficients.unbind()]
+    for coefficient in reversed(lower):
+        total = coefficient.addcmul_(t, total)
+    return total
 
 
 def spherical_harmonics(vectors: Tensor, max_angular: int) -> Tensor:
@@ -57,7 +86,7 @@ def spherical_harmonics(vectors: Tensor, max_angular: int) -> Tensor:
 
 
 class _Harmonics(torch.autograd.Function):
-    """The backward pass as a matrix product: the library's own takes several times as long."""
+    """The backward pass as products and sums: the library's own, and matrix products, take several times as long."""
 
     @staticmethod
     def forward(ctx: Any, vectors: Tensor, harmonics: SphericalHarmonics) -> Tensor:
@@ -69,7 +98,7 @@ class _Harmonics(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, bar: Tensor) -> tuple[Tensor, None]:
         _, slopes = ctx.harmonics.compute_with_gradients(*ctx.saved_tensors)
-        return torch.bmm(slopes, bar.unsqueeze(2)).squeeze(2), None
+        return (slopes * bar[:, None]).sum(dim=2), None
 
 
 class SphericalExpansion(nn.Module):
@@ -108,7 +137,7 @@ class SphericalExpansion(nn.Module):
     def _radial(self, distances: Tensor) -> Tensor:
         """(E, sum of the sizes), with the cutoff function."""
         _, *tables = self._tables
-        splines: Tensor = evaluate_splines(distances.clamp_max(self.cutoff), *(table.to(distances) for table in tables))
+        splines: Tensor = _Splines.apply(distances.clamp_max(self.cutoff), *(table.to(distances) for table in tables))  # type: ignore[no-untyped-call]
         return splines * cosine_cutoff(distances, self.cutoff, self.width)[:, None]
 
 

@@ -33,21 +33,19 @@ class Rows(NamedTuple):
     counts: list[int]
 
 
-class FirstLayer(NamedTuple):
-    """The first linear layer, with what is done to the D features before it folded in; S elements, K outputs.
+class Normalisation(NamedTuple):
+    """What the normalisation needs besides the first layer's weights; S elements, or 1 for all, and K outputs.
 
     Attributes:
-        weights: (S, K, D).
-        sums: (S or 1, K) what the mean of the features is multiplied by.
-        biases: (S or 1, K).
         mean, square: (S, 1, D) weights of the features in their mean, and of their squares in the mean square.
+        sums: (S, K) what the mean of the features is multiplied by.
+        biases: (S, K).
     """
 
-    weights: Tensor
-    sums: Tensor
-    biases: Tensor
     mean: Tensor
     square: Tensor
+    sums: Tensor
+    biases: Tensor
 
 
 class SoapBpnn(GraphModel):
@@ -170,29 +168,33 @@ class SoapBpnn(GraphModel):
 
     def _first_values(self, spectrum: Tensor, rows: Rows) -> Tensor:
         """(R, K) outputs of the first layer: with x = c_Z p, W LN(x) = (W' x - mean(x) W' 1) / deviation(x) + W b."""
-        layer = self._first_layer(spectrum.dtype)
+        roots = self.power_spectrum.orders.to(spectrum.dtype).sqrt()
+        centre = roots.new_ones(1, 1, 1, len(roots)) if self.centre is None else self.centre
         if self.norm_weight is None:
-            return _by_element(spectrum, layer.weights, rows)
-        values = _by_element(spectrum, torch.cat([layer.weights, layer.mean], dim=1), rows)
-        values, mean = torch.split(values, [values.shape[1] - 1, 1], dim=1)
-        variance = _by_element(spectrum.square(), layer.square, rows) - mean.square()
-        scaled = (values - mean * _of_rows(layer.sums, rows)) * torch.rsqrt(variance.clamp_min(0.0) + NORM_EPSILON)
-        return scaled + _of_rows(layer.biases, rows)
+            return _by_element(spectrum, _mean_of_orders(self.first * (centre * roots)), rows)
+        values = _by_element(spectrum, _mean_of_orders(self.first * (centre * roots * self.norm_weight)), rows)
+        norm = self._normalisation(self.norm_weight, centre, roots)
+        mean = _by_element(spectrum, norm.mean, rows)
+        variance = _by_element(spectrum.square(), norm.square, rows) - mean.square()
+        scaled = (values - mean * _of_rows(norm.sums, rows)) * torch.rsqrt(variance.clamp_min(0.0) + NORM_EPSILON)
+        return scaled + _of_rows(norm.biases, rows)
 
-    def _first_layer(self, dtype: torch.dtype) -> FirstLayer:
-        """Sums over the orders of a pair: each feature stands for both."""
-        orders = self.power_spectrum.orders.to(dtype)
-        centre = orders.new_ones(1, 1, 1, len(orders)) if self.centre is None else self.centre
-        scaled = self.first if self.norm_weight is None else self.first * self.norm_weight
-        bias = orders.new_zeros(1) if self.norm_weight is None else self.norm_bias
-        count, total = len(self.elements), orders.sum()
-        return FirstLayer(
-            weights=(scaled * centre).mean(0) * orders.sqrt(),
-            sums=scaled.mean(0) @ orders,
-            biases=(self.first * bias).mean(0) @ orders,
-            mean=(centre.mean(0) * (orders.sqrt() / total)).expand(count, -1, -1),
-            square=(centre.square().mean(0) / total).expand(count, -1, -1),
+    def _normalisation(self, weight: Tensor, centre: Tensor, roots: Tensor) -> Normalisation:
+        """Sums over the orders of a pair: each feature stands for both. The weights are many, so one pass over them."""
+        orders = roots.square()
+        total = orders.sum()
+        both = torch.cat([weight, self.norm_bias], dim=2) * orders
+        sums, biases = _mean_of_orders(self.first @ both.transpose(2, 3)).unbind(2)
+        return Normalisation(
+            mean=_mean_of_orders(centre * roots) / total,
+            square=_mean_of_orders(centre.square()) / total,
+            sums=sums,
+            biases=biases,
         )
+
+
+def _mean_of_orders(values: Tensor) -> Tensor:
+    return values[0] if len(values) == 1 else values.mean(dim=0)
 
 
 def _uniform(shape: tuple[int, ...], inputs: int) -> Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from itertools import accumulate
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +19,8 @@ from fitsnap_nn.descriptors.record import AnyRecord
 from fitsnap_nn.models.contract import Batch
 from fitsnap_nn.models.evaluation import single_batch
 from fitsnap_nn.units import BAR
+
+B = TypeVar("B", bound=Batch)
 
 # Fields of a batch that are indices, and a field with a row for each of what they count.
 INDICES: Mapping[str, str] = MappingProxyType(
@@ -96,11 +98,14 @@ def _labels(configuration: Configuration, record: AnyRecord, dtype: torch.dtype)
 
 
 def collate(samples: Sequence[Sample], device: torch.device) -> tuple[Batch, Labels]:
-    """Join samples into one batch on a device; the indices of pairs and configurations count through the batch."""
-    batches = [sample.batch for sample in samples]
-    joined = {field.name: _joined(batches, field.name).to(device) for field in fields(batches[0])}
+    """Join samples into one batch on a device."""
     labels = Labels(*(torch.cat(parts).to(device) for parts in zip(*(s.labels for s in samples), strict=True)))
-    return type(batches[0])(**joined), labels
+    return join([sample.batch for sample in samples], device), labels
+
+
+def join(batches: Sequence[B], device: torch.device | None = None) -> B:
+    """One batch of several; the indices of pairs and configurations count through it."""
+    return type(batches[0])(**{field.name: _joined(batches, field.name).to(device) for field in fields(batches[0])})
 
 
 def _joined(batches: Sequence[Batch], field: str) -> Tensor:
@@ -119,9 +124,8 @@ class SampleSet:
 
     def __init__(self, samples: Sequence[Sample]) -> None:
         self.samples = list(samples)
-        # Nearly all the time goes into pairs; a configuration itself costs as much as 300 of them (measured).
-        self.costs = [float(s.batch.pairs + 300) for s in self.samples]
-        self.sizes = [len(s.batch.species) for s in self.samples]
+        self.costs = [sample.batch.cost for sample in self.samples]
+        self.sizes = [len(sample.batch.species) for sample in self.samples]
 
     def __len__(self) -> int:
         return len(self.samples)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import torch
+
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.descriptors.record import AnyRecord
 from fitsnap_nn.models.contract import Model
-from fitsnap_nn.models.evaluation import Evaluation, evaluate, in_double
-from fitsnap_nn.training.parallel import Ranks
+from fitsnap_nn.models.evaluation import Evaluation, evaluate_batch, in_double, single_batch
+from fitsnap_nn.training.batches import join
+from fitsnap_nn.training.parallel import Ranks, pack
+
+ATOMS = 300.0  # that are evaluated together: enough to be quick, and little memory
 
 
 def evaluate_all(
@@ -24,14 +29,19 @@ def evaluate_all(
 
     Args:
         forces: whether records have gradients.
-        release: called after each record was used.
+        release: called after records were used.
     """
     model = in_double(model)
-    mine = ranks.mine([float(len(configuration)) for configuration in configurations])
-    found = {}
-    for number in mine:
-        configuration = configurations[number]
-        found[number] = evaluate(model, configuration, record_of(configuration), forces=forces)
+    found: dict[int, Evaluation] = {}
+    for numbers in pack([float(len(configuration)) for configuration in configurations], ATOMS, ranks):
+        members = [configurations[number] for number in numbers]
+        records = [record_of(member) for member in members]
+        batches = [
+            single_batch(member, record, model.elements, torch.float64)
+            for member, record in zip(members, records, strict=True)
+        ]
+        predictions = evaluate_batch(model, members, records, join(batches), forces=forces)
+        found |= zip(numbers, predictions, strict=True)
         release()
     everything = {number: one for share in ranks.gather(found) for number, one in share.items()}
     return [everything[number] for number in sorted(everything)]

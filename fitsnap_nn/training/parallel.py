@@ -80,6 +80,20 @@ class Ranks:
         return deal(costs, self.size)[self.rank]
 
 
+def pack(costs: Sequence[float], limit: float, ranks: Ranks) -> Iterator[list[int]]:
+    """This rank's share of the items with these costs, in groups that cost no more than ``limit`` together."""
+    group: list[int] = []
+    sum_of_costs = 0.0
+    for item in ranks.mine(costs):
+        if group and sum_of_costs + costs[item] > limit:
+            yield group
+            group, sum_of_costs = [], 0.0
+        group.append(item)
+        sum_of_costs += costs[item]
+    if group:
+        yield group
+
+
 def deal(costs: Sequence[float], hands: int) -> list[list[int]]:
     """Split items among hands so that the sums of their costs are nearly equal: the dearest first, to the poorest."""
     dealt: list[list[int]] = [[] for _ in range(hands)]

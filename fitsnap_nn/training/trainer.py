@@ -19,10 +19,10 @@ from fitsnap_nn.training.augmentation import augment, random_rotations
 from fitsnap_nn.training.batches import Batches, Counts, SampleSet, collate
 from fitsnap_nn.training.flat import FlatParameters
 from fitsnap_nn.training.loss import backward, error_sums, loss_sums, mean_loss
-from fitsnap_nn.training.parallel import Ranks, deal
+from fitsnap_nn.training.parallel import Ranks, deal, pack
 from fitsnap_nn.training.schedule import Schedule
 
-EVALUATION_COST = 60_000.0  # pairs that are evaluated together: enough to be quick, few megabytes
+EVALUATION_COST = 60_000.0  # of what is evaluated together: enough to be quick, and the memory is that of a batch
 
 
 @dataclass(frozen=True)
@@ -228,20 +228,6 @@ class Trainer:
 
     def _kept(self) -> Tensor:
         return self.flat.vector.detach() if self.average is None else self.average
-
-
-def pack(costs: Sequence[float], limit: float, ranks: Ranks) -> Iterator[list[int]]:
-    """This rank's share of the items with these costs, in groups that cost no more than ``limit`` together."""
-    group: list[int] = []
-    sum_of_costs = 0.0
-    for item in ranks.mine(costs):
-        if group and sum_of_costs + costs[item] > limit:
-            yield group
-            group, sum_of_costs = [], 0.0
-        group.append(item)
-        sum_of_costs += costs[item]
-    if group:
-        yield group
 
 
 def _optimizer(vector: Tensor, options: Pytorch) -> torch.optim.Optimizer:

@@ -4,33 +4,27 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from random_potentials import crystal
+from single_points import ELEMENTS, SECONDS, SKEWED, STRUCTURES, Case, Runs, check, run_cases, runs_of
 from toy_model import AtomMessages, EdgeMessages, ToyModel
 
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.data.lammps_cell import to_lammps
-from fitsnap_nn.data.voigt import FROM_LAMMPS
 from fitsnap_nn.deploy.deck import data_text
 from fitsnap_nn.deploy.lammps_files import write_lammps_files
 from fitsnap_nn.deploy.program import Lammps
-from fitsnap_nn.deploy.run import LAMMPS_BAR, nve_drift
+from fitsnap_nn.deploy.run import nve_drift
 from fitsnap_nn.deploy.unified import HAND_OVER, unified_pickle
 from fitsnap_nn.errors import LammpsError
-from fitsnap_nn.models import GraphModel, predict
+from fitsnap_nn.models import GraphModel
 from fitsnap_nn.settings.schema import Bispectrum, Reference
-from fitsnap_nn.testing.graphs import make_graph
 
-ELEMENTS = ("Ta", "O")
 TESTS = Path(__file__).resolve().parent.parent
-PRESSURES = ("pxx", "pyy", "pzz", "pxy", "pxz", "pyz")
-SECONDS = 60
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -56,43 +50,6 @@ def prepared(kind: type[ToyModel], dtype: torch.dtype = torch.float64, **choices
     return model
 
 
-@dataclass(frozen=True)
-class Case:
-    """One single-point calculation.
-
-    Attributes:
-        types: the elements of LAMMPS' atom types.
-        pair: the pair_style and pair_coeff commands, with FILE for the model's.
-        tolerance: of the atoms' energies in eV, forces in eV/Å, and the virial in eV.
-        before: commands before there is a box.
-    """
-
-    model: GraphModel
-    configuration: Configuration
-    types: tuple[str, ...] = ("O", "Ta")
-    pair: tuple[str, ...] = ("pair_style mliap unified FILE 0", "pair_coeff * * O Ta")
-    tolerance: float = 1e-10
-    before: tuple[str, ...] = ()
-
-
-def free(species: Sequence[str], *positions: Sequence[float]) -> Configuration:
-    return Configuration("free", "g", tuple(species), np.array(positions), np.zeros((3, 3)), (False, False, False))
-
-
-SKEWED = crystal(ELEMENTS, 1, repeat=3, skew=0.05)
-STRUCTURES = {
-    "skewed": SKEWED,
-    "molecule": replace(SKEWED, cell=np.zeros((3, 3)), pbc=(False, False, False)),
-    "own images": crystal(ELEMENTS, 2, repeat=1),
-    "one atom": Configuration("one", "g", ("Ta",), np.zeros((1, 3)), 2.7 * np.eye(3)),
-    "lone atom": free(["O"], [0.0, 0.0, 0.0]),
-    # Other ranks have no atoms, and one atom no neighbours.
-    "corner": replace(
-        free(["Ta", "O", "O", "Ta"], [0.1, 0.2, 0.3], [2.0, 0.5, 0.1], [0.3, 2.4, 1.0], [9.0, 1.0, 1.0]),
-        cell=60.0 * np.eye(3),
-        pbc=(True, True, True),
-    ),
-}
 MODELS = {
     "atoms": prepared(AtomMessages),
     "edges": prepared(EdgeMessages, layers=3),
@@ -122,84 +79,27 @@ CASES = {
 
 
 NATIVE = [name for name in CASES if name != "newton off"]  # which LAMMPS' own Python ML-IAP does not know
-FEW = [name for name in CASES if name.endswith(("skewed", "corner"))]  # for four ranks, which take their time
+FEW = [
+    name for name in CASES if name.endswith(("skewed", "corner", "scattered"))
+]  # for four ranks, which take their time
 RUNS = {1: tuple(CASES), 2: tuple(CASES), 4: tuple(FEW)}
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Lammps, int], Path]:
-    """The folder with what a LAMMPS wrote for all cases, which it runs one after the other."""
-    done: dict[tuple[Lammps, int], Path] = {}
-
-    def folder_of(lammps: Lammps, ranks: int) -> Path:
-        if (lammps, ranks) not in done:
-            folder = tmp_path_factory.mktemp("graphs")
-            names = RUNS[ranks] if lammps.plugin else NATIVE
-            commands = [line for name in names for line in single_point(folder, name, lammps)]
-            (folder / "in.run").write_text("\n".join(commands) + "\n")
-            lammps.run(["-in", "in.run", "-log", "none"], folder, ranks, timeout=SECONDS)
-            done[lammps, ranks] = folder
-        return done[lammps, ranks]
-
-    return folder_of
-
-
-def single_point(folder: Path, name: str, lammps: Lammps) -> list[str]:
-    case, number = CASES[name], list(CASES).index(name)
-    (folder / f"{number}.unified").write_bytes(unified_pickle(case.model))
-    (folder / f"{number}.data").write_text(data_text(case.configuration, case.types, "atomic"))
-    pressures = " ".join(f"$({key}:%.17g)" for key in PRESSURES)
-    return [
-        "clear",
-        "units metal",
-        *case.before,
-        f"boundary {to_lammps(case.configuration).boundary}",
-        f"read_data {number}.data",
-        *([] if lammps.plugin else HAND_OVER),
-        *(line.replace("FILE", f"{number}.unified") for line in case.pair),
-        "compute energy all pe/atom",
-        f"thermo_style custom step pe {' '.join(PRESSURES)}",
-        f"dump atoms all custom 1 {number}.dump id c_energy fx fy fz",
-        "dump_modify atoms sort id format float %.17g",
-        "run 0 post no",
-        f'print "$(pe:%.17g) {pressures}" file {number}.thermo screen no',
-    ]
-
-
-def check(folder: Path, name: str) -> None:
-    """The numbers in a folder against those of the model on the whole configuration."""
-    case, number = CASES[name], list(CASES).index(name)
-    cell = to_lammps(case.configuration)
-    known = np.array([symbol in ELEMENTS for symbol in case.configuration.species])
-    species = tuple(np.array(case.configuration.species)[known].tolist())
-    part = replace(case.configuration, species=species, positions=case.configuration.positions[known])
-    expected = predict(case.model, make_graph(case.model, part, dtype=next(case.model.parameters()).dtype))
-    atoms = np.loadtxt(folder / f"{number}.dump", skiprows=9, ndmin=2)
-    energy, *pressures = np.loadtxt(folder / f"{number}.thermo")
-    assert not atoms[~known, 1:].any()
-    differences = [
-        atoms[known, 1] - expected.atom_energies.detach().numpy(),
-        cell.vectors_back(atoms[known, 2:]) - expected.forces.numpy(),
-        [(energy - float(expected.energy)) / len(atoms)],
-    ]
-    if all(case.configuration.pbc):
-        virial = -cell.stress_back(np.array(pressures)[list(FROM_LAMMPS)]) * LAMMPS_BAR * case.configuration.volume
-        differences.append(virial - expected.stress[0].numpy() * case.configuration.volume)
-    assert max(np.abs(difference).max() for difference in differences) < case.tolerance
+def results(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    return runs_of(tmp_path_factory, CASES, lambda lammps, ranks: RUNS[ranks] if lammps.plugin else NATIVE)
 
 
 @pytest.mark.timeout(2 * SECONDS)
 @pytest.mark.parametrize(("ranks", "name"), [(ranks, name) for ranks, names in RUNS.items() for name in names])
-def test_same_as_the_whole_configuration_at_once(
-    results: Callable[[Lammps, int], Path], wheel: Lammps, name: str, ranks: int
-) -> None:
-    check(results(wheel, ranks), name)
+def test_same_as_the_whole_configuration_at_once(results: Runs, wheel: Lammps, name: str, ranks: int) -> None:
+    check(results(wheel, ranks), CASES, name)
 
 
 @pytest.mark.timeout(2 * SECONDS)
 @pytest.mark.parametrize("name", NATIVE)
-def test_in_a_native_lammps(results: Callable[[Lammps, int], Path], native: Lammps, name: str) -> None:
-    check(results(native, 1), name)
+def test_in_a_native_lammps(results: Runs, native: Lammps, name: str) -> None:
+    check(results(native, 1), CASES, name)
 
 
 @pytest.mark.parametrize("kind", [AtomMessages, EdgeMessages])
@@ -233,11 +133,9 @@ def test_messages_on_several_ranks_need_the_plugin(tmp_path: Path, native: Lammp
 
 def test_a_model_without_messages_runs_on_several(tmp_path: Path, native: Lammps) -> None:
     names = ["plain, skewed", "plain, own images"]
-    commands = [line for name in names for line in single_point(tmp_path, name, native)]
-    (tmp_path / "in.run").write_text("\n".join(commands) + "\n")
-    native.run(["-in", "in.run", "-log", "none"], tmp_path, 2, timeout=SECONDS)
+    run_cases(tmp_path, CASES, names, native, 2)
     for name in names:
-        check(tmp_path, name)
+        check(tmp_path, CASES, name)
 
 
 def test_the_mod_file_is_missed(tmp_path: Path, native: Lammps) -> None:

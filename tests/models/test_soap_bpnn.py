@@ -12,6 +12,7 @@ import pytest
 import torch
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
+from places import SHARED
 from processes import run
 from scipy.special import spherical_jn
 from torch import Tensor
@@ -23,10 +24,9 @@ from fitsnap_nn.models.soap import _blocks, radial_tables, spherical_harmonics
 from fitsnap_nn.models.soap_bpnn import MIXTURES, SoapBpnn
 from fitsnap_nn.models.zbl import Zbl
 from fitsnap_nn.settings import architectures
-from fitsnap_nn.testing.graphs import crystal, make_graph, molecule
+from fitsnap_nn.testing.graphs import crystal, ghost_graph, make_graph, molecule
 from fitsnap_nn.testing.models import GraphModelTests
 
-SHARED = Path(__file__).resolve().parents[3] / "shared"
 SPECTRUM = SHARED / "oracle" / "soap_power_spectrum_acac0.npz"
 NETWORK = SHARED / "oracle" / "soap_bpnn_acac.npz"
 ELEMENTS = ("O", "H", "C")  # metatrain sorts them: H, C, O
@@ -139,7 +139,7 @@ def test_radial_functions(max_radial: int, max_angular: int, sizes: tuple[int, .
     """As many as metatrain has; Bessel functions that vanish at the cutoff, orthonormal for each l."""
     tables = radial_tables(max_angular, max_radial, 4.3)
     assert tables.sizes == sizes
-    values = tables.values[:-1].numpy()
+    values = tables.cubics[0].numpy()
     points = np.linspace(0.0, 4.3, len(values))
     assert points[1] == float(tables.spacing)
     assert np.abs(values[-1]).max() < 1e-12
@@ -181,6 +181,13 @@ def test_atoms_with_many_neighbours_beside_atoms_with_few():
     found = predict(model, graph)
     for values, *expected in zip(found, *alone, strict=True):
         torch.testing.assert_close(values, torch.cat(expected), rtol=1e-10, atol=1e-10)
+
+
+def test_ghosts_of_an_element_share_a_row():
+    model = small()
+    ghosts = ghost_graph(model, crystal(model.elements))
+    assert len(ghosts.species) > 2 * ghosts.owned
+    assert len(model.rows(ghosts).species) == ghosts.owned + len(model.elements)
 
 
 def test_tables_stay_exact_when_the_model_has_been_in_float32():

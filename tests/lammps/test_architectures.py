@@ -1,0 +1,129 @@
+"""SOAP-BPNN, NanoPET and MACE in LAMMPS: the trainer's numbers at any number of ranks, and conserved energy."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from random_potentials import crystal
+from single_points import ELEMENTS, SECONDS, STRUCTURES, Case, Runs, check, run_cases, runs_of
+
+from fitsnap_nn.deploy.deck import data_text
+from fitsnap_nn.deploy.lammps_files import write_lammps_files
+from fitsnap_nn.deploy.program import Lammps
+from fitsnap_nn.errors import LammpsError
+from fitsnap_nn.models import GraphModel, build
+from fitsnap_nn.settings.schema import Bispectrum, Reference
+
+LIBRARIES = {"SOAP_BPNN": "spex", "MACE": "mace"}
+SMALL_MACE = {
+    "r_max": 4.0,
+    "num_radial_basis": 4,
+    "max_ell": 2,
+    "correlation": 2,
+    "radial_MLP": [8],
+    "MLP_irreps": "4x0e",
+    "avg_num_neighbors": 15.0,
+}
+SMALL = {
+    "SOAP_BPNN": {"max_angular": 2, "max_radial": 3, "cutoff_radius": 4.0, "num_neurons_per_layer": 8, "zbl": True},
+    "NANOPET": {"cutoff": 4.0, "cutoff_width": 1.0, "d_pet": 8, "num_heads": 2, "num_attention_layers": 1},
+    "MACE": {**SMALL_MACE, "hidden_irreps": "4x0e + 4x1o", "pair_repulsion": True},
+}
+MESSAGES = ("NANOPET", "MACE")
+REPULSION = Reference(pair_style="zbl 2.0 2.5", pair_coeff=("1 1 73 73", "1 2 73 8", "2 2 8 8"))
+STEPS, TIMESTEP, EVERY = 400, 0.0005, 5  # of molecular dynamics; ps
+
+
+def prepared(architecture: str, **hypers: int) -> GraphModel:
+    """Random weights in float64, with forces of about 1 eV/Å."""
+    torch.manual_seed(11)
+    model = build({"architecture": architecture, "elements": list(ELEMENTS), **SMALL[architecture], **hypers})
+    assert isinstance(model, GraphModel)
+    model.set_precision(torch.float64)
+    model.element_energies += torch.tensor([-9000.0, 2.5])
+    model.energy_scale *= 5.0
+    return model.eval()
+
+
+MODELS = {name: prepared(name) for name in SMALL if importlib.util.find_spec(LIBRARIES.get(name, "torch")) is not None}
+STRUCTURES_OF_ALL = ("skewed", "own images", "lone atom", "corner", "scattered")
+CASES = {
+    **{f"{m}, {s}": Case(model, STRUCTURES[s]) for m, model in MODELS.items() for s in STRUCTURES_OF_ALL},
+    **{
+        f"{name}, three layers": Case(prepared(name, **hypers), STRUCTURES["skewed"])
+        for name, hypers in {"NANOPET": {"num_gnn_layers": 3}, "MACE": {"num_interactions": 3}}.items()
+        if name in MODELS
+    },
+}
+architectures = pytest.mark.parametrize("name", MODELS)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    return runs_of(tmp_path_factory, CASES, lambda lammps, ranks: tuple(CASES))
+
+
+@pytest.mark.timeout(2 * SECONDS)
+@pytest.mark.parametrize("ranks", [1, 2, 4])
+@pytest.mark.parametrize("name", CASES)
+def test_same_as_the_trainer(results: Runs, wheel: Lammps, name: str, ranks: int) -> None:
+    check(results(wheel, ranks), CASES, name)
+
+
+@pytest.mark.timeout(2 * SECONDS)
+@pytest.mark.parametrize("name", CASES)
+def test_in_a_native_lammps(results: Runs, native: Lammps, name: str) -> None:
+    check(results(native, 1), CASES, name)
+
+
+@architectures
+def test_a_native_lammps_on_two_ranks(tmp_path: Path, native: Lammps, name: str) -> None:
+    """It runs what passes no messages, and says of the others why it does not."""
+    cases = {name: CASES[f"{name}, skewed"]}
+    if name in MESSAGES:
+        with pytest.raises(LammpsError, match="cannot pass a model's messages between ranks: run it on one"):
+            run_cases(tmp_path, cases, [name], native, 2)
+    else:
+        run_cases(tmp_path, cases, [name], native, 2)
+        check(tmp_path, cases, name)
+
+
+@pytest.mark.timeout(2 * SECONDS)
+@architectures
+def test_energy_is_conserved(tmp_path: Path, wheel: Lammps, name: str) -> None:
+    """By the exported files on two ranks, while it goes to and fro between positions and velocities."""
+    times, energies, potential = dynamics(tmp_path, MODELS[name], wheel)
+    drift = np.polyfit(times, energies - energies[0], 1)[0]
+    assert abs(drift) < 1e-4  # eV/atom/ps
+    assert np.ptp(potential) > 0.01  # eV/atom
+
+
+def dynamics(
+    folder: Path, model: GraphModel, lammps: Lammps
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Times in ps, total and potential energies in eV/atom, at constant energy from 600 K."""
+    structure = crystal(ELEMENTS, 5)
+    files = write_lammps_files(model, Bispectrum(type=ELEMENTS), REPULSION, folder, "small")
+    (folder / "md.data").write_text(data_text(structure, ELEMENTS, files.atom_style))
+    lines = [
+        "units metal",
+        "read_data md.data",
+        f"include {files.mod.name}",
+        "velocity all create 600 4928459 mom yes rot no dist gaussian",
+        f"timestep {TIMESTEP}",
+        "fix integrate all nve",
+        "variable energies equal etotal",
+        f'fix record all print {EVERY} "$(etotal:%.17g) $(pe:%.17g)" file energies screen no title "# eV"',
+        "thermo_style custom step etotal pe",
+        f"thermo {EVERY}",
+        f"run {STEPS}",
+    ]
+    (folder / "in.md").write_text("\n".join(lines) + "\n")
+    lammps.run(["-in", "in.md", "-log", "none"], folder, 2, timeout=SECONDS)
+    total, potential = np.loadtxt(folder / "energies").T / len(structure)
+    return EVERY * TIMESTEP * np.arange(len(total)), total, potential
