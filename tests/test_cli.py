@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from places import EXAMPLE
 
 from fitsnap_nn.cli import main
 from fitsnap_nn.errors import TrainingError
@@ -225,3 +227,14 @@ def test_the_module_runs(tmp_path):
     done = spawn("-m", "fitsnap_nn", "--version", cwd=tmp_path)
     assert done.returncode == 0
     assert done.stdout.startswith("fitsnap_nn ")
+
+
+def test_a_reader_that_has_had_enough_is_no_fault():
+    """As in ``... check Ta.in | head -1``."""
+    command = [sys.executable, "-m", "fitsnap_nn", "check", str(EXAMPLE / "Ta.in")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        child.stdout.close()
+        assert child.stderr.read() == ""
+    assert child.returncode == 128 + signal.SIGPIPE

@@ -110,7 +110,11 @@ class Mace(Architecture):
     )
     correlation: int = option(3, "factors in the products of features; correlation + 1 is the body order", minimum=1)
     gate: str = option("silu", "activation of the last readout", choices=("silu", "tanh", "abs", "None"))
-    interaction_first: str = option(BLOCKS[0], "block that passes messages in the first layer", choices=BLOCKS)
+    interaction_first: str = option(
+        BLOCKS[0],
+        f"block that passes messages in the first layer; with {BLOCKS[1]} a lone atom has its element's energy exactly",
+        choices=BLOCKS,
+    )
     MLP_irreps: str = option("16x0e", "hidden nodes of the last readout, as scalars")
     radial_MLP: tuple[int, ...] = option(
         (64, 64, 64), "hidden nodes of the radial networks, a number a layer", minimum=1

@@ -35,7 +35,7 @@ def _graph(model: str, section: Mapping[str, str], **training: str) -> Mapping[s
         "CALCULATOR": {"calculator": "LAMMPSGRAPH", **TARGETS},
         "PYTORCH": {"model": model, **training, **common},
         model: section,
-        "REFERENCE": {"pair_style": "hybrid/overlay zero 10.0 zbl 4.0 4.8"},
+        "REFERENCE": {"pair_style": "hybrid/overlay zero 10.0 zbl 2.0 3.0"},
         "GROUPS": GROUPS,
     }
 
