@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,3 +52,14 @@ def run(python: Path, arguments: Sequence[str], folder: Path, launcher: Sequence
 
 def _cpu(usage: resource.struct_rusage) -> float:
     return usage.ru_utime + usage.ru_stime
+
+
+def print_ratios(names: Sequence[str], rounds: Sequence[Sequence[Mapping[str, float]]]) -> None:
+    """A Markdown table of two programs: medians and ranges over the rounds, and the median of the rounds' ratios."""
+    print(f"| quantity | {' | '.join(names)} | ratio |\n|:--|--:|--:|--:|", flush=True)
+    for quantity in rounds[0][0]:
+        ours, theirs = ([sides[side][quantity] for sides in rounds] for side in (0, 1))
+        cells = [f"{statistics.median(v):.3f} ({min(v):.3f}..{max(v):.3f})" for v in (ours, theirs)]
+        ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
+        cells.append(f"{statistics.median(ratios):.3f} ({min(ratios):.3f}..{max(ratios):.3f})")
+        print(f"| {quantity} | {' | '.join(cells)} |", flush=True)
