@@ -69,7 +69,7 @@ RECOMMENDED: Mapping[str, Mapping[str, Mapping[str, str]]] = MappingProxyType(
         ),
         "NANOPET": _graph(
             "NANOPET",
-            {"cutoff": "5.0", "d_pet": "64", "num_gnn_layers": "2"},
+            {"cutoff": "4.2", "cutoff_width": "1.0", "d_pet": "64", "num_gnn_layers": "1"},
             num_epochs="300", batch_size="16", learning_rate="3e-4", gradient_clip="1.0",
         ),
         "MACE": _graph(
