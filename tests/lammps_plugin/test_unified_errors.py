@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -193,7 +194,13 @@ def test_interrupt(tmp_path: Path, plugin_environment: None) -> None:
     deck = write_deck(tmp_path / "deck", [*lines, "thermo_modify flush yes", "run 100000000"])
     program = Path(sys.executable).parent / "lmp"
     running = subprocess.Popen(
-        [program, "-in", deck, "-log", "none"], cwd=tmp_path, stdout=subprocess.PIPE, text=True, start_new_session=True
+        [program, "-in", deck, "-log", "none"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # A shell has what it runs in the background ignore Ctrl-C, and programs started from there inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         assert running.stdout is not None
@@ -201,7 +208,8 @@ def test_interrupt(tmp_path: Path, plugin_environment: None) -> None:
         os.killpg(running.pid, signal.SIGINT)
         assert running.wait(timeout=10) != 0
     finally:
-        running.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)
         running.communicate()
 
 
