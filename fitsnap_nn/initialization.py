@@ -99,9 +99,11 @@ def _set_baselines(model: Model, settings: Settings, training: Sequence[Labelled
         [((c.energy or 0.0) - r.reference_energy - f) / len(c) for (c, r), f in zip(labelled, fixed, strict=True)]
     )
     if settings.pytorch.composition_baseline and labelled:
-        found, how = _element_energies(model, settings, [c for c, _ in labelled], residuals)
+        configurations = [c for c, _ in labelled]
+        fractions = _fractions(configurations, model.elements)
+        found, how = _element_energies(model, settings, configurations, fractions, residuals)
         model.element_energies.copy_(torch.from_numpy(found))
-        residuals = residuals - _fractions([c for c, _ in labelled], model.elements) @ found
+        residuals = residuals - fractions @ found
         pairs = zip(model.elements, found, strict=True)
         notes.append(f"element energies {how}: {', '.join(f'{e} {energy:.4f}' for e, energy in pairs)} eV")
     if settings.pytorch.scale_targets:
@@ -113,7 +115,11 @@ def _set_baselines(model: Model, settings: Settings, training: Sequence[Labelled
 
 
 def _element_energies(
-    model: Model, settings: Settings, configurations: Sequence[Configuration], energies_per_atom: Floats
+    model: Model,
+    settings: Settings,
+    configurations: Sequence[Configuration],
+    fractions: Floats,
+    energies_per_atom: Floats,
 ) -> tuple[Floats, str]:
     """Energies (E,) in eV in the way that the input asks for, and which way that is.
 
@@ -122,7 +128,6 @@ def _element_energies(
     """
     if given := settings.pytorch.given_energies:
         return np.array([given[element] for element in model.elements]), "as given"
-    fractions = _fractions(configurations, model.elements)
     if settings.pytorch.element_energies == ("isolated",):
         cutoff = model.cutoff if isinstance(model, GraphModel) else largest_cutoff(settings.bispectrum)
         alone = np.array([len(c) == 1 and not len(find_neighbours(c, cutoff).i) for c in configurations])

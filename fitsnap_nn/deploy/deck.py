@@ -54,11 +54,11 @@ def data_text(configuration: Configuration, elements: Sequence[str], atom_style:
     masses = [atomic_masses[atomic_numbers[element]] for element in elements]
     lines += [f"{n} {mass:.8g}  # {el}" for n, (mass, el) in enumerate(zip(masses, elements, strict=True), start=1)]
     lines += ["", f"Atoms  # {atom_style}", ""]
-    for number, symbol in enumerate(configuration.species):
+    for number, element in enumerate(configuration.element_indices(elements)):
         before, after = _atom_columns(configuration, cell, atom_style, number)
         columns = [*before, *cell.positions[number], *after]
         values = " ".join(f"{value:.17g}" for value in columns)
-        lines.append(f"{number + 1} {elements.index(symbol) + 1} {values}")
+        lines.append(f"{number + 1} {element + 1} {values}")
     return "\n".join(lines) + "\n"
 
 

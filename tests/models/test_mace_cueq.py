@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from small_models import SMALL_MACE
 from torch import Tensor
 
 from fitsnap_nn.models import mace_cueq
@@ -19,16 +20,6 @@ for library in ("mace", "cuequivariance_torch"):
     if importlib.util.find_spec(library) is None:
         pytest.skip(f"{library} is not installed", allow_module_level=True)
 
-SMALL: dict[str, Any] = {
-    "r_max": 4.0,
-    "num_radial_basis": 4,
-    "max_ell": 2,
-    "hidden_irreps": "4x0e + 4x1o",
-    "correlation": 2,
-    "radial_MLP": (8, 8),
-    "MLP_irreps": "4x0e",
-    "avg_num_neighbors": 7.5,
-}
 VARIANTS: dict[str, dict[str, Any]] = {
     "defaults": {},
     "correlation three, one for all elements": {
@@ -51,7 +42,7 @@ def with_slopes(model: MACE) -> tuple[Prediction, list[Tensor | None]]:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_predictions_and_derivatives_are_ours(variant: str, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(3)
-    model = MACE(["P", "In", "Ga"], **(SMALL | VARIANTS[variant]))
+    model = MACE(["P", "In", "Ga"], **(SMALL_MACE | VARIANTS[variant]))
     state = list(model.state_dict())
     expected, expected_slopes = with_slopes(model)
     calls: list[str] = []

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from small_models import SMALL_MACE
 from torch import Tensor, nn
 
 from fitsnap_nn import models
@@ -36,16 +37,6 @@ if importlib.util.find_spec("mace") is None:
 AGNOSTIC, RESIDUAL = "RealAgnosticInteractionBlock", "RealAgnosticResidualInteractionBlock"
 DENSITY, ATTENTION = "RealAgnosticDensityResidualInteractionBlock", "RealAgnosticAttResidualInteractionBlock"
 NONLINEAR = "RealAgnosticResidualNonLinearInteractionBlock"
-SMALL: dict[str, Any] = {
-    "r_max": 4.0,
-    "num_radial_basis": 4,
-    "max_ell": 2,
-    "hidden_irreps": "4x0e + 4x1o",
-    "correlation": 2,
-    "radial_MLP": (8, 8),
-    "MLP_irreps": "4x0e",
-    "avg_num_neighbors": 7.5,
-}
 VARIANTS: dict[str, dict[str, Any]] = {
     "scalars": {"hidden_irreps": "6x0e", "interaction_first": AGNOSTIC, "max_ell": 3, "num_cutoff_basis": 3},
     "three layers of degree two": {"hidden_irreps": "2x0e+2x1o+2x2e", "num_interactions": 3},
@@ -74,7 +65,7 @@ class OwnAtomsGraph(GhostGraph):
 
 class TestMace(GraphModelTests):
     def make_model(self) -> GraphModel:
-        return MACE(["In", "P"], **SMALL)
+        return MACE(["In", "P"], **SMALL_MACE)
 
     def test_images_as_ghosts(self, model: GraphModel) -> None:
         """Without ghosts, one edge of a pair may carry what in pulls belongs to both."""
@@ -134,7 +125,7 @@ def their_batch(configuration: Configuration, model: MACE) -> dict[str, Tensor]:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_energies_forces_and_stresses_are_those_of_mace(variant: str) -> None:
     torch.manual_seed(3)
-    model = MACE(["P", "In", "Ga"], **(SMALL | VARIANTS[variant]))
+    model = MACE(["P", "In", "Ga"], **(SMALL_MACE | VARIANTS[variant]))
     configuration = crystal(model.elements)
     theirs = their_network(model)(their_batch(configuration, model), compute_stress=True)
     found = of_one(model, configuration)
@@ -147,7 +138,7 @@ def test_energies_forces_and_stresses_are_those_of_mace(variant: str) -> None:
 def test_chebyshev_basis_has_forces() -> None:
     """mace's own has none: its basis is cut out of the graph of derivatives."""
     torch.manual_seed(3)
-    model = MACE(["P", "In"], **SMALL, radial_type="chebyshev", distance_transform="Agnesi")
+    model = MACE(["P", "In"], **SMALL_MACE, radial_type="chebyshev", distance_transform="Agnesi")
     configuration = crystal(model.elements)
     energy = their_network(model)(their_batch(configuration, model), compute_force=False)["energy"]
     assert_close(of_one(model, configuration).energy, energy.detach())
@@ -156,7 +147,7 @@ def test_chebyshev_basis_has_forces() -> None:
 
 def test_lone_atoms_have_the_energy_that_mace_gives_them() -> None:
     torch.manual_seed(3)
-    model = MACE(["P", "In"], **SMALL)
+    model = MACE(["P", "In"], **SMALL_MACE)
     alone = molecule(["In"], np.zeros((1, 3)))
     energy = their_network(model)(their_batch(alone, model), compute_force=False)["energy"]
     assert energy.abs() > 1e-3
@@ -164,7 +155,7 @@ def test_lone_atoms_have_the_energy_that_mace_gives_them() -> None:
 
 
 def test_neighbours_are_counted_unless_given() -> None:
-    hypers = {key: value for key, value in SMALL.items() if key != "avg_num_neighbors"}
+    hypers = {key: value for key, value in SMALL_MACE.items() if key != "avg_num_neighbors"}
     cells, dimer = crystal(["P"]), molecule(["P"], np.array([[0.0, 0.0, 0.0], [2.0, 0.0, 0.0], [50.0, 0.0, 0.0]]))
     counted, given = MACE(["P"], **hypers), MACE(["P"], **hypers, avg_num_neighbors=3.25)
     for model in (counted, given):
@@ -206,7 +197,7 @@ import os, sys
 before = dict(os.environ)
 import fitsnap_nn.models, torch
 assert not {{"mace", "e3nn"}} & sys.modules.keys()
-fitsnap_nn.models.build({{"architecture": "MACE", "elements": ["H"], **{SMALL}}})
+fitsnap_nn.models.build({{"architecture": "MACE", "elements": ["H"], **{SMALL_MACE}}})
 assert dict(os.environ) == before
 assert torch.get_default_dtype() == torch.float32
 class Intruder:
@@ -231,7 +222,7 @@ def pretrained(name: str = "ScaleShiftMACE", heads: tuple[str, ...] = ("one", "t
     random = np.random.default_rng(5)
     torch.manual_seed(5)
     with exact_and_unscripted():
-        given = arguments(FILE_ELEMENTS, Hypers(**(SMALL | hypers))) | {"heads": list(heads)}
+        given = arguments(FILE_ELEMENTS, Hypers(**(SMALL_MACE | hypers))) | {"heads": list(heads)}
         given["atomic_energies"] = 100.0 * random.standard_normal((len(heads), len(FILE_ELEMENTS)))
         if name == "ScaleShiftMACE":
             given["atomic_inter_scale"] = 1.0 + random.random(len(heads))
@@ -277,7 +268,7 @@ def test_a_pretrained_model_gives_what_its_calculator_gives(calculator: Any, ele
 def test_hyperparameters_are_read_off_a_pretrained_model(hypers: dict[str, Any]) -> None:
     """The conversion itself compares energies with those of the file."""
     found = convert(pretrained("MACE", ("only",), **hypers), ["O", "H"])
-    wanted = Hypers(**(SMALL | hypers))
+    wanted = Hypers(**(SMALL_MACE | hypers))
     irreps = {key: getattr(wanted, key).replace(" ", "") for key in ("hidden_irreps", "edge_irreps")}
     irreps["hidden_irreps"] = "4x0e" if wanted.num_interactions == 1 else irreps["hidden_irreps"]
     for field in fields(Hypers):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import re
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ import torch
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 from places import SHARED
+from small_models import assert_repulsion_is_added, assert_same_hyperparameters
 from torch import Tensor
 from torch.nn import functional
 
@@ -22,7 +22,6 @@ from fitsnap_nn.models import nanopet
 from fitsnap_nn.models.contract import Graph, GraphModel, predict
 from fitsnap_nn.models.nanopet import Nanopet
 from fitsnap_nn.models.pairs import cosine_cutoff
-from fitsnap_nn.models.zbl import Zbl
 from fitsnap_nn.settings import architectures
 from fitsnap_nn.testing.graphs import crystal, ghost_graph, make_graph, molecule
 from fitsnap_nn.testing.models import GraphModelTests, forces_of
@@ -281,13 +280,7 @@ def test_the_energy_changes_under_rotation():
 
 
 def test_repulsion_is_added():
-    plain, repelled = small(), small(zbl=True)
-    graph = make_graph(plain, crystal(plain.elements, lattice=1.6))
-    added = Zbl(plain.elements, plain.cutoff).energies(graph)
-    assert added.min() > 0.0
-    repelled.energy_scale *= 2.0
-    expected = 2.0 * plain.atom_energies(graph) + added
-    torch.testing.assert_close(repelled.atom_energies(graph), expected, rtol=1e-12, atol=1e-12)
+    assert_repulsion_is_added(small(), small(zbl=True))
 
 
 def test_heads_must_share_the_features():
@@ -296,9 +289,7 @@ def test_heads_must_share_the_features():
 
 
 def test_the_section_has_the_model_s_hyperparameters():
-    arguments = list(inspect.signature(Nanopet).parameters.values())[1:]
-    section = [(field.name, field.default) for field in fields(architectures.Nanopet)]
-    assert section == [(argument.name, argument.default) for argument in arguments]
+    assert_same_hyperparameters(Nanopet, architectures.Nanopet)
 
 
 def test_the_head_is_not_computed_for_ghosts():

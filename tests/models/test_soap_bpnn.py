@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 from places import SHARED
 from processes import run
 from scipy.special import spherical_jn
+from small_models import assert_repulsion_is_added, assert_same_hyperparameters
 from torch import Tensor
 from torch.nn import functional
 
@@ -22,7 +21,6 @@ from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.models.contract import Graph, GraphModel, predict
 from fitsnap_nn.models.soap import _blocks, radial_tables, spherical_harmonics
 from fitsnap_nn.models.soap_bpnn import MIXTURES, SoapBpnn
-from fitsnap_nn.models.zbl import Zbl
 from fitsnap_nn.settings import architectures
 from fitsnap_nn.testing.graphs import crystal, ghost_graph, make_graph, molecule
 from fitsnap_nn.testing.models import GraphModelTests
@@ -200,19 +198,11 @@ def test_tables_stay_exact_when_the_model_has_been_in_float32():
 
 
 def test_repulsion_is_added():
-    plain, repelled = small(), small(zbl=True)
-    graph = make_graph(plain, crystal(plain.elements, lattice=1.6))
-    added = Zbl(plain.elements, plain.cutoff).energies(graph)
-    assert added.min() > 0.0
-    repelled.energy_scale *= 2.0
-    expected = 2.0 * plain.atom_energies(graph) + added
-    torch.testing.assert_close(repelled.atom_energies(graph), expected, rtol=1e-12, atol=1e-12)
+    assert_repulsion_is_added(small(), small(zbl=True))
 
 
 def test_the_section_has_the_model_s_hyperparameters():
-    arguments = list(inspect.signature(SoapBpnn).parameters.values())[1:]
-    section = [(field.name, field.default) for field in fields(architectures.SoapBpnn)]
-    assert section == [(argument.name, argument.default) for argument in arguments]
+    assert_same_hyperparameters(SoapBpnn, architectures.SoapBpnn)
 
 
 FRESH = """
