@@ -13,10 +13,10 @@ from setuptools.command.build_ext import build_ext
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT))
 
-from fitsnap_nn.lammps_plugin import build  # noqa: E402
+from fitsnap_nn.plugin import build  # noqa: E402
 
 SOURCES = sorted(path.relative_to(ROOT) for path in (ROOT / "lammps_plugin").rglob("*") if path.is_file())
-PLUGIN = Path("fitsnap_nn", "lammps_plugin")
+PLUGIN = Path("fitsnap_nn", "plugin")
 
 
 def version() -> str:
@@ -39,7 +39,7 @@ class BuildPlugin(build_ext):
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(ROOT / source, copy)
         try:
-            build.build(target)
+            build.build_plugin(target)
         except build.LammpsError as error:
             self.warn(f"{error}\nThe rest is installed. Build it later: python -m fitsnap_nn doctor --rebuild")
 
@@ -97,10 +97,10 @@ setup(
     packages=find_packages(include=["fitsnap_nn", "fitsnap_nn.*"]),
     package_data={"fitsnap_nn": ["py.typed"]},
     zip_safe=False,
-    ext_modules=[Extension("fitsnap_nn.lammps_plugin._core", [])],
+    ext_modules=[Extension("fitsnap_nn.plugin._core", [])],
     cmdclass={"build_ext": BuildPlugin},
     entry_points={
         "console_scripts": ["fitsnap_nn = fitsnap_nn.cli:main"],
-        "lammps.plugins": ["fitsnap_nn = fitsnap_nn.lammps_plugin.entry:plugin_path"],
+        "lammps.plugins": ["fitsnap_nn = fitsnap_nn.plugin.entry:plugin_path"],
     },
 )

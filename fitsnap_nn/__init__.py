@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fitsnap_nn.deploy.calculator import Calculator, Potential
-    from fitsnap_nn.pipeline import Fit
+    from fitsnap_nn.interfaces.ase import Calculator, Potential
+    from fitsnap_nn.workflow.pipeline import Fit
 
 __version__ = "0.1.0"
 __all__ = ["Calculator", "__version__", "fit", "load_potential"]
@@ -26,14 +26,14 @@ def fit(path: str | os.PathLike[str], overrides: Mapping[str, object] | None = N
     Args:
         path: the input file.
         overrides: ``{"SECTION.key": value}``, over what the file says.
-        options: ``overwrite``, ``resume``, ``train``, ``verify``, ``verbose``; see `fitsnap_nn.pipeline.fit`.
+        options: ``overwrite``, ``resume``, ``train``, ``verify``, ``verbose``; see `fitsnap_nn.workflow.pipeline.fit`.
 
     Raises:
         InputError: something is wrong with the input; nothing was run.
         FitsnapError: another of its kinds; see `fitsnap_nn.errors`.
     """
-    from fitsnap_nn.pipeline import fit as run
     from fitsnap_nn.settings import load_settings
+    from fitsnap_nn.workflow.pipeline import fit as run
 
     triples = [(*name.partition(".")[::2], str(value)) for name, value in (overrides or {}).items()]
     return run(load_settings(path, triples), **options)
@@ -45,7 +45,7 @@ def load_potential(path: str | os.PathLike[str]) -> Potential:
     Raises:
         CheckpointError: it is neither.
     """
-    from fitsnap_nn.deploy.calculator import load_potential as load
+    from fitsnap_nn.interfaces.ase import load_potential as load
 
     return load(os.fspath(path))
 
@@ -53,7 +53,7 @@ def load_potential(path: str | os.PathLike[str]) -> Potential:
 def __getattr__(name: str) -> Any:
     # ASE, which the calculator needs, is loaded by those who use it.
     if name == "Calculator":
-        from fitsnap_nn.deploy.calculator import Calculator
+        from fitsnap_nn.interfaces.ase import Calculator
 
         return Calculator
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

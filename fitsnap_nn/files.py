@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """Write a file under a neighbouring name, flush it to the disk, then let it take the place of the old one.
 
     Whatever interrupts the writing, ``path`` holds either what it held before or all that was written.

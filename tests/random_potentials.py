@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.descriptors.bispectrum import n_descriptors
-from fitsnap_nn.descriptors.snap import SnapCalculator
+from fitsnap_nn.inputs.snap.bispectrum import n_descriptors
+from fitsnap_nn.inputs.snap.compute import SnapCompute
 from fitsnap_nn.models import BPNN
 from fitsnap_nn.settings.schema import Bispectrum, Reference
 
@@ -46,7 +46,7 @@ def random_bpnn(
     elements = bispectrum.type
     model = BPNN(elements, n_descriptors(bispectrum), hidden, activation, option)
     model.set_precision(torch.float64)
-    with SnapCalculator(bispectrum, Reference(), gradients=False, strain=False) as calculator:
+    with SnapCompute(bispectrum, Reference(), gradients=False, strain=False) as calculator:
         found = [calculator.compute(crystal(elements, number)).descriptors for number in range(3)]
     descriptors = torch.from_numpy(np.concatenate(found))
     spread = descriptors.std(dim=0)

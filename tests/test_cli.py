@@ -54,10 +54,10 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple, dict]]:
             setattr(fake, name, call)
         monkeypatch.setitem(sys.modules, module, fake)
 
-    stand_in("fitsnap_nn.pipeline", fit=None, evaluate=None, check="2 configurations")
-    stand_in("fitsnap_nn.deploy.export", export=["a.mod", "b.pt"])
-    stand_in("fitsnap_nn.deploy.model_file", describe_model="a model")
-    stand_in("fitsnap_nn.deploy.doctor", report="all well")
+    stand_in("fitsnap_nn.workflow.pipeline", fit=None, evaluate=None, check="2 configurations")
+    stand_in("fitsnap_nn.export.export", export=["a.mod", "b.pt"])
+    stand_in("fitsnap_nn.export.model_file", describe_model="a model")
+    stand_in("fitsnap_nn.lammps.doctor", report="all well")
     return record
 
 
@@ -174,7 +174,7 @@ def test_failures_end_with_their_code(infile, calls, monkeypatch, capsys, error,
     def fail(*arguments, **options):
         raise error
 
-    monkeypatch.setattr(sys.modules["fitsnap_nn.pipeline"], "fit", fail)
+    monkeypatch.setattr(sys.modules["fitsnap_nn.workflow.pipeline"], "fit", fail)
     assert main(["Ta.in"]) == code
     printed = capsys.readouterr().err
     assert message in printed

@@ -29,7 +29,7 @@ def test_it_runs_as_it_is(path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     assert counts["Test", "Energy"] == 110
     assert rows[-1].energy_mae < 0.6 * rows[0].energy_mae
     assert rows[-1].force_mae < 0.4  # FitSNAP's is 0.21 to 0.27 eV/Å after 5 epochs and 0.1 after 100
-    assert result.verification.forms == ("mliappy",)  # LAMMPS' text form knows no softplus
+    assert result.verification.formats == ("mliappy",)  # LAMMPS' text form knows no softplus
     assert result.verification.difference.force < 1e-9
     assert "Without effect" in capsys.readouterr().out
     atoms = np.genfromtxt(result.folder / "peratom.dat", names=True, dtype=None, encoding="utf-8")
@@ -43,6 +43,6 @@ def test_lammps_with_python_runs_its_softplus_network(
     monkeypatch.chdir(path.parent)
     monkeypatch.setenv("FITSNAP_NN_LAMMPS", shlex.join([*native_lammps, "lmp"]))
     result = fitsnap_nn.fit(path, {"PYTORCH.num_epochs": 1})
-    assert result.verification.forms == ("mliappy",)
+    assert result.verification.formats == ("mliappy",)
     assert result.verification.ranks == (1, 2)
     assert result.verification.difference.force < 1e-9

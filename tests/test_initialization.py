@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from fitsnap_nn.errors import DataError
-from fitsnap_nn.initialization import create_model, initialize
 from fitsnap_nn.models import Model
-from fitsnap_nn.preparation import prepare
 from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.settings import load_settings
-from fitsnap_nn.training.parallel import Ranks
+from fitsnap_nn.training.distributed import Ranks
+from fitsnap_nn.workflow.initialization import create_model, initialize
+from fitsnap_nn.workflow.preparation import prepare
 
 MODELS = {
     "SNAP": "[BISPECTRUM]\ntype = O H\ntwojmax = 2\nrcutfac = 3.0\n[PYTORCH]\nlayer_sizes = num_desc 4 1\n",

@@ -18,9 +18,9 @@ import pytest
 from places import EXAMPLE, ROOT
 
 import fitsnap_nn
-from fitsnap_nn.lammps_plugin import BOOTSTRAP, CORE, STAMP
+from fitsnap_nn.plugin import BOOTSTRAP, CORE, STAMP
 
-SHIPPED = ("fitsnap_nn", "lammps_plugin", "tests", "examples", "setup.py", "pyproject.toml", "README.md", "LICENSE")
+SHIPPED = ("fitsnap_nn", "plugin", "tests", "examples", "setup.py", "pyproject.toml", "README.md", "LICENSE")
 SOURCES = sorted((ROOT / "lammps_plugin").rglob("*"))
 
 
@@ -54,15 +54,15 @@ def test_wheel_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) -> Non
     assert files == {
         *modules,
         "fitsnap_nn/py.typed",
-        *(f"fitsnap_nn/lammps_plugin/{name}" for name in built),
-        *(f"fitsnap_nn/lammps_plugin/source/{name}" for name in sources),
+        *(f"fitsnap_nn/plugin/{name}" for name in built),
+        *(f"fitsnap_nn/plugin/source/{name}" for name in sources),
     }
 
 
 def test_nothing_compiled_names_a_folder_of_this_machine(wheel: zipfile.ZipFile) -> None:
     """pip keeps the wheel, and installs it into other environments."""
     for name in (BOOTSTRAP, CORE, "_snap.so", STAMP):
-        content = wheel.read(f"fitsnap_nn/lammps_plugin/{name}")
+        content = wheel.read(f"fitsnap_nn/plugin/{name}")
         assert not [folder for folder in (sys.prefix, sys.base_prefix, str(ROOT)) if folder.encode() in content], name
 
 
@@ -105,7 +105,7 @@ def test_command_is_declared(wheel: zipfile.ZipFile) -> None:
     (name,) = (name for name in wheel.namelist() if name.endswith("entry_points.txt"))
     declared = wheel.read(name).decode()
     assert "fitsnap_nn = fitsnap_nn.cli:main" in declared
-    assert "[lammps.plugins]\nfitsnap_nn = fitsnap_nn.lammps_plugin.entry:plugin_path" in declared
+    assert "[lammps.plugins]\nfitsnap_nn = fitsnap_nn.plugin.entry:plugin_path" in declared
 
 
 @pytest.fixture(scope="module")

@@ -17,10 +17,10 @@ from processes import run
 import fitsnap_nn
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.errors import CheckpointError, InputError, TrainingError
-from fitsnap_nn.pipeline import Fit, check, evaluate
 from fitsnap_nn.reports.epochs import read_epochs
 from fitsnap_nn.settings import load_settings
 from fitsnap_nn.training.checkpoint import load_restart
+from fitsnap_nn.workflow.pipeline import Fit, check, evaluate
 
 
 def fit(path: Path, folder: str, verify: bool = False, resume: bool = False, **keys: object) -> Fit:
@@ -249,8 +249,8 @@ def test_loaded_potential_and_ase_calculator_repeat_the_report(small_input: Path
     potential = fitsnap_nn.load_potential(result.model_file)
     peratom = np.loadtxt(result.folder / "energy_comparison.dat")
     assert peratom.shape[1] == 2
-    from fitsnap_nn.preparation import read_dataset
-    from fitsnap_nn.training.parallel import Ranks
+    from fitsnap_nn.training.distributed import Ranks
+    from fitsnap_nn.workflow.preparation import read_dataset
 
     dataset = read_dataset(load_settings(small_input), Ranks())
     held_out: Configuration = next(c for c in dataset.configurations if c.testing)

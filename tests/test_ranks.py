@@ -12,7 +12,7 @@ from places import EXAMPLE
 from processes import mpirun, run
 
 from fitsnap_nn.reports.epochs import read_epochs
-from fitsnap_nn.training.parallel import deal
+from fitsnap_nn.training.distributed import partition_by_cost
 
 DATA = EXAMPLE / "JSON"
 
@@ -110,11 +110,11 @@ def test_wrong_input_is_said_once(small_input: Path):
 
 def test_work_is_dealt_evenly():
     costs = [float(k**2) for k in range(40)]
-    hands = deal(costs, 3)
+    hands = partition_by_cost(costs, 3)
     sums = [sum(costs[item] for item in hand) for hand in hands]
     assert sorted(item for hand in hands for item in hand) == list(range(40))
     assert max(sums) < 1.02 * min(sums)
-    assert deal([1.0], 3) == [[0], [], []]
+    assert partition_by_cost([1.0], 3) == [[0], [], []]
 
 
 FILES_INPUT = """\
@@ -130,9 +130,9 @@ many = 1.0 1 1 0
 """
 READ = """\
 import sys
-from fitsnap_nn.preparation import read_dataset
+from fitsnap_nn.workflow.preparation import read_dataset
 from fitsnap_nn.settings import load_settings
-from fitsnap_nn.training.parallel import session
+from fitsnap_nn.training.distributed import session
 with session() as ranks:
     found = [(c.id, c.energy) for c in read_dataset(load_settings(sys.argv[1]), ranks).configurations]
     if ranks.is_first:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fitsnap_nn.models.contract import Graph, GraphModel
+from fitsnap_nn.models.base import Graph, GraphModel
 from fitsnap_nn.models.pairs import sum_by
 
 
@@ -24,7 +24,7 @@ class ToyModel(GraphModel):
         super().__init__(tuple(elements))
         self.cutoff = cutoff
         self.width = width
-        self.message_layers = layers
+        self.num_message_passing = layers - 1
         self.embedding = nn.Embedding(len(self.elements), width)
         self.radial = nn.ModuleList(nn.Linear(5, width, bias=False) for _ in range(layers))
         self.mix = nn.ModuleList(nn.Linear(width, width) for _ in range(layers))
@@ -36,7 +36,7 @@ class ToyModel(GraphModel):
             "elements": list(self.elements),
             "cutoff": self.cutoff,
             "width": self.width,
-            "layers": self.message_layers,
+            "layers": self.receptive_field,
         }
 
     def distances(self, graph: Graph) -> Tensor:
@@ -49,7 +49,7 @@ class ToyModel(GraphModel):
 class AtomMessages(ToyModel):
     """h_i <- tanh(W h_i + sum_j h_j R(r_ij) + |sum_j h_j R(r_ij) r_ij|²)."""
 
-    def outputs(self, graph: Graph) -> Tensor:
+    def forward(self, graph: Graph) -> Tensor:
         features, distances = self.embedding(graph.species), self.distances(graph)
         for number, (radial, mix) in enumerate(zip(self.radial, self.mix, strict=True)):
             if number > 0:
@@ -65,11 +65,11 @@ class AtomMessages(ToyModel):
 class EdgeMessages(ToyModel):
     """m_ij <- tanh(W m_ji + sum_k m_jk + h_j) R(r_ij), from m_ij = h_j R(r_ij)."""
 
-    def outputs(self, graph: Graph) -> Tensor:
+    def forward(self, graph: Graph) -> Tensor:
         species, distances = self.embedding(graph.species), self.distances(graph)
         messages = species[graph.edge_j] * self.radial[0](distances)
         for radial, mix in zip(self.radial[1:], self.mix, strict=False):
             sums = sum_by(graph.edge_i, messages, len(species)) + species
-            messages = graph.reversed(torch.tanh(mix(messages) + sums[graph.edge_i]) * radial(distances))
+            messages = graph.gather_reverse_edges(torch.tanh(mix(messages) + sums[graph.edge_i]) * radial(distances))
         outputs: Tensor = self.readout(torch.tanh(self.mix[-1](sum_by(graph.edge_i, messages, len(species)) + species)))
         return outputs.squeeze(1)

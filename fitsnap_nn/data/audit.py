@@ -8,8 +8,8 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.data.lammps_cell import to_lammps
 from fitsnap_nn.errors import DataError
+from fitsnap_nn.lammps.cell import to_lammps
 
 TOO_CLOSE = 0.5  # Å
 SHOWN = 3  # configurations named in a warning

@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.data.scrapers import FORMATS, Format, Source
+from fitsnap_nn.data.readers import FORMATS, DataFile, Format
 from fitsnap_nn.errors import DataError
 from fitsnap_nn.settings.schema import GroupRow, Settings
 from fitsnap_nn.units import label_units
@@ -27,7 +27,7 @@ def natural_order(text: str) -> Order:
     return tuple(int(part) if k % 2 else part for k, part in enumerate(parts)), text
 
 
-def list_files(settings: Settings) -> list[Source]:
+def list_files(settings: Settings) -> list[DataFile]:
     """The data files of all groups, in the order of the table, natural order within a row.
 
     A group is a folder below ``PATH dataPath``, or a file. Wildcards in a row stand for several groups, each with the
@@ -39,10 +39,10 @@ def list_files(settings: Settings) -> list[Source]:
     file_format = FORMATS[settings.scraper.scraper]
     root = Path(settings.data_path)
     if root.is_file() and file_format.group_by_frame:
-        return [Source(str(root), "", root.name)]
+        return [DataFile(str(root), "", root.name)]
     if not root.is_dir():
         raise DataError(f"[PATH] dataPath: there is no folder {root} (working folder: {Path.cwd()}).")
-    sources: list[Source] = []
+    sources: list[DataFile] = []
     for row in settings.groups.rows:
         groups = _groups(root, row, file_format)
         files = [
@@ -104,17 +104,17 @@ def _groups(root: Path, row: GroupRow, file_format: Format) -> dict[str, Path]:
     return groups
 
 
-def _files_of(group: str, path: Path, file_format: Format) -> list[Source]:
+def _files_of(group: str, path: Path, file_format: Format) -> list[DataFile]:
     """The data files of a group, which is a file or a folder, in natural order."""
     if path.is_file():
-        return [Source(str(path), group, f"{group}/{path.name}")]
+        return [DataFile(str(path), group, f"{group}/{path.name}")]
     found = {file for pattern in file_format.patterns for file in path.glob(pattern)}
     files = file_format.choose([file for file in found if file.is_file() and not file.name.startswith(".")])
-    sources = [Source(str(file), group, f"{group}/{file.relative_to(path).as_posix()}") for file in files]
+    sources = [DataFile(str(file), group, f"{group}/{file.relative_to(path).as_posix()}") for file in files]
     return sorted(sources, key=lambda source: natural_order(source.id))
 
 
-def read_files(settings: Settings, sources: Iterable[Source]) -> list[Configuration]:
+def read_files(settings: Settings, sources: Iterable[DataFile]) -> list[Configuration]:
     """The configurations of some files, those of groups outside the table left out, with ESHIFT added to the energies.
 
     Any part of `list_files` can be read, by any rank: files do not affect one another.

@@ -8,8 +8,8 @@ from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Any
 
+from fitsnap_nn.models.base import Batch, DescriptorBatch, Graph, GraphModel, Model, Prediction, predict
 from fitsnap_nn.models.bpnn import BPNN
-from fitsnap_nn.models.contract import Batch, DescriptorBatch, Graph, GraphModel, Model, Prediction, predict
 
 # Where each architecture is; it is imported when it is built, for some need libraries that others do without.
 ARCHITECTURES: Mapping[str, str] = MappingProxyType(
@@ -31,12 +31,12 @@ __all__ = [
     "GraphModel",
     "Model",
     "Prediction",
-    "build",
+    "build_model",
     "predict",
 ]
 
 
-def build(description: Mapping[str, Any]) -> Model:
+def build_model(description: Mapping[str, Any]) -> Model:
     """The model that ``Model.description()`` described, with weights yet to be loaded.
 
     Raises:

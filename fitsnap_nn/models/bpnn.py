@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from fitsnap_nn.models.contract import DescriptorBatch, DescriptorModel
-from fitsnap_nn.models.evaluation import in_double
+from fitsnap_nn.models.base import DescriptorBatch, DescriptorModel
+from fitsnap_nn.models.evaluation import to_float64
 from fitsnap_nn.models.mlp import ACTIVATIONS, energy_and_gradient
 
 SHARED, PER_ELEMENT, ONE_HOT = 1, 2, 3
@@ -77,7 +77,7 @@ class BPNN(DescriptorModel):
         self.register_buffer("energy_scale", torch.ones((), dtype=torch.float64))
 
     def description(self) -> dict[str, Any]:
-        """Architecture and hyperparameters, from which ``models.build`` makes the same network."""
+        """Architecture and hyperparameters, from which ``models.build_model`` makes the same network."""
         return {
             "architecture": "BPNN",
             "elements": list(self.elements),
@@ -152,7 +152,7 @@ class BPNN(DescriptorModel):
 
     def plain_networks(self) -> list[PlainNetwork]:
         """One network for each element, with one-hot input, target scale and element energy folded into it."""
-        double = in_double(self)
+        double = to_float64(self)
         return [double._plain_network(element) for element in range(len(self.elements))]
 
     @torch.no_grad()

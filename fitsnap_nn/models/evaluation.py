@@ -9,8 +9,8 @@ from typing import NamedTuple, TypeVar
 import torch
 
 from fitsnap_nn.data.configuration import Configuration, Floats
-from fitsnap_nn.descriptors.record import AnyRecord, GraphRecord
-from fitsnap_nn.models.contract import Batch, DescriptorBatch, Graph, Model, predict
+from fitsnap_nn.inputs.cached import CachedGraph, CachedInput
+from fitsnap_nn.models.base import Batch, DescriptorBatch, Graph, Model, predict
 
 M = TypeVar("M", bound=Model)
 
@@ -30,7 +30,9 @@ class Evaluation(NamedTuple):
     stress: Floats | None
 
 
-def single_batch(configuration: Configuration, record: AnyRecord, elements: Sequence[str], dtype: torch.dtype) -> Batch:
+def single_batch(
+    configuration: Configuration, record: CachedInput, elements: Sequence[str], dtype: torch.dtype
+) -> Batch:
     """A batch of one; its tensors are views of the record's arrays where the type allows."""
     atoms = {
         "species": torch.from_numpy(configuration.element_indices(elements)),
@@ -45,21 +47,21 @@ def single_batch(configuration: Configuration, record: AnyRecord, elements: Sequ
     def numbers(*names: str) -> dict[str, torch.Tensor]:
         return {name: tensor.to(dtype) for name, tensor in tensors(*names).items()}
 
-    if isinstance(record, GraphRecord):
-        edges = {name: tensor.long() for name, tensor in tensors("edge_i", "edge_j", "reverse").items()}
+    if isinstance(record, CachedGraph):
+        edges = {name: tensor.long() for name, tensor in tensors("edge_i", "edge_j", "reverse_edge_index").items()}
         return Graph(**atoms, **edges, **numbers("vectors"))
     pairs = tensors("pair_i", "pair_j")
     return DescriptorBatch(**atoms, **pairs, **numbers("descriptors", "gradients", "strain_gradients"))
 
 
-def in_double(model: M) -> M:
+def to_float64(model: M) -> M:
     """A copy of a model that computes in float64 on the CPU; the weights have the same values."""
     double = copy.deepcopy(model).cpu()
     double.set_precision(torch.float64)
     return double.eval()
 
 
-def evaluate(model: Model, configuration: Configuration, record: AnyRecord, *, forces: bool = True) -> Evaluation:
+def evaluate(model: Model, configuration: Configuration, record: CachedInput, *, forces: bool = True) -> Evaluation:
     """The prediction of a float64 model on a configuration's record, with the reference potential added.
 
     Args:
@@ -70,7 +72,7 @@ def evaluate(model: Model, configuration: Configuration, record: AnyRecord, *, f
 
 
 def evaluate_batch(
-    model: Model, configurations: Sequence[Configuration], records: Sequence[AnyRecord], batch: Batch, *, forces: bool
+    model: Model, configurations: Sequence[Configuration], records: Sequence[CachedInput], batch: Batch, *, forces: bool
 ) -> list[Evaluation]:
     """The same of several configurations, whose records make up a batch."""
     stressed = [record.has_strain and all(c.pbc) for c, record in zip(configurations, records, strict=True)]

@@ -20,7 +20,7 @@ from torch.nn import functional
 from torch.serialization import safe_globals
 
 from fitsnap_nn.environment import kept_environment
-from fitsnap_nn.models.contract import Graph, GraphModel
+from fitsnap_nn.models.base import Graph, GraphModel
 from fitsnap_nn.models.mace_kernels import Chebyshev, Convolution, Edges, SymmetricProduct, pack
 from fitsnap_nn.settings.elements import atomic_number
 
@@ -33,7 +33,7 @@ SYMMETRIC = frozenset({RESIDUAL, "RealAgnosticInteractionBlock"})
 class Hypers:
     """Hyperparameters, named as in the section MACE of an input; the last three occur only in pretrained files.
 
-    ``avg_num_neighbors`` is ``None`` until it is known; see `MACE.calibrate`.
+    ``avg_num_neighbors`` is ``None`` until it is known; see `MACE.fit_to_data`.
     """
 
     r_max: float = 5.0
@@ -76,7 +76,7 @@ class MACE(GraphModel):
         super().__init__(tuple(elements))
         self.hypers = Hypers(**hypers)
         self.cutoff = self.hypers.r_max
-        self.message_layers = self.hypers.num_interactions
+        self.num_message_passing = self.hypers.num_interactions - 1
         self._per_pair = {self.hypers.interaction, self.hypers.interaction_first} <= SYMMETRIC
         self.network = _network(self.elements, self.hypers)
         self.repulsion_scale: Tensor
@@ -86,7 +86,7 @@ class MACE(GraphModel):
         hypers = asdict(self.hypers) | {"radial_MLP": list(self.hypers.radial_MLP)}
         return {"architecture": "MACE", "elements": list(self.elements), **hypers}
 
-    def calibrate(self, graphs: Iterable[Graph]) -> None:
+    def fit_to_data(self, graphs: Iterable[Graph]) -> None:
         """Take ``avg_num_neighbors``, where it was not given, from graphs: of all atoms that have neighbours."""
         if not self.hypers.avg_num_neighbors:
             counts = [(graph.pairs, len(torch.unique_consecutive(graph.edge_i))) for graph in graphs]
@@ -100,7 +100,7 @@ class MACE(GraphModel):
         super().set_precision(dtype)
         self.repulsion_scale = scale.to(torch.float64)
 
-    def outputs(self, graph: Graph) -> Tensor:
+    def forward(self, graph: Graph) -> Tensor:
         network, own, ghosts = self.network, graph.owned, len(graph.species) - graph.owned
         one_hot = self._one_hot(graph)
         harmonics = network.spherical_harmonics(-graph.vectors)  # mace's vectors are from the neighbour to the atom
@@ -127,9 +127,9 @@ class MACE(GraphModel):
         outputs = torch.cat([readout(features) for features, readout in readouts], dim=1).sum(dim=1)
         return functional.pad(outputs, (0, ghosts))
 
-    def fixed_energies(self, graph: Graph) -> Tensor:
+    def prior_energies(self, graph: Graph) -> Tensor:
         if not self.hypers.pair_repulsion:
-            return super().fixed_energies(graph)
+            return super().prior_energies(graph)
         one_hot, lengths = self._one_hot(graph), _lengths(graph.vectors)
         energies: Tensor = self.network.pair_repulsion_fn(lengths, one_hot, _ends(graph), self.network.atomic_numbers)
         return self.repulsion_scale * energies.double()
@@ -140,10 +140,10 @@ class MACE(GraphModel):
     def _pack(self, graph: Graph) -> tuple[Edges, Tensor]:
         """The edges, and those of which radial weights are computed: one of a pair, where both have the same."""
         number = torch.arange(graph.pairs, device=graph.edge_i.device)
-        if not self._per_pair or len(graph.reverse) < graph.pairs:
+        if not self._per_pair or len(graph.reverse_edge_index) < graph.pairs:
             return pack(graph.edge_j, graph.edge_i, number, len(graph.species)), number
-        first = number <= graph.reverse
-        pair = (torch.cumsum(first, 0) - 1)[torch.minimum(number, graph.reverse)]
+        first = number <= graph.reverse_edge_index
+        pair = (torch.cumsum(first, 0) - 1)[torch.minimum(number, graph.reverse_edge_index)]
         return pack(graph.edge_j, graph.edge_i, pair, len(graph.species)), number[first]
 
 

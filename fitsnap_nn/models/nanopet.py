@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fitsnap_nn.models.contract import Graph, GraphModel
+from fitsnap_nn.models.base import Graph, GraphModel
 from fitsnap_nn.models.pairs import cosine_cutoff, sum_by
 from fitsnap_nn.models.zbl import Zbl
 
@@ -47,7 +47,7 @@ class Nanopet(GraphModel):
         ValueError: ``num_heads`` does not divide ``d_pet``.
     """
 
-    augments = True
+    needs_augmentation = True
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Nanopet(GraphModel):
         if d_pet % num_heads:
             raise ValueError(f"num_heads = {num_heads} does not divide d_pet = {d_pet}.")
         self.cutoff = cutoff
-        self.message_layers = num_gnn_layers
+        self.num_message_passing = num_gnn_layers - 1
         self._hyperparameters: dict[str, Any] = {
             "cutoff": cutoff,
             "cutoff_width": cutoff_width,
@@ -98,12 +98,12 @@ class Nanopet(GraphModel):
     def description(self) -> dict[str, Any]:
         return {"architecture": "NANOPET", "elements": list(self.elements), **self._hyperparameters}
 
-    def outputs(self, graph: Graph) -> Tensor:
+    def forward(self, graph: Graph) -> Tensor:
         outputs: Tensor = self.last_layer(self.head(self.features(graph)))
         return nn.functional.pad(outputs.squeeze(1), (0, len(graph.species) - graph.owned))
 
-    def fixed_energies(self, graph: Graph) -> Tensor:
-        return super().fixed_energies(graph) if self.zbl is None else self.zbl.energies(graph)
+    def prior_energies(self, graph: Graph) -> Tensor:
+        return super().prior_energies(graph) if self.zbl is None else self.zbl.energies(graph)
 
     def features(self, graph: Graph) -> Tensor:
         """(own atoms, d_pet) sums over the edges of each atom; zero for an atom without."""
@@ -113,7 +113,7 @@ class Nanopet(GraphModel):
         tables = _Tables(graph, factors)
         edges: Tensor = self.transformers[0](self._encode(graph), tables)
         for contraction, transformer in zip(self.contractions, self.transformers[1:], strict=True):
-            messages = contraction(torch.cat([edges, graph.reversed(edges)], dim=1))
+            messages = contraction(torch.cat([edges, graph.gather_reverse_edges(edges)], dim=1))
             edges = SQRT_HALF * (edges + transformer(messages, tables))
         return sum_by(graph.edge_i, edges * factors[:, None], graph.owned)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from fitsnap_nn.models.contract import Graph, GraphModel
+from fitsnap_nn.models.base import Graph, GraphModel
 from fitsnap_nn.models.soap import PowerSpectrum, SphericalExpansion
 from fitsnap_nn.models.zbl import Zbl
 
@@ -134,15 +134,15 @@ class SoapBpnn(GraphModel):
     def description(self) -> dict[str, Any]:
         return {"architecture": "SOAP_BPNN", "elements": list(self.elements), **self.hyperparameters}
 
-    def outputs(self, graph: Graph) -> Tensor:
+    def forward(self, graph: Graph) -> Tensor:
         rows = self.rows(graph)
         values = self._first_values(self.spectrum(graph, rows), rows)
         for weights in self.layers:
             values = _by_element(silu(values), weights, rows)
         return values.squeeze(1).index_select(0, rows.of_atom)
 
-    def fixed_energies(self, graph: Graph) -> Tensor:
-        return super().fixed_energies(graph) if self.zbl is None else self.zbl.energies(graph)
+    def prior_energies(self, graph: Graph) -> Tensor:
+        return super().prior_energies(graph) if self.zbl is None else self.zbl.energies(graph)
 
     def rows(self, graph: Graph) -> Rows:
         """Which atoms are computed, in which order."""

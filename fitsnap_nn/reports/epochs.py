@@ -9,7 +9,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from fitsnap_nn.closing import Closing
-from fitsnap_nn.files import replacing
+from fitsnap_nn.files import atomic_write
 
 LOSS_FILE = "loss_vs_epochs.dat"
 METRICS_FILE = "metrics.csv"
@@ -93,7 +93,7 @@ def _parsed(cells: list[str]) -> EpochRow:
 
 def _opened(path: Path, header: str, separator: str, after: int | None) -> io.TextIOWrapper:
     kept = _kept_lines(path, separator, after) if after is not None and path.exists() else []
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         file.write("".join([header, *kept]).encode())
     return path.open("a", encoding="utf-8")
 

@@ -16,7 +16,7 @@ from fitsnap_nn.settings.files import read_text
 from fitsnap_nn.settings.groups import read_columns, read_rows
 from fitsnap_nn.settings.ini import Document, read_ini
 from fitsnap_nn.settings.keys import FOREIGN_SECTIONS, Key, did_you_mean, keys_of, section_classes, section_names
-from fitsnap_nn.settings.schema import Bispectrum, Groups, Path, Reference, Settings
+from fitsnap_nn.settings.schema import Bispectrum, Groups, PathSection, Reference, Settings
 
 # What to do about the values of FitSNAP that are refused here.
 REMEDIES: Mapping[tuple[str, str], str] = MappingProxyType(
@@ -149,7 +149,7 @@ def _per_element(document: Document, bispectrum: Bispectrum) -> Bispectrum:
     return replace(bispectrum, **repeated)
 
 
-def _groups(document: Document, groups: Groups, path: Path, folder: str) -> Groups:
+def _groups(document: Document, groups: Groups, path: PathSection, folder: str) -> Groups:
     if not document.sound("GROUPS", "group_sections", "group_types"):
         return groups
     columns = read_columns(document, groups.group_sections, groups.group_types)

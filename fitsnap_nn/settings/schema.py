@@ -50,7 +50,7 @@ class Bispectrum:
 
 
 @dataclass(frozen=True)
-class Calculator:
+class CalculatorSection:
     """What is computed, and which labels are fitted."""
 
     calculator: str = option(
@@ -70,7 +70,7 @@ class Calculator:
 
 
 @dataclass(frozen=True)
-class Pytorch:
+class PytorchSection:
     """The network and how it is trained."""
 
     model: str = option("BPNN", "architecture", choices=("BPNN", *architectures()))
@@ -192,7 +192,7 @@ class Scraper:
 
 
 @dataclass(frozen=True)
-class Path:
+class PathSection:
     """Where the data are; relative to the folder of the input file."""
 
     data_path: str = option("JSON", "folder with one folder, or file, for each group", key="dataPath")
@@ -294,15 +294,15 @@ class Settings:
     """
 
     bispectrum: Bispectrum = Bispectrum()
-    calculator: Calculator = Calculator()
+    calculator: CalculatorSection = CalculatorSection()
     eshift: dict[str, float] = field(default_factory=dict)
-    pytorch: Pytorch = Pytorch()
+    pytorch: PytorchSection = PytorchSection()
     architectures: Mapping[str, Any] = field(
         default_factory=lambda: {name: section() for name, section in architectures().items()}
     )
     solver: Solver = Solver()
     scraper: Scraper = Scraper()
-    path: Path = Path()
+    path: PathSection = PathSection()
     outfile: Outfile = Outfile()
     reference: Reference = Reference()
     groups: Groups = Groups()

@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 
 from fitsnap_nn.data.configuration import Configuration, Floats
-from fitsnap_nn.descriptors.graph import GraphCalculator
-from fitsnap_nn.descriptors.neighbours import find_neighbours
-from fitsnap_nn.models.contract import Graph, GraphModel
+from fitsnap_nn.data.neighbours import find_neighbours
+from fitsnap_nn.inputs.graph.compute import GraphCompute
+from fitsnap_nn.models.base import Graph, GraphModel
 from fitsnap_nn.models.evaluation import single_batch
 from fitsnap_nn.settings.schema import Reference
 
 
 def make_graph(model: GraphModel, *configurations: Configuration, dtype: torch.dtype = torch.float64) -> Graph:
     """The graph that a model needs of one configuration, or of several in a batch."""
-    with GraphCalculator(model.elements, model.cutoff, Reference()) as calculator:
+    with GraphCompute(model.elements, model.cutoff, Reference()) as calculator:
         records = [calculator.compute(one) for one in configurations]
     batches = (single_batch(*each, model.elements, dtype) for each in zip(configurations, records, strict=True))
     return join([batch for batch in batches if isinstance(batch, Graph)])
@@ -28,7 +28,7 @@ def make_graph(model: GraphModel, *configurations: Configuration, dtype: torch.d
 
 def join(graphs: Sequence[Graph]) -> Graph:
     """One graph of several; indices count on from each to the next."""
-    counted = {"config": "n_atoms", "edge_i": "species", "edge_j": "species", "reverse": "vectors"}
+    counted = {"config": "n_atoms", "edge_i": "species", "edge_j": "species", "reverse_edge_index": "vectors"}
 
     def joined(name: str) -> Tensor:
         parts = [getattr(graph, name) for graph in graphs]
@@ -89,7 +89,7 @@ class GhostGraph(Graph):
     def with_ghosts(self, features: Tensor) -> Tensor:
         return features.index_select(0, self.owner)
 
-    def reversed(self, messages: Tensor) -> Tensor:
+    def gather_reverse_edges(self, messages: Tensor) -> Tensor:
         return messages.index_select(0, self.back)
 
 
@@ -109,9 +109,9 @@ def ghost_graph(model: GraphModel, configuration: Configuration) -> GhostGraph:
         "config": torch.zeros_like(owner),
         "n_atoms": torch.tensor([len(owner)]),
         "edge_j": edge_j,
-        "reverse": torch.zeros(0, dtype=torch.int64),
+        "reverse_edge_index": torch.zeros(0, dtype=torch.int64),
     }
-    return GhostGraph(**shared, owner=owner, back=graph.reverse)
+    return GhostGraph(**shared, owner=owner, back=graph.reverse_edge_index)
 
 
 def shuffled(graph: Graph, seed: int = 0) -> Graph:
@@ -125,6 +125,6 @@ def shuffled(graph: Graph, seed: int = 0) -> Graph:
         graph,
         edge_i=graph.edge_i[order],
         edge_j=graph.edge_j[order],
-        reverse=place[graph.reverse[order]],
+        reverse_edge_index=place[graph.reverse_edge_index[order]],
         vectors=graph.vectors[order],
     )

@@ -15,7 +15,7 @@ from torch import Tensor
 from fitsnap_nn import models
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.voigt import from_voigt, voigt
-from fitsnap_nn.models.contract import Graph, GraphModel, Prediction, predict
+from fitsnap_nn.models.base import Graph, GraphModel, Prediction, predict
 from fitsnap_nn.models.pairs import sum_by
 from fitsnap_nn.testing.graphs import crystal, ghost_graph, make_graph, molecule, shuffled
 
@@ -166,7 +166,7 @@ class GraphModelTests:
         model.set_precision(torch.float32)
         graph = make_graph(model, configuration, dtype=torch.float32)
         found = predict(model, graph)
-        assert model.outputs(graph).dtype == forces_of(found).dtype == torch.float32
+        assert model(graph).dtype == forces_of(found).dtype == torch.float32
         assert found.energy.dtype == found.atom_energies.dtype == torch.float64
         for values, expected in ((found.atom_energies, double.atom_energies), (forces_of(found), forces_of(double))):
             assert (values - expected).abs().max() < self.single * expected.abs().max()
@@ -183,11 +183,11 @@ class GraphModelTests:
         assert json.loads(json.dumps(description)) == description
         place = f"{type(model).__module__}:{type(model).__qualname__}"
         monkeypatch.setattr(models, "ARCHITECTURES", {description["architecture"]: place, **models.ARCHITECTURES})
-        again = models.build(description)
+        again = models.build_model(description)
         assert isinstance(again, type(model))
         again.set_precision(torch.float64)
         again.load_state_dict(model.state_dict())
-        assert (again.cutoff, again.message_layers) == (model.cutoff, model.message_layers)
+        assert (again.cutoff, again.num_message_passing) == (model.cutoff, model.num_message_passing)
         configuration = crystal(model.elements)
         assert torch.equal(of_one(again.eval(), configuration).energy, of_one(model, configuration).energy)
 
@@ -222,19 +222,21 @@ class GraphModelTests:
         ghosts = ghost_graph(model, configuration)
         assert len(ghosts.species) > 2 * count
         expected = of_one(model, configuration)
-        energies, pulls = own_energies(model, ghosts, count)
-        forces = sum_by(ghosts.edge_i, pulls, count) - sum_by(ghosts.owner[ghosts.edge_j], pulls, count)
+        energies, edge_gradients = own_energies(model, ghosts, count)
+        forces = sum_by(ghosts.edge_i, edge_gradients, count) - sum_by(
+            ghosts.owner[ghosts.edge_j], edge_gradients, count
+        )
         assert_close(energies, expected.atom_energies)
         assert_close(forces, forces_of(expected))
 
     def test_how_far_atoms_matter(self, model: GraphModel) -> None:
-        """Along a chain in which only next atoms are neighbours: ``message_layers`` of them, and no more."""
-        numbers = np.arange(model.message_layers + 3.0)
+        """Along a chain in which only next atoms are neighbours: ``receptive_field`` of them, and no more."""
+        numbers = np.arange(model.receptive_field + 3.0)
         places = np.column_stack([0.6 * model.cutoff * numbers, 0.1 * numbers**2, 0.0 * numbers])
         graph = make_graph(model, molecule(model.elements, places))
-        _, pulls = own_energies(model, graph, 1)
-        farthest = torch.maximum(graph.edge_i, graph.edge_j)[pulls.any(dim=1)].max()
-        assert int(farthest) == model.message_layers
+        _, edge_gradients = own_energies(model, graph, 1)
+        farthest = torch.maximum(graph.edge_i, graph.edge_j)[edge_gradients.any(dim=1)].max()
+        assert int(farthest) == model.receptive_field
 
 
 def of_one(model: GraphModel, configuration: Configuration) -> Prediction:
@@ -263,8 +265,8 @@ def own_energies(model: GraphModel, graph: Graph, count: int) -> tuple[Tensor, T
     """Energies of the first atoms, those that a rank owns, and the derivatives (E, 3) of their sum by the edges."""
     graph = replace(graph, vectors=graph.vectors.detach().requires_grad_(True))
     energies = model.atom_energies(graph)[:count]
-    (pulls,) = torch.autograd.grad(energies.sum(), graph.vectors)
-    return energies.detach(), pulls
+    (edge_gradients,) = torch.autograd.grad(energies.sum(), graph.vectors)
+    return energies.detach(), edge_gradients
 
 
 def slope(function: Callable[[float], float], step: float) -> float:

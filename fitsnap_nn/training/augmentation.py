@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fitsnap_nn.data.voigt import COLUMNS, ROWS
-from fitsnap_nn.models.contract import Graph
+from fitsnap_nn.models.base import Graph
 from fitsnap_nn.training.batches import Labels
 
 FULL = ((0, 5, 4), (5, 1, 3), (4, 3, 2))  # which of the six components is in each place of the symmetric tensor

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.voigt import voigt
-from fitsnap_nn.descriptors.record import AnyRecord
-from fitsnap_nn.models.contract import Batch
+from fitsnap_nn.inputs.cached import CachedInput
+from fitsnap_nn.models.base import Batch
 from fitsnap_nn.models.evaluation import single_batch
 from fitsnap_nn.units import BAR
 
@@ -30,7 +30,7 @@ INDICES: Mapping[str, str] = MappingProxyType(
         "pair_j": "species",
         "edge_i": "species",
         "edge_j": "species",
-        "reverse": "vectors",
+        "reverse_edge_index": "vectors",
     }
 )
 
@@ -69,7 +69,9 @@ class Sample(NamedTuple):
     counts: Counts
 
 
-def make_sample(configuration: Configuration, record: AnyRecord, elements: Sequence[str], dtype: torch.dtype) -> Sample:
+def make_sample(
+    configuration: Configuration, record: CachedInput, elements: Sequence[str], dtype: torch.dtype
+) -> Sample:
     """Tensors of one configuration; descriptors and gradients are views of the record where the type allows."""
     batch = single_batch(configuration, record, elements, dtype)
     labels = _labels(configuration, record, dtype)
@@ -77,7 +79,7 @@ def make_sample(configuration: Configuration, record: AnyRecord, elements: Seque
     return Sample(batch, labels, Counts(int(energy), 3 * len(configuration) * forces, 6 * stress))
 
 
-def _labels(configuration: Configuration, record: AnyRecord, dtype: torch.dtype) -> Labels:
+def _labels(configuration: Configuration, record: CachedInput, dtype: torch.dtype) -> Labels:
     energy, forces, stress = 0.0, np.zeros((len(configuration), 3)), np.zeros(6)
     if configuration.energy is not None:
         energy = configuration.energy - record.reference_energy
@@ -100,10 +102,10 @@ def _labels(configuration: Configuration, record: AnyRecord, dtype: torch.dtype)
 def collate(samples: Sequence[Sample], device: torch.device) -> tuple[Batch, Labels]:
     """Join samples into one batch on a device."""
     labels = Labels(*(torch.cat(parts).to(device) for parts in zip(*(s.labels for s in samples), strict=True)))
-    return join([sample.batch for sample in samples], device), labels
+    return join_batches([sample.batch for sample in samples], device), labels
 
 
-def join(batches: Sequence[B], device: torch.device | None = None) -> B:
+def join_batches(batches: Sequence[B], device: torch.device | None = None) -> B:
     """One batch of several; the indices of pairs and configurations count through it."""
     return type(batches[0])(**{field.name: _joined(batches, field.name).to(device) for field in fields(batches[0])})
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from fitsnap_nn.errors import CheckpointError
-from fitsnap_nn.files import replacing
+from fitsnap_nn.files import atomic_write
 
 FORMAT = "fitsnap_nn restart"
 VERSION = 1
@@ -39,7 +39,7 @@ def save_restart(
     """
     payload = {"format": FORMAT, "version": VERSION, "model": model, "trainer": trainer}
     try:
-        with replacing(path) as file:
+        with atomic_write(path) as file:
             torch.save({**payload, "settings": dict(settings), "data": data, "split_seed": split_seed}, file)
     except OSError as error:
         raise CheckpointError(f"cannot write {path}: {error.strerror}. What it held before is untouched.") from error

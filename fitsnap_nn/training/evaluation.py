@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 import torch
 
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.descriptors.record import AnyRecord
-from fitsnap_nn.models.contract import Model
-from fitsnap_nn.models.evaluation import Evaluation, evaluate_batch, in_double, single_batch
-from fitsnap_nn.training.batches import join
-from fitsnap_nn.training.parallel import Ranks, pack
+from fitsnap_nn.inputs.cached import CachedInput
+from fitsnap_nn.models.base import Model
+from fitsnap_nn.models.evaluation import Evaluation, evaluate_batch, single_batch, to_float64
+from fitsnap_nn.training.batches import join_batches
+from fitsnap_nn.training.distributed import Ranks, pack
 
 ATOMS = 300.0  # that are evaluated together: enough to be quick, and little memory
 
@@ -19,7 +19,7 @@ ATOMS = 300.0  # that are evaluated together: enough to be quick, and little mem
 def evaluate_all(
     model: Model,
     configurations: Sequence[Configuration],
-    record_of: Callable[[Configuration], AnyRecord],
+    record_of: Callable[[Configuration], CachedInput],
     ranks: Ranks,
     *,
     forces: bool,
@@ -31,7 +31,7 @@ def evaluate_all(
         forces: whether records have gradients.
         release: called after records were used.
     """
-    model = in_double(model)
+    model = to_float64(model)
     found: dict[int, Evaluation] = {}
     for numbers in pack([float(len(configuration)) for configuration in configurations], ATOMS, ranks):
         members = [configurations[number] for number in numbers]
@@ -40,7 +40,7 @@ def evaluate_all(
             single_batch(member, record, model.elements, torch.float64)
             for member, record in zip(members, records, strict=True)
         ]
-        predictions = evaluate_batch(model, members, records, join(batches), forces=forces)
+        predictions = evaluate_batch(model, members, records, join_batches(batches), forces=forces)
         found |= zip(numbers, predictions, strict=True)
         release()
     everything = {number: one for share in ranks.gather(found) for number, one in share.items()}

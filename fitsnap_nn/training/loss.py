@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from fitsnap_nn.models.contract import Batch, Prediction
+from fitsnap_nn.models.base import Batch, Prediction
 from fitsnap_nn.training.batches import Counts, Labels
 from fitsnap_nn.units import BAR
 

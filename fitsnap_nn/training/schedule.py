@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from fitsnap_nn.settings.schema import Pytorch
+from fitsnap_nn.settings.schema import PytorchSection
 
 
 class Schedule:
@@ -16,7 +16,7 @@ class Schedule:
     validation loss was not bettered for more than ``plateau_patience`` epochs.
     """
 
-    def __init__(self, options: Pytorch, steps_per_epoch: int) -> None:
+    def __init__(self, options: PytorchSection, steps_per_epoch: int) -> None:
         self.options = options
         self.total = max(1, options.num_epochs * steps_per_epoch)
         self.warmup = int(options.warmup_fraction * self.total)

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from fitsnap_nn.errors import TrainingError
-from fitsnap_nn.models.contract import Graph, GraphModel, Model, predict
-from fitsnap_nn.settings.schema import Pytorch
+from fitsnap_nn.models.base import Graph, GraphModel, Model, predict
+from fitsnap_nn.settings.schema import PytorchSection
 from fitsnap_nn.training.augmentation import augment, random_rotations
 from fitsnap_nn.training.batches import Batches, Counts, SampleSet, collate
+from fitsnap_nn.training.distributed import Ranks, pack, partition_by_cost
 from fitsnap_nn.training.flat import FlatParameters
 from fitsnap_nn.training.loss import backward, error_sums, loss_sums, mean_loss
-from fitsnap_nn.training.parallel import Ranks, deal, pack
 from fitsnap_nn.training.schedule import Schedule
 
 EVALUATION_COST = 60_000.0  # of what is evaluated together: enough to be quick, and the memory is that of a batch
@@ -67,7 +67,7 @@ class Trainer:
         training: SampleSet,
         validation: SampleSet,
         targets: Targets,
-        options: Pytorch,
+        options: PytorchSection,
         seed: int,
         ranks: Ranks,
         device: torch.device,
@@ -196,13 +196,13 @@ class Trainer:
     def _step(self, step: int, members: Sequence[int]) -> Tensor:
         """One step with a batch; returns this rank's part of the sums that the loss is made of."""
         counts = self.training.total(members)
-        share = deal([self.training.costs[member] for member in members], self.ranks.size)[self.ranks.rank]
+        share = partition_by_cost([self.training.costs[member] for member in members], self.ranks.size)[self.ranks.rank]
         self.flat.gradient.zero_()
         sums = torch.zeros(3, dtype=torch.float64, device=self.device)
         if share:
             chosen = [members[number] for number in share]
             batch, labels = collate([self.training.samples[member] for member in chosen], self.device)
-            if isinstance(batch, Graph) and isinstance(self.model, GraphModel) and self.model.augments:
+            if isinstance(batch, Graph) and isinstance(self.model, GraphModel) and self.model.needs_augmentation:
                 batch, labels = augment(batch, labels, self._rotations(self.epoch)[chosen])
             found = predict(
                 self.model, batch, forces=self.targets.forces, stress=self.targets.stress, create_graph=True
@@ -230,7 +230,7 @@ class Trainer:
         return self.flat.vector.detach() if self.average is None else self.average
 
 
-def _optimizer(vector: Tensor, options: Pytorch) -> torch.optim.Optimizer:
+def _optimizer(vector: Tensor, options: PytorchSection) -> torch.optim.Optimizer:
     kinds: dict[str, type[torch.optim.Adam]] = {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}
     return kinds[options.optimizer]([vector], lr=options.learning_rate, weight_decay=options.weight_decay, fused=True)
 

@@ -97,7 +97,7 @@ PyRef link_type() {
                                   {nullptr, nullptr, 0, nullptr}};
   static PyType_Slot slots[] = {
       {Py_tp_methods, methods}, {Py_tp_dealloc, reinterpret_cast<void *>(deallocate)}, {0, nullptr}};
-  static PyType_Spec spec = {"fitsnap_nn.lammps_plugin.Link", sizeof(LinkObject), 0,
+  static PyType_Spec spec = {"fitsnap_nn.plugin.Link", sizeof(LinkObject), 0,
                              Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots};
   return checked(PyType_FromSpec(&spec));
 }

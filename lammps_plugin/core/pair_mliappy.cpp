@@ -61,7 +61,7 @@ void PairMliappy::load(const std::string &descriptor_file) {
     reach_.cutoff = std::max(reach_.cutoff, descriptor_->cutoff(element, element));
   std::string units;
   call_on_all_ranks(lmp, [&] {
-    const PyRef module = checked(PyImport_ImportModule("fitsnap_nn.lammps_plugin.descriptor_model"));
+    const PyRef module = checked(PyImport_ImportModule("fitsnap_nn.plugin.descriptor_model"));
     model_ = checked(PyObject_CallMethod(module.get(), "load", "siii", file_.c_str(), universe->nprocs,
                                          descriptor_->size(), static_cast<int>(elements_.size())));
     units = text(model_.get(), "units");

@@ -42,7 +42,7 @@ void PairUnified::settings(int count, char **words) {
 void PairUnified::load() {
   std::string units;
   call_on_all_ranks(lmp, [&] {
-    const PyRef runtime = checked(PyImport_ImportModule("fitsnap_nn.lammps_plugin.runtime"));
+    const PyRef runtime = checked(PyImport_ImportModule("fitsnap_nn.plugin.runtime"));
     model_ = checked(PyObject_CallMethod(runtime.get(), "load_unified", "si", file_.c_str(), universe->nprocs));
     elements_ = texts(model_.get(), "elements");
     units = text(model_.get(), "units");

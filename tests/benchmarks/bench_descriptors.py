@@ -22,13 +22,13 @@ from typing import get_args
 import numpy as np
 
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.data.scrapers.build import Source
-from fitsnap_nn.data.scrapers.json_files import read_json
-from fitsnap_nn.descriptors.key import descriptor_key
-from fitsnap_nn.descriptors.record import Record
-from fitsnap_nn.descriptors.snap import Route, SnapCalculator, choose_route
-from fitsnap_nn.descriptors.store import RecordStore
-from fitsnap_nn.descriptors.work import compute_missing
+from fitsnap_nn.data.readers.json_files import read_json
+from fitsnap_nn.data.readers.raw import DataFile
+from fitsnap_nn.inputs.cache.cache_key import descriptor_key
+from fitsnap_nn.inputs.cache.compute import compute_missing
+from fitsnap_nn.inputs.cache.store import InputStore
+from fitsnap_nn.inputs.cached import CachedDescriptors
+from fitsnap_nn.inputs.snap.compute import Route, SnapCompute, choose_route
 from fitsnap_nn.settings.schema import Bispectrum, Reference
 
 TANTALUM = (
@@ -50,7 +50,7 @@ PHOSPHIDE = (
 def read(folder: Path) -> list[Configuration]:
     """All configurations of FitSNAP's folder."""
     paths = sorted(folder.glob("*/*.json"))
-    sources = [Source(str(path), path.parent.name, f"{path.parent.name}/{path.name}") for path in paths]
+    sources = [DataFile(str(path), path.parent.name, f"{path.parent.name}/{path.name}") for path in paths]
     return [configuration for source in sources for configuration in read_json(source, {})]
 
 
@@ -59,9 +59,11 @@ def compute(
 ) -> float:
     """CPU seconds for all records, with gradients, in single precision."""
     with tempfile.TemporaryDirectory() as folder:
-        store = RecordStore(folder, descriptor_key(*settings, gradients=True, strain=strain), Record, np.float32)
+        store = InputStore(
+            folder, descriptor_key(*settings, gradients=True, strain=strain), CachedDescriptors, np.float32
+        )
         started = time.process_time()
-        with SnapCalculator(*settings, gradients=True, strain=strain, route=route) as calculator:
+        with SnapCompute(*settings, gradients=True, strain=strain, route=route) as calculator:
             compute_missing(configurations, calculator, store)
         return time.process_time() - started
 

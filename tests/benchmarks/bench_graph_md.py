@@ -26,12 +26,12 @@ from ase.build import bulk
 from measure import run
 from numpy.typing import NDArray
 
-from fitsnap_nn.data.atoms import from_atoms
-from fitsnap_nn.deploy.deck import data_text
-from fitsnap_nn.deploy.unified import unified_pickle
-from fitsnap_nn.lammps_plugin import plugin_dir
-from fitsnap_nn.models import GraphModel, build
-from fitsnap_nn.models.mace_files import run_and_convert
+from fitsnap_nn.data.atoms import configuration_from_atoms
+from fitsnap_nn.export.deck import data_text
+from fitsnap_nn.export.unified import unified_pickle
+from fitsnap_nn.interfaces.mace_files import run_and_convert
+from fitsnap_nn.models import GraphModel, build_model
+from fitsnap_nn.plugin import plugin_dir
 
 ELEMENTS = ("Mg", "O")
 TEMPERATURE, TIMESTEP, WARM_UP = 300.0, 0.0005, 3  # K, ps, steps
@@ -78,13 +78,15 @@ def main() -> None:
 
 def report(folder: Path, rounds: int, steps: int) -> None:
     for name, displacement in DISPLACEMENTS.items():
-        (folder / f"{name}.data").write_text(data_text(from_atoms(structure(displacement)), ELEMENTS, "atomic"))
+        (folder / f"{name}.data").write_text(
+            data_text(configuration_from_atoms(structure(displacement)), ELEMENTS, "atomic")
+        )
     print(f"{'MACE':14}  {'precision':9}  {'atoms':8}  {'ours':>8}  {'ASE':>8}  ms a step")
     for irreps, correlation in MACES.items():
         file = folder / "mace.model"
         run(Path(sys.executable), [__file__, "--make", str(file), irreps, str(correlation)], folder)
         description, state = run_and_convert(file, ELEMENTS)
-        model = build(description)
+        model = build_model(description)
         model.load_state_dict(state)
         for precision in PRECISIONS:
             save(folder, model, precision)
@@ -95,7 +97,7 @@ def report(folder: Path, rounds: int, steps: int) -> None:
         report_ranks(folder, model, f"MACE {irreps}", rounds, steps)
     for architecture, fewer in OTHERS.items():
         torch.manual_seed(0)
-        model = build({"architecture": architecture, "elements": list(ELEMENTS)})
+        model = build_model({"architecture": architecture, "elements": list(ELEMENTS)})
         report_ranks(folder, model, architecture, rounds, max(1, steps // fewer))
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from measure import run
 
-from fitsnap_nn.lammps_plugin import plugin_dir
+from fitsnap_nn.plugin import plugin_dir
 
 MODELS = Path(__file__).resolve().parent.parent / "lammps_plugin"
 LOOP = re.compile(r"Loop time of (\S+) on .* for (\d+) steps.*?(\S+)% CPU use", re.DOTALL)

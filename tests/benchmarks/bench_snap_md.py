@@ -22,12 +22,12 @@ from pathlib import Path
 import torch
 from measure import run
 
-from fitsnap_nn.deploy.forms import descriptor_text
-from fitsnap_nn.deploy.mliappy import MliapModel, to_pickle
-from fitsnap_nn.deploy.nn_text import nn_text
-from fitsnap_nn.descriptors.bispectrum import n_components
-from fitsnap_nn.lammps_plugin import plugin_dir
+from fitsnap_nn.export.formats import descriptor_text
+from fitsnap_nn.export.mliappy import MliapModel, to_pickle
+from fitsnap_nn.export.nn_text import nn_text
+from fitsnap_nn.inputs.snap.bispectrum import n_components
 from fitsnap_nn.models.bpnn import PlainNetwork
+from fitsnap_nn.plugin import plugin_dir
 from fitsnap_nn.settings.schema import Bispectrum
 
 OURS = "mliappy"

@@ -17,10 +17,9 @@ from fitsnap_nn.data.audit import atoms_closer_than
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.files import list_files, natural_order, read_files
 from fitsnap_nn.data.groups import Dataset, assemble, draw_seed
-from fitsnap_nn.data.scrapers import Source
+from fitsnap_nn.data.readers import DataFile
 from fitsnap_nn.errors import DataError
-from fitsnap_nn.settings.schema import Bispectrum, GroupRow, Groups, Pytorch, Scraper, Settings
-from fitsnap_nn.settings.schema import Path as PathSection
+from fitsnap_nn.settings.schema import Bispectrum, GroupRow, Groups, PathSection, PytorchSection, Scraper, Settings
 
 
 def row(name: str, training: float | None = 1.0, testing: float | None = 0, weights: str = "1 1 1") -> GroupRow:
@@ -171,7 +170,7 @@ def test_a_group_too_small_for_both_loses_testing(folder: Path, training: float,
 
 def test_training_fraction_stands_instead_of_the_sizes(folder: Path) -> None:
     settings = settings_of(folder, row("A", 2, 1), row("B1", None, None))
-    dataset = load(replace(settings, pytorch=Pytorch(training_fraction=0.75)))
+    dataset = load(replace(settings, pytorch=PytorchSection(training_fraction=0.75)))
     for group, expected in (("A", [9, 3]), ("B1", [3, 1])):
         members = [item.testing for item in dataset.configurations if item.group == group]
         assert [members.count(False), members.count(True)] == expected
@@ -206,7 +205,7 @@ def test_weights_of_the_row_or_of_pytorch(folder: Path) -> None:
     for item in load(settings).configurations:
         expected = (100.0, 2.0, 0.5) if item.group == "A" else (1.0, 2.0, 3.0)
         assert (item.energy_weight, item.force_weight, item.stress_weight) == expected
-    for item in load(replace(settings, pytorch=Pytorch(energy_weight=0.0, force_weight=7.0))).configurations:
+    for item in load(replace(settings, pytorch=PytorchSection(energy_weight=0.0, force_weight=7.0))).configurations:
         expected = (0.0, 7.0, 0.5) if item.group == "A" else (0.0, 7.0, 3.0)
         assert (item.energy_weight, item.force_weight, item.stress_weight) == expected
 
@@ -333,4 +332,4 @@ def test_indium_phosphide_is_read_whole(inp_json: Path) -> None:
         item.energy is not None and item.forces is not None and item.stress is not None for item in configurations
     )
     assert np.abs(np.array([item.forces.sum(axis=0) for item in configurations])).max() < 0.1
-    assert isinstance(list_files(settings)[0], Source)
+    assert isinstance(list_files(settings)[0], DataFile)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.data.scrapers import Source
-from fitsnap_nn.data.scrapers.json_files import read_json
+from fitsnap_nn.data.readers import DataFile
+from fitsnap_nn.data.readers.json_files import read_json
 from fitsnap_nn.errors import DataError
 
 FRAME = {
@@ -26,12 +26,12 @@ FRAME = {
 }
 
 
-def write(path: Path, *frames: dict[str, Any], comment: str = "# comment\n", **styles: str) -> Source:
+def write(path: Path, *frames: dict[str, Any], comment: str = "# comment\n", **styles: str) -> DataFile:
     path.write_text(comment + json.dumps({"Dataset": {"Data": frames, **styles}}))
-    return Source(str(path), "group", f"group/{path.name}")
+    return DataFile(str(path), "group", f"group/{path.name}")
 
 
-def read_one(source: Source, units: dict[str, str] | None = None) -> Configuration:
+def read_one(source: DataFile, units: dict[str, str] | None = None) -> Configuration:
     (configuration,) = read_json(source, units or {})
     return configuration
 
@@ -182,14 +182,14 @@ def test_files_of_another_form(tmp_path: Path, text: str, what: str) -> None:
     path = tmp_path / "bad.json"
     path.write_text(text)
     with pytest.raises(DataError, match=rf"bad\.json.*{what}"):
-        list(read_json(Source(str(path), "group", "group/bad.json"), {}))
+        list(read_json(DataFile(str(path), "group", "group/bad.json"), {}))
 
 
 @pytest.mark.parametrize("group", ["Volume_A15", "Volume_BCC", "Volume_FCC"])
 def test_the_sign_of_the_stress_is_that_of_the_energy_over_volume(ta_json: Path, group: str) -> None:
     """dE = (tr stress / 3) dV from one volume to the next (trapezoids) for real data from -3 to +28 eV/atom."""
     configurations = sorted(
-        (read_one(Source(str(path), group, path.name)) for path in (ta_json / group).glob("*.json")),
+        (read_one(DataFile(str(path), group, path.name)) for path in (ta_json / group).glob("*.json")),
         key=lambda configuration: configuration.volume,
     )
     assert len(configurations) > 20

@@ -12,12 +12,12 @@ from ase.calculators.lj import LennardJones
 from ase.neighborlist import neighbor_list
 
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.data.lammps_cell import LammpsCell, to_lammps
-from fitsnap_nn.data.scrapers import Source
-from fitsnap_nn.data.scrapers.json_files import read_json
+from fitsnap_nn.data.readers import DataFile
+from fitsnap_nn.data.readers.json_files import read_json
 from fitsnap_nn.data.voigt import FROM_LAMMPS, from_voigt, voigt
-from fitsnap_nn.descriptors.lammps import open_lammps
 from fitsnap_nn.errors import DataError
+from fitsnap_nn.lammps.cell import LammpsCell, to_lammps
+from fitsnap_nn.lammps.session import open_lammps
 from fitsnap_nn.units import BAR
 
 PBC = list(itertools.product((True, False), repeat=3))
@@ -200,7 +200,7 @@ def test_the_rotated_cells_of_real_data(inp_json: Path) -> None:
     """Cells of indium phosphide that are not LAMMPS' keep their pair distances, 346 of them."""
     rotated = 0
     for path in sorted(inp_json.glob("*/*.json")):
-        (configuration,) = read_json(Source(str(path), path.parent.name, path.name), {})
+        (configuration,) = read_json(DataFile(str(path), path.parent.name, path.name), {})
         if np.array_equal(configuration.cell, np.tril(configuration.cell)) and (np.diag(configuration.cell) > 0).all():
             continue
         rotated += 1

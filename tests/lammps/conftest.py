@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fitsnap_nn.deploy.program import Lammps, find_lammps
+from fitsnap_nn.lammps.program import Lammps, find_lammps
 
 
 @pytest.fixture(scope="session")

@@ -11,12 +11,12 @@ import pytest
 from random_potentials import crystal
 
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.data.lammps_cell import in_lammps_frame, to_lammps
 from fitsnap_nn.data.voigt import FROM_LAMMPS
-from fitsnap_nn.deploy.deck import data_text
-from fitsnap_nn.deploy.program import Lammps
-from fitsnap_nn.deploy.run import LAMMPS_BAR
-from fitsnap_nn.deploy.unified import HAND_OVER, unified_pickle
+from fitsnap_nn.export.deck import data_text
+from fitsnap_nn.export.unified import HAND_OVER, unified_pickle
+from fitsnap_nn.lammps.cell import in_lammps_frame, to_lammps
+from fitsnap_nn.lammps.evaluate import LAMMPS_BAR
+from fitsnap_nn.lammps.program import Lammps
 from fitsnap_nn.models import GraphModel, predict
 from fitsnap_nn.testing.graphs import make_graph
 
@@ -127,8 +127,8 @@ def check(folder: Path, cases: Cases, name: str) -> None:
     known = np.array([symbol in ELEMENTS for symbol in case.configuration.species])
     species = tuple(np.array(case.configuration.species)[known].tolist())
     part = replace(case.configuration, species=species, positions=case.configuration.positions[known])
-    part = in_lammps_frame(part) if case.model.augments else part
-    cell, components = to_lammps(part), slice(3 if case.model.augments else 6)
+    part = in_lammps_frame(part) if case.model.needs_augmentation else part
+    cell, components = to_lammps(part), slice(3 if case.model.needs_augmentation else 6)
     expected = predict(case.model, make_graph(case.model, part, dtype=next(case.model.parameters()).dtype))
     assert expected.forces is not None
     assert expected.stress is not None

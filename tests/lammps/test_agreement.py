@@ -11,10 +11,10 @@ import pytest
 from random_potentials import crystal, random_bpnn
 
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.deploy.calculator import Potential
-from fitsnap_nn.deploy.lammps_files import write_lammps_files
-from fitsnap_nn.deploy.program import Lammps
-from fitsnap_nn.deploy.verify import Verification, verify
+from fitsnap_nn.export.lammps_files import write_lammps_files
+from fitsnap_nn.interfaces.ase import Potential
+from fitsnap_nn.lammps.program import Lammps
+from fitsnap_nn.lammps.verify import Verification, verify
 from fitsnap_nn.settings.schema import Bispectrum, Reference
 
 TA = Bispectrum(type=("Ta",), twojmax=(6,), bzeroflag=True)

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from random_potentials import crystal
 from single_points import ELEMENTS, SECONDS, STRUCTURES, Case, Runs, check, run_cases, runs_of
 
-from fitsnap_nn.deploy.deck import data_text
-from fitsnap_nn.deploy.lammps_files import write_lammps_files
-from fitsnap_nn.deploy.program import Lammps
 from fitsnap_nn.errors import LammpsError
-from fitsnap_nn.models import GraphModel, build
+from fitsnap_nn.export.deck import data_text
+from fitsnap_nn.export.lammps_files import write_lammps_files
+from fitsnap_nn.lammps.program import Lammps
+from fitsnap_nn.models import GraphModel, build_model
 from fitsnap_nn.settings.schema import Bispectrum, Reference
 
 LIBRARIES = {"SOAP_BPNN": "spex", "MACE": "mace"}
@@ -42,7 +42,7 @@ STEPS, TIMESTEP, EVERY = 400, 0.0005, 5  # of molecular dynamics; ps
 def prepared(architecture: str, **hypers: int) -> GraphModel:
     """Random weights in float64, with forces of about 1 eV/Å."""
     torch.manual_seed(11)
-    model = build({"architecture": architecture, "elements": list(ELEMENTS), **SMALL[architecture], **hypers})
+    model = build_model({"architecture": architecture, "elements": list(ELEMENTS), **SMALL[architecture], **hypers})
     assert isinstance(model, GraphModel)
     model.set_precision(torch.float64)
     model.element_energies += torch.tensor([-9000.0, 2.5])

@@ -15,12 +15,12 @@ from single_points import ELEMENTS, SECONDS, SKEWED, STRUCTURES, Case, Runs, che
 from toy_model import AtomMessages, EdgeMessages, ToyModel
 
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.deploy.deck import data_text
-from fitsnap_nn.deploy.lammps_files import write_lammps_files
-from fitsnap_nn.deploy.program import Lammps
-from fitsnap_nn.deploy.run import nve_drift
-from fitsnap_nn.deploy.unified import HAND_OVER, unified_pickle
 from fitsnap_nn.errors import LammpsError
+from fitsnap_nn.export.deck import data_text
+from fitsnap_nn.export.lammps_files import write_lammps_files
+from fitsnap_nn.export.unified import HAND_OVER, unified_pickle
+from fitsnap_nn.lammps.evaluate import nve_drift
+from fitsnap_nn.lammps.program import Lammps
 from fitsnap_nn.models import GraphModel
 from fitsnap_nn.settings.schema import Bispectrum, Reference
 

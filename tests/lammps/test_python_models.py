@@ -15,14 +15,14 @@ import torch
 from random_potentials import crystal, random_bpnn
 
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.deploy.calculator import Potential
-from fitsnap_nn.deploy.deck import data_text
-from fitsnap_nn.deploy.lammps_files import LammpsFiles, write_lammps_files
-from fitsnap_nn.deploy.mliappy import MliapModel, to_pickle
-from fitsnap_nn.deploy.program import Lammps, find_lammps
-from fitsnap_nn.deploy.run import nve_drift
-from fitsnap_nn.deploy.verify import verify
 from fitsnap_nn.errors import LammpsError
+from fitsnap_nn.export.deck import data_text
+from fitsnap_nn.export.lammps_files import LammpsFiles, write_lammps_files
+from fitsnap_nn.export.mliappy import MliapModel, to_pickle
+from fitsnap_nn.interfaces.ase import Potential
+from fitsnap_nn.lammps.evaluate import nve_drift
+from fitsnap_nn.lammps.program import Lammps, find_lammps
+from fitsnap_nn.lammps.verify import verify
 from fitsnap_nn.settings.schema import Bispectrum, Reference
 
 INP = Bispectrum(num_types=2, type=("In", "P"), twojmax=(4,), wj=(1.0, 0.9), radelem=(0.5, 0.42))
@@ -62,7 +62,7 @@ def test_both_forms(tmp_path: Path, python_lammps: Lammps) -> None:
     configuration = crystal(INP.type, 1)
     expected = Potential(model, INP, ZBL).predict(configuration)
     found = verify(files, [configuration], [expected], python_lammps, ranks=(2,))
-    assert (found.forms, found.ranks) == (("nn", "mliappy"), (2,))
+    assert (found.formats, found.ranks) == (("nn", "mliappy"), (2,))
 
 
 @pytest.mark.parametrize(("plugin", "form"), [("on", "mliappy"), ("off", "nn")])

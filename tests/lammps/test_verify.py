@@ -14,12 +14,12 @@ import pytest
 from random_potentials import crystal, random_bpnn
 
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.deploy.calculator import Potential
-from fitsnap_nn.deploy.doctor import report
-from fitsnap_nn.deploy.lammps_files import LammpsFiles, write_lammps_files
-from fitsnap_nn.deploy.program import Lammps, find_lammps
-from fitsnap_nn.deploy.verify import verify
 from fitsnap_nn.errors import LammpsError, VerificationError
+from fitsnap_nn.export.lammps_files import LammpsFiles, write_lammps_files
+from fitsnap_nn.interfaces.ase import Potential
+from fitsnap_nn.lammps.doctor import report
+from fitsnap_nn.lammps.program import Lammps, find_lammps
+from fitsnap_nn.lammps.verify import verify
 from fitsnap_nn.models.evaluation import Evaluation
 from fitsnap_nn.settings.schema import Bispectrum, Reference
 
@@ -89,7 +89,7 @@ def test_one_rank_where_there_is_no_mpirun(tmp_path: Path, wheel: Lammps) -> Non
 def test_it_works_inside_an_mpi_job(tmp_path: Path, ranks: int) -> None:
     (tmp_path / "arguments").write_bytes(pickle.dumps(prepared(tmp_path)))
     program = (
-        "import pickle, sys; from mpi4py import MPI; from fitsnap_nn.deploy.verify import verify\n"
+        "import pickle, sys; from mpi4py import MPI; from fitsnap_nn.lammps.verify import verify\n"
         "if MPI.COMM_WORLD.rank == 0: print(verify(*pickle.load(open(sys.argv[1], 'rb'))))\n"
         "MPI.COMM_WORLD.barrier()"
     )

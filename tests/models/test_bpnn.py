@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.descriptors.snap import SnapCalculator
-from fitsnap_nn.models import BPNN, build
+from fitsnap_nn.inputs.snap.compute import SnapCompute
+from fitsnap_nn.models import BPNN, build_model
+from fitsnap_nn.models.base import DescriptorBatch
 from fitsnap_nn.models.bpnn import PlainNetwork
-from fitsnap_nn.models.contract import DescriptorBatch
-from fitsnap_nn.models.evaluation import evaluate, in_double, single_batch
+from fitsnap_nn.models.evaluation import evaluate, single_batch, to_float64
 from fitsnap_nn.settings.schema import Bispectrum, Reference
 
 INP = Bispectrum(
@@ -50,12 +50,12 @@ def network(option: int, activation: str = "softplus", elements: tuple[str, ...]
 
 @pytest.fixture(scope="module")
 def calculator():
-    with SnapCalculator(INP, REFERENCE, gradients=True, strain=True) as calculator:
+    with SnapCompute(INP, REFERENCE, gradients=True, strain=True) as calculator:
         yield calculator
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-def test_forces_are_minus_the_gradient_of_the_energy(calculator: SnapCalculator, option: int):
+def test_forces_are_minus_the_gradient_of_the_energy(calculator: SnapCompute, option: int):
     model, start = network(option), crystal()
     forces = evaluate(model, start, calculator.compute(start)).forces
     step = 1e-4
@@ -70,7 +70,7 @@ def test_forces_are_minus_the_gradient_of_the_energy(calculator: SnapCalculator,
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-def test_stress_is_the_gradient_by_strain(calculator: SnapCalculator, option: int):
+def test_stress_is_the_gradient_by_strain(calculator: SnapCompute, option: int):
     model, start = network(option), crystal()
     stress = evaluate(model, start, calculator.compute(start)).stress
     step = 1e-5
@@ -109,7 +109,7 @@ def test_folded_networks_give_the_same_energies(option: int, activation: str):
 @pytest.mark.parametrize("option", OPTIONS)
 def test_a_model_is_rebuilt_from_its_description(option: int):
     model = network(option)
-    again = build(model.description())
+    again = build_model(model.description())
     again.load_state_dict(model.state_dict(), assign=True)
     for name, tensor in model.state_dict().items():
         torch.testing.assert_close(again.state_dict()[name], tensor, rtol=0, atol=0)
@@ -135,7 +135,7 @@ def test_the_network_starts_with_standardised_inputs():
     torch.testing.assert_close(outputs[0], outputs[1], rtol=1e-5, atol=1e-6)
 
 
-def test_energy_does_not_depend_on_the_order_of_atoms(calculator: SnapCalculator):
+def test_energy_does_not_depend_on_the_order_of_atoms(calculator: SnapCompute):
     model, start = network(2), crystal()
     order = np.random.default_rng(1).permutation(8)
     shuffled = replace(start, species=tuple(start.species[i] for i in order), positions=start.positions[order])
@@ -145,7 +145,7 @@ def test_energy_does_not_depend_on_the_order_of_atoms(calculator: SnapCalculator
     np.testing.assert_allclose(other.stress, one.stress, atol=1e-9)
 
 
-def test_rotation_turns_forces_and_stress(calculator: SnapCalculator):
+def test_rotation_turns_forces_and_stress(calculator: SnapCompute):
     model, start = network(3), crystal()
     rotation, _ = np.linalg.qr(np.random.default_rng(2).normal(size=(3, 3)))
     rotation *= np.sign(np.linalg.det(rotation))
@@ -157,14 +157,14 @@ def test_rotation_turns_forces_and_stress(calculator: SnapCalculator):
 
 def test_a_lone_atom_has_energy_and_no_force():
     vacuum = Configuration("lone", "test", ("P",), np.zeros((1, 3)), 30.0 * np.eye(3), pbc=(False,) * 3)
-    with SnapCalculator(INP, REFERENCE, gradients=True, strain=True) as calculator:
+    with SnapCompute(INP, REFERENCE, gradients=True, strain=True) as calculator:
         found = evaluate(network(2), vacuum, calculator.compute(vacuum))
     assert np.isfinite(found.energy)
     np.testing.assert_allclose(found.forces, np.zeros((1, 3)), atol=1e-12)
     assert found.stress is None
 
 
-def test_float32_agrees_with_float64(calculator: SnapCalculator):
+def test_float32_agrees_with_float64(calculator: SnapCompute):
     model, start = network(1), crystal()
     record = calculator.compute(start)
     single = network(1)
@@ -172,5 +172,5 @@ def test_float32_agrees_with_float64(calculator: SnapCalculator):
     energies = single.atom_energies(single_batch(start, record, single.elements, torch.float32))
     assert energies.dtype == torch.float64
     assert float(energies.detach().sum()) + record.reference_energy == pytest.approx(
-        evaluate(in_double(model), start, record).energy, abs=1e-4
+        evaluate(to_float64(model), start, record).energy, abs=1e-4
     )

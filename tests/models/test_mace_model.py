@@ -19,13 +19,13 @@ from torch import Tensor, nn
 
 from fitsnap_nn import models
 from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.data.neighbours import find_neighbours
 from fitsnap_nn.data.voigt import voigt
-from fitsnap_nn.descriptors.neighbours import find_neighbours
 from fitsnap_nn.errors import CheckpointError
-from fitsnap_nn.models.contract import GraphModel, predict
-from fitsnap_nn.models.evaluation import in_double
+from fitsnap_nn.interfaces.mace_files import convert, run_and_convert
+from fitsnap_nn.models.base import GraphModel, predict
+from fitsnap_nn.models.evaluation import to_float64
 from fitsnap_nn.models.mace import MACE, Hypers, arguments, exact_and_unscripted, libraries
-from fitsnap_nn.models.mace_files import convert, run_and_convert
 from fitsnap_nn.models.mace_kernels import weights_by_degree
 from fitsnap_nn.settings.architectures import Mace
 from fitsnap_nn.testing.graphs import GhostGraph, crystal, ghost_graph, make_graph, molecule
@@ -68,25 +68,28 @@ class TestMace(GraphModelTests):
         return MACE(["In", "P"], **SMALL_MACE)
 
     def test_images_as_ghosts(self, model: GraphModel) -> None:
-        """Without ghosts, one edge of a pair may carry what in pulls belongs to both."""
+        """Without ghosts, one edge of a pair may carry what in edge_gradients belongs to both."""
         configuration = crystal(model.elements)
         count = len(configuration)
         graph, ghosts = make_graph(model, configuration), ghost_graph(model, configuration)
         told = OwnAtomsGraph(**{field.name: getattr(ghosts, field.name) for field in fields(ghosts)})
-        energies, pulls = own_energies(model, graph, count)
+        energies, edge_gradients = own_energies(model, graph, count)
         for other in (ghosts, told):
-            found, other_pulls = own_energies(model, other, count)
+            found, other_edge_gradients = own_energies(model, other, count)
             assert_close(found, energies)
-            assert_close(other_pulls - other_pulls[graph.reverse], pulls - pulls[graph.reverse])
+            assert_close(
+                other_edge_gradients - other_edge_gradients[graph.reverse_edge_index],
+                edge_gradients - edge_gradients[graph.reverse_edge_index],
+            )
 
     def test_copies_in_double(self, model: GraphModel) -> None:
         """As all that is evaluated and exported is one."""
         configuration = crystal(model.elements)
-        copy = in_double(model)
+        copy = to_float64(model)
         assert torch.equal(of_one(copy, configuration).energy, of_one(model, configuration).energy)
         model.set_precision(torch.float32)
         rounded = predict(model, make_graph(model, configuration, dtype=torch.float32)).energy
-        assert torch.allclose(of_one(in_double(model), configuration).energy, rounded, rtol=1e-6)
+        assert torch.allclose(of_one(to_float64(model), configuration).energy, rounded, rtol=1e-6)
 
 
 def their_network(model: MACE) -> Any:
@@ -159,11 +162,11 @@ def test_neighbours_are_counted_unless_given() -> None:
     cells, dimer = crystal(["P"]), molecule(["P"], np.array([[0.0, 0.0, 0.0], [2.0, 0.0, 0.0], [50.0, 0.0, 0.0]]))
     counted, given = MACE(["P"], **hypers), MACE(["P"], **hypers, avg_num_neighbors=3.25)
     for model in (counted, given):
-        model.calibrate([make_graph(model, cells), make_graph(model, dimer)])
+        model.fit_to_data([make_graph(model, cells), make_graph(model, dimer)])
     count = (len(find_neighbours(cells, 4.0).i) + 2) / (len(cells) + 2)
     assert counted.description()["avg_num_neighbors"] == pytest.approx(count)
     assert given.description()["avg_num_neighbors"] == 3.25
-    again = models.build(counted.description())
+    again = models.build_model(counted.description())
     again.load_state_dict(counted.state_dict())
     assert torch.equal(of_one(again, cells).energy, of_one(counted, cells).energy)
     given.load_state_dict(counted.state_dict())
@@ -197,7 +200,7 @@ import os, sys
 before = dict(os.environ)
 import fitsnap_nn.models, torch
 assert not {{"mace", "e3nn"}} & sys.modules.keys()
-fitsnap_nn.models.build({{"architecture": "MACE", "elements": ["H"], **{SMALL_MACE}}})
+fitsnap_nn.models.build_model({{"architecture": "MACE", "elements": ["H"], **{SMALL_MACE}}})
 assert dict(os.environ) == before
 assert torch.get_default_dtype() == torch.float32
 class Intruder:
@@ -299,7 +302,7 @@ def test_a_file_is_run_once_and_plain_afterwards(tmp_path: Path) -> None:
         torch.save(network.float(), tmp_path / "small.model")
     description, state = run_and_convert(tmp_path / "small.model", ["Si", "H"], "two")
     torch.save(state, tmp_path / "state.pt")
-    model = models.build(description)
+    model = models.build_model(description)
     model.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     configuration = crystal(["H", "Si"])
     assert isinstance(model, GraphModel)

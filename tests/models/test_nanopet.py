@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.models import nanopet
-from fitsnap_nn.models.contract import Graph, GraphModel, predict
+from fitsnap_nn.models.base import Graph, GraphModel, predict
 from fitsnap_nn.models.nanopet import Nanopet
 from fitsnap_nn.models.pairs import cosine_cutoff
 from fitsnap_nn.settings import architectures
@@ -117,7 +117,7 @@ def test_agrees_with_metatrain_but_for_its_padding(oracle: dict[str, NDArray], t
     energies = torch.from_numpy(oracle[f"{frame}/atomic_energies"])[:, 0]
     with torch.no_grad():
         torch.testing.assert_close(trained.features(graph), features, rtol=0, atol=1e-5)
-        torch.testing.assert_close(trained.outputs(graph), energies, rtol=0, atol=2e-7)
+        torch.testing.assert_close(trained(graph), energies, rtol=0, atol=2e-7)
 
 
 Attention = Callable[[Tensor, Tensor], Tensor]
@@ -154,7 +154,7 @@ def formula(weights: dict[str, Tensor], graph: Graph, attention: Attention, padd
     edges = torch.cat(parts, dim=1) @ weights["encoder.compressor.weight"].T
     first = transformed(weights, "transformer.layers", edges[table], factors, attention)
     edges = first[filled]
-    messages = torch.cat([edges, edges[graph.reverse]], dim=1) @ weights["gnn_contractions.0.weight"].T
+    messages = torch.cat([edges, edges[graph.reverse_edge_index]], dim=1) @ weights["gnn_contractions.0.weight"].T
     second = transformed(weights, "gnn_transformers.0.layers", messages[table], factors, attention)
     return ((first + second) / math.sqrt(2.0) * factors[:, :, None]).sum(dim=1)
 
@@ -252,10 +252,13 @@ def test_an_edge_at_the_cutoff_changes_nothing():
     without = make_graph(model, molecule(model.elements, places))
     assert len(with_edge.edge_i) == len(without.edge_i) + 2
     kept = torch.linalg.vector_norm(with_edge.vectors, dim=1) < 3.99
-    (one, pulls), (other, expected) = model.energies_and_pulls(with_edge), model.energies_and_pulls(without)
+    (one, edge_gradients), (other, expected) = (
+        model.energies_and_edge_gradients(with_edge),
+        model.energies_and_edge_gradients(without),
+    )
     torch.testing.assert_close(one, other, rtol=0, atol=1e-14)
-    torch.testing.assert_close(pulls[kept], expected, rtol=0, atol=1e-14)
-    assert pulls[~kept].abs().max() < 1e-8
+    torch.testing.assert_close(edge_gradients[kept], expected, rtol=0, atol=1e-14)
+    assert edge_gradients[~kept].abs().max() < 1e-8
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
@@ -271,12 +274,12 @@ def test_all_is_finite_where_all_neighbours_are_at_the_cutoff(dtype: torch.dtype
 
 
 def test_the_energy_changes_under_rotation():
-    """Which is why it `augments`."""
+    """Which is why it `needs_augmentation`."""
     model = small()
     graph = make_graph(model, crystal(model.elements))
     turned = replace(graph, vectors=graph.vectors[:, [1, 2, 0]])
     assert (predict(model, turned).energy - predict(model, graph).energy).abs() > 1e-4
-    assert model.augments
+    assert model.needs_augmentation
 
 
 def test_repulsion_is_added():
@@ -298,5 +301,5 @@ def test_the_head_is_not_computed_for_ghosts():
     assert len(ghosts.species) > 2 * ghosts.owned
     rows = []
     model.last_layer.register_forward_pre_hook(lambda layer, values: rows.append(len(values[0])))
-    assert len(model.outputs(ghosts)) == len(ghosts.species)
+    assert len(model(ghosts)) == len(ghosts.species)
     assert rows == [ghosts.owned]

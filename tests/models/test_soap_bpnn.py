@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.models.contract import Graph, GraphModel, predict
+from fitsnap_nn.models.base import Graph, GraphModel, predict
 from fitsnap_nn.models.soap import _blocks, radial_tables, spherical_harmonics
 from fitsnap_nn.models.soap_bpnn import MIXTURES, SoapBpnn
 from fitsnap_nn.settings import architectures
@@ -109,7 +109,7 @@ def test_half_of_the_features_are_the_model_of_all(legacy: bool, variant: str):
     model = small(legacy, **VARIANTS[variant])
     graph = make_graph(model, crystal(model.elements), molecule(model.elements, np.zeros((1, 3))))
     with torch.no_grad():
-        torch.testing.assert_close(model.outputs(graph), formula(model, graph), rtol=1e-9, atol=1e-10)
+        torch.testing.assert_close(model(graph), formula(model, graph), rtol=1e-9, atol=1e-10)
 
 
 @LEGACY
@@ -208,7 +208,7 @@ def test_the_section_has_the_model_s_hyperparameters():
 FRESH = """
 from dataclasses import replace
 import torch
-from fitsnap_nn.models.contract import Graph
+from fitsnap_nn.models.base import Graph
 from fitsnap_nn.models.soap_bpnn import SoapBpnn
 
 torch.manual_seed(0)
@@ -218,16 +218,16 @@ one, two = torch.tensor([0, 0]), torch.tensor([1, 2])
 vectors = torch.tensor([[1.5, 0.3, 0.2], [-0.2, 1.9, 0.9]], dtype=torch.float64)
 graph = Graph(
     species=torch.zeros(3, dtype=torch.int64), config=torch.zeros(3, dtype=torch.int64), n_atoms=torch.tensor([3]),
-    volume=torch.ones(1), edge_i=one, edge_j=two, reverse=one, vectors=vectors,
+    volume=torch.ones(1), edge_i=one, edge_j=two, reverse_edge_index=one, vectors=vectors,
 )
-_, pulls = model.energies_and_pulls(graph)
+_, edge_gradients = model.energies_and_edge_gradients(graph)
 
 def energy(vectors):
     return float(model.atom_energies(replace(graph, vectors=vectors)).sum())
 
 turn = torch.tensor([[0.0, 0.0, 0.0], [-0.3, 0.5, 0.1]], dtype=torch.float64)
 expected = (energy(vectors + 1e-4 * turn) - energy(vectors - 1e-4 * turn)) / 2e-4
-found = float((pulls * turn).sum())
+found = float((edge_gradients * turn).sum())
 assert abs(found) > 1e-3 and abs(found - expected) < 1e-6, (found, expected)
 """
 
@@ -289,7 +289,7 @@ def test_metatrain_s_atomic_energies(legacy: bool):
     graph = graph_of_frame(model, oracle[f"legacy_{legacy}/numbers"], oracle[f"legacy_{legacy}/positions"])
     expected = torch.from_numpy(oracle[f"legacy_{legacy}/atomic_energies"])
     assert expected.std() > 0.01
-    torch.testing.assert_close(model.outputs(graph), expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(model(graph), expected, rtol=0, atol=1e-6)
 
 
 def both_orders(model: SoapBpnn, values: Tensor) -> Tensor:

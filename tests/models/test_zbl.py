@@ -12,8 +12,8 @@ from ase.data import atomic_numbers, covalent_radii
 from torch import Tensor
 
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.descriptors.graph import GraphCalculator
-from fitsnap_nn.models.contract import Graph, GraphModel, predict
+from fitsnap_nn.inputs.graph.compute import GraphCompute
+from fitsnap_nn.models.base import Graph, GraphModel, predict
 from fitsnap_nn.models.zbl import Zbl
 from fitsnap_nn.settings.schema import Reference
 from fitsnap_nn.testing.graphs import crystal, make_graph, molecule
@@ -35,10 +35,10 @@ class Repulsion(GraphModel):
     def description(self):
         return {}
 
-    def outputs(self, graph: Graph) -> Tensor:
+    def forward(self, graph: Graph) -> Tensor:
         return graph.vectors.new_zeros(len(graph.species))
 
-    def fixed_energies(self, graph: Graph) -> Tensor:
+    def prior_energies(self, graph: Graph) -> Tensor:
         return self.zbl.energies(graph)
 
 
@@ -131,7 +131,7 @@ def test_lammps_has_the_same_repulsion():
             for number, ((i, j), (first, second)) in enumerate(zip(pairs, symbols, strict=True), 1)
         ),
     )
-    with GraphCalculator(ELEMENTS, model.cutoff, reference) as calculator:
+    with GraphCompute(ELEMENTS, model.cutoff, reference) as calculator:
         lammps = calculator.compute(configuration)
     found = predict(model, make_graph(model, configuration))
     assert float(found.energy) == pytest.approx(lammps.reference_energy, rel=1e-7)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.voigt import from_voigt, voigt
-from fitsnap_nn.models.contract import Graph, GraphModel, predict
+from fitsnap_nn.models.base import Graph, GraphModel, predict
 from fitsnap_nn.models.pairs import sum_by
 from fitsnap_nn.testing.graphs import crystal, make_graph, molecule
 from fitsnap_nn.training.augmentation import augment, random_rotations
@@ -26,7 +26,7 @@ class Springs(GraphModel):
     def description(self) -> dict[str, Any]:
         return {}
 
-    def outputs(self, graph: Graph) -> Tensor:
+    def forward(self, graph: Graph) -> Tensor:
         return sum_by(graph.edge_i, torch.linalg.vector_norm(graph.vectors, dim=1) ** 1.5, len(graph.species))
 
 

@@ -8,8 +8,8 @@ import torch
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.voigt import voigt
-from fitsnap_nn.descriptors.record import Record
-from fitsnap_nn.models.contract import Prediction
+from fitsnap_nn.inputs.cached import CachedDescriptors
+from fitsnap_nn.models.base import Prediction
 from fitsnap_nn.training.batches import SampleSet, collate, make_sample
 from fitsnap_nn.training.loss import backward, error_sums, loss_sums, mean_loss
 from fitsnap_nn.units import BAR
@@ -23,7 +23,7 @@ def symmetric(random: np.random.Generator) -> np.ndarray:
 
 
 @pytest.fixture
-def members() -> list[tuple[Configuration, Record]]:
+def members() -> list[tuple[Configuration, CachedDescriptors]]:
     """Four configurations: the second without forces, the third without energy, the fourth without stress."""
     random = np.random.default_rng(11)
     found = []
@@ -35,7 +35,7 @@ def members() -> list[tuple[Configuration, Record]]:
             stress=None if number == 3 else symmetric(random),
             energy_weight=2.0 + number, force_weight=0.5 * number + 0.1, stress_weight=1e-8 * (1 + number),
         )  # fmt: skip
-        record = Record(
+        record = CachedDescriptors(
             random.normal(size=(size, 5)), np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros((0, 3, 5)),
             random.normal(size=(size, 6, 5)), random.normal(), random.normal(size=(size, 3)), random.normal(0, 0.01, 6),
         )  # fmt: skip
@@ -50,7 +50,7 @@ def prediction() -> Prediction:
     return Prediction(energy, torch.zeros(10), forces, stress / 100)
 
 
-def test_loss_is_the_formula(members: list[tuple[Configuration, Record]], prediction: Prediction):
+def test_loss_is_the_formula(members: list[tuple[Configuration, CachedDescriptors]], prediction: Prediction):
     samples = SampleSet([make_sample(c, r, ("Ta",), torch.float64) for c, r in members])
     batch, labels = collate(samples.samples, torch.device("cpu"))
     found = mean_loss(loss_sums(prediction, labels, batch), samples.total(range(4)))
@@ -71,7 +71,9 @@ def test_loss_is_the_formula(members: list[tuple[Configuration, Record]], predic
     assert float(found) == pytest.approx((sums / counts).sum(), rel=1e-12)
 
 
-def test_missing_labels_count_for_no_error(members: list[tuple[Configuration, Record]], prediction: Prediction):
+def test_missing_labels_count_for_no_error(
+    members: list[tuple[Configuration, CachedDescriptors]], prediction: Prediction
+):
     batch, labels = collate([make_sample(c, r, ("Ta",), torch.float64) for c, r in members], torch.device("cpu"))
     before = error_sums(prediction, labels, batch)
     energy, forces, stress = prediction.energy.clone(), prediction.forces.clone(), prediction.stress.clone()
@@ -81,7 +83,7 @@ def test_missing_labels_count_for_no_error(members: list[tuple[Configuration, Re
     torch.testing.assert_close(loss_sums(changed, labels, batch), loss_sums(prediction, labels, batch))
 
 
-def test_sums_over_batches_add_up(members: list[tuple[Configuration, Record]], prediction: Prediction):
+def test_sums_over_batches_add_up(members: list[tuple[Configuration, CachedDescriptors]], prediction: Prediction):
     samples = [make_sample(c, r, ("Ta",), torch.float64) for c, r in members]
     batch, labels = collate(samples, torch.device("cpu"))
     parts, start = torch.zeros(3, dtype=torch.float64), 0
@@ -97,7 +99,9 @@ def test_sums_over_batches_add_up(members: list[tuple[Configuration, Record]], p
     torch.testing.assert_close(parts, loss_sums(prediction, labels, batch), rtol=1e-12, atol=0)
 
 
-def test_the_derivative_is_that_of_the_loss(members: list[tuple[Configuration, Record]], prediction: Prediction):
+def test_the_derivative_is_that_of_the_loss(
+    members: list[tuple[Configuration, CachedDescriptors]], prediction: Prediction
+):
     samples = SampleSet([make_sample(c, r, ("Ta",), torch.float64) for c, r in members])
     batch, labels = collate(samples.samples, torch.device("cpu"))
     counts = samples.total(range(4))

@@ -6,23 +6,23 @@ import math
 
 import pytest
 
-from fitsnap_nn.settings.schema import Pytorch
+from fitsnap_nn.settings.schema import PytorchSection
 from fitsnap_nn.training.schedule import Schedule
 
 
 def test_constant_stays():
-    schedule = Schedule(Pytorch(learning_rate=0.02, num_epochs=3), 5)
+    schedule = Schedule(PytorchSection(learning_rate=0.02, num_epochs=3), 5)
     assert {schedule.learning_rate(step) for step in range(15)} == {0.02}
 
 
 def test_warm_up_rises_linearly_to_the_learning_rate():
-    schedule = Schedule(Pytorch(learning_rate=1.0, num_epochs=10, warmup_fraction=0.2), 5)
+    schedule = Schedule(PytorchSection(learning_rate=1.0, num_epochs=10, warmup_fraction=0.2), 5)
     assert [schedule.learning_rate(step) for step in range(10)] == pytest.approx([0.1 * k for k in range(1, 11)])
     assert schedule.learning_rate(10) == 1.0
 
 
 def test_cosine_falls_to_the_least_rate():
-    options = Pytorch(learning_rate=1.0, min_learning_rate=0.1, num_epochs=4, scheduler="cosine")
+    options = PytorchSection(learning_rate=1.0, min_learning_rate=0.1, num_epochs=4, scheduler="cosine")
     schedule = Schedule(options, 25)
     for step in (0, 10, 50, 99):
         assert schedule.learning_rate(step) == pytest.approx(0.1 + 0.45 * (1 + math.cos(math.pi * step / 100)))
@@ -30,7 +30,7 @@ def test_cosine_falls_to_the_least_rate():
 
 
 def test_plateau_waits_then_lowers_but_not_below_the_least_rate():
-    options = Pytorch(
+    options = PytorchSection(
         learning_rate=1.0, min_learning_rate=0.2, scheduler="plateau", plateau_factor=0.5, plateau_patience=2
     )
     schedule = Schedule(options, 1)
@@ -42,7 +42,7 @@ def test_plateau_waits_then_lowers_but_not_below_the_least_rate():
 
 
 def test_state_survives_a_restart():
-    options = Pytorch(scheduler="plateau", plateau_patience=1)
+    options = PytorchSection(scheduler="plateau", plateau_patience=1)
     one, other = Schedule(options, 1), Schedule(options, 1)
     for loss in (1.0, 2.0, 3.0):
         one.after_epoch(loss)

@@ -1,0 +1,52 @@
+"""Extended XYZ, with the names that other programs give to reference labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from fitsnap_nn.data.configuration import Configuration, Floats
+from fitsnap_nn.data.readers.ase_files import labelled_configuration, read_frames
+from fitsnap_nn.data.readers.raw import DataFile, Units
+from fitsnap_nn.errors import DataError
+
+PREFIXES = ("ref_", "dft_", "")  # a label of that name comes before one with a later prefix
+NAMES = {"energy": ("energy",), "forces": ("forces", "force"), "stress": ("stress",), "virial": ("virial", "virials")}
+
+
+def read_xyz(source: DataFile, units: Units) -> Iterator[Configuration]:
+    """All frames of an extended XYZ file.
+
+    Labels are ``energy`` (eV), ``forces`` (eV/Å), and ``stress`` (eV/Å³, ASE's sign) or ``virial`` (eV, minus the
+    volume times the stress); names in either case, and those that begin with ``REF_`` or ``DFT_`` come first.
+
+    Raises:
+        DataError: the file is not extended XYZ, or its numbers do not fit together.
+    """
+    frames = read_frames(source.path, "extxyz")
+    for k, atoms in enumerate(frames):
+        labels = _labels(atoms)
+        frame_units = units
+        if labels["stress"] is None and labels["virial"] is not None:
+            labels["stress"] = _stress(f"{source.path}, configuration {k}", labels["virial"], atoms.cell.volume)
+            frame_units = {field: unit for field, unit in units.items() if field != "Stress"}
+        yield labelled_configuration(source, atoms, labels, frame_units, k if len(frames) > 1 else None)
+
+
+def _stress(where: str, virial: Any, volume: float) -> Floats:
+    if not volume > 0.0 or np.asarray(virial).dtype.kind not in "if":
+        raise DataError(f"{where}: a virial must be numbers, and needs a Lattice. Mend it, or remove it.")
+    return -np.asarray(virial, dtype=np.float64) / volume
+
+
+def _labels(atoms: Any) -> dict[str, Any]:
+    found = {**atoms.info, **atoms.arrays, **(atoms.calc.results if atoms.calc else {})}
+    found = {name.lower(): value for name, value in found.items()}
+
+    def first(names: tuple[str, ...]) -> Any:
+        candidates = (f"{prefix}{name}" for prefix in PREFIXES for name in names)
+        return next((found[name] for name in candidates if name in found), None)
+
+    return {label: first(names) for label, names in NAMES.items()}

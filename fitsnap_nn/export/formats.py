@@ -1,0 +1,81 @@
+"""A model as LAMMPS takes it: the files of each format of ``pair_style mliap`` that can hold it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from fitsnap_nn.errors import LammpsError
+from fitsnap_nn.export.chemical import symmetrized
+from fitsnap_nn.export.mliappy import MliapModel, to_pickle
+from fitsnap_nn.export.nn_text import nn_text, unsupported_reason
+from fitsnap_nn.export.unified import unified_pickle
+from fitsnap_nn.models import BPNN, GraphModel, Model
+from fitsnap_nn.settings.schema import Bispectrum
+
+
+class Formats(NamedTuple):
+    """What is written of a model.
+
+    Attributes:
+        contents: of the file of each format: ``nn`` (text), ``mliappy`` and ``unified`` (which need Python).
+        descriptor: options of the descriptors; empty for a model without.
+        default: the format to use where the plugin is not loaded.
+        unsupported_reason: why there is no ``nn`` format; empty when there is one.
+    """
+
+    contents: Mapping[str, bytes]
+    descriptor: str
+    default: str
+    unsupported_reason: str
+
+
+def formats_of(model: Model, bispectrum: Bispectrum) -> Formats:
+    """Every format that can hold a model.
+
+    Raises:
+        LammpsError: none can.
+    """
+    if isinstance(model, GraphModel):
+        reason = f"model nn holds networks on SNAP descriptors, not a {type(model).__name__}"
+        return Formats({"unified": unified_pickle(model)}, "", "unified", reason)
+    if not isinstance(model, BPNN):
+        raise LammpsError(f"pair_style mliap has no format for a {type(model).__name__}")
+    networks = symmetrized(model.plain_networks(), bispectrum)
+    contents = {"mliappy": to_pickle(MliapModel(networks, bispectrum.quadraticflag))}
+    reason = unsupported_reason(networks, bispectrum.quadraticflag)
+    if not reason:
+        contents["nn"] = nn_text(networks).encode()
+    return Formats(contents, descriptor_text(bispectrum), "mliappy" if reason else "nn", reason)
+
+
+def descriptor_text(bispectrum: Bispectrum) -> str:
+    """The file after ``descriptor sna``: every option, so that no default of LAMMPS can matter.
+
+    ``quadraticflag`` is not among those that LAMMPS knows here: the model formats the products itself.
+    """
+    elements = bispectrum.type
+
+    def each(values: Sequence[float]) -> str:
+        return " ".join(repr(float(value)) for value in (values if len(values) > 1 else list(values) * len(elements)))
+
+    lines = [
+        "# SNAP descriptors for pair_style mliap ... descriptor sna; units metal (Å)",
+        f"rcutfac {bispectrum.rcutfac!r}",
+        f"twojmax {max(bispectrum.twojmax)}",
+        f"nelems {len(elements)}",
+        f"elems {' '.join(elements)}",
+        f"radelems {each(bispectrum.radelem)}",
+        f"welems {each(bispectrum.wj)}",
+        f"rfac0 {bispectrum.rfac0!r}",
+        f"rmin0 {bispectrum.rmin0!r}",
+        f"switchflag {int(bispectrum.switchflag)}",
+        f"bzeroflag {int(bispectrum.bzeroflag)}",
+        f"chemflag {int(bispectrum.chemflag)}",
+        f"bnormflag {int(bispectrum.bnormflag)}",
+        f"wselfallflag {int(bispectrum.wselfallflag)}",
+        f"switchinnerflag {int(bispectrum.switchinnerflag)}",
+    ]
+    if bispectrum.switchinnerflag:
+        lines += [f"sinnerelems {each(bispectrum.sinner)}", f"dinnerelems {each(bispectrum.dinner)}"]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,182 @@
+"""The files that LAMMPS runs: descriptors, model, ``.mod``, and a deck of molecular dynamics to start from.
+
+All are in LAMMPS' units ``metal``: Å, ps, eV, K, bar, g/mol.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.errors import LammpsError
+from fitsnap_nn.export.deck import data_text, deck_text
+from fitsnap_nn.export.formats import formats_of
+from fitsnap_nn.export.pair_style import pair_commands
+from fitsnap_nn.export.unified import HAND_OVER
+from fitsnap_nn.files import atomic_write
+from fitsnap_nn.lammps.program import PLUGIN_LOADED
+from fitsnap_nn.lammps.reference import with_files
+from fitsnap_nn.models import Model
+from fitsnap_nn.settings.schema import Bispectrum, Reference
+
+FORM_COMMENTS = (
+    "# Formats of the model: nn, a text file for any LAMMPS with ML-IAP, where it exists; mliappy, several times",
+    "# faster, for LAMMPS with the plugin of fitsnap_nn, or with Python ML-IAP.",
+)
+# Without the plugin LAMMPS does not tell a model which atoms the ghosts are images of, so the model has to ask it.
+UNIFIED_COMMANDS = (
+    "# For LAMMPS with the plugin of fitsnap_nn, or with Python ML-IAP (on one rank if the model passes messages).",
+    f"variable potential_plugin getenv {PLUGIN_LOADED}",
+    " ".join(['if "x${potential_plugin} != x1" then', *(f'"{command}"' for command in HAND_OVER)]),
+)
+
+
+@dataclass(frozen=True)
+class LammpsFiles:
+    """What was written.
+
+    Attributes:
+        folder: where all of it is.
+        mod: the file to include in a deck.
+        descriptor: options of the descriptors; ``None`` for a model without.
+        models: the model in each format that LAMMPS can read: ``nn`` (text), ``mliappy`` or ``unified`` (in Python).
+        default_format: the format that ``mod`` uses where the plugin is not loaded, unless it is told otherwise.
+        unsupported_reason: why there is no ``nn`` format; empty when there is one.
+        extra: files of the reference potential.
+        deck, data: an example of molecular dynamics and its atoms; ``None`` where no structure was given.
+        elements: in the order of the atom types.
+        atom_style: of LAMMPS.
+    """
+
+    folder: Path
+    mod: Path
+    descriptor: Path | None
+    models: Mapping[str, Path]
+    default_format: str
+    unsupported_reason: str
+    extra: tuple[Path, ...]
+    deck: Path | None
+    data: Path | None
+    elements: tuple[str, ...]
+    atom_style: str
+
+    @property
+    def potential(self) -> tuple[Path, ...]:
+        """The files that a run needs."""
+        return (self.mod, *filter(None, [self.descriptor]), *self.models.values(), *self.extra)
+
+    @property
+    def all(self) -> tuple[Path, ...]:
+        """Every file."""
+        return (*self.potential, *(path for path in (self.deck, self.data) if path))
+
+
+def write_lammps_files(
+    model: Model,
+    bispectrum: Bispectrum,
+    reference: Reference,
+    folder: Path,
+    stem: str,
+    *,
+    structure: Configuration | None = None,
+    reference_folder: Path = Path(),
+) -> LammpsFiles:
+    """Write the LAMMPS files of a model; files of the same names are replaced.
+
+    Args:
+        folder: made if it is not there.
+        stem: first part of the names, ``[OUTFILE] potential``.
+        structure: atoms of the example deck; no deck without.
+        reference_folder: where the relative file names in ``reference`` start; the files are copied into ``folder``.
+
+    Raises:
+        LammpsError: ``stem`` has blanks, which LAMMPS cannot read.
+    """
+    if stem.split() != [stem] or "/" in stem:
+        raise LammpsError(
+            f"LAMMPS cannot read files named {stem!r}: give [OUTFILE] potential a name without blanks or /."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    formats = formats_of(model, bispectrum)
+    resolved, named = with_files(reference, model.elements, reference_folder)
+    copies = _copied(named, folder)
+    files = LammpsFiles(
+        folder=folder,
+        mod=folder / f"{stem}.mod",
+        descriptor=folder / f"{stem}.mliap.descriptor" if formats.descriptor else None,
+        models={name: folder / f"{stem}.mliap.{name}" for name in formats.contents},
+        default_format=formats.default,
+        unsupported_reason=formats.unsupported_reason,
+        extra=tuple(copies.values()),
+        deck=folder / "in.md" if structure else None,
+        data=folder / "md.data" if structure else None,
+        elements=model.elements,
+        atom_style=reference.atom_style,
+    )
+    if "nn" not in formats.contents:  # or the .mod could be told to run the text of another model
+        (folder / f"{stem}.mliap.nn").unlink(missing_ok=True)
+    for name, content in formats.contents.items():
+        _write(files.models[name], content)
+    if files.descriptor:
+        _write(files.descriptor, formats.descriptor.encode())
+    _write(files.mod, mod_text(files, resolved, copies).encode())
+    if structure and files.deck and files.data:
+        _write(files.data, data_text(structure, model.elements, reference.atom_style).encode())
+        names = {"deck": files.deck.name, "mod": files.mod.name, "data": files.data.name}
+        deck = deck_text(structure, **names, atom_style=reference.atom_style)
+        _write(files.deck, deck.encode())
+    return files
+
+
+def mod_text(files: LammpsFiles, reference: Reference, copies: Mapping[Path, Path]) -> str:
+    """The commands that set the potential up; two variables may be set before: where it is, and which format to use.
+
+    Args:
+        reference: with absolute paths.
+        copies: from those to the files beside the ``.mod``.
+    """
+    stem = files.mod.name.removesuffix(".mod")
+    if files.descriptor:
+        model = f"model ${{potential_model}} ${{potential_folder}}/{stem}.mliap.${{potential_model}}"
+        mliap = f"{model} descriptor sna ${{potential_folder}}/{files.descriptor.name}"
+        choice: tuple[str, ...] = (
+            *FORM_COMMENTS,
+            f"variable potential_plugin getenv {PLUGIN_LOADED}",
+            'if "x${potential_plugin} == x1" then "variable potential_model index mliappy"',
+            f"variable potential_model index {files.default_format}",
+        )
+    else:
+        mliap = f"unified ${{potential_folder}}/{files.models['unified'].name} 0"
+        choice = UNIFIED_COMMANDS
+    commands = pair_commands(
+        reference,
+        mliap,
+        files.elements,
+        place={str(path): f"${{potential_folder}}/{copy.name}" for path, copy in copies.items()},
+    )
+    types = ", ".join(f"{number} {element}" for number, element in enumerate(files.elements, start=1))
+    lines = [
+        f"# Neural network {stem}. Units metal: energies in eV, distances in Å. Atom types: {types}.",
+        "# To run from another folder:  lmp -var potential_folder FOLDER ...",
+        "variable potential_folder index .",
+        *choice,
+        *commands,
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _copied(files: Iterable[Path], folder: Path) -> dict[Path, Path]:
+    """Copies of files in ``folder``, under names without blanks."""
+    copies = {path: folder / path.name.replace(" ", "_") for path in files}
+    for path, target in copies.items():
+        if not (target.exists() and target.samefile(path)):
+            shutil.copyfile(path, target)
+    return copies
+
+
+def _write(path: Path, content: bytes) -> None:
+    with atomic_write(path) as file:
+        file.write(content)

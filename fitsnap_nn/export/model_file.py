@@ -1,0 +1,217 @@
+"""The model file: a network and all that must be known to use it; plain values and tensors, so no code is loaded."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import pickle
+import warnings
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.errors import CheckpointError
+from fitsnap_nn.files import atomic_write
+from fitsnap_nn.models import Model, build_model
+from fitsnap_nn.settings.schema import Bispectrum, Reference, Settings
+
+FORMAT = "fitsnap_nn model"
+VERSION = 1
+UNITS = {"energy": "eV", "length": "Å", "force": "eV/Å", "stress": "eV/Å³", "lammps": "metal"}
+
+Payload = dict[str, Any]
+
+# From a payload of this version to one of the next.
+UPGRADES: Mapping[int, Callable[[Payload], Payload]] = {}
+
+
+class ModelFile(NamedTuple):
+    """What a model file holds.
+
+    Attributes:
+        model: the network; it predicts energies with the reference subtracted and ``eshift`` added.
+        bispectrum: options of the descriptors.
+        reference: the pair style whose energy comes on top of the network's.
+        eshift: eV added to the data's energies for each atom of an element before the fit.
+        potential: stem of the names of the LAMMPS files.
+        structure: atoms to begin molecular dynamics from, if any were given.
+        provenance: how the model came to be.
+    """
+
+    model: Model
+    bispectrum: Bispectrum
+    reference: Reference
+    eshift: dict[str, float]
+    potential: str
+    structure: Configuration | None
+    provenance: dict[str, Any]
+
+
+def model_payload(
+    model: Model, settings: Settings, provenance: Mapping[str, Any], structure: Configuration | None = None
+) -> Payload:
+    """A model and its settings as plain values and tensors; the weights are copied.
+
+    Args:
+        provenance: plain values: input text, versions, seed, date, metrics.
+        structure: atoms for the example of molecular dynamics.
+    """
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "description": model.description(),
+        "state_dict": {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()},
+        "elements": list(model.elements),
+        "bispectrum": asdict(settings.bispectrum),
+        "reference": asdict(settings.reference),
+        "eshift": dict(settings.eshift),
+        "potential": settings.outfile.potential,
+        "units": UNITS,
+        "structure": None if structure is None else _plain_structure(structure),
+        "provenance": dict(provenance),
+    }
+
+
+def save_model(
+    path: str | Path,
+    model: Model,
+    settings: Settings,
+    provenance: Mapping[str, Any],
+    structure: Configuration | None = None,
+) -> None:
+    """Write a model file; see `model_payload`.
+
+    Raises:
+        CheckpointError: it cannot be written; what was there before is untouched.
+    """
+    try:
+        with atomic_write(Path(path)) as file:
+            torch.save(model_payload(model, settings, provenance, structure), file)
+    except OSError as error:
+        raise CheckpointError(f"cannot write {path}: {error.strerror}. What it held before is untouched.") from error
+
+
+def load_model(path: str | Path) -> ModelFile:
+    """Read a model file, or the best model in a restart file.
+
+    Raises:
+        CheckpointError: it is missing, damaged, something else, or of a later version.
+    """
+    payload = load_payload(path)
+    model = build_model(payload["description"])
+    model.load_state_dict(payload["state_dict"], assign=True)
+    structure = payload["structure"]
+    return ModelFile(
+        model.eval(),
+        Bispectrum(**payload["bispectrum"]),
+        Reference(**payload["reference"]),
+        payload["eshift"],
+        payload["potential"],
+        None if structure is None else _structure(structure),
+        payload["provenance"],
+    )
+
+
+def load_payload(path: str | Path) -> Payload:
+    """The checked content of a model file, brought to the current version.
+
+    Raises:
+        CheckpointError: as `load_model`.
+    """
+    content = _read(path)
+    if isinstance(content, dict) and isinstance(content.get("model"), dict):
+        content = content["model"]
+    payload: Payload = content if isinstance(content, dict) else {}
+    if payload.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is not a model file of fitsnap_nn: it is {_kind(content)}.")
+    if payload["version"] > VERSION:
+        raise CheckpointError(
+            f"{path} was written by a later fitsnap_nn (format {payload['version']}, this one reads up to {VERSION}). "
+            "Update fitsnap_nn."
+        )
+    while payload["version"] < VERSION:
+        payload = UPGRADES[payload["version"]](payload)
+    return payload
+
+
+def describe_model(path: str | Path) -> str:
+    """What a model file holds, for people.
+
+    Raises:
+        CheckpointError: as `load_model`.
+    """
+    payload = load_payload(path)
+    description = {key: value for key, value in payload["description"].items() if key != "elements"}
+    count = sum(tensor.numel() for tensor in payload["state_dict"].values())
+    defaults = {"bispectrum": asdict(Bispectrum()), "reference": asdict(Reference())}
+    lines = [f"{path}: {FORMAT}, format {payload['version']}, LAMMPS units {payload['units']['lammps']}"]
+    lines.append(f"elements    {' '.join(payload['elements'])} (LAMMPS types 1 to {len(payload['elements'])})")
+    lines.append(f"model       {_listed(description)}; {count} numbers")
+    for section, default in defaults.items():
+        changed = {key: value for key, value in payload[section].items() if value != default[key]}
+        lines.append(f"{section:<11} {_listed(changed) or 'defaults'}")
+    if payload["eshift"]:
+        lines.append(f"eshift      {_listed(payload['eshift'])} eV, added to the data's energies")
+    for key, value in payload["provenance"].items():
+        text = str(value)
+        lines.append(f"{key}:\n{text.rstrip()}" if "\n" in text else f"{key:<11} {text}")
+    return "\n".join(lines)
+
+
+def _read(path: str | Path) -> Any:
+    """What torch finds in a file, running no code in it."""
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"cannot read the model file {path}: {error.strerror}.") from error
+    kind = "not a torch file, or cut short"
+    if b"fitsnap3lib" in content:
+        kind = "a model that FitSNAP pickled; fit it anew with the same input"
+    elif b"fitsnap_nn.export.mliappy" in content:
+        kind = "the pickle for LAMMPS; the model file beside it is meant"
+    elif zipfile.is_zipfile(path):
+        kind = "a torch file that is damaged, or would run code"
+        with contextlib.suppress(pickle.UnpicklingError, RuntimeError, EOFError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, on files that are not for `torch.load`
+            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    raise CheckpointError(f"{path} is not a model file of fitsnap_nn: it is {kind}.")
+
+
+def _kind(content: Any) -> str:
+    """What a torch file without our mark is."""
+    if not isinstance(content, dict):
+        return f"a torch file holding one {type(content).__name__}"
+    if "model_state_dict" in content:
+        return "a restart file of FitSNAP, which has weights but not the settings they belong to"
+    return f"a torch file holding {', '.join(map(str, list(content)[:5])) or 'nothing'}"
+
+
+def _plain_structure(structure: Configuration) -> Payload:
+    arrays = {name: getattr(structure, name) for name in ("positions", "cell", "charges", "spins")}
+    tensors = {name: None if array is None else torch.tensor(np.asarray(array)) for name, array in arrays.items()}
+    return {"id": structure.id, "species": list(structure.species), "pbc": [bool(p) for p in structure.pbc], **tensors}
+
+
+def _structure(plain: Payload) -> Configuration:
+    arrays: dict[str, Any] = {
+        name: None if plain[name] is None else plain[name].numpy() for name in ("positions", "cell", "charges", "spins")
+    }
+    first, second, third = plain["pbc"]
+    return Configuration(
+        id=plain["id"], group="", species=tuple(plain["species"]), pbc=(first, second, third), **arrays
+    )
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    """``key value, key value``."""
+
+    def text(value: Any) -> str:
+        return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+    return ", ".join(f"{key} {text(value)}" for key, value in values.items())

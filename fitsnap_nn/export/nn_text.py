@@ -1,0 +1,57 @@
+"""The text file of ``pair_style mliap model nn``, which LAMMPS runs without Python.
+
+LAMMPS takes any activation that it does not know for the identity and says nothing, so those are refused here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+from fitsnap_nn.models.bpnn import PlainNetwork
+
+ACTIVATIONS = ("linear", "sigmoid", "tanh", "relu")
+WORDS_A_LINE = 10  # LAMMPS reads at most 30
+
+
+def unsupported_reason(networks: Sequence[PlainNetwork], quadratic: bool) -> str:
+    """Why LAMMPS' ``model nn`` cannot hold these networks; empty when it can."""
+    if quadratic:
+        return "model nn takes no products of descriptors (quadraticflag = 1)"
+    activation = networks[0].activation
+    if activation not in ACTIVATIONS and len(networks[0].layers) > 1:
+        return f"model nn knows the activations {', '.join(ACTIVATIONS)}, not {activation}"
+    return ""
+
+
+def nn_text(networks: Sequence[PlainNetwork]) -> str:
+    """The file: numbers of elements and parameters, the layers, then for each element shift, scale, and the nodes.
+
+    Raises:
+        ValueError: ``unsupported_reason`` names the reason why there can be no such file.
+    """
+    if reason := unsupported_reason(networks, quadratic=False):
+        raise ValueError(reason)
+    shift, _, layers, activation = networks[0]
+    count = sum(weight.numel() + bias.numel() for weight, bias in layers)
+    activations = [activation] * (len(layers) - 1) + ["linear"]
+    words = [f"{name} {len(bias)}" for name, (_, bias) in zip(activations, layers, strict=True)]
+    lines = [
+        "# SNAP neural network for pair_style mliap model nn; units metal (eV)",
+        f"{len(networks)} {count}",
+        f"NET {len(shift)} {len(layers)} {' '.join(words)}",
+    ]
+    for network in networks:
+        lines += _wrapped(network.shift.tolist())
+        lines += _wrapped(network.scale.tolist())
+        for weight, bias in network.layers:
+            for node_bias, node_weights in zip(bias.tolist(), weight.tolist(), strict=True):
+                lines += _wrapped([node_bias, *node_weights])
+    return "\n".join(lines) + "\n"
+
+
+def _wrapped(numbers: Iterable[float]) -> Iterator[str]:
+    """Lines of numbers, all digits of float64."""
+    words = (f"{number:.17g}" for number in numbers)
+    while line := " ".join(islice(words, WORDS_A_LINE)):
+        yield line

@@ -1,0 +1,3 @@
+"""Cached inputs on disk."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Neighbour graphs as model input."""
+
+from __future__ import annotations

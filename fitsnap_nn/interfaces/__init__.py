@@ -1,0 +1,3 @@
+"""Other programs: ASE, and model files of mace."""
+
+from __future__ import annotations

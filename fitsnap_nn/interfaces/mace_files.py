@@ -1,0 +1,227 @@
+"""Pretrained ``.model`` files of mace: converted once to plain values and tensors.
+
+Such a file is a pickle of the whole module, so that reading it runs code that is in it. That happens in a process of
+its own, which hands back what a restart file holds: a description and a state, loaded without unpickling objects.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from fitsnap_nn.errors import CheckpointError
+from fitsnap_nn.models.base import Graph, predict
+from fitsnap_nn.models.mace import MACE, exact_and_unscripted, libraries
+from fitsnap_nn.models.mace_kernels import couplings_by_degree, weights_by_degree
+from fitsnap_nn.settings.elements import SYMBOLS
+
+RADIAL_TYPES = {"BesselBasis": "bessel", "GaussianBasis": "gaussian", "ChebychevBasis": "chebyshev"}
+AGREEMENT = 1e-5  # of a converted model with its file, in which Clebsch-Gordan coefficients may be float32
+
+
+def run_and_convert(path: Path, elements: Sequence[str], head: str = "") -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Description and state of the `MACE` in a file of mace. This runs code that is in the file: trust its source.
+
+    Args:
+        elements: those wanted, in the order of LAMMPS' atom types; the file may have more.
+        head: one of the file's heads; needed where it has several.
+
+    Returns:
+        what ``models.build_model`` and ``load_state_dict`` take; element energies, scale and shift included.
+
+    Raises:
+        CheckpointError: the file cannot be read, is no MACE that gives energies, or lacks the element or head.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        converted = Path(folder, "converted.pt")
+        arguments = [str(path), str(converted), head, *elements]
+        command = [sys.executable, "-c", f"from {__name__} import main; main()", *arguments]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, check=False)
+        if done.returncode:
+            reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+            raise CheckpointError(f"{path}: {reason}")
+        found = torch.load(converted, weights_only=True)
+    return found["description"], found["state"]
+
+
+def main() -> None:
+    """The process of its own: file, output, head, elements."""
+    path, output, head, *elements = sys.argv[1:]
+    libraries()
+    try:
+        network = torch.load(path, map_location="cpu", weights_only=False)
+        model = convert(network, elements, head)
+    except CheckpointError as error:
+        raise SystemExit(str(error)) from error
+    torch.save({"description": model.description(), "state": model.state_dict()}, output)
+
+
+def convert(network: Any, elements: Sequence[str], head: str = "") -> MACE:
+    """Our model, in float64, with the weights of mace's module for some of its elements and one of its heads.
+
+    The module is changed to float64 too.
+
+    Raises:
+        CheckpointError: it is no MACE that gives energies, or lacks the element or head.
+    """
+    if type(network).__name__ not in {"MACE", "ScaleShiftMACE"} or hasattr(network, "joint_embedding"):
+        raise CheckpointError(f"{type(network).__name__} is no MACE that gives energies from positions alone.")
+    known = [SYMBOLS[number - 1] for number in network.atomic_numbers.tolist()]
+    if missing := [element for element in elements if element not in known]:
+        raise CheckpointError(f"it has no {', '.join(missing)}; its elements are {' '.join(known)}.")
+    heads = getattr(network, "heads", None) or ["Default"]
+    if head not in heads and (head or len(heads) > 1):
+        raise CheckpointError(f"mace_head_name must be one of its heads: {', '.join(heads)}.")
+    share = _Share(
+        [known.index(element) for element in elements], len(known), heads.index(head or heads[0]), len(heads)
+    )
+    network = network.double()
+    try:
+        model = MACE(elements, **hyperparameters(network))
+        state = model.state_dict()
+        state |= {
+            f"network.{name}": value for name, value in share.of_network(network).items() if f"network.{name}" in state
+        }
+        model.load_state_dict(state | share.of_products(network, model) | share.of_energies(network))
+    except (AttributeError, KeyError, RuntimeError) as error:
+        raise CheckpointError(f"its blocks are not those of mace-torch 0.3: {' '.join(str(error).split())}") from error
+    share.check(network, model)
+    return model
+
+
+def hyperparameters(network: Any) -> dict[str, Any]:
+    """Of `MACE`, read off mace's module."""
+    modules, _ = libraries()
+    radial, readout = network.radial_embedding, network.readouts[-1]
+    first, last, product = network.interactions[0], network.interactions[-1], network.products[0]
+    transform = type(getattr(radial, "distance_transform", None)).__name__
+    hypers = {
+        "r_max": float(network.r_max),
+        "num_radial_basis": radial.out_dim,
+        "radial_type": RADIAL_TYPES[type(radial.bessel_fn).__name__],
+        "num_cutoff_basis": int(radial.cutoff_fn.p),
+        "max_ell": network.spherical_harmonics.irreps_out.lmax,
+        "interaction": type(last).__name__,
+        "interaction_first": type(first).__name__,
+        "num_interactions": len(network.interactions),
+        "hidden_irreps": str(product.linear.irreps_out),
+        "edge_irreps": str(getattr(network, "edge_irreps", None) or ""),
+        "apply_cutoff": getattr(network, "apply_cutoff", True),
+        "avg_num_neighbors": float(first.avg_num_neighbors),
+        "pair_repulsion": hasattr(network, "pair_repulsion_fn"),
+        "distance_transform": transform.removesuffix("Transform").removesuffix("Type"),  # NoneType: None
+        "correlation": product.symmetric_contractions.contractions[0].correlation,
+        "radial_MLP": [int(width) for width in first.conv_tp_weights.hs[1:-1]],
+        "use_last_readout_only": getattr(network, "use_last_readout_only", False),
+        "use_agnostic_product": getattr(network, "use_agnostic_product", False),
+        "use_so3": getattr(network, "use_so3", False),
+        "use_edge_irreps_first": getattr(network, "use_edge_irreps_first", False),
+    }
+    if not hasattr(readout, "non_linearity"):
+        return hypers
+    activation = readout.non_linearity.acts[0]
+    gates = {function: name for name, function in modules.gate_dict.items()}
+    scalars = readout.hidden_irreps.count("0e") // readout.num_heads
+    gate = gates[getattr(activation, "f", activation)]
+    return hypers | {"MLP_irreps": f"{scalars}x0e", "gate": gate, "readout": type(readout).__name__}
+
+
+class _Share(NamedTuple):
+    """What is taken of a file: some elements (their places), and one of its heads."""
+
+    elements: list[int]
+    all_elements: int
+    head: int
+    heads: int
+
+    def of_network(self, network: Any) -> dict[str, Tensor]:
+        """Tensors by name. Layers divide by the square root of the number of their inputs, which here may be fewer."""
+        found = dict(network.state_dict())
+        fewer = (len(self.elements) / self.all_elements) ** 0.5
+        for name, module in network.named_modules():
+            if name.endswith(("node_embedding.linear", "source_embedding", "target_embedding")):
+                rows = module.weight.view(self.all_elements, -1)[self.elements]
+                found[f"{name}.weight"] = fewer * rows.flatten()
+            elif type(module).__name__ == "FullyConnectedTensorProduct":
+                views = [view[:, self.elements].flatten() for view in module.weight_views()]
+                found[f"{name}.weight"] = fewer * torch.cat(views)
+            elif name.startswith("readouts.") and type(module).__name__ == "Linear":
+                found |= self._of_readout(name, module)
+        return {name: value for name, value in found.items() if not name.endswith(("output_mask", "atomic_numbers"))}
+
+    def _of_readout(self, name: str, layer: Any) -> dict[str, Tensor]:
+        """Outputs of a readout's layer are those of each head in turn; so are the inputs of all but the first layer."""
+        inputs = layer.irreps_in.count("0e")
+        weight = layer.weight.view(inputs, self.heads, -1)[:, self.head]
+        if name.endswith(("linear_mid", "linear_2")):
+            weight = weight.view(self.heads, inputs // self.heads, -1)[self.head] / self.heads**0.5
+        bias = layer.bias.view(self.heads, -1)[self.head] if len(layer.bias) else layer.bias
+        return {f"{name}.weight": weight.flatten(), f"{name}.bias": bias}
+
+    def of_products(self, network: Any, model: MACE) -> dict[str, Tensor]:
+        """Weights of the products; those of another basis, such as cuequivariance's smaller one, are translated."""
+        found = {}
+        for number, (product, block) in enumerate(zip(network.products, model.network.products, strict=True)):
+            ours = block.symmetric_contractions
+            for output, contraction in enumerate(product.symmetric_contractions.contractions):
+                values = zip(couplings_by_degree(contraction), weights_by_degree(contraction), ours.places, strict=True)
+                for degree, (coupling, weight, places) in enumerate(values, start=1):
+                    known, wanted = coupling[:, places].flatten(0, 1), ours.coupling(output, degree).flatten(0, 1)
+                    weight = weight.detach() if model.hypers.use_agnostic_product else weight.detach()[self.elements]
+                    if known.shape != wanted.shape or not torch.allclose(known, wanted, rtol=0.0, atol=1e-5):
+                        wanted = wanted.expand(len(weight), -1, -1)
+                        weight = torch.linalg.lstsq(wanted, known @ weight, driver="gelsd").solution
+                    found[f"network.products.{number}.symmetric_contractions.weights.{output}.{degree - 1}"] = weight
+        return found
+
+    def of_energies(self, network: Any) -> dict[str, Tensor]:
+        """Energies of the elements, with mace's shift, and its scale, which acts on the repulsion too."""
+        energies = network.atomic_energies_fn.atomic_energies.reshape(-1, self.all_elements)
+        energies = energies[self.head % len(energies), self.elements].double()
+        scale, shift = torch.ones((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+        if hasattr(network, "scale_shift"):
+            scale, shift = (
+                value.reshape(-1)[self.head % value.numel()].double()
+                for value in (network.scale_shift.scale, network.scale_shift.shift)
+            )
+        return {"element_energies": energies + shift, "energy_scale": scale, "repulsion_scale": scale}
+
+    def check(self, network: Any, model: MACE) -> None:
+        """Compare both on a molecule."""
+        elements = torch.arange(6) % len(self.elements)
+        positions = (
+            0.3 * model.cutoff * torch.randn(6, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        )
+        near = (torch.cdist(positions, positions) < model.cutoff).fill_diagonal_(False)
+        i, j = near.nonzero(as_tuple=True)
+        zeros = torch.zeros(len(positions), dtype=torch.int64)
+        batch = {
+            "positions": positions,
+            "node_attrs": functional.one_hot(torch.tensor(self.elements)[elements], self.all_elements).double(),
+            "edge_index": torch.stack([j, i]),
+            "shifts": torch.zeros(len(i), 3, dtype=torch.float64),
+            "unit_shifts": torch.zeros(len(i), 3, dtype=torch.float64),
+            "cell": torch.zeros(3, 3, dtype=torch.float64),
+            "batch": zeros,
+            "ptr": torch.tensor([0, len(positions)]),
+            "head": torch.tensor([self.head]),
+        }
+        with exact_and_unscripted():
+            energies = network(batch, compute_force=False)["node_energy"].detach()
+        count = torch.tensor([len(positions)])
+        graph = Graph(
+            elements, zeros, count, torch.ones(1, dtype=torch.float64), i, j, zeros[:0], positions[j] - positions[i]
+        )
+        found = predict(model, graph, forces=False, stress=False).atom_energies
+        if not (found - energies).abs().max() <= AGREEMENT * energies.abs().max():
+            raise CheckpointError("the converted model does not give the energies that the file gives.")

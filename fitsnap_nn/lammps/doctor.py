@@ -1,0 +1,94 @@
+"""What this installation can do, for people."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import sys
+import tempfile
+from importlib import metadata
+from pathlib import Path
+
+from fitsnap_nn.errors import LammpsError
+from fitsnap_nn.export.nn_text import ACTIVATIONS
+from fitsnap_nn.lammps.program import Lammps, find_lammps
+from fitsnap_nn.plugin import BOOTSTRAP, plugin_dir, read_stamp
+from fitsnap_nn.plugin.build import find_compiler
+
+DISTRIBUTIONS = ("fitsnap_nn", "torch", "numpy", "ase", "lammps", "mpi4py", "mpich", "matplotlib")
+PACKAGES = ("ML-IAP", "ML-SNAP", "PYTHON", "PLUGIN")
+
+# The plugin has started Python and loaded all of itself when it finds that there is no model.
+PROBE = """\
+region box block 0 1 0 1 0 1
+create_box 1 box
+pair_style mliap/py unified EXISTS
+"""
+LOADED = "No model was handed over"
+REFUSED = "is not used: "
+
+
+def report(command: list[str] | None = None) -> str:
+    """Versions of what a fit and its molecular dynamics need, and the formats of a model that LAMMPS can run.
+
+    Args:
+        command: a LAMMPS to look at instead of the one at hand.
+    """
+    lines = [f"python      {platform.python_version()} ({sys.executable})"]
+    lines += [f"{name:<11} {_version(name)}" for name in DISTRIBUTIONS]
+    lines.append(f"compiler    {shlex.join(find_compiler()) or 'none: the LAMMPS plugin cannot be built'}")
+    try:
+        lammps = find_lammps(command)
+    except LammpsError as error:
+        return "\n".join([*lines, f"LAMMPS      {error}"])
+    return "\n".join([*lines, *_about(lammps), *_about_plugin(lammps)])
+
+
+def _about(lammps: Lammps) -> list[str]:
+    present = [name if name in lammps.packages else f"no {name}" for name in PACKAGES]
+    nn = f"yes, activations {', '.join(ACTIVATIONS)}" if "nn" in lammps.formats else "no: it needs ML-IAP and ML-SNAP"
+    mliappy = "yes, every activation" if "mliappy" in lammps.formats else "no: it needs ML-IAP built with Python"
+    return [
+        f"LAMMPS      {lammps.version} ({' '.join(lammps.command)})",
+        f"  packages  {', '.join(present)}",
+        f"  mpirun    {' '.join(lammps.launcher) or 'none: one rank only'}",
+        f"  nn        {nn}",
+        f"  mliappy   {mliappy}",
+    ]
+
+
+def _about_plugin(lammps: Lammps) -> list[str]:
+    try:
+        folder = plugin_dir()
+    except LammpsError as error:
+        return [f"plugin      no: {error}"]
+    stamp = read_stamp(folder)
+    return [
+        f"plugin      {folder}",
+        f"  built     for {stamp.built_for} by {stamp.compiler}",
+        f"  loads     {_loading(lammps, folder)}",
+    ]
+
+
+def _loading(lammps: Lammps, folder: Path) -> str:
+    """Whether a LAMMPS takes the plugin, by trying."""
+    load = f"plugin load {folder / BOOTSTRAP}\n"
+    try:
+        output = _output(lammps, load)
+        refusal = next((line for line in output.splitlines() if REFUSED in line), None)
+        return f"no: {refusal.partition(REFUSED)[2]}" if refusal else _output(lammps, load + PROBE)
+    except LammpsError as error:
+        return "yes: pair_style mliap runs models in Python" if LOADED in str(error) else f"no: {error}"
+
+
+def _output(lammps: Lammps, commands: str) -> str:
+    with tempfile.TemporaryDirectory() as name:
+        Path(name, "in.probe").write_text(commands)
+        return lammps.run(["-in", "in.probe", "-log", "none", "-nocite"], Path(name), timeout=60)
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,3 @@
+"""A fit from the input file to the verified potential."""
+
+from __future__ import annotations

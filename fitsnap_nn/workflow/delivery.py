@@ -1,0 +1,111 @@
+"""What a fit delivers: reports, the model file, the files for LAMMPS, and whether LAMMPS agrees with them."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from fitsnap_nn import __version__
+from fitsnap_nn.export.deck import starting_structure
+from fitsnap_nn.export.lammps_files import LammpsFiles, write_lammps_files
+from fitsnap_nn.export.model_file import save_model
+from fitsnap_nn.interfaces.ase import Potential
+from fitsnap_nn.lammps.cell import in_lammps_frame
+from fitsnap_nn.lammps.verify import Verification
+from fitsnap_nn.lammps.verify import verify as compare
+from fitsnap_nn.models import GraphModel, Model
+from fitsnap_nn.reports.epochs import LOSS_FILE, METRICS_FILE
+from fitsnap_nn.reports.errors_table import ErrorRow, summary
+from fitsnap_nn.reports.results import Result
+from fitsnap_nn.reports.runlog import Console
+from fitsnap_nn.reports.write import write_reports
+from fitsnap_nn.settings import Settings
+from fitsnap_nn.training.trainer import Trainer
+from fitsnap_nn.workflow.preparation import Prepared
+
+LOG_FILE = "run.log"
+VERIFIED_CONFIGURATIONS = 5
+
+
+def report(
+    settings: Settings, results: list[Result], console: Console, folder: Path
+) -> tuple[list[ErrorRow], dict[str, str]]:
+    """Write the reports of some predictions and print their sums.
+
+    Returns:
+        The table of errors, and what is in each file that was written.
+    """
+    errors, files, notes = write_reports(folder, results, settings)
+    for subset in ("Train", "Test"):
+        if text := summary(errors, subset):
+            console.line(f"errors ({subset.lower()}, mean absolute): {text}")
+    for note in notes:
+        console.line(f"  note: {note}")
+    return errors, files
+
+
+def deploy(
+    settings: Settings, trainer: Trainer, prepared: Prepared, model_file: Path, errors: list[ErrorRow]
+) -> LammpsFiles:
+    """Write the model file and the LAMMPS files, all with the weights that the errors are of."""
+    structure = starting_structure(prepared.dataset.configurations)
+    provenance = {
+        "input": settings.text,
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "versions": {
+            "fitsnap_nn": __version__,
+            **{name: metadata.version(name) for name in ("torch", "lammps", "numpy")},
+        },
+        "seed": trainer.seed,
+        "epoch": trainer.best_epoch,
+        "errors": {subset: summary(errors, subset) for subset in ("Train", "Test")},
+    }
+    save_model(model_file, trainer.model, settings, provenance, structure)
+    return write_lammps_files(
+        trainer.model,
+        settings.bispectrum,
+        settings.reference,
+        Path(settings.output_folder),
+        settings.outfile.potential,
+        structure=structure,
+        reference_folder=Path(settings.folder),
+    )
+
+
+def verify(settings: Settings, model: Model, prepared: Prepared, files: LammpsFiles, console: Console) -> Verification:
+    """Compare the exported files, run by LAMMPS, with the model: on held-out configurations of different groups."""
+    candidates = prepared.subset(testing=True) or prepared.subset(testing=False)
+    one_each = {configuration.group: configuration for configuration in reversed(candidates)}
+    chosen = [in_lammps_frame(configuration) for configuration in list(one_each.values())[:VERIFIED_CONFIGURATIONS]]
+    potential = Potential(model, settings.bispectrum, settings.reference, Path(settings.folder))
+    expected = [potential.predict(configuration) for configuration in chosen]
+    options: dict[str, Any] = {}
+    if isinstance(model, GraphModel):
+        options = {"shear": not model.needs_augmentation, "precision": settings.pytorch.precision}
+    verification = compare(files, chosen, expected, **options)
+    console.line(str(verification))
+    return verification
+
+
+def contents(settings: Settings, files: LammpsFiles) -> dict[str, str]:
+    """What the files of a fit hold, in the order of the tree."""
+    phrases = {
+        settings.pytorch.output_file: "the model, for fitsnap_nn.load_potential and export",
+        settings.pytorch.save_state_output: "restart file, for --resume",
+    }
+    phrases |= {path.name: f"the model for pair_style mliap, format {name}" for name, path in files.models.items()}
+    phrases |= {path.name: "file of the reference potential" for path in files.extra}
+    if files.descriptor:
+        phrases[files.descriptor.name] = "descriptor options for LAMMPS"
+    phrases[files.mod.name] = "pair style, to be included"
+    if files.deck and files.data:
+        phrases |= {files.deck.name: "molecular dynamics, ready to run", files.data.name: "its atoms"}
+    return phrases | {
+        LOSS_FILE: "losses of each epoch",
+        METRICS_FILE: "losses and errors of each epoch",
+        LOG_FILE: "everything printed",
+        "input.used.in": "the input",
+        "cache": "descriptors, for the next fit",
+    }

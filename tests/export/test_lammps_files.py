@@ -1,0 +1,154 @@
+"""Texts of the LAMMPS files; that LAMMPS reads them rightly is tested in tests/lammps."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from random_potentials import crystal, random_bpnn
+
+from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.errors import LammpsError
+from fitsnap_nn.export.chemical import symmetrized, twin_components
+from fitsnap_nn.export.deck import data_text, starting_structure
+from fitsnap_nn.export.formats import descriptor_text
+from fitsnap_nn.export.lammps_files import write_lammps_files
+from fitsnap_nn.export.mliappy import MliapModel
+from fitsnap_nn.export.nn_text import nn_text, unsupported_reason
+from fitsnap_nn.inputs.snap.compute import SnapCompute
+from fitsnap_nn.models import BPNN
+from fitsnap_nn.settings.schema import Bispectrum, Reference
+
+INP = Bispectrum(num_types=2, type=("In", "P"), twojmax=(4,), wj=(1.0, 0.9), radelem=(0.5, 0.42))
+CHEM = replace(INP, chemflag=True)
+
+
+def small(activation: str = "tanh") -> BPNN:
+    return BPNN(("In", "P"), 3, (4, 2), activation, 2).double()
+
+
+def test_every_file_is_text_that_ends_and_names_its_units(tmp_path: Path) -> None:
+    files = write_lammps_files(random_bpnn(INP), INP, Reference(), tmp_path, "InP", structure=crystal(INP.type, 1))
+    texts = [path for path in files.all if path.suffix != ".mliappy"]
+    assert len(texts) == 5
+    for path in texts:
+        text = path.read_text()
+        assert text.endswith("\n"), path
+        assert not text.endswith("\n\n"), path
+        assert "metal" in text.splitlines()[0], path
+
+
+@pytest.mark.parametrize("stem", ["two words", "", "a/b", "tab\t"])
+def test_a_name_that_lammps_cannot_read_is_refused(tmp_path: Path, stem: str) -> None:
+    with pytest.raises(LammpsError, match="potential"):
+        write_lammps_files(small(), INP, Reference(), tmp_path / "new", stem)
+    assert not (tmp_path / "new").exists()
+
+
+def test_each_option_changes_the_descriptor_file() -> None:
+    """Whatever changes descriptors must be in the file; products are the model's affair."""
+    changes = {
+        "type": ("In", "Ga"), "twojmax": (6,), "rcutfac": 4.0, "rfac0": 0.9, "rmin0": 0.1, "wj": (1.0, 0.8),
+        "radelem": (0.5, 0.4), "bzeroflag": True, "chemflag": True, "bnormflag": True, "wselfallflag": True,
+        "switchflag": False, "switchinnerflag": True,
+    }  # fmt: skip
+    for name, value in changes.items():
+        assert descriptor_text(replace(INP, **{name: value})) != descriptor_text(INP), name
+    inner = replace(INP, switchinnerflag=True, sinner=(1.0, 1.0), dinner=(0.1, 0.1))
+    for name in ("sinner", "dinner"):
+        assert descriptor_text(replace(inner, **{name: (0.7, 0.8)})) != descriptor_text(inner)
+    without = {"num_types", "quadraticflag", "bikflag", "dgradflag"}
+    assert {field.name for field in fields(Bispectrum)} == {*changes, "sinner", "dinner"} | without
+
+
+@pytest.mark.parametrize("activation", ["softplus", "silu", "gelu"])
+def test_activations_that_model_nn_takes_for_linear_are_refused(activation: str) -> None:
+    networks = small(activation).plain_networks()
+    assert activation in unsupported_reason(networks, quadratic=False)
+    with pytest.raises(ValueError, match=activation):
+        nn_text(networks)
+
+
+def test_products_are_refused_by_model_nn() -> None:
+    assert "quadraticflag" in unsupported_reason(small().plain_networks(), quadratic=True)
+
+
+def test_the_text_of_model_nn_keeps_every_digit() -> None:
+    networks = small().plain_networks()
+    lines = nn_text(networks).splitlines()
+    assert lines[1:3] == ["2 29", "NET 3 3 tanh 4 tanh 2 linear 1"]
+    assert max(len(line.split()) for line in lines) <= 30
+    numbers = [float(word) for line in lines[3:] for word in line.split()]
+    expected: list[float] = []
+    for network in networks:
+        expected += [*network.shift.tolist(), *network.scale.tolist()]
+        for weight, bias in network.layers:
+            for node in range(len(bias)):
+                expected += [bias[node].item(), *weight[node].tolist()]
+    assert numbers == expected
+
+
+def test_data_files_hold_positions_to_the_last_digit() -> None:
+    configuration = crystal(INP.type, 3)
+    lines = data_text(configuration, INP.type, "atomic").splitlines()
+    start = lines.index("Atoms  # atomic") + 2
+    rows = np.array([[float(word) for word in line.split()] for line in lines[start:]])
+    wrapped = configuration.positions % np.diag(configuration.cell)
+    assert np.array_equal(rows[:, 0], np.arange(1, 17))
+    assert [INP.type[int(row) - 1] for row in rows[:, 1]] == list(configuration.species)
+    assert np.abs(rows[:, 2:] - wrapped).max() < 1e-14
+    assert lines[lines.index("Masses") + 2].split()[:2] == ["1", "114.818"]
+
+
+def test_atom_styles_have_their_columns() -> None:
+    plain = crystal(INP.type, 3, repeat=1)
+    charged = replace(plain, charges=np.array([0.25, -0.5]))
+    assert data_text(charged, INP.type, "charge").splitlines()[-1].split()[2] == "-0.5"
+    spins = np.array([[2.0, 0.0, 0.0, 1.0], [3.0, 0.6, 0.8, 0.0]])
+    last = data_text(replace(plain, spins=spins), INP.type, "spin").splitlines()[-1].split()
+    assert [float(word) for word in last[5:]] == pytest.approx([0.6, 0.8, 0.0, 3.0])
+
+
+def test_dynamics_start_from_the_calmest_structure_with_all_elements() -> None:
+    def labelled(seed: int, energy: float | None, **changes: object) -> Configuration:
+        return replace(crystal(INP.type, seed), energy=energy, **changes)
+
+    best = labelled(1, -50.0)
+    others = [labelled(2, -40.0), labelled(3, None), labelled(4, -99.0, pbc=(False, True, True))]
+    others.append(labelled(5, -99.0, species=("In",) * 16))
+    assert starting_structure([*others, best]) is best
+    assert starting_structure(others[1:2]) is others[1]
+
+
+@pytest.mark.parametrize(("twojmax", "bnorm"), [(3, False), (4, True), (5, False)])
+def test_twins_are_the_components_that_are_always_equal(twojmax: int, bnorm: bool) -> None:
+    bispectrum = replace(CHEM, twojmax=(twojmax,), bnormflag=bnorm, wselfallflag=bnorm)
+    with SnapCompute(bispectrum, Reference(), gradients=False, strain=False) as calculator:
+        found = [calculator.compute(crystal(INP.type, seed, skew=0.1)).descriptors for seed in range(3)]
+    descriptors = np.concatenate(found)
+    twins = np.array(twin_components(twojmax, 2))
+    scale = np.abs(descriptors).max(axis=0)
+    for column in range(descriptors.shape[1]):
+        equal = (np.abs(descriptors - descriptors[:, [column]]) < 1e-9 * scale[column]).all(axis=0)
+        assert np.array_equal(equal, twins == twins[column])
+
+
+def test_symmetrized_networks_have_the_same_energies_and_equal_slopes_of_twins() -> None:
+    networks = random_bpnn(CHEM, option=2).plain_networks()
+    with SnapCompute(CHEM, Reference(), gradients=False, strain=False) as calculator:
+        descriptors = calculator.compute(crystal(INP.type, 7)).descriptors
+    species = np.array([0, 1] * 8, dtype=np.int32)
+    results = []
+    for each in (networks, symmetrized(networks, CHEM)):
+        beta, energy = np.empty_like(descriptors), np.empty(len(species))
+        MliapModel(each)(species, descriptors, beta, energy)
+        results.append((energy, beta))
+    (energy, beta), (same, even) = results
+    assert np.abs(energy - same).max() < 1e-12
+    twins = np.array(twin_components(4, 2))
+    for twin in set(twins):
+        columns = twins == twin
+        assert np.abs(even[:, columns] - beta[:, columns].mean(axis=1, keepdims=True)).max() < 1e-12
+    assert np.abs(beta - even).max() > 1e-4
