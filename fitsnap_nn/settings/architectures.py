@@ -1,69 +1,78 @@
-"""The sections of the architectures on neighbour graphs: their hyperparameters, with the names of the originals."""
+"""Sections of the architectures on neighbour graphs; hyperparameters keep the names of the original codes."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 from typing import Any
 
 from fitsnap_nn.settings.options import option
 
+CUTOFF = "neighbour cutoff radius"
+CUTOFF_WIDTH = "width of the smooth cutoff, which switches neighbours off towards the cutoff radius"
+ZBL = "add the ZBL nuclear repulsion, up to the sum of the covalent radii"
+
 
 @dataclass(frozen=True)
 class Architecture:
-    """Base of the sections; those of other packages derive from it too."""
+    """Base class of the sections of architectures, those of other packages included."""
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """Keys whose values do not go together with those of others, and what is wrong with them."""
+        """Yield keys whose values are inconsistent with those of other keys, each with the reason."""
         yield from ()
 
     def hyperparameters(self) -> dict[str, Any]:
-        """What the model is made from, besides the elements."""
+        """Return the keyword arguments of the model besides the elements."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class SoapBpnn(Architecture):
-    """SOAP-BPNN: networks on the SOAP power spectrum of each atom's neighbours."""
+    """SOAP-BPNN: one neural network per element on the SOAP power spectrum."""
 
-    max_angular: int = option(6, "largest angular momentum of the expansion", minimum=0, maximum=30)
+    max_angular: int = option(6, "l_max: maximum angular momentum of the expansion", minimum=0, maximum=30)
     max_radial: int = option(
-        7, "radial functions for l = 0, less one; for larger l those that oscillate no faster", minimum=0, maximum=30
+        7, "n_max: n_max + 1 radial functions for l = 0, fewer for larger l", minimum=0, maximum=30
     )
-    cutoff_radius: float = option(5.0, "distance up to which atoms are neighbours", unit="Å", minimum=0.1)
-    cutoff_width: float = option(0.5, "distance over which neighbours fade out at the cutoff", unit="Å", minimum=0.01)
+    cutoff_radius: float = option(5.0, CUTOFF, unit="Å", minimum=0.1)
+    cutoff_width: float = option(0.5, CUTOFF_WIDTH, unit="Å", minimum=0.01)
     legacy: bool = option(
-        True, "a network and channels for each element; 0: one network, and learned mixtures of elements for channels"
+        True,
+        "1: one network and one density channel per element; "
+        "0: one network for all elements and four learned density channels",
     )
-    num_hidden_layers: int = option(2, "hidden layers; 0: linear in the features", minimum=0)
-    num_neurons_per_layer: int = option(32, "neurons of each hidden layer", minimum=1)
-    layernorm: bool = option(True, "normalise the features of each atom")
-    heads: str = option("linear", "last part of the network: one more hidden layer, or none", choices=("linear", "mlp"))
-    zbl: bool = option(False, "add the ZBL repulsion of nuclei at short distance")
+    num_hidden_layers: int = option(2, "hidden layers (0 = linear model)", minimum=0)
+    num_neurons_per_layer: int = option(32, "nodes per hidden layer", minimum=1)
+    layernorm: bool = option(True, "layer normalisation of the features of each atom")
+    heads: str = option("linear", "output head: linear layer, or one more hidden layer", choices=("linear", "mlp"))
+    zbl: bool = option(False, ZBL)
 
     def problems(self) -> Iterator[tuple[str, str]]:
         if self.cutoff_width > self.cutoff_radius:
-            yield "cutoff_width", f"{self.cutoff_width:g} is larger than cutoff_radius = {self.cutoff_radius:g}"
+            yield "cutoff_width", f"{self.cutoff_width:g} Å exceeds cutoff_radius = {self.cutoff_radius:g} Å"
 
 
 @dataclass(frozen=True)
 class Nanopet(Architecture):
-    """NanoPET: attention among the neighbours of each atom; symmetry under rotation is learned, not built in."""
+    """NanoPET: transformer on the neighbours of each atom; rotational invariance is learned by data augmentation."""
 
-    cutoff: float = option(5.0, "distance up to which atoms are neighbours", unit="Å", minimum=0.1)
-    cutoff_width: float = option(0.5, "distance over which neighbours fade out at the cutoff", unit="Å", minimum=0.01)
+    cutoff: float = option(5.0, CUTOFF, unit="Å", minimum=0.1)
+    cutoff_width: float = option(0.5, CUTOFF_WIDTH, unit="Å", minimum=0.01)
     d_pet: int = option(128, "width of the network, a multiple of num_heads", minimum=1)
-    num_heads: int = option(4, "heads of each attention layer", minimum=1)
-    num_attention_layers: int = option(2, "attention layers in each layer of messages", minimum=1)
+    num_heads: int = option(4, "attention heads per attention layer", minimum=1)
+    num_attention_layers: int = option(2, "attention layers per transformer", minimum=1)
     num_gnn_layers: int = option(
-        2, "layers of messages; atoms matter to an energy over as many cutoffs, and 1 is fastest", minimum=1
+        2,
+        "transformers; all but the first follow a message-passing step and extend the receptive field by one cutoff "
+        "(1 = no message passing, fastest)",
+        minimum=1,
     )
-    heads: str = option("mlp", "last part of the network: two more layers, or none", choices=("mlp", "linear"))
-    zbl: bool = option(False, "add the ZBL repulsion of nuclei at short distance")
+    heads: str = option("mlp", "output head: two hidden layers, or linear layer", choices=("mlp", "linear"))
+    zbl: bool = option(False, ZBL)
 
     def problems(self) -> Iterator[tuple[str, str]]:
         if self.d_pet % self.num_heads:
@@ -79,77 +88,124 @@ BLOCKS = (
     "RealAgnosticResidualNonLinearInteractionBlock",
 )
 IRREPS = re.compile(r"\d+x\d+[eo](\s*\+\s*\d+x\d+[eo])*")
-FEATURES = "irreducible representations as multiplicity x degree and parity, 32x0e + 32x1o say"
+IRREPS_FORMAT = "irreps in e3nn notation, such as 32x0e + 32x1o"
 
 
 @dataclass(frozen=True)
 class Mace(Architecture):
-    """MACE: equivariant messages of higher body order, with the blocks of the package mace-torch."""
+    """MACE: equivariant message passing with many-body messages, built from the blocks of mace-torch."""
 
     mace_model: str = option(
-        "", "pretrained model file of mace to start from, which decides all keys below; code in the file is run"
+        "",
+        "pretrained model file of mace-torch to start from; it determines all keys below. "
+        "Loading it runs code stored in the file: use trusted files only",
     )
-    mace_head_name: str = option("", "which head of mace_model, where it has several")
-    mace_head_target: str = option("energy", "target of the pretrained head", no_effect="the energy is the only one")
-    r_max: float = option(5.0, "distance up to which atoms are neighbours", unit="Å", minimum=0.1)
-    num_radial_basis: int = option(8, "radial basis functions", minimum=1)
-    radial_type: str = option("bessel", "radial basis functions", choices=("bessel", "gaussian", "chebyshev"))
-    num_cutoff_basis: int = option(5, "power p of the polynomial that ends in zero at the cutoff", minimum=2)
-    max_ell: int = option(3, "largest degree of the spherical harmonics of edges", minimum=1, maximum=11)
-    interaction: str = option(BLOCKS[0], "block that passes messages, after the first layer", choices=BLOCKS)
-    num_interactions: int = option(2, "layers; atoms matter to an energy over as many cutoffs", minimum=1)
-    hidden_irreps: str = option("128x0e + 128x1o + 128x2e", f"features of atoms: {FEATURES}; equal multiplicities")
-    edge_irreps: str = option("", "features that take part in messages; those of hidden_irreps when empty")
-    apply_cutoff: bool = option(True, "the cutoff acts on the radial basis; 0: on what the network makes of it")
+    mace_head_name: str = option("", "head of mace_model to use if it has several")
+    mace_head_target: str = option("energy", "target of the pretrained head", no_effect="energy is the only target")
+    r_max: float = option(5.0, CUTOFF, unit="Å", minimum=0.1)
+    num_radial_basis: int = option(8, "number of radial basis functions", minimum=1)
+    radial_type: str = option("bessel", "type of the radial basis", choices=("bessel", "gaussian", "chebyshev"))
+    num_cutoff_basis: int = option(5, "power p of the polynomial cutoff function", minimum=2)
+    max_ell: int = option(3, "l_max: maximum degree of the spherical harmonics of the edges", minimum=1, maximum=11)
+    interaction: str = option(BLOCKS[0], "interaction block of all layers but the first", choices=BLOCKS)
+    num_interactions: int = option(
+        2, "message-passing layers; each extends the receptive field by one cutoff", minimum=1
+    )
+    hidden_irreps: str = option(
+        "128x0e + 128x1o + 128x2e", f"node features: {IRREPS_FORMAT}, with the same multiplicity for all"
+    )
+    edge_irreps: str = option("", "irreps of the node features used in messages; those of hidden_irreps when empty")
+    apply_cutoff: bool = option(
+        True, "1: apply the cutoff function to the radial basis; 0: to the output of the radial network"
+    )
     avg_num_neighbors: float | None = option(
-        None, "by which sums over neighbours are divided; None: their mean number in the training data", minimum=0
+        None, "normalisation of sums over neighbours; None: mean number of neighbours in the training set", minimum=0
     )
-    pair_repulsion: bool = option(False, "add the ZBL repulsion of nuclei, up to the sum of their covalent radii")
+    pair_repulsion: bool = option(False, ZBL)
     distance_transform: str = option(
-        "None", "change of distances before the radial basis", choices=("None", "Agnesi", "Soft")
+        "None", "transform of the distances before the radial basis", choices=("None", "Agnesi", "Soft")
     )
-    correlation: int = option(3, "factors in the products of features; correlation + 1 is the body order", minimum=1)
+    correlation: int = option(3, "correlation order; messages have body order correlation + 1", minimum=1)
     gate: str = option("silu", "activation of the last readout", choices=("silu", "tanh", "abs", "None"))
     interaction_first: str = option(
         BLOCKS[0],
-        f"block that passes messages in the first layer; with {BLOCKS[1]} a lone atom has its element's energy exactly",
+        f"interaction block of the first layer; with {BLOCKS[1]} an isolated atom has exactly its element energy",
         choices=BLOCKS,
     )
-    MLP_irreps: str = option("16x0e", "hidden nodes of the last readout, as scalars")
-    radial_MLP: tuple[int, ...] = option(
-        (64, 64, 64), "hidden nodes of the radial networks, a number a layer", minimum=1
-    )
+    MLP_irreps: str = option("16x0e", "irreps of the hidden layer of the last readout, scalars only")
+    radial_MLP: tuple[int, ...] = option((64, 64, 64), "nodes of each hidden layer of the radial networks", minimum=1)
     use_embedding_readout: bool = option(
-        False, "read energies out of embeddings", no_effect="only charges and spins of configurations are embedded so"
+        False,
+        "read energies out of embeddings",
+        no_effect="it applies to embedded charges and spins of configurations, which are not supported",
     )
-    use_last_readout_only: bool = option(False, "energies from the last layer only")
-    use_agnostic_product: bool = option(False, "the same weights of products for all elements")
+    use_last_readout_only: bool = option(False, "energy from the readout of the last layer only")
+    use_agnostic_product: bool = option(False, "share the weights of the product basis among all elements")
 
     def problems(self) -> Iterator[tuple[str, str]]:
         for key in ("hidden_irreps", "edge_irreps", "MLP_irreps"):
             if (irreps := getattr(self, key)) and not IRREPS.fullmatch(irreps):
-                yield key, f"'{irreps}' are no {FEATURES}"
+                yield key, f"'{irreps}' is not a list of {IRREPS_FORMAT}"
         hidden = [part.strip().split("x") for part in self.hidden_irreps.split("+")]
         if hidden[0][-1] != "0e" or len({channels for channels, *_ in hidden}) > 1:
-            yield "hidden_irreps", f"'{self.hidden_irreps}' must begin with scalars, 0e, all with one multiplicity"
+            yield "hidden_irreps", f"'{self.hidden_irreps}' must start with scalars (0e), all with one multiplicity"
         if any(not part.strip().endswith("x0e") for part in self.MLP_irreps.split("+")):
-            yield "MLP_irreps", f"'{self.MLP_irreps}' must be scalars, as 16x0e"
+            yield "MLP_irreps", f"'{self.MLP_irreps}' must be scalars, such as 16x0e"
         if self.radial_type == "chebyshev" and self.distance_transform != "Agnesi":
-            yield "radial_type", "chebyshev takes numbers from 0 to 1, which distance_transform = Agnesi makes"
+            yield "radial_type", "chebyshev needs distances scaled to 0 … 1, that is distance_transform = Agnesi"
         if self.use_last_readout_only and self.num_interactions == 1:
-            yield "use_last_readout_only", "leaves nothing to read out with num_interactions = 1"
+            yield "use_last_readout_only", "has no effect with num_interactions = 1, which has one readout"
 
     def hyperparameters(self) -> dict[str, Any]:
-        """What the model is made from, where there is no ``mace_model``."""
+        """Return the keyword arguments of a model that is not read from ``mace_model``."""
         others = {"mace_model", "mace_head_name", "mace_head_target", "use_embedding_readout"}
         return {key: value for key, value in asdict(self).items() if key not in others}
 
 
-GROUP = "fitsnap_nn.architectures"  # of entry points, by which other packages add theirs
+ENTRY_POINT_GROUP = "fitsnap_nn.architectures"
+BUILT_IN: Mapping[str, type[Architecture]] = MappingProxyType({"SOAP_BPNN": SoapBpnn, "NANOPET": Nanopet, "MACE": Mace})
+
+
+class ArchitectureError(Exception):
+    """The section of another package cannot be loaded; the message names entry point, package and cause."""
 
 
 @cache
-def architectures() -> Mapping[str, type[Architecture]]:
-    """The sections by their names, which are also the values of [PYTORCH] model; those of other packages included."""
-    own: dict[str, type[Architecture]] = {"SOAP_BPNN": SoapBpnn, "NANOPET": Nanopet, "MACE": Mace}
-    return MappingProxyType({**own, **{point.name: point.load() for point in entry_points(group=GROUP)}})
+def _entry_points() -> Mapping[str, EntryPoint]:
+    """Return the architectures that other packages add, by name; none of them is imported."""
+    return MappingProxyType(
+        {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP) if point.name not in BUILT_IN}
+    )
+
+
+@cache
+def architecture_names() -> tuple[str, ...]:
+    """Return the names of all sections of architectures, which are also values of [PYTORCH] model.
+
+    Names of other packages come from their metadata: nothing is imported.
+    """
+    return (*BUILT_IN, *_entry_points())
+
+
+@cache
+def load_architecture(name: str) -> type[Architecture]:
+    """Return the section of an architecture; a section of another package is imported now.
+
+    Raises:
+        ArchitectureError: the package cannot be imported, or the object is not a subclass of `Architecture`.
+        KeyError: no architecture has this name.
+    """
+    if name in BUILT_IN:
+        return BUILT_IN[name]
+    point = _entry_points()[name]
+    package = f" of package {point.dist.name} {point.dist.version}" if point.dist else ""
+    origin = f"{name} cannot be loaded: entry point {point.value}{package}"
+    try:
+        section = point.load()
+    except Exception as error:  # the import runs code of the other package, which can raise anything
+        raise ArchitectureError(f"{origin} raises {type(error).__name__}: {error}") from error
+    if not (isinstance(section, type) and issubclass(section, Architecture) and is_dataclass(section)):
+        raise ArchitectureError(
+            f"{origin} is not a dataclass derived from fitsnap_nn.settings.architectures.Architecture"
+        )
+    return section

@@ -1,30 +1,22 @@
-"""The text of one value to the type its key has in the schema."""
+"""Conversion of one value between text and the type that its key has in the schema."""
 
 from __future__ import annotations
 
 import math
 from typing import Any, get_args, get_origin
 
-from fitsnap_nn.settings.keys import Key, did_you_mean
+from fitsnap_nn.settings.keys import Key
+from fitsnap_nn.settings.problems import ValueProblem, did_you_mean
 
 TRUE = frozenset({"y", "yes", "t", "true", "on", "1"})
 FALSE = frozenset({"n", "no", "f", "false", "off", "0"})
 
 
-class ValueProblem(ValueError):
-    """A value that its key cannot have: what is wrong, and what would be right."""
-
-    def __init__(self, what: str, hint: str = "") -> None:
-        super().__init__(what)
-        self.what = what
-        self.hint = hint
-
-
 def parse_value(text: str, key: Key) -> Any:
-    """A value as its key's type.
+    """Convert the text of a value to the type of its key.
 
     Raises:
-        ValueProblem: it has another type, is not among the key's choices, or is out of range.
+        ValueProblem: the text has another type, is not among the key's choices, or is out of range.
     """
     kind = key.kind
     if type(None) in get_args(kind):
@@ -46,26 +38,26 @@ def _scalar(text: str, kind: Any, key: Key) -> Any:
         raise ValueProblem("has no value")
     value = parse_number(text, kind)
     if key.minimum is not None and value < key.minimum:
-        raise ValueProblem(f"{text} is below the least value, {key.minimum:g}")
+        raise ValueProblem(f"{text} is below the minimum, {key.minimum:g}", key.limit_reason)
     if key.maximum is not None and value > key.maximum:
-        raise ValueProblem(f"{text} is above the largest value, {key.maximum:g}")
+        raise ValueProblem(f"{text} is above the maximum, {key.maximum:g}", key.limit_reason)
     return value
 
 
 def parse_number(text: str, kind: type) -> bool | int | float:
-    """A truth value, a whole or a finite real number.
+    """Convert text to a Boolean, an integer or a finite real number, as ``kind`` demands.
 
     Raises:
-        ValueProblem: the text is no such number.
+        ValueProblem: the text is not a number of that kind.
     """
     if kind is bool:
         if text.lower() not in TRUE | FALSE:
-            raise ValueProblem(f"'{text}' is neither true nor false", "Write 1 or 0.")
+            raise ValueProblem(f"'{text}' is not a Boolean", "Use 1 or 0.")
         return text.lower() in TRUE
     try:
         value: int | float = int(text) if kind is int else float(text)
     except ValueError:
-        wanted = "a whole number" if kind is int else "a number"
+        wanted = "an integer" if kind is int else "a number"
         raise ValueProblem(f"'{text}' is not {wanted}") from None
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueProblem(f"'{text}' is not a finite number")
@@ -79,7 +71,7 @@ def _word(text: str, key: Key) -> str:
             wanted = f"must be {key.choices[0]}" if len(key.choices) == 1 else f"is not one of {', '.join(key.choices)}"
             raise ValueProblem(f"'{text}' {wanted}", did_you_mean(text, key.choices))
         return by_lower[text.lower()]
-    # FitSNAP writes None for a file that is not there.
+    # FitSNAP inputs write None for "no file".
     if text == "None" and key.default == "":
         return ""
     if not text and key.default:
@@ -88,7 +80,7 @@ def _word(text: str, key: Key) -> str:
 
 
 def format_value(value: Any) -> str:
-    """A value as an input file has it; ``parse_value`` gives it back."""
+    """Format a value as in an input file; the inverse of ``parse_value``."""
     if isinstance(value, bool):
         return str(int(value))
     if isinstance(value, tuple):

@@ -1,29 +1,29 @@
-"""The schema as a table: for each section its keys, for each key its type, default and meaning."""
+"""Table of the schema: the keys of each section; type, default and description of each key."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from types import MappingProxyType
 from typing import Any, get_type_hints
 
-from fitsnap_nn.settings.architectures import architectures
+from fitsnap_nn.settings.architectures import BUILT_IN, architecture_names, load_architecture
+from fitsnap_nn.settings.problems import did_you_mean as did_you_mean
 from fitsnap_nn.settings.schema import Settings
 
-# Sections of FitSNAP for solvers and descriptors that are not here, with what they belong to.
+# Sections of FitSNAP that have no effect here, with the solver, descriptor or tool that reads them.
 FOREIGN_SECTIONS: Mapping[str, str] = MappingProxyType(
     {
         "ACE": "ACE descriptors",
-        "ARD": "a linear solver",
-        "BASIC_CALCULATOR": "a template of FitSNAP's code",
-        "CUSTOM": "the calculator LAMMPSCUSTOM",
-        "JAX": "a solver that FitSNAP does not have yet",
-        "LASSO": "a linear solver",
-        "NETWORK": "the calculator LAMMPSCUSTOM",
-        "RIDGE": "a linear solver",
-        "TEMPLATE": "a template of FitSNAP's code",
+        "ARD": "linear solver",
+        "BASIC_CALCULATOR": "template in the FitSNAP sources",
+        "CUSTOM": "calculator LAMMPSCUSTOM",
+        "JAX": "solver planned in FitSNAP",
+        "LASSO": "linear solver",
+        "NETWORK": "calculator LAMMPSCUSTOM",
+        "RIDGE": "linear solver",
+        "TEMPLATE": "template in the FitSNAP sources",
         "TRAINSHIFT": "FitSNAP's VASP scraper",
     }
 )
@@ -31,7 +31,7 @@ FOREIGN_SECTIONS: Mapping[str, str] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Key:
-    """One key of a section. ``attribute`` is its field in the section's dataclass, ``kind`` the field's annotation."""
+    """Key of a section; ``attribute`` is its field in the dataclass, ``kind`` the annotation of that field."""
 
     name: str
     attribute: str
@@ -42,11 +42,12 @@ class Key:
     choices: tuple[str, ...]
     minimum: float | None
     maximum: float | None
+    limit_reason: str
     no_effect: str
 
     @property
     def is_prefix(self) -> bool:
-        """Whether every key of the file that starts with the name (less its ``*``) belongs to this one."""
+        """Whether the name ends in ``*`` and therefore stands for every key that starts with the rest of it."""
         return self.name.endswith("*")
 
 
@@ -56,20 +57,24 @@ def _is_section(kind: Any) -> bool:
 
 @cache
 def section_classes() -> Mapping[str, type]:
-    """Dataclass of each section, by the section's name; ESHIFT, whose keys are elements, has none."""
+    """Return the dataclass of each section of this package, by section name.
+
+    ESHIFT and PROPERTIES have none: their keys are elements and names. Sections of other packages are not included,
+    so that nothing of those packages is imported; see ``keys_of``.
+    """
     hints = get_type_hints(Settings)
     classes: dict[str, type] = {name.upper(): kind for name, kind in hints.items() if _is_section(kind)}
-    return MappingProxyType({**classes, **architectures()})
+    return MappingProxyType({**classes, **BUILT_IN})
 
 
 @cache
 def section_names() -> tuple[str, ...]:
-    """All sections that mean something here, in the order of the schema."""
+    """Return the names of all known sections in the order of the schema, those of other packages included."""
     plain = {"source", "folder", "text", "notices"}
     names: list[str] = []
     for field in fields(Settings):
         if field.name == "architectures":
-            names += architectures()
+            names += architecture_names()
         elif field.name not in plain:
             names.append(field.name.upper())
     return tuple(names)
@@ -77,8 +82,14 @@ def section_names() -> tuple[str, ...]:
 
 @cache
 def keys_of(section: str) -> Mapping[str, Key]:
-    """Keys of a section by their name in an input file; empty for ESHIFT."""
+    """Return the keys of a section by their name in an input file; empty for ESHIFT and PROPERTIES.
+
+    Raises:
+        ArchitectureError: the section belongs to another package, which cannot be imported.
+    """
     cls = section_classes().get(section)
+    if cls is None and section in architecture_names():
+        cls = load_architecture(section)
     if cls is None:
         return MappingProxyType({})
     hints = get_type_hints(cls)
@@ -89,10 +100,3 @@ def keys_of(section: str) -> Mapping[str, Key]:
             rest = {key: value for key, value in field.metadata.items() if key != "key"}
             keys[name] = Key(name, field.name, hints[field.name], field.default, **rest)
     return MappingProxyType(keys)
-
-
-def did_you_mean(word: str, candidates: Iterable[str]) -> str:
-    """``Did you mean X?`` for the candidate nearest to a word, case aside; empty when none is near."""
-    known = {candidate.lower(): candidate for candidate in candidates}
-    near = difflib.get_close_matches(word.lower(), known, n=1)
-    return f"Did you mean {known[near[0]]}?" if near else ""

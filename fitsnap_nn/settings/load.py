@@ -1,4 +1,4 @@
-"""From an input file to checked ``Settings``, or to all that is wrong with it."""
+"""Reading and checking of an input file: checked ``Settings``, or an error with all problems."""
 
 from __future__ import annotations
 
@@ -9,31 +9,37 @@ from types import MappingProxyType
 from typing import Any
 
 from fitsnap_nn.errors import InputError, Problem
-from fitsnap_nn.settings.architectures import architectures
+from fitsnap_nn.settings.architectures import BUILT_IN, ArchitectureError, architecture_names, load_architecture
 from fitsnap_nn.settings.checks import check
-from fitsnap_nn.settings.fields import ValueProblem, parse_number, parse_value
+from fitsnap_nn.settings.fields import parse_number, parse_value
 from fitsnap_nn.settings.files import read_text
 from fitsnap_nn.settings.groups import read_columns, read_rows
 from fitsnap_nn.settings.ini import Document, read_ini
-from fitsnap_nn.settings.keys import FOREIGN_SECTIONS, Key, did_you_mean, keys_of, section_classes, section_names
-from fitsnap_nn.settings.schema import Bispectrum, Groups, PathSection, Reference, Settings
+from fitsnap_nn.settings.keys import FOREIGN_SECTIONS, Key, keys_of, section_classes, section_names
+from fitsnap_nn.settings.problems import ValueProblem, did_you_mean
+from fitsnap_nn.settings.properties import read_properties
+from fitsnap_nn.settings.schema import Bispectrum, Groups, PathSection, PytorchSection, Reference, Settings
 
-# What to do about the values of FitSNAP that are refused here.
+# Remedies for values that FitSNAP accepts and this package refuses.
 REMEDIES: Mapping[tuple[str, str], str] = MappingProxyType(
     {
-        ("SOLVER", "solver"): "fitsnap_nn fits networks: write solver = PYTORCH, with a section [PYTORCH].",
-        ("CALCULATOR", "calculator"): "For SNAP descriptors write calculator = LAMMPSSNAP, for graphs LAMMPSGRAPH.",
+        ("SOLVER", "solver"): "fitsnap_nn fits neural networks only: use solver = PYTORCH and a section [PYTORCH].",
+        ("CALCULATOR", "calculator"): "Use LAMMPSSNAP for SNAP descriptors or LAMMPSGRAPH for neighbour graphs.",
     }
 )
 
 
 def load_settings(path: str | os.PathLike[str], overrides: Sequence[tuple[str, str, str]] = ()) -> Settings:
-    """Read and check an input file; ``overrides`` are (section, key, value) and win over the file.
+    """Read and check an input file.
 
-    Only names of files are looked at, no data are read and nothing is computed.
+    Only the existence of data files is checked: no data are read and nothing is computed.
+
+    Args:
+        path: input file.
+        overrides: (section, key, value) from the command line; they take precedence over the file.
 
     Raises:
-        InputError: with every problem of the file and of the overrides.
+        InputError: lists all problems of the file and of the overrides.
     """
     source = os.fspath(path)
     try:
@@ -43,7 +49,7 @@ def load_settings(path: str | os.PathLike[str], overrides: Sequence[tuple[str, s
     document = read_ini(text, source)
     document.override(overrides)
     if overrides:
-        text = f"# {os.path.basename(source)} with what the command line set\n{document.text}"
+        text = f"# {os.path.basename(source)} with command-line overrides\n{document.text}"
     settings = _build(document, os.path.dirname(source) or ".", text)
     check(document, settings)
     if document.problems:
@@ -52,7 +58,7 @@ def load_settings(path: str | os.PathLike[str], overrides: Sequence[tuple[str, s
 
 
 def outline(settings: Settings) -> str:
-    """``Ta.in ok (12 sections, 49 keys, 12 groups)``: what a checked input file holds."""
+    """Return a summary of a checked input file: ``Ta.in ok (12 sections, 49 keys, 12 groups)``."""
     document = read_ini(settings.text, settings.source)
     rows = {row.name for row in settings.groups.rows}
     keys = sum(key not in rows for entries in document.sections.values() for key in entries)
@@ -60,17 +66,18 @@ def outline(settings: Settings) -> str:
 
 
 def _build(document: Document, folder: str, text: str) -> Settings:
-    """Settings from what is sound in the document; defaults stand in for the rest."""
+    """Build settings from the valid parts of the document; defaults replace the rest, so that checks can go on."""
     _check_sections(document)
     sections = {name: cls(**_values(document, name)) for name, cls in section_classes().items()}
     _report_unknown(document)
     sections["BISPECTRUM"] = _per_element(document, sections["BISPECTRUM"])
     sections["GROUPS"] = _groups(document, sections["GROUPS"], sections["PATH"], folder)
     sections["REFERENCE"] = _reference(sections["REFERENCE"])
-    chosen = {name: sections.pop(name) for name in architectures()}
+    chosen = {name: sections.pop(name) for name in BUILT_IN} | _foreign_architectures(document, sections["PYTORCH"])
     settings = Settings(
         **{name.lower(): section for name, section in sections.items()},
         architectures=chosen,
+        properties=read_properties(document),
         source=document.source,
         folder=folder,
         text=text,
@@ -79,8 +86,27 @@ def _build(document: Document, folder: str, text: str) -> Settings:
     return replace(settings, pytorch=training, eshift=_eshift(document, settings))
 
 
+def _foreign_architectures(document: Document, training: PytorchSection) -> dict[str, Any]:
+    """Import the sections of other packages that the input uses; those that it does not use are not imported."""
+    sections: dict[str, Any] = {}
+    for name in architecture_names():
+        chosen = name == training.model
+        if name in BUILT_IN or not (chosen or name in document.headers):
+            continue
+        try:
+            sections[name] = load_architecture(name)(**_values(document, name))
+        except ArchitectureError as error:
+            if chosen:
+                document.report("PYTORCH", "model", str(error), "Repair or reinstall that package.")
+            else:
+                document.notices.append(f"[{name}] is not checked: {error}.")
+            continue
+        _report_unknown_keys(document, name)
+    return sections
+
+
 def _restart_file(settings: Settings) -> str:
-    """FitSNAP looks in the working folder; outputs are in a folder of their own here, so that is looked at too."""
+    """Find the restart file as FitSNAP does, in the working folder; else in the output folder or beside the input."""
     name = settings.pytorch.save_state_input
     folders = ("", settings.output_folder, settings.folder, os.path.join(settings.folder, settings.output_folder))
     places = (os.path.normpath(os.path.join(folder, name)) for folder in folders)
@@ -91,12 +117,12 @@ def _check_sections(document: Document) -> None:
     names = section_names()
     for section in document.headers:
         if section not in names and section not in FOREIGN_SECTIONS:
-            hint = did_you_mean(section, names) or f"The sections are {', '.join(names)}."
+            hint = did_you_mean(section, names) or f"Known sections: {', '.join(names)}."
             document.report(section, "", "unknown section", hint)
 
 
 def _values(document: Document, section: str) -> dict[str, Any]:
-    """The values a section gives, by attribute."""
+    """Return the values that the document sets in a section, by attribute."""
     values: dict[str, Any] = {}
     for name, key in keys_of(section).items():
         if key.is_prefix:
@@ -115,14 +141,17 @@ def _values(document: Document, section: str) -> dict[str, Any]:
 
 
 def _report_unknown(document: Document) -> None:
-    """Keys that no section has; rows of GROUPS and elements of ESHIFT are not keys."""
+    """Report unknown keys; rows of GROUPS and PROPERTIES and elements of ESHIFT are not keys."""
     for section in section_classes():
-        if section == "GROUPS":
-            continue
-        known = keys_of(section)
-        for written in document.sections.get(section, {}):
-            if written not in known and not any(_starts(written, key) for key in known.values()):
-                document.report(section, written, "unknown key", _hint(section, written))
+        if section != "GROUPS":
+            _report_unknown_keys(document, section)
+
+
+def _report_unknown_keys(document: Document, section: str) -> None:
+    known = keys_of(section)
+    for written in document.sections.get(section, {}):
+        if written not in known and not any(_starts(written, key) for key in known.values()):
+            document.report(section, written, "unknown key", _hint(section, written))
 
 
 def _starts(written: str, key: Key) -> bool:
@@ -132,12 +161,12 @@ def _starts(written: str, key: Key) -> bool:
 def _hint(section: str, written: str) -> str:
     elsewhere = [other for other in section_classes() if written in keys_of(other)]
     if elsewhere:
-        return f"It is a key of [{elsewhere[0]}]."
+        return f"It belongs to section [{elsewhere[0]}]."
     return did_you_mean(written, [name.removesuffix("*") for name in keys_of(section)])
 
 
 def _per_element(document: Document, bispectrum: Bispectrum) -> Bispectrum:
-    """Defaults, and twojmax if it is one number, for every element."""
+    """Repeat defaults, and a single twojmax, for every element."""
     count = len(bispectrum.type)
     repeated: dict[str, Any] = {}
     for name in ("twojmax", "wj", "radelem", "sinner", "dinner"):
@@ -160,7 +189,7 @@ def _groups(document: Document, groups: Groups, path: PathSection, folder: str) 
 
 
 def _reference(reference: Reference) -> Reference:
-    """Commands on one line each; FitSNAP's default pair style gets its coefficients."""
+    """Put each command on one line; add the coefficients of FitSNAP's default pair style."""
     style = reference.pair_style.replace("\n", " ")
     coefficients = tuple(text.replace("\n", " ") for text in reference.pair_coeff)
     if not coefficients and style.split()[:1] == ["zero"]:
@@ -169,7 +198,7 @@ def _reference(reference: Reference) -> Reference:
 
 
 def _eshift(document: Document, settings: Settings) -> dict[str, float]:
-    """Shift of every element, 0 where none is given."""
+    """Return the energy shift of every element, eV; 0 by default."""
     (section, key), elements = settings.elements_key, settings.elements
     shifts = dict.fromkeys(elements, 0.0)
     for element, entry in document.sections.get("ESHIFT", {}).items():
@@ -179,6 +208,6 @@ def _eshift(document: Document, settings: Settings) -> dict[str, float]:
             document.report("ESHIFT", element, problem.what, problem.hint)
         known = document.entry(section, key) is not None and document.sound(section, key)
         if known and element not in elements:
-            what = f"not an element of [{section}] {key} = {' '.join(elements)}"
+            what = f"not among the elements of [{section}] {key} = {' '.join(elements)}"
             document.report("ESHIFT", element, what, did_you_mean(element, elements))
     return shifts

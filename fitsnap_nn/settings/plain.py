@@ -1,4 +1,4 @@
-"""Settings as plain types, for files that must load without code, and what differs between two of them."""
+"""Conversion of settings to plain types, for files that load without running code, and comparison of settings."""
 
 from __future__ import annotations
 
@@ -7,32 +7,47 @@ from dataclasses import asdict
 from typing import Any
 
 from fitsnap_nn.errors import CheckpointError
-from fitsnap_nn.settings.architectures import architectures
+from fitsnap_nn.settings.architectures import BUILT_IN, ArchitectureError, architecture_names, load_architecture
 from fitsnap_nn.settings.fields import format_value
 from fitsnap_nn.settings.keys import keys_of, section_classes
-from fitsnap_nn.settings.schema import GroupRow, Groups, Settings
+from fitsnap_nn.settings.schema import GroupRow, Groups, PropertyRow, Settings
 
 
 def as_dict(settings: Settings) -> dict[str, Any]:
-    """Settings as dicts, tuples, strings and numbers; ``from_dict`` gives equal settings back."""
+    """Convert settings to dicts, tuples, strings and numbers; the inverse of ``from_dict``."""
     return asdict(settings)
 
 
 def from_dict(values: Mapping[str, Any]) -> Settings:
-    """Settings from ``as_dict``; what an older version did not have takes its default.
+    """Build settings from the result of ``as_dict``; keys that an older version did not have take their defaults.
 
     Raises:
-        CheckpointError: there is a section or a key that this version does not have.
+        CheckpointError: a stored section or key does not exist in this version, or the architecture belongs to
+            another package, which cannot be imported.
     """
     classes = section_classes()
     try:
         parts = {name: _section(classes.get(name.upper()), value) for name, value in values.items()}
-        known = architectures()
-        stored = parts.get("architectures", {})
-        parts["architectures"] = {name: _section(section, stored.get(name, {})) for name, section in known.items()}
+        parts["properties"] = tuple(PropertyRow(**row) for row in parts.get("properties", ()))
+        model = values.get("pytorch", {}).get("model")
+        parts["architectures"] = _architectures(parts.get("architectures", {}), model)
         return Settings(**parts)
     except TypeError as error:
-        raise CheckpointError(f"the stored settings are of another version of fitsnap_nn: {error}") from None
+        raise CheckpointError(f"the stored settings belong to another version of fitsnap_nn: {error}") from None
+
+
+def _architectures(stored: Mapping[str, Any], model: str | None) -> dict[str, Any]:
+    """Build the sections of the architectures; only the one in use must be importable."""
+    sections = {name: _section(section, stored.get(name, {})) for name, section in BUILT_IN.items()}
+    for name in stored:
+        if name in BUILT_IN or name not in architecture_names():
+            continue
+        try:
+            sections[name] = _section(load_architecture(name), stored[name])
+        except ArchitectureError as error:
+            if name == model:
+                raise CheckpointError(f"{error}. Repair or reinstall that package.") from error
+    return sections
 
 
 def _section(cls: type | None, value: Any) -> Any:
@@ -45,18 +60,19 @@ def _section(cls: type | None, value: Any) -> Any:
 
 
 def differences(a: Settings, b: Settings) -> list[str]:
-    """What could make two fits differ, one line a key: ``[PYTORCH] seed: 0 and 1``.
+    """List the settings that can make two fits differ, one line per key: ``[PYTORCH] seed: 0 and 1``.
 
-    Keys without effect, and where the files are, do not count.
+    Keys without effect and line numbers are ignored.
     """
     lines = []
-    for section in section_classes():
+    for section in dict.fromkeys([*section_classes(), *a.architectures, *b.architectures]):
         first, second = a.section(section), b.section(section)
         for name, key in keys_of(section).items():
             pair = getattr(first, key.attribute), getattr(second, key.attribute)
             if pair[0] != pair[1] and not key.no_effect:
                 lines.append(f"[{section}] {name}: {_show(pair[0])} and {_show(pair[1])}")
     lines += _mapping_differences("ESHIFT", a.eshift, b.eshift)
+    lines += _mapping_differences("PROPERTIES", _properties(a), _properties(b))
     return lines + _mapping_differences("GROUPS", _rows(a), _rows(b))
 
 
@@ -66,11 +82,28 @@ def _mapping_differences(section: str, first: Mapping[str, Any], second: Mapping
 
 
 def _rows(settings: Settings) -> dict[str, tuple[float | int | None, ...]]:
+    """Return sizes and weights by group; a test size of 0 is the same as none."""
     return {
-        row.name: (row.training_size, row.testing_size, row.eweight, row.fweight, row.vweight)
+        row.name: (
+            row.training_size,
+            row.testing_size,
+            *([row.test_size] if row.test_size else []),
+            row.eweight,
+            row.fweight,
+            row.vweight,
+        )
         for row in settings.groups.rows
     }
 
 
+def _properties(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """Return the options of the user-defined properties by name, line numbers left out."""
+    skipped = ("name", "where")
+    return {
+        row.name: tuple(f"{key}={value}" for key, value in asdict(row).items() if key not in skipped)
+        for row in settings.properties
+    }
+
+
 def _show(value: Any) -> str:
-    return "nothing" if value in (None, "", ()) else format_value(value)
+    return "not set" if value in (None, "", ()) else format_value(value)

@@ -72,7 +72,7 @@ def test_training_size_alone_tests_on_nothing(write_input):
     settings = load_settings(write_input(*change, ("Liquid = 1.0 0.0 1 1 0", "Liquid = 1 1")))
     bulk = settings.groups.rows[0]
     assert (bulk.testing_size, bulk.eweight, bulk.fweight, bulk.vweight) == (0, 2.0, 1.0, 0.0)
-    assert any("no column fweight: it is 1 for every group" in notice for notice in settings.notices)
+    assert any("no column fweight: 1 is used for all groups" in notice for notice in settings.notices)
 
 
 def test_a_zero_of_type_bool_is_false(write_input):
@@ -101,24 +101,24 @@ def test_group_file_instead_of_rows(write_input, tmp_path):
     ("changes", "line", "message"),
     [
         ((("0.7 0.3", "0.7"),), 14, "[GROUPS] Bulk — 4 values for the 5 columns"),
-        ((("0.7 0.3", "1.5 0.3"),), 14, "training_size: 1.5 is neither a fraction nor a whole number"),
+        ((("0.7 0.3", "1.5 0.3"),), 14, "training_size: 1.5 is neither a fraction (0 to 1) nor an integer number"),
         ((("0.7 0.3", "-1 0.3"),), 14, "training_size: -1 is negative"),
         ((("0.7 0.3 100", "0.7 0.3 x"),), 14, "eweight: 'x' is not a number"),
         ((("0.7 0.3 100", "0.7 0.3 nan"),), 14, "eweight: 'nan' is not a finite number"),
         ((("fweight", "fwieght"),), 13, "unknown column fwieght. Did you mean fweight?"),
         ((("name training_size", "name name"),), 13, "column name is given 2 times"),
-        ((("name training_size", "training_size"),), 13, "there is no column name. Put name first."),
-        ((("name training_size", "name size"),), 13, "exclude each other"),
+        ((("name training_size", "training_size"),), 13, "the column name is missing. Put name first."),
+        ((("name training_size", "name size"),), 13, "size cannot be combined with training_size or testing_size. Keep"),
         (((COLUMNS, f"{COLUMNS}\ngroup_types = str float"),), 14, "2 types for 6 columns"),
         (((COLUMNS, f"{COLUMNS}\ngroup_types = str float float flaot float float"),), 14, "Did you mean float?"),
         (((COLUMNS, f"{COLUMNS}\ngroup_types = str float float str float float"),), 14, "column eweight cannot be str"),
-        (((COLUMNS, f"{COLUMNS}\ngroup_types = str int float float float float"),), 15, "Write float for this column"),
+        (((COLUMNS, f"{COLUMNS}\ngroup_types = str int float float float float"),), 15, "Use float for this column"),
         (((COLUMNS, f"{COLUMNS}\nrandom_samplng = 1"),), 14, "Did you mean random_sampling?"),
         ((("Bulk =", "Blk ="),), 14, "no such folder or file in"),
         ((("Bulk =", "Blk ="),), 14, "Did you mean Bulk?"),
         ((("Bulk =", "Gas* ="),), 14, "[GROUPS] Gas* — no such folder or file"),
         ((("Bulk =", "deep/Slob ="),), 14, "Did you mean deep/Slab?"),
-        ((("Bulk =", "../data/Bulk ="),), 14, "a group lies below dataPath"),
+        ((("Bulk =", "../data/Bulk ="),), 14, "groups must be inside dataPath. Change dataPath."),
     ],
 )
 def test_what_is_wrong_and_where(write_input, changes, line, message):
@@ -135,7 +135,7 @@ def test_rows_and_a_group_file_exclude_each_other(write_input, tmp_path):
 def test_a_missing_group_file_and_an_empty_table(write_input):
     rows = (f"{BULK}\nLiquid = 1.0 0.0 1 1 0\n", "")
     assert "no such file" in problems(write_input(rows, ("dataPath = data", "dataPath = data\ngroupFile = t")))[0]
-    assert "no groups are given. Add a row: Name = training_size" in problems(write_input(rows))[0]
+    assert "the group table is empty. Add a row: Name = training_size" in problems(write_input(rows))[0]
 
 
 @pytest.mark.parametrize("name", ["B*", "Liqu?d", "deep/*", "deep/Slab"])
@@ -154,4 +154,4 @@ def test_groups_of_other_scrapers_are_files_or_folders(write_input, tmp_path):
     # Groups of a single file are in its frames, which are not read here.
     single = ("dataPath = data", "dataPath = data/Gas.extxyz"), ("Liquid =", "anything =")
     assert row(write_input(xyz, *single), "anything").name == "anything"
-    assert "One file for all groups is for scraper = ASE or XYZ." in problems(write_input(*single))[0]
+    assert "A single file with all groups needs scraper = ASE or XYZ." in problems(write_input(*single))[0]

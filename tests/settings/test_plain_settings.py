@@ -51,8 +51,8 @@ def test_differences_name_section_key_and_values(write_input):
     ]
     assert differences(one, load_settings(path, overrides)) == [
         "[PYTORCH] layer_sizes: num_desc 512 512 1 and num_desc 8 1",
-        "[PYTORCH] energy_weight: nothing and 1.0",
-        "[PYTORCH] force_weight: nothing and 1.0",
+        "[PYTORCH] energy_weight: not set and 1.0",
+        "[PYTORCH] force_weight: not set and 1.0",
         "[ESHIFT] Be: 0.0 and 2.0",
         "[GROUPS] Bulk: 0.7 0.3 100.0 1.0 1e-08 and 1.0 0.0 1.0 1.0 1.0",
     ]

@@ -1,0 +1,146 @@
+"""Section PYTORCH: architecture, loss and optimiser."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from fitsnap_nn.settings.architectures import architecture_names
+from fitsnap_nn.settings.losses import LossChoice, choose_losses
+from fitsnap_nn.settings.options import LARGEST_SEED, option
+
+
+@dataclass(frozen=True)
+class PytorchSection:
+    """Model and training."""
+
+    model: str = option("BPNN", "architecture", choices=("BPNN", *architecture_names()))
+    layer_sizes: tuple[str, ...] = option(
+        ("num_desc", "512", "512", "1"), "BPNN: nodes per layer; num_desc is the number of descriptors per atom"
+    )
+    activation: str = option(
+        "softplus",
+        "BPNN: activation of the hidden layers; softplus, silu and gelu need a LAMMPS that runs Python, as the "
+        "plugin's does",
+        choices=("softplus", "tanh", "sigmoid", "silu", "gelu", "relu", "linear"),
+    )
+    multi_element_option: int = option(
+        1,
+        "BPNN: 1: one network for all elements; 2: one network per element; 3: one network with the element as "
+        "one-hot input",
+        minimum=1,
+        maximum=3,
+    )
+    standardize: bool = option(
+        True, "BPNN: standardise each descriptor to mean 0 and standard deviation 1 over the atoms of each element"
+    )
+    composition_baseline: bool = option(True, "subtract an energy per element before training")
+    element_energies: tuple[str, ...] = option(
+        ("least_squares",),
+        "energies subtracted with composition_baseline: least_squares; isolated (from single-atom configurations); "
+        "or given, such as H -13.6 O -2043.9",
+        unit="eV",
+    )
+    scale_targets: bool = option(True, "scale the training targets to order 1")
+    dtype_setting: int = option(
+        1, "precision: 1: float32, 2: float64; energies are always summed in float64", minimum=1, maximum=2
+    )
+    learning_rate: float = option(1e-2, "learning rate after warm-up", minimum=0)
+    num_epochs: int = option(10, "passes over the training set (0 = evaluate and export the initial model)", minimum=0)
+    batch_size: int = option(4, "configurations per step, over all ranks", minimum=1)
+    batch_atom_bounds: tuple[int, ...] = option(
+        (0, 0), "minimum and maximum number of atoms per step, instead of batch_size (0 0 = off)", minimum=0
+    )
+    energy_weight: float | None = option(
+        None, "weight of all energies, instead of the column eweight", unit="(eV/atom)⁻²", minimum=0
+    )
+    force_weight: float | None = option(
+        None, "weight of all forces, instead of the column fweight", unit="(eV/Å)⁻²", minimum=0
+    )
+    stress_weight: float | None = option(
+        None, "weight of all stresses, instead of the column vweight", unit="bar⁻²", minimum=0
+    )
+    loss: tuple[str, ...] = option(
+        ("mse",),
+        "loss of all properties (mse, mae, huber), or pairs such as energy huber forces mae stress mse; properties "
+        "that are not listed use mse",
+    )
+    huber_delta: tuple[str, ...] = option(
+        (),
+        "residual at which huber turns from quadratic to linear: pairs such as energy 0.01 forces 0.1 stress 1000 "
+        "(these are the defaults), or one number if one property uses huber",
+        unit="eV/atom, eV/Å, bar",
+    )
+    loss_reduction: str = option(
+        "mean", "mean: average the loss over the labels of a batch; sum: add it up", choices=("mean", "sum")
+    )
+    training_fraction: float | None = option(
+        None,
+        "fraction of each group to train on, instead of the sizes of the groups; the rest is for validation",
+        minimum=0,
+        maximum=1,
+    )
+    optimizer: str = option("Adam", "optimiser", choices=("Adam", "AdamW"))
+    weight_decay: float = option(0.0, "weight decay", minimum=0)
+    scheduler: str = option("constant", "learning-rate schedule", choices=("constant", "plateau", "cosine"))
+    warmup_fraction: float = option(
+        0.0, "fraction of all steps for linear warm-up of the learning rate from 0", minimum=0, maximum=1
+    )
+    plateau_factor: float = option(0.5, "plateau: factor applied to the learning rate", minimum=0, maximum=1)
+    plateau_patience: int = option(
+        10, "plateau: epochs without improvement of the validation loss before the learning rate drops", minimum=0
+    )
+    min_learning_rate: float = option(0.0, "plateau and cosine: minimum learning rate", minimum=0)
+    gradient_clip: float = option(0.0, "maximum norm of the gradient (0 = no clipping)", minimum=0)
+    ema_decay: float = option(
+        0.0, "per-step EMA decay; the averaged weights are validated and exported (0 = off)", minimum=0, maximum=1
+    )
+    early_stopping: int = option(
+        0, "stop after this many epochs without improvement of the validation loss (0 = off)", minimum=0
+    )
+    shuffle_flag: bool = option(True, "shuffle the training set every epoch")
+    manual_seed_flag: bool = option(False, "1: seed the random numbers of training with `seed`; 0: random seed")
+    seed: int = option(
+        0, "seed of initial weights and shuffling with manual_seed_flag = 1", minimum=0, maximum=LARGEST_SEED
+    )
+    device: str = option("auto", "auto: a GPU if there is one, otherwise the CPU", choices=("auto", "cpu", "cuda"))
+    save_state_output: str = option("FitTorchModel", "restart file, written every epoch")
+    save_state_input: str = option(
+        "",
+        "restart file to continue from; searched in the working folder, the output folder and the folder of the input",
+    )
+    output_file: str = option("FitTorch_Pytorch.pt", "model file")
+    num_elements: int = option(0, "number of elements", no_effect="it follows from the list of elements", minimum=0)
+    save_freq: int = option(10, "epochs between restart files", no_effect="the restart file is written every epoch")
+    silence_ace_multi_warning: bool = option(False, "silence a warning", no_effect="it concerns ACE descriptors only")
+
+    @property
+    def given_energies(self) -> dict[str, float]:
+        """Energies of the elements listed in ``element_energies``, eV; empty if it names a method.
+
+        Raises:
+            ValueError: it is not a list of elements and finite numbers.
+        """
+        words = self.element_energies
+        if words in (("least_squares",), ("isolated",)):
+            return {}
+        given = {symbol: float(number) for symbol, number in zip(words[::2], words[1::2], strict=True)}
+        if not all(map(math.isfinite, given.values())):
+            raise ValueError("an energy is not finite")
+        return given
+
+    @property
+    def losses(self) -> dict[str, LossChoice]:
+        """Loss of energy, forces, stress and of each further property that ``loss`` or ``huber_delta`` names.
+
+        `Settings.losses` adds the properties of the section PROPERTIES.
+
+        Raises:
+            ValueProblem: one of the two keys is malformed.
+        """
+        return choose_losses(self.loss, self.huber_delta)
+
+    @property
+    def precision(self) -> str:
+        """Name of the floating-point type in torch and numpy: ``float32`` or ``float64``."""
+        return "float32" if self.dtype_setting == 1 else "float64"
