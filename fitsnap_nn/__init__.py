@@ -13,20 +13,39 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fitsnap_nn.interfaces.ase import Calculator, Potential
+    from fitsnap_nn.interfaces.ase import Calculator
+    from fitsnap_nn.interfaces.potential import Potential
     from fitsnap_nn.workflow.pipeline import Fit
 
 __version__ = "0.1.0"
-__all__ = ["Calculator", "__version__", "fit", "load_potential"]
+__all__ = ["Calculator", "__version__", "evaluate", "fit", "load_potential"]
 
 
-def fit(path: str | os.PathLike[str], overrides: Mapping[str, object] | None = None, **options: bool) -> Fit:
+def fit(
+    path: str | os.PathLike[str],
+    overrides: Mapping[str, object] | None = None,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    train: bool = True,
+    verify: bool = True,
+    verbose: bool = False,
+    quiet: bool = False,
+) -> Fit:
     """Fit a potential as an input file says.
 
     Args:
         path: the input file.
-        overrides: ``{"SECTION.key": value}``, over what the file says.
-        options: ``overwrite``, ``resume``, ``train``, ``verify``, ``verbose``; see `fitsnap_nn.workflow.pipeline.fit`.
+        overrides: ``{"SECTION.key": value}``, which take precedence over the file.
+        overwrite: replace an earlier fit in the output folder.
+        resume: continue it, exactly where it was interrupted.
+        train: ``False`` only computes model inputs into the cache.
+        verify: run the exported files in LAMMPS and compare.
+        verbose: list the notices about the input too.
+        quiet: print nothing. ``run.log`` and the logger ``fitsnap_nn`` still get every line.
+
+    Returns:
+        Folder, table of errors, model file, model, history of the epochs, and verification.
 
     Raises:
         InputError: something is wrong with the input; nothing was run.
@@ -35,23 +54,56 @@ def fit(path: str | os.PathLike[str], overrides: Mapping[str, object] | None = N
     from fitsnap_nn.settings import load_settings
     from fitsnap_nn.workflow.pipeline import fit as run
 
-    triples = [(*name.partition(".")[::2], str(value)) for name, value in (overrides or {}).items()]
-    return run(load_settings(path, triples), **options)
+    settings = load_settings(path, _triples(overrides))
+    return run(settings, overwrite=overwrite, resume=resume, train=train, verify=verify, verbose=verbose, quiet=quiet)
+
+
+def evaluate(
+    path: str | os.PathLike[str],
+    model: str | os.PathLike[str],
+    overrides: Mapping[str, object] | None = None,
+    *,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> Fit:
+    """Compute the errors of a saved model on the data of an input file.
+
+    Args:
+        path: the input file.
+        model: model or restart file.
+        overrides, overwrite, quiet: as in `fit`; the files go to the folder ``test`` in the output folder.
+
+    Raises:
+        InputError: something is wrong with the input.
+        CheckpointError: the model was fitted on another model input or another reference.
+    """
+    from fitsnap_nn.settings import load_settings
+    from fitsnap_nn.workflow.pipeline import evaluate as run
+
+    return run(load_settings(path, _triples(overrides)), os.fspath(model), overwrite=overwrite, quiet=quiet)
 
 
 def load_potential(path: str | os.PathLike[str]) -> Potential:
-    """The potential in a model file, or the best one in a restart file.
+    """Return the potential in a model file, or the best one in a restart file.
 
     Raises:
         CheckpointError: it is neither.
     """
-    from fitsnap_nn.interfaces.ase import load_potential as load
+    from fitsnap_nn.interfaces.potential import load_potential as load
 
     return load(os.fspath(path))
 
 
+def _triples(overrides: Mapping[str, object] | None) -> list[tuple[str, str, str]]:
+    triples = []
+    for name, value in (overrides or {}).items():
+        section, _, key = name.partition(".")
+        triples.append((section, key, str(value)))
+    return triples
+
+
 def __getattr__(name: str) -> Any:
-    # ASE, which the calculator needs, is loaded by those who use it.
+    # ASE, which the calculator needs, is loaded only when it is asked for.
     if name == "Calculator":
         from fitsnap_nn.interfaces.ase import Calculator
 

@@ -1,21 +1,72 @@
-"""Which process of an MPI job this is, for those who must not load MPI to know, and how it ends all of them."""
+"""How this process was started: alone, or as one of the ranks of an MPI, torchrun or SLURM job.
+
+The one place that knows the environment variables of launchers. It loads no MPI library, so that code which must not
+load one can ask.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import os
+import re
 import time
+from collections.abc import Mapping
 from typing import Any
 
-# Where the launchers of MPI jobs say it.
+# The number of this process in its job, by launcher: Hydra and SLURM's PMI, PMIx, Open MPI, srun, torchrun.
 RANK_VARIABLES = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID", "RANK")
+# Set only in processes that an MPI launcher started. SLURM_NTASKS and SLURM_PROCID are not among them: sbatch sets
+# them for serial programs too, while SLURM_STEP_ID is set by srun.
+MPI_VARIABLES = ("PMI_SIZE", "PMIX_RANK", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_ID")
+TORCHRUN_VARIABLE = "TORCHELASTIC_RUN_ID"
+# A child process that inherits these would join its parent's job.
+JOB_VARIABLES = re.compile(r"(PMI\d?|PMIX|HYD[A-Z]+|MPI|MPIEXEC|OMPI|ORTE|PRTE|SLURM)_")
 
+# MPI_COMM_WORLD in the ABI of MPICH, which Intel MPI and others share; Open MPI exports an object instead.
+MPICH_COMM_WORLD = 0x44000000
 FORWARDING = 0.5  # s
 
 
 def is_first_rank() -> bool:
-    """Whether this process is to speak: the first of an MPI job, or the only one."""
+    """Return whether this process prints: the first of a job, or the only one."""
     ranks = [os.environ[name] for name in RANK_VARIABLES if name in os.environ]
     return not ranks or ranks[0] == "0"
+
+
+def started_by_mpi() -> bool:
+    """Return whether an MPI launcher started this process."""
+    return any(name in os.environ for name in MPI_VARIABLES)
+
+
+def started_by_torchrun() -> bool:
+    """Return whether torchrun started this process."""
+    return TORCHRUN_VARIABLE in os.environ
+
+
+def without_job(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment for a child process that is not part of this job."""
+    return {name: value for name, value in environment.items() if not JOB_VARIABLES.match(name)}
+
+
+def world_size() -> int:
+    """Return the number of ranks of the MPI job that this process belongs to, as its MPI library says; 1 without MPI.
+
+    The library is the one that the process has loaded, whatever it is: that of a program that started Python, such as
+    LAMMPS, or of mpi4py. Environment variables are no substitute: sbatch sets SLURM_NTASKS for serial programs too.
+    """
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "MPI_Comm_size"):
+        return 1
+    initialized, size = ctypes.c_int(0), ctypes.c_int(1)
+    library.MPI_Initialized(ctypes.byref(initialized))
+    if not initialized.value:
+        return 1
+    if hasattr(library, "ompi_mpi_comm_world"):
+        world: Any = ctypes.byref(ctypes.c_char.in_dll(library, "ompi_mpi_comm_world"))
+    else:
+        world = ctypes.c_int(MPICH_COMM_WORLD)
+    library.MPI_Comm_size(world, ctypes.byref(size))
+    return size.value
 
 
 def abort(world: Any, code: int) -> None:
@@ -25,6 +76,6 @@ def abort(world: Any, code: int) -> None:
         world: ``MPI.COMM_WORLD`` of mpi4py.
         code: the exit status of the job.
     """
-    # At MPI_Abort mpirun drops what it has not yet read of a rank's output: it is given time to pass it on.
+    # At MPI_Abort, mpirun drops output of a rank that it has not read yet: give it time to forward it.
     time.sleep(FORWARDING)
     world.Abort(code)

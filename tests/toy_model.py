@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fitsnap_nn.models.base import Graph, GraphModel
+from fitsnap_nn.inputs.graph.batch import Graph
+from fitsnap_nn.models.base import GraphModel
 from fitsnap_nn.models.pairs import sum_by
 
 

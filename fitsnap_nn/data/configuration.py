@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +15,20 @@ from fitsnap_nn.errors import DataError
 Floats = NDArray[np.float64]
 
 
+class Subset(Enum):
+    """The sets of a fit; the value is their name in tables and plots.
+
+    The trainer learns from TRAINING, chooses the epoch and stops by VALIDATION, and never sees TEST.
+    """
+
+    TRAINING = "Train"
+    VALIDATION = "Validation"
+    TEST = "Test"
+
+
 @dataclass(frozen=True, eq=False)
 class Configuration:
-    """Atoms, their cell, and whatever labels the data have; a label that is missing is ``None``, never 0.
+    """Atoms, their cell, and whatever labels the data have; a label that is missing is absent, never 0.
 
     Attributes:
         id: where it came from, unique in a data set: ``group/file`` or ``group/file#3``.
@@ -25,11 +37,10 @@ class Configuration:
         positions: (N, 3) Å.
         cell: (3, 3) Å, lattice vectors as rows; zero rows along directions that are not periodic are allowed.
         pbc: (3,) whether each direction is periodic.
-        energy: total energy, eV.
-        forces: (N, 3) eV/Å.
-        stress: (3, 3) eV/Å³, dE/d(strain)/V as ASE has it: positive when the cell wants to shrink.
-        energy_weight, force_weight, stress_weight: weights in the loss.
-        testing: whether it is held out.
+        labels: by property name, in internal units: ``energy`` () eV, ``forces`` (N, 3) eV/Å, ``stress`` (3, 3)
+            eV/Å³ in ASE's sign (dE/d(strain)/V, positive in tension), and those of the user's properties.
+        weights: in the loss, by property name; 1 for a property that is not among them.
+        subset: the set it belongs to.
         charges: (N,) elementary charges, for ``atom_style charge``.
         spins: (N, 4) magnitude (µB) and direction, for ``atom_style spin``.
     """
@@ -40,13 +51,9 @@ class Configuration:
     positions: Floats
     cell: Floats
     pbc: tuple[bool, bool, bool] = (True, True, True)
-    energy: float | None = None
-    forces: Floats | None = None
-    stress: Floats | None = None
-    energy_weight: float = 1.0
-    force_weight: float = 1.0
-    stress_weight: float = 1.0
-    testing: bool = False
+    labels: Mapping[str, Floats] = field(default_factory=dict)
+    weights: Mapping[str, float] = field(default_factory=dict)
+    subset: Subset = Subset.TRAINING
     charges: Floats | None = None
     spins: Floats | None = None
 
@@ -54,23 +61,42 @@ class Configuration:
         return len(self.species)
 
     @property
+    def energy(self) -> float | None:
+        """Label of the total energy, eV."""
+        return float(self.labels["energy"]) if "energy" in self.labels else None
+
+    @property
+    def forces(self) -> Floats | None:
+        """(N, 3) label of the forces, eV/Å."""
+        return self.labels.get("forces")
+
+    @property
+    def stress(self) -> Floats | None:
+        """(3, 3) label of the stress, eV/Å³, ASE's sign."""
+        return self.labels.get("stress")
+
+    def weight(self, name: str) -> float:
+        """Return the weight of a property in the loss."""
+        return self.weights.get(name, 1.0)
+
+    @property
     def volume(self) -> float:
         """Volume of the cell, Å³."""
         return float(abs(np.linalg.det(self.cell)))
 
     def element_indices(self, elements: Sequence[str]) -> NDArray[np.int64]:
-        """(N,) which of some elements each atom is, from 0.
+        """Return (N,) the index of each atom's element in ``elements``, from 0.
 
         Raises:
-            DataError: it is none of them.
+            DataError: an atom is of none of them.
         """
         indices = {element: index for index, element in enumerate(elements)}
         if unknown := sorted(set(self.species) - indices.keys()):
-            raise DataError(f"{self.id}: has {', '.join(unknown)}; the elements are {' '.join(elements)}.")
+            raise DataError(f"{self.id}: contains {', '.join(unknown)}; the elements are {' '.join(elements)}.")
         return np.array([indices[symbol] for symbol in self.species], dtype=np.int64)
 
     def fingerprint(self) -> str:
-        """Digest of all that a descriptor or a reference energy depends on: atoms and cell, not labels or weights."""
+        """Return a digest of everything that a model input or a reference energy depends on: not labels or weights."""
         digest = hashlib.sha256()
         digest.update(repr((self.species, self.pbc)).encode())
         for array in (self.positions, self.cell, self.charges, self.spins):

@@ -12,8 +12,11 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+import numpy as np
+
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.data.readers import FORMATS, DataFile, Format
+from fitsnap_nn.data.fitted import user_columns
+from fitsnap_nn.data.readers import FORMATS, Column, DataFile, Format
 from fitsnap_nn.errors import DataError
 from fitsnap_nn.settings.schema import GroupRow, Settings
 from fitsnap_nn.units import label_units
@@ -127,10 +130,11 @@ def read_files(settings: Settings, sources: Iterable[DataFile]) -> list[Configur
         units = label_units(settings.scraper.property_array)
     except ValueError as error:
         raise DataError(f"[SCRAPER] property_array: {error}.") from None
+    columns = [Column(one, column) for one, column in user_columns(settings)]
     return [
         _shifted(settings, source.path, configuration)
         for source in sources
-        for configuration in read(source, units)
+        for configuration in read(source, units, columns)
         if row_of(settings.groups.rows, configuration.group) is not None
     ]
 
@@ -147,4 +151,5 @@ def _shifted(settings: Settings, path: str, configuration: Configuration) -> Con
     if configuration.energy is None or not settings.eshift:
         return configuration
     shift = sum(settings.eshift.get(symbol, 0.0) for symbol in configuration.species)
-    return replace(configuration, energy=configuration.energy + shift)
+    labels = {**configuration.labels, "energy": np.array(configuration.energy + shift)}
+    return replace(configuration, labels=labels)

@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fitsnap_nn.data.audit import audit
-from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.data.configuration import Configuration, Subset
 from fitsnap_nn.data.files import natural_order, no_data, row_of
+from fitsnap_nn.data.fitted import user_weights
+from fitsnap_nn.data.properties import ENERGY, FORCES, STRESS
 from fitsnap_nn.errors import DataError
 from fitsnap_nn.settings.schema import GroupRow, Settings
 
@@ -61,11 +63,9 @@ def assemble(settings: Settings, configurations: Iterable[Configuration], seed: 
             raise no_data(row, groups)
         for name in names:
             members = sorted(groups[name], key=lambda configuration: natural_order(configuration.id))
-            training, testing, warning = _split(settings, row, members, seed)
-            chosen += sorted(
-                _weighted(settings, row, training, False) + _weighted(settings, row, testing, True),
-                key=lambda configuration: natural_order(configuration.id),
-            )
+            subsets, warning = _split(settings, row, members, seed)
+            weighted = [one for subset, share in subsets.items() for one in _weighted(settings, row, share, subset)]
+            chosen += sorted(weighted, key=lambda configuration: natural_order(configuration.id))
             warnings += warning
     if not chosen:
         raise DataError("[GROUPS] all sizes are 0: no configuration is left to train on or to test. Raise a size.")
@@ -80,33 +80,53 @@ def _refuse_twins(configurations: Iterable[Configuration]) -> None:
 
 
 def _fittable(configuration: Configuration) -> Configuration:
-    """Without the stress of a cell that is not periodic in all directions, whose volume means nothing."""
-    return configuration if all(configuration.pbc) else replace(configuration, stress=None)
+    """Return it without the stress of a cell that is not fully periodic, whose volume has no meaning."""
+    if all(configuration.pbc) or "stress" not in configuration.labels:
+        return configuration
+    return replace(
+        configuration, labels={name: label for name, label in configuration.labels.items() if name != "stress"}
+    )
 
 
 def _split(
     settings: Settings, row: GroupRow, members: list[Configuration], seed: int
-) -> tuple[list[Configuration], list[Configuration], list[str]]:
-    """Training set and testing set of one group, and a warning when it is too small for both."""
+) -> tuple[dict[Subset, list[Configuration]], list[str]]:
+    """Return the three sets of one group, and warnings where it is too small for them."""
     name, total = members[0].group, len(members)
-    training_size, testing_size = row.training_size, row.testing_size
+    sizes = {
+        Subset.TRAINING: row.training_size,
+        Subset.VALIDATION: row.testing_size,
+        Subset.TEST: 0 if row.test_size is None else row.test_size,
+    }
     if settings.pytorch.training_fraction is not None:
-        training_size, testing_size = float(settings.pytorch.training_fraction), None
-    training = min(_count(training_size, total), total)
-    testing = total - training if testing_size is None else _count(testing_size, total)
+        sizes |= {Subset.TRAINING: float(settings.pytorch.training_fraction), Subset.VALIDATION: None}
+    counts = {Subset.TRAINING: min(_count(sizes[Subset.TRAINING], total), total)}
+    rest = total - counts[Subset.TRAINING]
+    wanted = _count(sizes[Subset.TEST], total)
+    # Without a size of its own, the validation set is what the other two leave.
+    validation = sizes[Subset.VALIDATION]
+    wanted_first = max(0, rest - wanted) if validation is None else _count(validation, total)
+    counts[Subset.VALIDATION] = min(wanted_first, rest)
+    counts[Subset.TEST] = min(wanted, rest - counts[Subset.VALIDATION])
     warnings = []
-    if training + testing > total:
-        testing = total - training
-        warnings.append(f"group {name}: {training} of {total} are trained on, which leaves {testing} for testing.")
+    if counts[Subset.VALIDATION] < wanted_first or counts[Subset.TEST] < wanted:
+        left = f"{counts[Subset.VALIDATION]} for validation"
+        left += f" and {counts[Subset.TEST]} for testing" if wanted else ""
+        warnings.append(f"group {name}: {counts[Subset.TRAINING]} of {total} are trained on, which leaves {left}.")
     if settings.groups.random_sampling:
         digest = hashlib.sha256(name.encode()).digest()
         order = np.random.default_rng([seed, int.from_bytes(digest[:8], "big")]).permutation(total)
         members = [members[k] for k in order]
-    return members[:training], members[training : training + testing], warnings
+    subsets: dict[Subset, list[Configuration]] = {}
+    start = 0
+    for subset, count in counts.items():
+        subsets[subset] = members[start : start + count]
+        start += count
+    return subsets, warnings
 
 
 def _count(size: float | int | None, total: int) -> int:
-    """FitSNAP's rule: a fraction that is not 0 takes at least one; a whole number is a count; ``None`` is all."""
+    """FitSNAP's rule: a fraction that is not 0 takes at least one; an integer is a count; ``None`` is all."""
     if size is None:
         return total
     if isinstance(size, int):
@@ -114,30 +134,28 @@ def _count(size: float | int | None, total: int) -> int:
     return max(1, int(size * total + 0.5)) if size > 0.0 else 0
 
 
-def _weighted(settings: Settings, row: GroupRow, subset: Sequence[Configuration], testing: bool) -> list[Configuration]:
-    """One group's training or testing set with its weights.
+def _weighted(
+    settings: Settings, row: GroupRow, members: Sequence[Configuration], subset: Subset
+) -> list[Configuration]:
+    """Return one set of one group with its weights.
 
-    The weight of the row, or the one of PYTORCH that stands for all groups, times the factor that the file gave the
-    configuration. With smartweights the row's are divided by the number of configurations in the subset, the force
-    weight also by 3N, the stress weight by 6. Labels that CALCULATOR does not ask for weigh nothing.
+    The weight of the row, or the one of PYTORCH that replaces it for all groups, times the factor that the file gives
+    the configuration. smartweights divides the row's weights by the number of configurations in the set, the force
+    weight also by 3N, the stress weight by 6. Labels that CALCULATOR does not ask for have weight 0.
     """
     pytorch, calculator = settings.pytorch, settings.calculator
-    fitted = np.array([calculator.energy, calculator.force, calculator.stress])
+    rules = (
+        (ENERGY, row.eweight, pytorch.energy_weight, calculator.energy),
+        (FORCES, row.fweight, pytorch.force_weight, calculator.force),
+        (STRESS, row.vweight, pytorch.stress_weight, calculator.stress),
+        *((one, weight, None, True) for one, weight in user_weights(settings)),
+    )
     weighted = []
-    for configuration in subset:
-        weights = np.array([row.eweight, row.fweight, row.vweight])
-        if settings.groups.smartweights:
-            weights /= len(subset) * np.array([1.0, 3.0 * len(configuration), 6.0])
-        for k, weight in enumerate((pytorch.energy_weight, pytorch.force_weight, pytorch.stress_weight)):
-            weights[k] = weights[k] if weight is None else weight
-        weights *= fitted
-        weighted.append(
-            replace(
-                configuration,
-                energy_weight=configuration.energy_weight * float(weights[0]),
-                force_weight=configuration.force_weight * float(weights[1]),
-                stress_weight=configuration.stress_weight * float(weights[2]),
-                testing=testing,
-            )
-        )
+    for configuration in members:
+        weights = {}
+        for quantity, of_group, of_all, fitted in rules:
+            divisor = len(members) * quantity.count(len(configuration)) if settings.groups.smartweights else 1
+            weight = of_group / divisor if of_all is None else of_all
+            weights[quantity.name] = configuration.weight(quantity.name) * weight * fitted
+        weighted.append(replace(configuration, weights=weights, subset=subset))
     return weighted

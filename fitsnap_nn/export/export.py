@@ -28,7 +28,6 @@ def export(model: str | Path, folder: str | Path, *, overwrite: bool = False) ->
     with tempfile.TemporaryDirectory() as temporary:
         files = write_lammps_files(
             content.model,
-            content.bispectrum,
             content.reference,
             Path(temporary),
             Path(content.potential).name,

@@ -3,50 +3,68 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from functools import singledispatch
+from typing import Any, NamedTuple
 
 from fitsnap_nn.errors import LammpsError
 from fitsnap_nn.export.chemical import symmetrized
 from fitsnap_nn.export.mliappy import MliapModel, to_pickle
 from fitsnap_nn.export.nn_text import nn_text, unsupported_reason
 from fitsnap_nn.export.unified import unified_pickle
+from fitsnap_nn.inputs import ModelInput
+from fitsnap_nn.inputs.graph.input import GraphInput
+from fitsnap_nn.inputs.snap.input import SnapInput
 from fitsnap_nn.models import BPNN, GraphModel, Model
 from fitsnap_nn.settings.schema import Bispectrum
 
 
 class Formats(NamedTuple):
-    """What is written of a model.
+    """The file contents of a model.
 
     Attributes:
         contents: of the file of each format: ``nn`` (text), ``mliappy`` and ``unified`` (which need Python).
         descriptor: options of the descriptors; empty for a model without.
         default: the format to use where the plugin is not loaded.
         unsupported_reason: why there is no ``nn`` format; empty when there is one.
+        precision: in which LAMMPS evaluates the model, ``float32`` or ``float64``.
     """
 
     contents: Mapping[str, bytes]
     descriptor: str
     default: str
     unsupported_reason: str
+    precision: str
 
 
-def formats_of(model: Model, bispectrum: Bispectrum) -> Formats:
-    """Every format that can hold a model.
+@singledispatch
+def formats_of(model_input: ModelInput[Any], model: Model[Any]) -> Formats:
+    """Return every format that can hold a model; a package that adds a model input registers its own here.
+
+    Args:
+        model_input: ``model.input``, by whose type the function is chosen.
 
     Raises:
-        LammpsError: none can.
+        LammpsError: there is none.
     """
-    if isinstance(model, GraphModel):
-        reason = f"model nn holds networks on SNAP descriptors, not a {type(model).__name__}"
-        return Formats({"unified": unified_pickle(model)}, "", "unified", reason)
-    if not isinstance(model, BPNN):
-        raise LammpsError(f"pair_style mliap has no format for a {type(model).__name__}")
+    raise LammpsError(f"pair_style mliap has no format for a {type(model).__name__} on {model_input.calculator}")
+
+
+@formats_of.register
+def _of_graph(model_input: GraphInput, model: GraphModel) -> Formats:
+    reason = f"model nn holds networks on SNAP descriptors, not a {type(model).__name__}"
+    precision = str(next(p.dtype for p in model.parameters() if p.is_floating_point())).removeprefix("torch.")
+    return Formats({"unified": unified_pickle(model)}, "", "unified", reason, precision)
+
+
+@formats_of.register
+def _of_snap(model_input: SnapInput, model: BPNN) -> Formats:
+    bispectrum = model_input.bispectrum
     networks = symmetrized(model.plain_networks(), bispectrum)
     contents = {"mliappy": to_pickle(MliapModel(networks, bispectrum.quadraticflag))}
     reason = unsupported_reason(networks, bispectrum.quadraticflag)
     if not reason:
         contents["nn"] = nn_text(networks).encode()
-    return Formats(contents, descriptor_text(bispectrum), "mliappy" if reason else "nn", reason)
+    return Formats(contents, descriptor_text(bispectrum), "mliappy" if reason else "nn", reason, "float64")
 
 
 def descriptor_text(bispectrum: Bispectrum) -> str:

@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.errors import LammpsError
-from fitsnap_nn.export.deck import data_text, deck_text
+from fitsnap_nn.export.deck import deck_text
 from fitsnap_nn.export.formats import formats_of
 from fitsnap_nn.export.pair_style import pair_commands
 from fitsnap_nn.export.unified import HAND_OVER
 from fitsnap_nn.files import atomic_write
+from fitsnap_nn.lammps.data_file import data_text
+from fitsnap_nn.lammps.files import LammpsFiles
 from fitsnap_nn.lammps.program import PLUGIN_LOADED
 from fitsnap_nn.lammps.reference import with_files
 from fitsnap_nn.models import Model
-from fitsnap_nn.settings.schema import Bispectrum, Reference
+from fitsnap_nn.settings.schema import Reference
 
 FORM_COMMENTS = (
     "# Formats of the model: nn, a text file for any LAMMPS with ML-IAP, where it exists; mliappy, several times",
@@ -34,49 +36,8 @@ UNIFIED_COMMANDS = (
 )
 
 
-@dataclass(frozen=True)
-class LammpsFiles:
-    """What was written.
-
-    Attributes:
-        folder: where all of it is.
-        mod: the file to include in a deck.
-        descriptor: options of the descriptors; ``None`` for a model without.
-        models: the model in each format that LAMMPS can read: ``nn`` (text), ``mliappy`` or ``unified`` (in Python).
-        default_format: the format that ``mod`` uses where the plugin is not loaded, unless it is told otherwise.
-        unsupported_reason: why there is no ``nn`` format; empty when there is one.
-        extra: files of the reference potential.
-        deck, data: an example of molecular dynamics and its atoms; ``None`` where no structure was given.
-        elements: in the order of the atom types.
-        atom_style: of LAMMPS.
-    """
-
-    folder: Path
-    mod: Path
-    descriptor: Path | None
-    models: Mapping[str, Path]
-    default_format: str
-    unsupported_reason: str
-    extra: tuple[Path, ...]
-    deck: Path | None
-    data: Path | None
-    elements: tuple[str, ...]
-    atom_style: str
-
-    @property
-    def potential(self) -> tuple[Path, ...]:
-        """The files that a run needs."""
-        return (self.mod, *filter(None, [self.descriptor]), *self.models.values(), *self.extra)
-
-    @property
-    def all(self) -> tuple[Path, ...]:
-        """Every file."""
-        return (*self.potential, *(path for path in (self.deck, self.data) if path))
-
-
 def write_lammps_files(
-    model: Model,
-    bispectrum: Bispectrum,
+    model: Model[Any],
     reference: Reference,
     folder: Path,
     stem: str,
@@ -100,7 +61,7 @@ def write_lammps_files(
             f"LAMMPS cannot read files named {stem!r}: give [OUTFILE] potential a name without blanks or /."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    formats = formats_of(model, bispectrum)
+    formats = formats_of(model.input, model)
     resolved, named = with_files(reference, model.elements, reference_folder)
     copies = _copied(named, folder)
     files = LammpsFiles(
@@ -110,6 +71,7 @@ def write_lammps_files(
         models={name: folder / f"{stem}.mliap.{name}" for name in formats.contents},
         default_format=formats.default,
         unsupported_reason=formats.unsupported_reason,
+        precision=formats.precision,
         extra=tuple(copies.values()),
         deck=folder / "in.md" if structure else None,
         data=folder / "md.data" if structure else None,

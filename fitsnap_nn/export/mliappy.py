@@ -21,9 +21,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fitsnap_nn.export.payload import keep_to_one_thread, packed, unpacked
+from fitsnap_nn.launch import world_size
 from fitsnap_nn.models.mlp import energy_and_gradient
-
-RANK_COUNTS = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_NTASKS")
 
 Network = tuple[Tensor, Tensor, Sequence[tuple[Tensor, Tensor]], str]
 
@@ -144,14 +143,9 @@ def ending_all_ranks(errors_are_collective: bool) -> Iterator[None]:
     try:
         yield
     except Exception:
-        if errors_are_collective or not among_ranks():
+        if errors_are_collective or world_size() == 1:
             raise
         sys.stderr.write(traceback.format_exc())  # in one piece, other ranks may speak at the same time
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(1)
-
-
-def among_ranks() -> bool:
-    """Whether an MPI launcher started more than this one process."""
-    return any(int(os.environ.get(name, "1")) > 1 for name in RANK_COUNTS)

@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,16 +20,28 @@ from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.errors import CheckpointError
 from fitsnap_nn.files import atomic_write
 from fitsnap_nn.models import Model, build_model
-from fitsnap_nn.settings.schema import Bispectrum, Reference, Settings
+from fitsnap_nn.settings.schema import Reference, Settings
 
 FORMAT = "fitsnap_nn model"
-VERSION = 1
+VERSION = 2
 UNITS = {"energy": "eV", "length": "Å", "force": "eV/Å", "stress": "eV/Å³", "lammps": "metal"}
 
 Payload = dict[str, Any]
 
+
+def _upgrade_1(payload: Payload) -> Payload:
+    """Version 1 kept the descriptors beside the model; since version 2 the model's description names its input."""
+    upgraded = {**payload, "version": 2}
+    bispectrum = upgraded.pop("bispectrum")
+    description = dict(payload["description"])
+    if description["architecture"] == "BPNN":
+        del description["elements"], description["n_descriptors"]
+        description["model_input"] = {"calculator": "LAMMPSSNAP", **bispectrum}
+    return {**upgraded, "description": description}
+
+
 # From a payload of this version to one of the next.
-UPGRADES: Mapping[int, Callable[[Payload], Payload]] = {}
+UPGRADES: Mapping[int, Callable[[Payload], Payload]] = MappingProxyType({1: _upgrade_1})
 
 
 class ModelFile(NamedTuple):
@@ -36,7 +49,6 @@ class ModelFile(NamedTuple):
 
     Attributes:
         model: the network; it predicts energies with the reference subtracted and ``eshift`` added.
-        bispectrum: options of the descriptors.
         reference: the pair style whose energy comes on top of the network's.
         eshift: eV added to the data's energies for each atom of an element before the fit.
         potential: stem of the names of the LAMMPS files.
@@ -44,8 +56,7 @@ class ModelFile(NamedTuple):
         provenance: how the model came to be.
     """
 
-    model: Model
-    bispectrum: Bispectrum
+    model: Model[Any]
     reference: Reference
     eshift: dict[str, float]
     potential: str
@@ -54,7 +65,7 @@ class ModelFile(NamedTuple):
 
 
 def model_payload(
-    model: Model, settings: Settings, provenance: Mapping[str, Any], structure: Configuration | None = None
+    model: Model[Any], settings: Settings, provenance: Mapping[str, Any], structure: Configuration | None = None
 ) -> Payload:
     """A model and its settings as plain values and tensors; the weights are copied.
 
@@ -68,7 +79,6 @@ def model_payload(
         "description": model.description(),
         "state_dict": {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()},
         "elements": list(model.elements),
-        "bispectrum": asdict(settings.bispectrum),
         "reference": asdict(settings.reference),
         "eshift": dict(settings.eshift),
         "potential": settings.outfile.potential,
@@ -80,7 +90,7 @@ def model_payload(
 
 def save_model(
     path: str | Path,
-    model: Model,
+    model: Model[Any],
     settings: Settings,
     provenance: Mapping[str, Any],
     structure: Configuration | None = None,
@@ -109,7 +119,6 @@ def load_model(path: str | Path) -> ModelFile:
     structure = payload["structure"]
     return ModelFile(
         model.eval(),
-        Bispectrum(**payload["bispectrum"]),
         Reference(**payload["reference"]),
         payload["eshift"],
         payload["potential"],
@@ -141,21 +150,23 @@ def load_payload(path: str | Path) -> Payload:
 
 
 def describe_model(path: str | Path) -> str:
-    """What a model file holds, for people.
+    """Return the contents of a model file, for people.
 
     Raises:
         CheckpointError: as `load_model`.
     """
     payload = load_payload(path)
     description = {key: value for key, value in payload["description"].items() if key != "elements"}
+    model_input = description.pop("model_input", {})
     count = sum(tensor.numel() for tensor in payload["state_dict"].values())
-    defaults = {"bispectrum": asdict(Bispectrum()), "reference": asdict(Reference())}
     lines = [f"{path}: {FORMAT}, format {payload['version']}, LAMMPS units {payload['units']['lammps']}"]
     lines.append(f"elements    {' '.join(payload['elements'])} (LAMMPS types 1 to {len(payload['elements'])})")
     lines.append(f"model       {_listed(description)}; {count} numbers")
-    for section, default in defaults.items():
-        changed = {key: value for key, value in payload[section].items() if value != default[key]}
-        lines.append(f"{section:<11} {_listed(changed) or 'defaults'}")
+    if model_input:
+        lines.append(f"input       {_listed(model_input)}")
+    default = asdict(Reference())
+    changed = {key: value for key, value in payload["reference"].items() if value != default[key]}
+    lines.append(f"reference   {_listed(changed) or 'none'}")
     if payload["eshift"]:
         lines.append(f"eshift      {_listed(payload['eshift'])} eV, added to the data's energies")
     for key, value in payload["provenance"].items():

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
+from fitsnap_nn.lammps.program import NN_ACTIVATIONS
 from fitsnap_nn.models.bpnn import PlainNetwork
 
-ACTIVATIONS = ("linear", "sigmoid", "tanh", "relu")
 WORDS_A_LINE = 10  # LAMMPS reads at most 30
 
 
@@ -19,8 +19,8 @@ def unsupported_reason(networks: Sequence[PlainNetwork], quadratic: bool) -> str
     if quadratic:
         return "model nn takes no products of descriptors (quadraticflag = 1)"
     activation = networks[0].activation
-    if activation not in ACTIVATIONS and len(networks[0].layers) > 1:
-        return f"model nn knows the activations {', '.join(ACTIVATIONS)}, not {activation}"
+    if activation not in NN_ACTIVATIONS and len(networks[0].layers) > 1:
+        return f"model nn knows the activations {', '.join(NN_ACTIVATIONS)}, not {activation}"
     return ""
 
 

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from fitsnap_nn.errors import LammpsError
-from fitsnap_nn.models.base import Graph
+from fitsnap_nn.inputs.graph.batch import Graph
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fitsnap_nn.errors import LammpsError
-from fitsnap_nn.export.mliappy import among_ranks, ending_all_ranks
+from fitsnap_nn.export.mliappy import ending_all_ranks
 from fitsnap_nn.export.payload import keep_to_one_thread, packed, unpacked
 from fitsnap_nn.export.rank_graph import NEEDS_IDS, graph_of_all, graph_of_rank, graph_without_messages
+from fitsnap_nn.launch import world_size
 from fitsnap_nn.models import GraphModel, build_model
 
 # Commands before ``pair_style`` that make LAMMPS known to the model; for a LAMMPS without our plugin.
@@ -105,19 +106,20 @@ class UnifiedModel:
         Raises:
             LammpsError: there are several ranks, or LAMMPS is not known.
         """
-        if among_ranks():
-            raise LammpsError(
-                "this LAMMPS cannot pass a model's messages between ranks: run it on one, "
-                "or with the plugin of fitsnap_nn."
-            )
         if self._lammps is None:
             raise LammpsError(
-                "this LAMMPS does not tell a model which atoms the ghosts are images of: include the .mod file that "
-                "was exported with the model, which asks it, or run with the plugin of fitsnap_nn."
+                "this LAMMPS does not pass atom IDs to the model. Include the .mod file that was exported with the "
+                "model, which asks LAMMPS for them, or run with the plugin of fitsnap_nn."
             )
         from lammps import lammps
 
-        tags: NDArray[np.int32] | None = lammps(ptr=self._lammps).numpy.extract_atom("id", nelem=count)
+        instance = lammps(ptr=self._lammps)
+        if instance.extract_setting("world_size") > 1:
+            raise LammpsError(
+                "this LAMMPS cannot pass a model's messages between ranks. Run it on one rank, "
+                "or with the plugin of fitsnap_nn."
+            )
+        tags: NDArray[np.int32] | None = instance.numpy.extract_atom("id", nelem=count)
         if tags is None or not tags.all():
             raise LammpsError(NEEDS_IDS)
         return tags
@@ -138,7 +140,7 @@ def unified_pickle(model: GraphModel) -> bytes:
 
 def from_bytes(payload: bytes) -> UnifiedModel:
     """The model that a pickle holds."""
-    if among_ranks():
+    if world_size() > 1:
         keep_to_one_thread()
     content = unpacked(payload)
     model = build_model(content["description"])

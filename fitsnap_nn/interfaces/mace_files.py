@@ -18,8 +18,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fitsnap_nn.data.properties import ENERGY
 from fitsnap_nn.errors import CheckpointError
-from fitsnap_nn.models.base import Graph, predict
+from fitsnap_nn.inputs.graph.batch import Graph
+from fitsnap_nn.models.base import predict
 from fitsnap_nn.models.mace import MACE, exact_and_unscripted, libraries
 from fitsnap_nn.models.mace_kernels import couplings_by_degree, weights_by_degree
 from fitsnap_nn.settings.elements import SYMBOLS
@@ -222,6 +224,6 @@ class _Share(NamedTuple):
         graph = Graph(
             elements, zeros, count, torch.ones(1, dtype=torch.float64), i, j, zeros[:0], positions[j] - positions[i]
         )
-        found = predict(model, graph, forces=False, stress=False).atom_energies
+        found = predict(model, graph, [ENERGY]).atom_energies
         if not (found - energies).abs().max() <= AGREEMENT * energies.abs().max():
             raise CheckpointError("the converted model does not give the energies that the file gives.")

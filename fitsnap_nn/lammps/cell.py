@@ -80,9 +80,7 @@ def in_lammps_frame(configuration: Configuration) -> Configuration:
         positions=configuration.positions @ rotation.T,
         cell=configuration.cell @ rotation.T,
         spins=spins,
-        energy=None,
-        forces=None,
-        stress=None,
+        labels={},
     )
 
 

@@ -10,8 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 from fitsnap_nn.errors import LammpsError
-from fitsnap_nn.export.nn_text import ACTIVATIONS
-from fitsnap_nn.lammps.program import Lammps, find_lammps
+from fitsnap_nn.lammps.program import NN_ACTIVATIONS, Lammps, find_lammps
 from fitsnap_nn.plugin import BOOTSTRAP, plugin_dir, read_stamp
 from fitsnap_nn.plugin.build import find_compiler
 
@@ -46,7 +45,9 @@ def report(command: list[str] | None = None) -> str:
 
 def _about(lammps: Lammps) -> list[str]:
     present = [name if name in lammps.packages else f"no {name}" for name in PACKAGES]
-    nn = f"yes, activations {', '.join(ACTIVATIONS)}" if "nn" in lammps.formats else "no: it needs ML-IAP and ML-SNAP"
+    nn = (
+        f"yes, activations {', '.join(NN_ACTIVATIONS)}" if "nn" in lammps.formats else "no: it needs ML-IAP and ML-SNAP"
+    )
     mliappy = "yes, every activation" if "mliappy" in lammps.formats else "no: it needs ML-IAP built with Python"
     return [
         f"LAMMPS      {lammps.version} ({' '.join(lammps.command)})",

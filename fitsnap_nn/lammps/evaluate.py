@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from fitsnap_nn.data.configuration import Configuration, Floats
+from fitsnap_nn.data.evaluation import Evaluation
 from fitsnap_nn.data.voigt import FROM_LAMMPS
-from fitsnap_nn.export.deck import data_text
-from fitsnap_nn.export.lammps_files import LammpsFiles
 from fitsnap_nn.lammps.cell import LammpsCell, to_lammps
+from fitsnap_nn.lammps.data_file import data_text
+from fitsnap_nn.lammps.files import LammpsFiles
 from fitsnap_nn.lammps.program import Lammps
-from fitsnap_nn.models.evaluation import Evaluation
 
 LAMMPS_BAR = 1.0 / 1.6021765e6  # eV/Å³ in a bar, as LAMMPS rounds it in units metal
 RESULTS = "results"
@@ -147,10 +147,10 @@ def _arguments(model_format: str) -> list[str]:
 
 def _evaluation(cell: LammpsCell, row: Floats, forces: Floats) -> Evaluation:
     energy, pressures = float(row[0]), row[1:]
-    stress = None
+    values = {"energy": np.array(energy), "forces": cell.vectors_back(forces)}
     if cell.boundary == "p p p":
-        stress = cell.stress_back(-pressures[list(FROM_LAMMPS)] * LAMMPS_BAR)
-    return Evaluation(energy, cell.vectors_back(forces), stress)
+        values["stress"] = cell.stress_back(-pressures[list(FROM_LAMMPS)] * LAMMPS_BAR)
+    return Evaluation(values)
 
 
 def _processors(cell: LammpsCell, ranks: int) -> str:

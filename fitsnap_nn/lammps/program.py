@@ -15,13 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fitsnap_nn.errors import LammpsError
+from fitsnap_nn.launch import without_job
 
+# The activations that LAMMPS' ``model nn`` knows.
+NN_ACTIVATIONS = ("linear", "sigmoid", "tanh", "relu")
 CHOICE = "FITSNAP_NN_LAMMPS"  # environment variable: a command line to use instead of the LAMMPS at hand
 PLUGIN_LOADED = "FITSNAP_NN_PLUGIN_LOADED"  # environment variable that the plugin sets in the process that loads it
-
-# A launcher tells its processes about the job in variables that would draw a child into the same job; and a child loads
-# the plugin for itself.
-NOT_INHERITED = re.compile(rf"(PMI\d?|PMIX|HYD[A-Z]+|MPI|MPIEXEC|OMPI|ORTE|PRTE|SLURM)_|{PLUGIN_LOADED}$")
 
 PROBE = f"""\
 variable plugin getenv {PLUGIN_LOADED}
@@ -124,8 +123,8 @@ def _probe(command: Sequence[str]) -> tuple[bool, bool]:
 
 def _run(command: Sequence[str], folder: Path, timeout: float) -> tuple[int, str]:
     """Exit status and output of a process in a session of its own, which ends with all its children."""
-    inherited = {name: value for name, value in os.environ.items() if not NOT_INHERITED.match(name)}
-    environment = {**inherited, "PATH": _search_path(), "OMP_NUM_THREADS": "1"}
+    environment = {**without_job(os.environ), "PATH": _search_path(), "OMP_NUM_THREADS": "1"}
+    environment.pop(PLUGIN_LOADED, None)  # a child loads the plugin for itself
     try:
         process = subprocess.Popen(
             command, cwd=folder, env=environment, text=True, errors="replace", start_new_session=True,

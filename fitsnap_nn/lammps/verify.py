@@ -10,12 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.data.evaluation import Evaluation
 from fitsnap_nn.errors import LammpsError, VerificationError
-from fitsnap_nn.export.lammps_files import LammpsFiles
-from fitsnap_nn.inputs.snap.compute import choose_route
 from fitsnap_nn.lammps.evaluate import evaluate_in_lammps
+from fitsnap_nn.lammps.files import LammpsFiles
 from fitsnap_nn.lammps.program import Lammps, find_lammps
-from fitsnap_nn.models.evaluation import Evaluation
 from fitsnap_nn.units import BAR
 
 
@@ -32,8 +31,6 @@ class Tolerances(NamedTuple):
 TOLERANCES: Mapping[str, Tolerances] = MappingProxyType(
     {"float64": Tolerances(1e-9, 1e-8, 1e-8), "float32": Tolerances(1e-6, 1e-3, 1e-3)}
 )
-# Strain derivatives by compute snap are central differences besides, good to about eight digits.
-BY_DIFFERENCES = 1e-6
 
 
 class Difference(NamedTuple):
@@ -91,7 +88,7 @@ def verify(
     ranks: Sequence[int] = (1, 2),
     timeout: float = 600,
     shear: bool = True,
-    precision: str = "float64",
+    stress_tolerance: float = 0.0,
 ) -> Verification:
     """Run exported files in LAMMPS, in every format that it can run, and compare with the trainer's predictions.
 
@@ -102,7 +99,7 @@ def verify(
         timeout: seconds for each run of LAMMPS.
         shear: compare shear stresses too. LAMMPS takes the sum of x f_y for them, which is their symmetric part only
             where the energy does not depend on how the configuration is turned.
-        precision: of the exported model, ``float32`` or ``float64``.
+        stress_tolerance: smallest relative tolerance of the stress, for strain derivatives by finite differences.
 
     Raises:
         VerificationError: LAMMPS finds something else, or fails on the files.
@@ -115,6 +112,8 @@ def verify(
     if not formats or not configurations:
         return Verification(lammps.version, reason=_remedy(files, lammps) if configurations else "no configurations.")
     counts = tuple(count for count in ranks if count == 1 or lammps.launcher)
+    exact = TOLERANCES[files.precision]
+    allowed = exact._replace(stress=max(exact.stress, stress_tolerance))
     differences = []
     used: set[int] = set()
     for name in formats:
@@ -127,7 +126,7 @@ def verify(
             where = f"LAMMPS {lammps.version}, model {name}, {count} rank{'s' if count > 1 else ''}"
             for configuration, expected, evaluation in zip(configurations, predictions, found, strict=True):
                 if evaluation is not None:
-                    differences.append(_compare(configuration, expected, evaluation, where, shear, precision))
+                    differences.append(_compare(configuration, expected, evaluation, where, shear, allowed))
     return Verification(lammps.version, formats, tuple(sorted(used)), len(configurations), _largest(differences))
 
 
@@ -142,14 +141,13 @@ def _remedy(files: LammpsFiles, lammps: Lammps) -> str:
 
 
 def _compare(
-    configuration: Configuration, expected: Evaluation, found: Evaluation, where: str, shear: bool, precision: str
+    configuration: Configuration, expected: Evaluation, found: Evaluation, where: str, shear: bool, allowed: Tolerances
 ) -> Difference:
     """The differences on one configuration, each within its tolerance.
 
     Raises:
         VerificationError: one is not.
     """
-    allowed = TOLERANCES[precision]
     assert expected.forces is not None
     assert found.forces is not None
     energy = _difference("energies (eV)", expected.energy, found.energy, allowed.energy, configuration, where)
@@ -160,8 +158,7 @@ def _compare(
         volume = configuration.volume
         components = slice(None) if shear else slice(3)
         virials = expected.stress[components] * volume, found.stress[components] * volume
-        tolerance = allowed.stress if choose_route()[0] == "kernel" else max(allowed.stress, BY_DIFFERENCES)
-        stress = _difference("stress times volume (eV)", *virials, tolerance, configuration, where) / volume
+        stress = _difference("stress times volume (eV)", *virials, allowed.stress, configuration, where) / volume
     return Difference(energy, force, stress)
 
 

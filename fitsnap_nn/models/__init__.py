@@ -1,4 +1,4 @@
-"""Architectures: one file each, all behind the contract of ``contract.py``."""
+"""Architectures: one file each, all behind the contract of ``base.py``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Any
 
-from fitsnap_nn.models.base import Batch, DescriptorBatch, Graph, GraphModel, Model, Prediction, predict
+from fitsnap_nn.models.base import DescriptorModel, GraphModel, Model, Prediction, predict
 from fitsnap_nn.models.bpnn import BPNN
 
 # Where each architecture is; it is imported when it is built, for some need libraries that others do without.
@@ -25,9 +25,7 @@ GROUP = "fitsnap_nn.models"  # of entry points, by which other packages add thei
 __all__ = [
     "ARCHITECTURES",
     "BPNN",
-    "Batch",
-    "DescriptorBatch",
-    "Graph",
+    "DescriptorModel",
     "GraphModel",
     "Model",
     "Prediction",
@@ -36,8 +34,8 @@ __all__ = [
 ]
 
 
-def build_model(description: Mapping[str, Any]) -> Model:
-    """The model that ``Model.description()`` described, with weights yet to be loaded.
+def build_model(description: Mapping[str, Any]) -> Model[Any]:
+    """Return the model that ``Model.description()`` described, with weights yet to be loaded.
 
     Raises:
         KeyError: the architecture is not known.
@@ -47,5 +45,5 @@ def build_model(description: Mapping[str, Any]) -> Model:
     name = hypers.pop("architecture")
     others = {point.name: point.value for point in entry_points(group=GROUP)}
     module, _, attribute = {**others, **ARCHITECTURES}[name].partition(":")
-    model: Model = getattr(import_module(module), attribute)(**hypers)
+    model: Model[Any] = getattr(import_module(module), attribute)(**hypers)
     return model

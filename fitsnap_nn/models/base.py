@@ -7,152 +7,150 @@ differentiation here, once, so that training, evaluation and deployment cannot d
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
+from fitsnap_nn.data.properties import ENERGY, FORCES, STANDARD, STRESS, Property
 from fitsnap_nn.data.voigt import COLUMNS, ROWS
+from fitsnap_nn.inputs.batch import Batch
+from fitsnap_nn.inputs.graph.batch import Graph
+from fitsnap_nn.inputs.snap.batch import DescriptorBatch
+from fitsnap_nn.models.baselines import FitStatistics, half_spread_scale, rms_scale
 from fitsnap_nn.models.pairs import pair_forces, sum_by
 
+if TYPE_CHECKING:
+    from fitsnap_nn.inputs.base import ModelInput
 
-@dataclass(frozen=True)
-class Batch:
-    """Atoms of C configurations, concatenated: N atoms.
-
-    Attributes:
-        species: (N,) int64, index into the model's elements.
-        config: (N,) int64, the configuration that an atom belongs to.
-        n_atoms: (C,) int64.
-        volume: (C,) float64 Å³.
-    """
-
-    species: Tensor
-    config: Tensor
-    n_atoms: Tensor
-    volume: Tensor
-
-    @property
-    def cost(self) -> float:
-        """How much work it is, in pairs of atoms with descriptors; ranks share work by it. Factors are measured."""
-        return 0.0
-
-
-@dataclass(frozen=True)
-class DescriptorBatch(Batch):
-    """Atoms with D descriptors each, and their derivatives for P pairs of atoms.
-
-    Attributes:
-        descriptors: (N, D).
-        pair_i, pair_j: (P,) int32 or int64, indices into the atoms of the batch.
-        gradients: (P, 3, D) dB_i/dR_j, 1/Å.
-        strain_gradients: (N, 6, D) dB_i/d(strain), Voigt; (0, 6, D) where no stress is wanted.
-    """
-
-    descriptors: Tensor
-    pair_i: Tensor
-    pair_j: Tensor
-    gradients: Tensor
-    strain_gradients: Tensor
-
-    @property
-    def cost(self) -> float:
-        return len(self.pair_i) + 300.0 * len(self.n_atoms)
-
-
-@dataclass(frozen=True)
-class Graph(Batch):
-    """Atoms and the vectors between neighbours: E edges, each pair of neighbours twice, as (i, j) and as (j, i).
-
-    In molecular dynamics on several ranks a graph holds the atoms of one rank, the ghosts after them, and the edges of
-    its own atoms only; `with_ghosts` and `reversed` then fetch from other ranks what this one does not have. A model
-    that passes messages uses these two, and knows nothing of ranks.
-
-    Attributes:
-        edge_i: (E,) int64, the atom whose neighbour it is; sorted.
-        edge_j: (E,) int64, the atom of which the neighbour is an image.
-        reverse_edge_index: (E,) int64, for each edge the edge j -> i between the same two images; the edge itself where
-            another rank owns the reverse.
-        vectors: (E, 3) Å, from i to j.
-    """
-
-    edge_i: Tensor
-    edge_j: Tensor
-    reverse_edge_index: Tensor
-    vectors: Tensor
-
-    @property
-    def cost(self) -> float:
-        return 4.0 * (self.pairs + 30.0 * len(self.n_atoms))
-
-    @property
-    def pairs(self) -> int:
-        """How many edges it has."""
-        return len(self.edge_i)
-
-    @property
-    def owned(self) -> int:
-        """How many of the atoms, the first ones, are not ghosts; energies of the others are not used."""
-        return len(self.species)
-
-    def with_ghosts(self, features: Tensor) -> Tensor:
-        """Features (N, ...) of the atoms, those of ghosts taken from the atoms that they are images of."""
-        return features
-
-    def gather_reverse_edges(self, messages: Tensor) -> Tensor:
-        """Messages (E, ...) of the edges, for each that of its reverse."""
-        return messages.index_select(0, self.reverse_edge_index)
+B = TypeVar("B", bound=Batch)
 
 
 class Prediction(NamedTuple):
-    """What a model says of a batch. Energies are float64 always.
+    """Prediction of a model for a batch, without the reference potential.
 
     Attributes:
-        energy: (C,) eV.
-        atom_energies: (N,) eV.
-        forces: (N, 3) eV/Å, or ``None`` when not asked for.
-        stress: (C, 6) eV/Å³, Voigt order xx yy zz yz xz xy, ASE sign, or ``None``.
+        atom_energies: (N,) eV, float64.
+        values: by property name: ``energy`` (C,) eV, float64; ``forces`` (N, 3) eV/Å; ``stress`` (C, 6) eV/Å³ in
+            Voigt order xx yy zz yz xz xy and ASE's sign; others (C or N, components). Only what was asked for.
     """
 
-    energy: Tensor
     atom_energies: Tensor
-    forces: Tensor | None
-    stress: Tensor | None
+    values: Mapping[str, Tensor]
+
+    @property
+    def energy(self) -> Tensor:
+        """(C,) total energies, eV, float64."""
+        return self.values["energy"]
+
+    @property
+    def forces(self) -> Tensor | None:
+        """(N, 3) eV/Å, or ``None`` where they were not asked for."""
+        return self.values.get("forces")
+
+    @property
+    def stress(self) -> Tensor | None:
+        """(C, 6) eV/Å³, or ``None`` where it was not asked for."""
+        return self.values.get("stress")
 
 
-class Model(torch.nn.Module, ABC):
+class Model(torch.nn.Module, ABC, Generic[B]):
     """Base of every architecture; see `DescriptorModel` and `GraphModel`.
 
     Attributes:
         elements: chemical symbols, in the order of LAMMPS' atom types.
         element_energies: (number of elements,) eV, float64, the part of the energy that follows from the composition.
-        energy_scale: () eV, float64, what one unit of the network's output is.
+        energy_scale: () eV, float64, the energy of one unit of the network's output.
+        needs_augmentation: whether the model is not rotationally invariant by construction, so that training
+            configurations are rotated and inverted at random.
+        keeps_freed_memory: whether training steps allocate so much that freed memory should stay with the process.
+        has_prior: whether `prior_energies` may differ from zero.
     """
 
     elements: tuple[str, ...]
     element_energies: Tensor
     energy_scale: Tensor
+    needs_augmentation: ClassVar[bool] = False
+    keeps_freed_memory: ClassVar[bool] = False
+    has_prior: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def input(self) -> ModelInput[Any]:
+        """The model input that its batches are made from."""
 
     @abstractmethod
     def description(self) -> dict[str, Any]:
-        """Architecture and hyperparameters as plain values, from which ``models.build_model`` makes the same model."""
+        """Return architecture and hyperparameters as plain values, from which ``build_model`` makes the same model."""
+
+    @property
+    def layout(self) -> str:
+        """Its layers in a few words, for the log; empty where the input file says it all."""
+        return ""
 
     @abstractmethod
     def set_precision(self, dtype: torch.dtype) -> None:
         """Compute in this type; energies and baselines stay float64."""
 
+    def fit_to_data(self, batches: Iterable[B]) -> None:
+        """Take from the training set what the hyperparameters leave open; nothing by default.
+
+        Args:
+            batches: one for each training configuration, in the types of the cache; to be gone through once.
+        """
+
+    def prior_energies(self, batch: B) -> Tensor:
+        """Return (N,) eV, float64: the part of the energies without weights, besides the element energies.
+
+        Called only where ``has_prior`` is true.
+        """
+        return torch.zeros(len(batch.species), dtype=torch.float64, device=batch.species.device)
+
     @abstractmethod
-    def atom_energies(self, batch: Any) -> Tensor:
-        """Energies of the atoms, (N,) eV, float64, differentiable by what the batch holds of their surroundings."""
+    def target_scale(self, statistics: FitStatistics) -> float:
+        """Return the value of ``energy_scale`` for a training set, eV."""
+
+    def predicts(self, name: str) -> bool:
+        """Return whether the model predicts a property that is neither the energy nor a derivative of it."""
+        return False
+
+    def property_values(self, batch: B, properties: Sequence[Property]) -> Mapping[str, Tensor]:
+        """Return predictions of properties for which `predicts` is true: (N or C, components), by name."""
+        raise NotImplementedError(f"{type(self).__name__} predicts the energy and its derivatives only")
+
+    @abstractmethod
+    def atom_energies(self, batch: B) -> Tensor:
+        """Return (N,) eV, float64: energies of the atoms, differentiable with respect to the batch's inputs."""
+
+    @abstractmethod
+    def energies_and_gradients(self, batch: B) -> tuple[Tensor, Tensor]:
+        """Return energies of the atoms, and their gradients with respect to the inputs.
+
+        Differentiable with respect to the weights where gradients are enabled.
+        """
+
+    @abstractmethod
+    def forces_from(self, batch: B, gradients: Tensor) -> Tensor:
+        """Return (N, 3) eV/Å: forces that follow from the gradients of `energies_and_gradients`."""
+
+    @abstractmethod
+    def virials_from(self, batch: B, gradients: Tensor) -> Tensor:
+        """Return (C, 6) eV: derivatives with respect to strain, Voigt order, that follow from the gradients."""
 
 
-class DescriptorModel(Model):
-    """A model of descriptors; its batches are `DescriptorBatch`."""
+class DescriptorModel(Model[DescriptorBatch]):
+    """A model of per-atom descriptors; its batches are `DescriptorBatch`.
+
+    With descriptors B, F_j = -sum_i dE_i/dB_i . dB_i/dR_j and stress = sum_i dE_i/dB_i . dB_i/d(strain) / V.
+    """
+
+    def target_scale(self, statistics: FitStatistics) -> float:
+        return half_spread_scale(statistics)
 
     def energies_and_gradients(self, batch: DescriptorBatch) -> tuple[Tensor, Tensor]:
-        """Energies of the atoms, and dE_i/dB_i (N, D); differentiable by the weights where gradients are enabled."""
+        """Return energies of the atoms (N,), and dE_i/dB_i (N, D)."""
         create_graph = torch.is_grad_enabled()
         with torch.enable_grad():
             batch = replace(batch, descriptors=batch.descriptors.detach().requires_grad_(True))
@@ -160,22 +158,29 @@ class DescriptorModel(Model):
             (beta,) = torch.autograd.grad(energies.sum(), batch.descriptors, create_graph=create_graph)
         return (energies if create_graph else energies.detach()), beta
 
+    def forces_from(self, batch: DescriptorBatch, gradients: Tensor) -> Tensor:
+        return pair_forces(gradients, batch.gradients, batch.pair_i, batch.pair_j)
 
-class GraphModel(Model):
+    def virials_from(self, batch: DescriptorBatch, gradients: Tensor) -> Tensor:
+        atom_virials = torch.bmm(batch.strain_gradients, gradients.unsqueeze(2)).squeeze(2)
+        return sum_by(batch.config, atom_virials, len(batch.n_atoms))
+
+
+class GraphModel(Model[Graph]):
     """A model of a neighbour graph; its batches are `Graph`.
 
-    e_i = E0(Z_i) + s out_i, with the element energies E0 and the scale s fitted before training.
+    e_i = E0(Z_i) + s out_i, with the element energies E0 and the scale s fitted before training. With edges
+    r_ij = R_j - R_i, F_i = sum_j dE/dr_ij - sum_j dE/dr_ji and stress = sum_ij r_ij dE/dr_ij / V, symmetrised.
 
     Attributes:
         cutoff: of the graph, Å.
         num_message_passing: message-passing layers; 0 for a model without messages.
-        needs_augmentation: whether the model is not rotationally invariant by construction, so that training
-            configurations are rotated and inverted at random.
     """
 
     cutoff: float
     num_message_passing: int = 0
-    needs_augmentation: bool = False
+    keeps_freed_memory = True
+    has_prior = True
 
     def __init__(self, elements: tuple[str, ...]) -> None:
         super().__init__()
@@ -184,20 +189,22 @@ class GraphModel(Model):
         self.register_buffer("energy_scale", torch.ones((), dtype=torch.float64))
 
     @property
+    def input(self) -> ModelInput[Any]:
+        from fitsnap_nn.inputs.graph.input import GraphInput
+
+        return GraphInput(self.elements, self.cutoff)
+
+    def target_scale(self, statistics: FitStatistics) -> float:
+        return rms_scale(statistics)
+
+    @property
     def receptive_field(self) -> int:
         """Number of cutoffs over which atoms influence the energy of an atom."""
         return 1 + self.num_message_passing
 
     @abstractmethod
     def forward(self, graph: Graph) -> Tensor:
-        """(N,) what the network says of each atom, in units of the scale; differentiable by ``graph.vectors``."""
-
-    def fit_to_data(self, graphs: Iterable[Graph]) -> None:
-        """Take from the graphs of the training set what the hyperparameters leave to it: nothing, here."""
-
-    def prior_energies(self, graph: Graph) -> Tensor:
-        """(N,) eV, float64: the part of the energies that has no weights, besides the element energies."""
-        return torch.zeros(len(graph.species), dtype=torch.float64, device=graph.species.device)
+        """Return (N,) the network's output for each atom, in units of the scale; differentiable by ``vectors``."""
 
     def atom_energies(self, batch: Graph) -> Tensor:
         outputs: Tensor = self(batch)
@@ -209,63 +216,50 @@ class GraphModel(Model):
         self.to(dtype)
         self.element_energies, self.energy_scale = (baseline.to(torch.float64) for baseline in baselines)
 
-    def energies_and_edge_gradients(self, graph: Graph) -> tuple[Tensor, Tensor]:
-        """Energies of the atoms, and dE/dr (E, 3) of the edges; differentiable by the weights if gradients are on."""
+    def energies_and_gradients(self, batch: Graph) -> tuple[Tensor, Tensor]:
+        """Return energies of the atoms (N,), and the edge gradients dE/dr_ij (E, 3)."""
         create_graph = torch.is_grad_enabled()
         with torch.enable_grad():
-            graph = replace(graph, vectors=graph.vectors.detach().requires_grad_(True))
-            energies = self.atom_energies(graph)
+            batch = replace(batch, vectors=batch.vectors.detach().requires_grad_(True))
+            energies = self.atom_energies(batch)
             (edge_gradients,) = torch.autograd.grad(
-                energies.sum(), graph.vectors, create_graph=create_graph, materialize_grads=True
+                energies.sum(), batch.vectors, create_graph=create_graph, materialize_grads=True
             )
         return (energies if create_graph else energies.detach()), edge_gradients
 
+    def forces_from(self, batch: Graph, gradients: Tensor) -> Tensor:
+        count = len(batch.species)
+        return sum_by(batch.edge_i, gradients, count) - sum_by(batch.edge_j, gradients, count)
+
+    def virials_from(self, batch: Graph, gradients: Tensor) -> Tensor:
+        vectors = batch.vectors
+        products = vectors[:, ROWS] * gradients[:, COLUMNS] + vectors[:, COLUMNS] * gradients[:, ROWS]
+        return sum_by(batch.config[batch.edge_i], 0.5 * products, len(batch.n_atoms))
+
 
 def predict(
-    model: Model, batch: Batch, *, forces: bool = True, stress: bool = True, create_graph: bool = False
+    model: Model[B], batch: B, properties: Iterable[Property] = STANDARD, *, create_graph: bool = False
 ) -> Prediction:
-    """Energies, and by differentiation forces and stresses, of a batch.
-
-    With descriptors B, F_j = -sum_i dE_i/dB_i . dB_i/dR_j and stress = sum_i dE_i/dB_i . dB_i/d(strain) / V. With edges
-    r_ij = R_j - R_i, F_i = sum_j dE/dr_ij - sum_j dE/dr_ji and stress = sum_ij r_ij dE/dr_ij / V, symmetrised.
+    """Return the properties of a batch; the energy always, its derivatives by differentiation.
 
     Args:
-        create_graph: keep what is needed to differentiate all of it by the weights.
+        properties: what is wanted.
+        create_graph: keep what is needed to differentiate all of it with respect to the weights.
     """
+    wanted = tuple(properties)
+    others = [one for one in wanted if one.derivative is None and one != ENERGY]
+    values: dict[str, Tensor] = {}
     with torch.set_grad_enabled(create_graph):
-        if not (forces or stress):
-            atom_energies = model.atom_energies(batch)
-            found_forces = found_stress = None
-        elif isinstance(batch, Graph):
-            assert isinstance(model, GraphModel)
-            atom_energies, edge_gradients = model.energies_and_edge_gradients(batch)
-            found_forces = _edge_forces(batch, edge_gradients) if forces else None
-            found_stress = _edge_stress(batch, edge_gradients) if stress else None
+        if FORCES in wanted or STRESS in wanted:
+            atom_energies, gradients = model.energies_and_gradients(batch)
         else:
-            assert isinstance(model, DescriptorModel)
-            assert isinstance(batch, DescriptorBatch)
-            atom_energies, beta = model.energies_and_gradients(batch)
-            found_forces = pair_forces(beta, batch.gradients, batch.pair_i, batch.pair_j) if forces else None
-            found_stress = _stress(batch, beta) if stress else None
-        energy = sum_by(batch.config, atom_energies, len(batch.n_atoms))
-        return Prediction(energy, atom_energies, found_forces, found_stress)
-
-
-def _stress(batch: DescriptorBatch, beta: Tensor) -> Tensor:
-    atom_virials = torch.bmm(batch.strain_gradients, beta.unsqueeze(2)).squeeze(2)
-    return _per_volume(batch, sum_by(batch.config, atom_virials, len(batch.n_atoms)))
-
-
-def _edge_forces(graph: Graph, edge_gradients: Tensor) -> Tensor:
-    count = len(graph.species)
-    return sum_by(graph.edge_i, edge_gradients, count) - sum_by(graph.edge_j, edge_gradients, count)
-
-
-def _edge_stress(graph: Graph, edge_gradients: Tensor) -> Tensor:
-    products = graph.vectors[:, ROWS] * edge_gradients[:, COLUMNS] + graph.vectors[:, COLUMNS] * edge_gradients[:, ROWS]
-    virials = sum_by(graph.config[graph.edge_i], 0.5 * products, len(graph.n_atoms))
-    return _per_volume(graph, virials)
-
-
-def _per_volume(batch: Batch, virials: Tensor) -> Tensor:
-    return virials / batch.volume[:, None].to(virials.dtype)
+            atom_energies, gradients = model.atom_energies(batch), None
+        values["energy"] = sum_by(batch.config, atom_energies, len(batch.n_atoms))
+        if gradients is not None and FORCES in wanted:
+            values["forces"] = model.forces_from(batch, gradients)
+        if gradients is not None and STRESS in wanted:
+            virials = model.virials_from(batch, gradients)
+            values["stress"] = virials / batch.volume[:, None].to(virials.dtype)
+        if others:
+            values |= model.property_values(batch, others)
+    return Prediction(atom_energies, values)

@@ -1,4 +1,4 @@
-"""What is fitted before the network is: element energies, target scale, standardisation of descriptors."""
+"""Baselines fitted before training: element energies, target scale, standardisation of descriptors."""
 
 from __future__ import annotations
 
@@ -70,3 +70,35 @@ def standardize(
     always_constant = constant.all(axis=0)
     deviation = np.where(constant, np.where(always_constant, 1.0, overall), deviation)
     return Standardization(mean, deviation, np.where(always_constant, 1.0, overall))
+
+
+class FitStatistics(NamedTuple):
+    """Statistics of the weighted labels of the training set, from which a target scale follows.
+
+    Attributes:
+        energies: (C,) eV/atom, less the reference and the element energies.
+        forces: (M, 3) eV/Å of each configuration, less the reference.
+        virials: largest virial component per atom of each configuration with a stress, eV.
+    """
+
+    energies: Floats
+    forces: list[Floats]
+    virials: list[float]
+
+
+def half_spread_scale(statistics: FitStatistics) -> float:
+    """Return half the spread of the energies per atom, or the largest force component times 1 Å if larger; eV.
+
+    Where only stresses are fitted, the largest virial per atom.
+    """
+    energies = statistics.energies
+    forces = [float(np.abs(array).max()) for array in statistics.forces]
+    spread = 0.5 * float(np.ptp(energies)) if len(energies) else 0.0
+    return max(spread, *forces, 0.0) or max(statistics.virials, default=0.0) or 1.0
+
+
+def rms_scale(statistics: FitStatistics) -> float:
+    """Return the root mean square of the force components times 1 Å, or of the energies without forces; eV."""
+    forces = [array.ravel() for array in statistics.forces]
+    values = np.concatenate(forces) if forces else statistics.energies
+    return float(np.sqrt(np.mean(values**2))) if len(values) and np.any(values) else 1.0

@@ -6,14 +6,17 @@ E = sum_i e(B_i), each term a feed-forward network of the atom's descriptors.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
-from fitsnap_nn.models.base import DescriptorBatch, DescriptorModel
+from fitsnap_nn.inputs import DescriptorInput, input_from_payload
+from fitsnap_nn.inputs.snap.batch import DescriptorBatch
+from fitsnap_nn.models.base import DescriptorModel
+from fitsnap_nn.models.baselines import standardize as standardization
 from fitsnap_nn.models.evaluation import to_float64
 from fitsnap_nn.models.mlp import ACTIVATIONS, energy_and_gradient
 
@@ -43,26 +46,31 @@ class BPNN(DescriptorModel):
     FitSNAP, whose first layer has the same scale: learning rates mean the same in both.
 
     Args:
-        elements: chemical symbols, in the order of LAMMPS' atom types.
-        n_descriptors: D, descriptors of an atom.
+        model_input: descriptors of atoms, with their number ``size``; or what its ``payload()`` returned.
         hidden: nodes of each hidden layer.
         activation: a key of ``ACTIVATIONS``.
         multi_element_option: 1 one network for all elements, 2 one for each, 3 one with the element as one-hot input.
+        standardize: let `fit_to_data` take mean and deviation of the descriptors from the training set.
     """
 
     def __init__(
         self,
-        elements: Sequence[str],
-        n_descriptors: int,
+        model_input: DescriptorInput[Any] | Mapping[str, Any],
         hidden: Sequence[int],
         activation: str = "softplus",
         multi_element_option: int = SHARED,
+        standardize: bool = True,
     ) -> None:
         super().__init__()
-        self.elements = tuple(elements)
+        if isinstance(model_input, Mapping):
+            model_input = cast(DescriptorInput[Any], input_from_payload(model_input))
+        self._input = model_input
+        self.elements = self._input.elements
         self.hidden = tuple(hidden)
         self.activation = activation
         self.option = multi_element_option
+        self._standardizes = standardize
+        n_descriptors = self._input.size
         inputs = n_descriptors + (len(self.elements) if self.option == ONE_HOT else 0)
         count = len(self.elements) if self.option == PER_ELEMENT else 1
         sizes = (inputs, *self.hidden, 1)
@@ -76,20 +84,34 @@ class BPNN(DescriptorModel):
         self.register_buffer("element_energies", torch.zeros(len(self.elements), dtype=torch.float64))
         self.register_buffer("energy_scale", torch.ones((), dtype=torch.float64))
 
+    @property
+    def input(self) -> DescriptorInput[Any]:
+        return self._input
+
+    @property
+    def layout(self) -> str:
+        return f"{self.shift.shape[1]} {' '.join(map(str, self.hidden))} 1, {self.activation}"
+
     def description(self) -> dict[str, Any]:
-        """Architecture and hyperparameters, from which ``models.build_model`` makes the same network."""
+        """Return architecture and hyperparameters, from which ``build_model`` makes the same network."""
         return {
             "architecture": "BPNN",
-            "elements": list(self.elements),
-            "n_descriptors": self.shift.shape[1],
+            "model_input": self._input.payload(),
             "hidden": list(self.hidden),
             "activation": self.activation,
             "multi_element_option": self.option,
         }
 
+    def fit_to_data(self, batches: Iterable[DescriptorBatch]) -> None:
+        """Standardise each descriptor of each element to mean 0 and deviation 1 over the training set."""
+        if self._standardizes:
+            blocks = ((batch.species.numpy(), batch.descriptors.numpy()) for batch in batches)
+            found = standardization(blocks, (self.shift.shape[0], self.shift.shape[1]))
+            self.standardize(*(torch.from_numpy(array) for array in found))
+
     @torch.no_grad()
     def standardize(self, mean: Tensor, deviation: Tensor, overall: Tensor) -> None:
-        """Take the mean (E, D) and deviation (E, D) of each element's descriptors, and the deviation (D,) of all."""
+        """Set the mean (E, D) and deviation (E, D) of each element's descriptors, and the deviation (D,) of all."""
         self.shift.copy_(mean)
         self.scale.copy_(deviation / overall)
         for first, *_ in self._linear:

@@ -1,88 +1,75 @@
-"""A model on one configuration: from a record to a batch, and to the whole potential's prediction in float64."""
+"""A model on configurations: from cached inputs to the whole potential's prediction in float64."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 from fitsnap_nn.data.configuration import Configuration, Floats
-from fitsnap_nn.inputs.cached import CachedGraph, CachedInput
-from fitsnap_nn.models.base import Batch, DescriptorBatch, Graph, Model, predict
+from fitsnap_nn.data.evaluation import Evaluation
+from fitsnap_nn.data.properties import STANDARD, STRESS, Property
+from fitsnap_nn.inputs.base import CachedInput
+from fitsnap_nn.inputs.batch import join_batches
+from fitsnap_nn.models.base import Model, Prediction, predict
 
-M = TypeVar("M", bound=Model)
-
-
-class Evaluation(NamedTuple):
-    """What a potential says of one configuration of N atoms, the reference potential included.
-
-    Attributes:
-        energy: eV.
-        forces: (N, 3) eV/Å; ``None`` when none were asked for.
-        stress: (6,) eV/Å³, Voigt order xx yy zz yz xz xy, ASE sign; ``None`` when its record has no strain
-            derivatives, or the cell is not fully periodic.
-    """
-
-    energy: float
-    forces: Floats | None
-    stress: Floats | None
-
-
-def single_batch(
-    configuration: Configuration, record: CachedInput, elements: Sequence[str], dtype: torch.dtype
-) -> Batch:
-    """A batch of one; its tensors are views of the record's arrays where the type allows."""
-    atoms = {
-        "species": torch.from_numpy(configuration.element_indices(elements)),
-        "config": torch.zeros(len(configuration), dtype=torch.int64),
-        "n_atoms": torch.tensor([len(configuration)]),
-        "volume": torch.tensor([configuration.volume or 1.0], dtype=torch.float64),
-    }
-
-    def tensors(*names: str) -> dict[str, torch.Tensor]:
-        return {name: torch.from_numpy(getattr(record, name)) for name in names}
-
-    def numbers(*names: str) -> dict[str, torch.Tensor]:
-        return {name: tensor.to(dtype) for name, tensor in tensors(*names).items()}
-
-    if isinstance(record, CachedGraph):
-        edges = {name: tensor.long() for name, tensor in tensors("edge_i", "edge_j", "reverse_edge_index").items()}
-        return Graph(**atoms, **edges, **numbers("vectors"))
-    pairs = tensors("pair_i", "pair_j")
-    return DescriptorBatch(**atoms, **pairs, **numbers("descriptors", "gradients", "strain_gradients"))
+M = TypeVar("M", bound=Model[Any])
 
 
 def to_float64(model: M) -> M:
-    """A copy of a model that computes in float64 on the CPU; the weights have the same values."""
+    """Return a copy of a model that computes in float64 on the CPU; the weights have the same values."""
     double = copy.deepcopy(model).cpu()
     double.set_precision(torch.float64)
     return double.eval()
 
 
-def evaluate(model: Model, configuration: Configuration, record: CachedInput, *, forces: bool = True) -> Evaluation:
-    """The prediction of a float64 model on a configuration's record, with the reference potential added.
+def evaluate(
+    model: Model[Any], configuration: Configuration, cached: CachedInput, properties: Iterable[Property] = STANDARD
+) -> Evaluation:
+    """Return the prediction of a float64 model for a configuration, the reference potential added.
 
     Args:
-        forces: whether the record has gradients, which an atom without neighbours does not show.
+        properties: what is wanted; the cached input must have the derivatives that they need.
     """
-    batch = single_batch(configuration, record, model.elements, torch.float64)
-    return evaluate_batch(model, [configuration], [record], batch, forces=forces)[0]
+    return evaluate_together(model, [configuration], [cached], properties)[0]
 
 
-def evaluate_batch(
-    model: Model, configurations: Sequence[Configuration], records: Sequence[CachedInput], batch: Batch, *, forces: bool
+def evaluate_together(
+    model: Model[Any],
+    configurations: Sequence[Configuration],
+    cached: Sequence[CachedInput],
+    properties: Iterable[Property] = STANDARD,
 ) -> list[Evaluation]:
-    """The same of several configurations, whose records make up a batch."""
-    stressed = [record.has_strain and all(c.pbc) for c, record in zip(configurations, records, strict=True)]
-    found = predict(model, batch, forces=forces, stress=any(stressed))
+    """Return the same for several configurations, in one batch."""
+    pairs = list(zip(configurations, cached, strict=True))
+    batch = join_batches([model.input.to_batch(*pair) for pair in pairs], torch.float64)
+    stressed = [one.has_strain and all(configuration.pbc) for configuration, one in pairs]
+    wanted = [one for one in properties if one != STRESS or any(stressed)]
+    found = predict(model, batch, wanted)
     ends = batch.n_atoms.cumsum(0).tolist()
     evaluations = []
-    for number, (record, end) in enumerate(zip(records, ends, strict=True)):
-        rows = slice(end - int(batch.n_atoms[number]), end)
-        energy = float(found.energy[number]) + record.reference_energy
-        own = None if found.forces is None else found.forces[rows].numpy() + record.reference_forces
-        stress = found.stress[number].numpy() if found.stress is not None and stressed[number] else None
-        evaluations.append(Evaluation(energy, own, None if stress is None else stress + record.reference_stress))
+    for number, (configuration, one) in enumerate(pairs):
+        atoms = slice(ends[number] - len(configuration), ends[number])
+        kept = [item for item in wanted if item != STRESS or stressed[number]]
+        evaluations.append(Evaluation(_values(found, kept, number, atoms, one)))
     return evaluations
+
+
+def _values(
+    found: Prediction, properties: Sequence[Property], number: int, atoms: slice, cached: CachedInput
+) -> dict[str, Floats]:
+    """Return the values of one configuration of a batch."""
+    reference = {
+        "energy": cached.reference_energy,
+        "forces": cached.reference_forces,
+        "stress": cached.reference_stress,
+    }
+    names = {"energy": "configuration", **{one.name: one.per for one in properties}}
+    values: dict[str, Floats] = {}
+    for name, per in names.items():
+        predicted: Tensor = found.values[name][atoms if per == "atom" else number]
+        values[name] = predicted.double().numpy() + reference.get(name, 0.0)
+    return values

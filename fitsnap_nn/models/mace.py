@@ -20,7 +20,8 @@ from torch.nn import functional
 from torch.serialization import safe_globals
 
 from fitsnap_nn.environment import kept_environment
-from fitsnap_nn.models.base import Graph, GraphModel
+from fitsnap_nn.inputs.graph.batch import Graph
+from fitsnap_nn.models.base import GraphModel
 from fitsnap_nn.models.mace_kernels import Chebyshev, Convolution, Edges, SymmetricProduct, pack
 from fitsnap_nn.settings.elements import atomic_number
 
@@ -89,7 +90,7 @@ class MACE(GraphModel):
     def fit_to_data(self, graphs: Iterable[Graph]) -> None:
         """Take ``avg_num_neighbors``, where it was not given, from graphs: of all atoms that have neighbours."""
         if not self.hypers.avg_num_neighbors:
-            counts = [(graph.pairs, len(torch.unique_consecutive(graph.edge_i))) for graph in graphs]
+            counts = [(graph.n_edges, len(torch.unique_consecutive(graph.edge_i))) for graph in graphs]
             edges, atoms = (sum(column) for column in zip(*counts, strict=True)) if counts else (0, 0)
             self.hypers = replace(self.hypers, avg_num_neighbors=edges / atoms if atoms else 1.0)
             for interaction in self.network.interactions:
@@ -139,8 +140,8 @@ class MACE(GraphModel):
 
     def _pack(self, graph: Graph) -> tuple[Edges, Tensor]:
         """The edges, and those of which radial weights are computed: one of a pair, where both have the same."""
-        number = torch.arange(graph.pairs, device=graph.edge_i.device)
-        if not self._per_pair or len(graph.reverse_edge_index) < graph.pairs:
+        number = torch.arange(graph.n_edges, device=graph.edge_i.device)
+        if not self._per_pair or len(graph.reverse_edge_index) < graph.n_edges:
             return pack(graph.edge_j, graph.edge_i, number, len(graph.species)), number
         first = number <= graph.reverse_edge_index
         pair = (torch.cumsum(first, 0) - 1)[torch.minimum(number, graph.reverse_edge_index)]

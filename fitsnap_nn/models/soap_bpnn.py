@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from fitsnap_nn.models.base import Graph, GraphModel
+from fitsnap_nn.inputs.graph.batch import Graph
+from fitsnap_nn.models.base import GraphModel
 from fitsnap_nn.models.soap import PowerSpectrum, SphericalExpansion
 from fitsnap_nn.models.zbl import Zbl
 

@@ -12,7 +12,7 @@ import torch
 from ase.data import atomic_numbers, covalent_radii
 from torch import Tensor, nn
 
-from fitsnap_nn.models.base import Graph
+from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.models.pairs import sum_by
 
 COULOMB = 14.399645478425668  # e²/(4 pi epsilon_0), eV Å

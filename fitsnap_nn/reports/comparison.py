@@ -6,42 +6,46 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
-from fitsnap_nn.reports.results import PROPERTIES, Result, split
+from fitsnap_nn.data.configuration import Subset
+from fitsnap_nn.data.properties import Property
+from fitsnap_nn.reports.results import Result, by_subset, pairs
 
-PERATOM = "Filename Group AtomID Type Fx_Truth Fy_Truth Fz_Truth Fx_Pred Fy_Pred Fz_Pred Testing_Bool"
-PERCONFIG = "Filename Group Natoms Energy_Truth Energy_Pred Testing_Bool"
+PERATOM = "Filename Group AtomID Type Fx_Truth Fy_Truth Fz_Truth Fx_Pred Fy_Pred Fz_Pred Testing_Bool Set"
+PERCONFIG = "Filename Group Natoms Energy_Truth Energy_Pred Testing_Bool Set"
 
 
-def write_comparisons(folder: Path, results: Sequence[Result]) -> dict[str, str]:
-    """Write ``energy_comparison.dat``, ``force_comparison.dat``, ``stress_comparison.dat`` of the training set, and
-    the same with ``_val`` of the testing set.
+# Ending of the file names of each set; those of validation are FitSNAP's.
+ENDINGS = MappingProxyType({Subset.TRAINING: "", Subset.VALIDATION: "_val", Subset.TEST: "_test"})
 
-    Each row has two columns, model and target: energies in eV/atom as FitSNAP, a row for each configuration; force
-    components in eV/Å and stress components in GPa, Voigt order, a row for each component. What has no labels has no
-    file; one that an earlier fit left is removed.
+
+def write_comparisons(folder: Path, results: Sequence[Result], properties: Sequence[Property]) -> dict[str, str]:
+    """Write a file of predictions and labels for each property and each set.
+
+    ``energy_comparison.dat``, ``force_comparison.dat``, ``stress_comparison.dat`` and so on are of the training set;
+    names with ``_val`` are of the validation set, with ``_test`` of the test set. Each row has two columns, prediction
+    and label, in the report unit of the property: one row for each configuration (energies in eV/atom, as in FitSNAP)
+    or for each component (forces in eV/Å; stresses in GPa, Voigt order). A set without labels has no file; one that an
+    earlier fit left is removed.
 
     Returns:
-        name of each file written -> what it holds.
+        name of each file written -> its content.
     """
     written = {}
-    for results_of_set, ending, of in zip(split(results), ("", "_val"), ("training", "testing"), strict=True):
-        for quantity in PROPERTIES:
-            path = folder / f"{quantity.name.lower()}_comparison{ending}.dat"
-            model, target, labels = quantity.pairs(results_of_set)
+    for subset, members in by_subset(results).items():
+        for quantity in properties:
+            name, unit = quantity.title.lower(), quantity.report_unit.label
+            path = folder / f"{name}_comparison{ENDINGS[subset]}.dat"
+            model, target, labels = pairs(quantity, members)
             if not labels:
                 path.unlink(missing_ok=True)
                 continue
-            np.savetxt(
-                path,
-                np.column_stack([model, target]),
-                fmt="%.10g",
-                header=f"model target ({quantity.unit})",
-                encoding="utf-8",
-            )
-            written[path.name] = f"{quantity.name.lower()} of the {of} set: model, target ({quantity.unit})"
+            columns = np.column_stack([model, target])
+            np.savetxt(path, columns, fmt="%.10g", header=f"model target ({unit})", encoding="utf-8")
+            written[path.name] = f"{name}, {subset.name.lower()} set: model, target ({unit})"
     return written
 
 
@@ -49,8 +53,7 @@ def write_perconfig(path: Path, results: Sequence[Result]) -> None:
     """Write one line for each configuration: energies in eV/atom as FitSNAP, ``nan`` where there is no label."""
 
     def lines() -> Iterator[Sequence[object]]:
-        for result in results:
-            configuration = result.configuration
+        for configuration, evaluation in results:
             atoms = len(configuration)
             truth = float("nan") if configuration.energy is None else configuration.energy / atoms
             yield (
@@ -58,8 +61,9 @@ def write_perconfig(path: Path, results: Sequence[Result]) -> None:
                 configuration.group,
                 atoms,
                 f"{truth:.10g}",
-                f"{result.energy / atoms:.10g}",
-                configuration.testing,
+                f"{evaluation.energy / atoms:.10g}",
+                configuration.subset is not Subset.TRAINING,
+                configuration.subset.value,
             )
 
     _write(path, PERCONFIG, lines())
@@ -72,14 +76,15 @@ def write_peratom(path: Path, results: Sequence[Result], elements: Sequence[str]
     """
 
     def lines() -> Iterator[Sequence[object]]:
-        for result in results:
-            configuration = result.configuration
-            if result.forces is None:
+        for configuration, evaluation in results:
+            forces = evaluation.forces
+            if forces is None:
                 continue
-            truth = np.full_like(result.forces, np.nan) if configuration.forces is None else configuration.forces
+            truth = np.full_like(forces, np.nan) if configuration.forces is None else configuration.forces
+            ends = configuration.subset is not Subset.TRAINING, configuration.subset.value
             for number, element in enumerate(configuration.element_indices(elements)):
-                values = [f"{value:.10g}" for value in (*truth[number], *result.forces[number])]
-                yield configuration.id, configuration.group, number + 1, element + 1, *values, configuration.testing
+                values = [f"{value:.10g}" for value in (*truth[number], *forces[number])]
+                yield configuration.id, configuration.group, number + 1, element + 1, *values, *ends
 
     _write(path, PERATOM, lines())
 

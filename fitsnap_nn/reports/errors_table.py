@@ -12,10 +12,12 @@ from types import MappingProxyType
 
 import numpy as np
 
-from fitsnap_nn.reports.results import PROPERTIES, Floats, Property, Result, split
+from fitsnap_nn.data.configuration import Subset
+from fitsnap_nn.data.properties import Property
+from fitsnap_nn.reports.results import Floats, Result, by_subset, pairs
 
 ALL = "*ALL"
-COLUMNS = ("Group", "Train/Test", "Property", "Count", "MAE", "RMSE", "R²", "Unit")
+COLUMNS = ("Group", "Set", "Property", "Count", "MAE", "RMSE", "R²", "Unit")
 LEFT = (True, True, True, False, False, False, False, True)  # which columns are aligned to the left
 
 # Labels that vary less than this (eV/atom, eV/Å, GPa) vary by rounding only, as forces that are zero by symmetry do.
@@ -24,11 +26,12 @@ NO_SPREAD = 1e-8
 
 @dataclass(frozen=True)
 class ErrorRow:
-    """Errors of one property in one group.
+    """Errors of one property in one group and one set.
 
     Attributes:
         group: name, or ``*ALL``.
-        subset: ``Train`` or ``Test``.
+        subset: ``Train``, ``Validation`` or ``Test``.
+        property: title of the property.
         count: configurations for energies and stresses, atoms for forces.
         mae, rmse: over components, in ``unit``.
         r2: 1 - sum (label - model)² / sum (label - mean label)²; nan where labels are fewer than 2 or do not vary.
@@ -44,10 +47,10 @@ class ErrorRow:
     unit: str
 
 
-def errors_table(results: Sequence[Result]) -> list[ErrorRow]:
-    """Errors of all results, then group by group in the order of first appearance.
+def errors_table(results: Sequence[Result], properties: Sequence[Property]) -> list[ErrorRow]:
+    """Return the errors of all results, then group by group in the order of first appearance.
 
-    Training comes before testing; what has no labels has no row.
+    In each group training comes before validation and test; what has no labels has no row.
     """
     by_group: dict[str, list[Result]] = {ALL: list(results)}
     for result in results:
@@ -55,19 +58,20 @@ def errors_table(results: Sequence[Result]) -> list[ErrorRow]:
     return [
         row
         for group, members in by_group.items()
-        for subset, chosen in zip(("Train", "Test"), split(members), strict=True)
-        for quantity in PROPERTIES
+        for subset, chosen in by_subset(members).items()
+        for quantity in properties
         if (row := _row(group, subset, quantity, chosen)) is not None
     ]
 
 
-def _row(group: str, subset: str, quantity: Property, results: Sequence[Result]) -> ErrorRow | None:
-    model, target, count = quantity.pairs(results)
+def _row(group: str, subset: Subset, quantity: Property, results: Sequence[Result]) -> ErrorRow | None:
+    model, target, count = pairs(quantity, results)
     if not count:
         return None
     error = target - model
     mae, rmse = float(np.abs(error).mean()), float(np.sqrt(np.square(error).mean()))
-    return ErrorRow(group, subset, quantity.name, count, mae, rmse, _r2(error, target), quantity.unit)
+    unit = quantity.report_unit.label
+    return ErrorRow(group, subset.value, quantity.title, count, mae, rmse, _r2(error, target), unit)
 
 
 def _r2(error: Floats, target: Floats) -> float:
@@ -77,14 +81,15 @@ def _r2(error: Floats, target: Floats) -> float:
     return 1.0 - float(np.square(error).mean()) / spread
 
 
-def summary(rows: Sequence[ErrorRow], subset: str = "Test") -> str:
-    """MAE of all groups in one line, as ``E 117.2 meV/atom, F 76.1 meV/Å, P 0.412 GPa``; empty without labels."""
-    shown = {"Energy": ("E", 1e3, "meV/atom"), "Force": ("F", 1e3, "meV/Å"), "Stress": ("P", 1.0, "GPa")}
+def summary(rows: Sequence[ErrorRow], subset: Subset, properties: Sequence[Property]) -> str:
+    """Return the MAE over all groups in one line, as ``E 117.2 meV/atom, F 76.1 meV/Å``; empty without labels."""
+    shown = {one.title: one for one in properties}
     parts = []
     for row in rows:
-        if row.group == ALL and row.subset == subset:
-            symbol, factor, unit = shown[row.property]
-            parts.append(f"{symbol} {_digits(factor * row.mae)} {unit}")
+        if row.group == ALL and row.subset == subset.value:
+            one = shown[row.property]
+            mae = row.mae * one.report_unit.size / one.display_unit.size
+            parts.append(f"{one.symbol} {_digits(mae)} {one.display_unit.label}")
     return ", ".join(parts)
 
 
@@ -107,7 +112,8 @@ def _markdown(rows: Sequence[ErrorRow]) -> str:
 
 
 def _plain(rows: Sequence[ErrorRow]) -> str:
-    lines = _aligned([cells[:6] for cells in (COLUMNS, *map(_cells, rows))])
+    titles = ("Group", "Train/Test", *COLUMNS[2:])  # as FitSNAP names them
+    lines = _aligned([cells[:6] for cells in (titles, *map(_cells, rows))])
     return "".join("  ".join(line) + "\n" for line in lines)
 
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fitsnap_nn.data.properties import Property
 from fitsnap_nn.reports.epochs import EpochRow
 from fitsnap_nn.reports.errors_table import ALL, ErrorRow, errors_table
-from fitsnap_nn.reports.results import PROPERTIES, Property, Result, split
+from fitsnap_nn.reports.results import Result, by_subset, pairs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,18 +20,19 @@ if TYPE_CHECKING:
 
 NO_MATPLOTLIB = "no {name}: matplotlib is not installed (pip install matplotlib)"
 NOTHING = "no {name}: there is nothing to draw"
-COLOURS = MappingProxyType({"Train": "#7fa3c7", "Test": "#d1495b"})
+COLOURS = MappingProxyType({"Train": "#7fa3c7", "Validation": "#d1495b", "Test": "#3c8d5a"})
+LINES = ("#4c6a92", "#e08e45", "#5a9367", "#8e5a93", "#93655a")  # errors by property, in turn
 GREY = "#9a9a9a"
 
 
-def plot_parity(path: Path, results: Sequence[Result]) -> str:
+def plot_parity(path: Path, results: Sequence[Result], properties: Sequence[Property]) -> str:
     """Draw predictions against labels, and below them the errors of each group, one column for each property.
 
     Returns:
         Why there is no picture; empty when it was drawn.
     """
-    rows = errors_table(results)
-    drawn = [quantity for quantity in PROPERTIES if any(row.property == quantity.name for row in rows)]
+    rows = errors_table(results, properties)
+    drawn = [quantity for quantity in properties if any(row.property == quantity.title for row in rows)]
     groups = list(dict.fromkeys(row.group for row in rows))
 
     def draw(figure: Figure) -> None:
@@ -38,31 +40,33 @@ def plot_parity(path: Path, results: Sequence[Result]) -> str:
         figure.set_size_inches(0.6 + 3.8 * len(drawn), 3.8 + bars)
         axes = figure.subplots(2, len(drawn), squeeze=False, height_ratios=(3.8, bars))
         for column, quantity in enumerate(drawn):
-            of_quantity = [row for row in rows if row.property == quantity.name]
+            of_quantity = [row for row in rows if row.property == quantity.title]
             _draw_parity(axes[0, column], quantity, results, of_quantity)
             _draw_groups(axes[1, column], quantity, of_quantity, groups, named=column == 0)
 
     return _save(path, draw, empty=not drawn)
 
 
-def plot_learning_curve(path: Path, epochs: Sequence[EpochRow]) -> str:
-    """Draw losses, and errors of the testing set, against the epoch.
+def plot_learning_curve(path: Path, epochs: Sequence[EpochRow], properties: Sequence[Property]) -> str:
+    """Draw losses, and errors of the validation set, against the epoch.
 
     Returns:
         Why there is no picture; empty when it was drawn.
     """
     losses = {
         "train": ([row.train_loss for row in epochs], COLOURS["Train"]),
-        "test": ([row.test_loss for row in epochs], COLOURS["Test"]),
+        "validation": ([row.validation_loss for row in epochs], COLOURS["Validation"]),
     }
     errors = {
-        "energy, eV/atom": ([row.energy_mae for row in epochs], "#4c6a92"),
-        "force, eV/Å": ([row.force_mae for row in epochs], "#e08e45"),
-        "stress, GPa": ([row.stress_mae for row in epochs], "#5a9367"),
+        f"{one.title.lower()}, {one.report_unit.label}": (
+            [row.mae[number] for row in epochs if row.mae],
+            LINES[number % len(LINES)],
+        )
+        for number, one in enumerate(properties)
     }
     panels = [
         (title, shown)
-        for title, lines in (("loss", losses), ("test MAE", errors))
+        for title, lines in (("loss", losses), ("validation MAE", errors))
         if (shown := {name: line for name, line in lines.items() if np.greater(line[0], 0).any()})
     ]
     number = [row.epoch for row in epochs]
@@ -97,14 +101,15 @@ def _save(path: Path, draw: Callable[[Figure], None], empty: bool) -> str:
 
 
 def _draw_parity(axes: Axes, quantity: Property, results: Sequence[Result], rows: Sequence[ErrorRow]) -> None:
-    _tidy(axes, f"label ({quantity.unit})", f"model ({quantity.unit})")
-    axes.set_title(quantity.name.lower())
+    unit = quantity.report_unit.label
+    _tidy(axes, f"label ({unit})", f"model ({unit})")
+    axes.set_title(quantity.title.lower())
     mae = {row.subset: row.mae for row in rows if row.group == ALL}
-    for subset, members in zip(("Train", "Test"), split(results), strict=True):
-        model, target, labels = quantity.pairs(members)
+    for subset, members in by_subset(results).items():
+        model, target, labels = pairs(quantity, members)
         if labels:
-            label = f"{subset.lower()}: MAE {mae[subset]:.3g} {quantity.unit}"
-            axes.plot(target, model, ".", ms=4, mew=0, alpha=0.7, color=COLOURS[subset], label=label)
+            label = f"{subset.value.lower()}: MAE {mae[subset.value]:.3g} {unit}"
+            axes.plot(target, model, ".", ms=4, mew=0, alpha=0.7, color=COLOURS[subset.value], label=label)
     ends = np.array([min(axes.get_xlim()[0], axes.get_ylim()[0]), max(axes.get_xlim()[1], axes.get_ylim()[1])])
     axes.plot(ends, ends, color=GREY, lw=0.8, zorder=0)
     axes.set(xlim=ends, ylim=ends, box_aspect=1)
@@ -113,7 +118,7 @@ def _draw_parity(axes: Axes, quantity: Property, results: Sequence[Result], rows
 
 
 def _draw_groups(axes: Axes, quantity: Property, rows: Sequence[ErrorRow], groups: Sequence[str], named: bool) -> None:
-    _tidy(axes, f"MAE ({quantity.unit})", "")
+    _tidy(axes, f"MAE ({quantity.report_unit.label})", "")
     axes.set(xscale="log", xlim=_decades([row.mae for row in rows]))
     axes.xaxis.set_minor_formatter("")
     for subset, colour in COLOURS.items():

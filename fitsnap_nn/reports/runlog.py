@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TextIO
 
-from fitsnap_nn.closing import Closing
-
+# Programs that use this package can capture what a fit prints.
+LOGGER = logging.getLogger("fitsnap_nn")
 PROGRESS_STEPS = 10  # lines of a long task where lines cannot be rewritten
 PROGRESS_SECONDS = 1.0  # least time between two of them
 
 
-class Console(Closing):
+class Console(AbstractContextManager["Console"]):
     """Prints lines to a stream and to a log file; without either it is silent, which is what ranks but one get.
 
     Args:
@@ -36,6 +38,8 @@ class Console(Closing):
 
     def line(self, text: str = "") -> None:
         """Print a line, or several."""
+        if self._stream is not None or self._log is not None:
+            LOGGER.info(text)
         for output in (self._stream, self._log):
             if output is not None:
                 print(text, file=output, flush=True)
@@ -71,7 +75,7 @@ class Console(Closing):
 
         return report
 
-    def close(self) -> None:
+    def __exit__(self, *error: object) -> None:
         """Close the log file."""
         if self._log is not None:
             self._log.close()

@@ -76,6 +76,16 @@ def differences(a: Settings, b: Settings) -> list[str]:
     return lines + _mapping_differences("GROUPS", _rows(a), _rows(b))
 
 
+def section_differences(section: str, first: Any, second: Any) -> list[str]:
+    """List the keys with an effect that differ between two dataclasses of one section, one line per key."""
+    lines = []
+    for name, key in keys_of(section).items():
+        pair = getattr(first, key.attribute), getattr(second, key.attribute)
+        if pair[0] != pair[1] and not key.no_effect:
+            lines.append(f"[{section}] {name}: {_show(pair[0])} and {_show(pair[1])}")
+    return lines
+
+
 def _mapping_differences(section: str, first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
     names = [name for name in dict.fromkeys([*first, *second]) if first.get(name) != second.get(name)]
     return [f"[{section}] {name}: {_show(first.get(name))} and {_show(second.get(name))}" for name in names]

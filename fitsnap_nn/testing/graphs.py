@@ -12,8 +12,9 @@ from torch import Tensor
 
 from fitsnap_nn.data.configuration import Configuration, Floats
 from fitsnap_nn.data.neighbours import find_neighbours
+from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.inputs.graph.compute import GraphCompute
-from fitsnap_nn.models.base import Graph, GraphModel
+from fitsnap_nn.models.base import GraphModel
 from fitsnap_nn.models.evaluation import single_batch
 from fitsnap_nn.settings.schema import Reference
 

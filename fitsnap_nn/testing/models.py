@@ -15,7 +15,8 @@ from torch import Tensor
 from fitsnap_nn import models
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.voigt import from_voigt, voigt
-from fitsnap_nn.models.base import Graph, GraphModel, Prediction, predict
+from fitsnap_nn.inputs.graph.batch import Graph
+from fitsnap_nn.models.base import GraphModel, Prediction, predict
 from fitsnap_nn.models.pairs import sum_by
 from fitsnap_nn.testing.graphs import crystal, ghost_graph, make_graph, molecule, shuffled
 

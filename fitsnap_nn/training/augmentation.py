@@ -1,15 +1,16 @@
-"""Configurations turned and mirrored at random, for models that have to learn that nature does not mind."""
+"""Random rotations and inversions of configurations, for models that are not rotationally invariant by construction."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from fitsnap_nn.data.properties import Cartesian, Property, Symmetry
 from fitsnap_nn.data.voigt import COLUMNS, ROWS
-from fitsnap_nn.models.base import Graph
+from fitsnap_nn.inputs.batch import Batch
 from fitsnap_nn.training.batches import Labels
 
 FULL = ((0, 5, 4), (5, 1, 3), (4, 3, 2))  # which of the six components is in each place of the symmetric tensor
@@ -34,18 +35,27 @@ def random_rotations(count: int, seed: int, epoch: int) -> Tensor:
     return signs[:, None, None] * torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)
 
 
-def augment(graph: Graph, labels: Labels, rotations: Tensor) -> tuple[Graph, Labels]:
-    """A batch with each configuration, and its labels, turned by its matrix Q: r -> Q r, F -> Q F, S -> Q S Q^T.
+def augment(batch: Batch, labels: Labels, properties: Sequence[Property], rotations: Tensor) -> tuple[Batch, Labels]:
+    """Return a batch and its labels, each configuration rotated by its matrix Q: r -> Q r, F -> Q F, S -> Q S Q^T.
 
     Args:
+        properties: of the labels.
         rotations: (C, 3, 3) orthogonal matrices.
     """
-    matrices = rotations.to(graph.vectors)
-    vectors = _rotated(graph.vectors, matrices, graph.config[graph.edge_i])
-    forces = _rotated(labels.forces, matrices, graph.config)
-    stress = (matrices @ labels.stress[:, FULL] @ matrices.transpose(1, 2))[:, ROWS, COLUMNS]
-    return replace(graph, vectors=vectors), labels._replace(forces=forces, stress=stress)
+    rotated = {}
+    for one in properties:
+        target = labels[one.name]
+        matrices = rotations.to(target.values)
+        if one.per == "atom":
+            matrices = matrices.index_select(0, batch.config)
+        rotated[one.name] = target._replace(values=_rotated(target.values, one.symmetry, matrices))
+    return batch.rotated(rotations), rotated
 
 
-def _rotated(vectors: Tensor, matrices: Tensor, config: Tensor) -> Tensor:
-    return torch.bmm(matrices.index_select(0, config), vectors.unsqueeze(2)).squeeze(2)
+def _rotated(values: Tensor, symmetry: Symmetry, matrices: Tensor) -> Tensor:
+    """Return values (rows, components) rotated by a matrix for each row."""
+    if not isinstance(symmetry, Cartesian):
+        return values
+    if symmetry.rank == 1:
+        return torch.bmm(matrices, values.unsqueeze(2)).squeeze(2)
+    return (matrices @ values[:, FULL] @ matrices.transpose(1, 2))[:, ROWS, COLUMNS]

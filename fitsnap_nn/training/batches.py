@@ -1,128 +1,115 @@
-"""Configurations and their descriptors as tensors, and batches of them."""
+"""Samples, their labels as tensors, and which of them make up the batches of an epoch."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
-from itertools import accumulate
-from types import MappingProxyType
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.data.voigt import voigt
-from fitsnap_nn.inputs.cached import CachedInput
-from fitsnap_nn.models.base import Batch
-from fitsnap_nn.models.evaluation import single_batch
-from fitsnap_nn.units import BAR
-
-B = TypeVar("B", bound=Batch)
-
-# Fields of a batch that are indices, and a field with a row for each of what they count.
-INDICES: Mapping[str, str] = MappingProxyType(
-    {
-        "config": "n_atoms",
-        "pair_i": "species",
-        "pair_j": "species",
-        "edge_i": "species",
-        "edge_j": "species",
-        "reverse_edge_index": "vectors",
-    }
-)
+from fitsnap_nn.data.properties import Property
+from fitsnap_nn.inputs.base import CachedInput
+from fitsnap_nn.inputs.batch import Batch, join_batches
 
 
-class Labels(NamedTuple):
-    """Targets of a batch, the reference potential subtracted; what is missing has target 0 and weight 0.
+class Target(NamedTuple):
+    """Labels of one property in a batch, the reference potential subtracted.
 
     Attributes:
-        energy: (C,) eV, float64.
-        forces: (N, 3) eV/Å.
-        stress: (C, 6) bar, Voigt order, ASE sign.
-        weights: (C, 3) weights of energy, forces and stress in the loss.
-        present: (C, 3) bool, whether there is an energy, forces, a stress.
+        values: (rows, components), a row for each configuration or atom, in the property's loss unit (an extensive
+            property not yet divided by the number of atoms). Energies are float64. 0 where there is no label.
+        weights: (C, 1) float64, 0 where there is no label.
+        present: (C,) bool, whether a configuration has the label.
     """
 
-    energy: Tensor
-    forces: Tensor
-    stress: Tensor
+    values: Tensor
     weights: Tensor
     present: Tensor
 
 
-class Counts(NamedTuple):
-    """How many labels of each kind: energies, force components, stress components."""
-
-    energy: int
-    force: int
-    stress: int
+# By property name, for all properties of the fit.
+Labels = Mapping[str, Target]
 
 
 class Sample(NamedTuple):
-    """One configuration, ready to be joined with others."""
+    """One configuration, ready to be joined with others.
+
+    Attributes:
+        counts: label components by property name.
+    """
 
     batch: Batch
     labels: Labels
-    counts: Counts
+    counts: Mapping[str, int]
 
 
 def make_sample(
-    configuration: Configuration, record: CachedInput, elements: Sequence[str], dtype: torch.dtype
+    configuration: Configuration,
+    cached: CachedInput,
+    batch: Batch,
+    properties: Sequence[Property],
+    dtype: torch.dtype,
 ) -> Sample:
-    """Tensors of one configuration; descriptors and gradients are views of the record where the type allows."""
-    batch = single_batch(configuration, record, elements, dtype)
-    labels = _labels(configuration, record, dtype)
-    energy, forces, stress = labels.present[0].tolist()
-    return Sample(batch, labels, Counts(int(energy), 3 * len(configuration) * forces, 6 * stress))
+    """Return the tensors of one configuration.
+
+    Args:
+        batch: of the configuration alone; its large arrays are views of memory-mapped files.
+        properties: of the fit.
+        dtype: of the labels, but for energies.
+    """
+    labels, counts = {}, {}
+    for one in properties:
+        labels[one.name] = _target(one, configuration, cached, dtype)
+        counts[one.name] = one.count(len(configuration)) if bool(labels[one.name].present) else 0
+    return Sample(batch, labels, counts)
 
 
-def _labels(configuration: Configuration, record: CachedInput, dtype: torch.dtype) -> Labels:
-    energy, forces, stress = 0.0, np.zeros((len(configuration), 3)), np.zeros(6)
-    if configuration.energy is not None:
-        energy = configuration.energy - record.reference_energy
-    if configuration.forces is not None:
-        forces = configuration.forces - record.reference_forces
-    has_stress = configuration.stress is not None and all(configuration.pbc) and record.has_strain
-    if configuration.stress is not None and has_stress:
-        stress = (voigt(configuration.stress) - record.reference_stress) / BAR
-    present = torch.tensor([[configuration.energy is not None, configuration.forces is not None, has_stress]])
-    weights = [configuration.energy_weight, configuration.force_weight, configuration.stress_weight]
-    return Labels(
-        energy=torch.tensor([energy], dtype=torch.float64),
-        forces=torch.from_numpy(forces).to(dtype),
-        stress=torch.from_numpy(stress[None]).to(dtype),
-        weights=torch.tensor([weights], dtype=torch.float64) * present,
-        present=present,
+def _target(quantity: Property, configuration: Configuration, cached: CachedInput, dtype: torch.dtype) -> Target:
+    label = configuration.labels.get(quantity.name)
+    strained = quantity.derivative == "strain"
+    if strained and not (all(configuration.pbc) and cached.has_strain):
+        label = None
+    if label is None:
+        count = len(configuration) if quantity.per == "atom" else 1
+        values = np.zeros((count, quantity.symmetry.components))
+    else:
+        reference: dict[str, ArrayLike] = {
+            "energy": cached.reference_energy,
+            "forces": cached.reference_forces,
+            "stress": cached.reference_stress,
+        }
+        values = quantity.rows(label)
+        if quantity.name in reference:
+            values = values - quantity.rows(reference[quantity.name])
+        if quantity.loss_unit.size != 1.0:
+            values = values / quantity.loss_unit.size
+    # Total energies need float64: a label minus a prediction is a small difference of large numbers.
+    kind = torch.float64 if quantity.per_atom else dtype
+    weight = configuration.weight(quantity.name) if label is not None else 0.0
+    return Target(
+        torch.from_numpy(values).to(kind),
+        torch.tensor([[weight]], dtype=torch.float64),
+        torch.tensor([label is not None]),
     )
 
 
-def collate(samples: Sequence[Sample], device: torch.device) -> tuple[Batch, Labels]:
-    """Join samples into one batch on a device."""
-    labels = Labels(*(torch.cat(parts).to(device) for parts in zip(*(s.labels for s in samples), strict=True)))
-    return join_batches([sample.batch for sample in samples], device), labels
-
-
-def join_batches(batches: Sequence[B], device: torch.device | None = None) -> B:
-    """One batch of several; the indices of pairs and configurations count through it."""
-    return type(batches[0])(**{field.name: _joined(batches, field.name).to(device) for field in fields(batches[0])})
-
-
-def _joined(batches: Sequence[Batch], field: str) -> Tensor:
-    """One field of all batches; indices count on from batch to batch."""
-    parts = [getattr(batch, field) for batch in batches]
-    counted = INDICES.get(field)
-    if counted is None:
-        return torch.cat(parts)
-    starts = accumulate((len(getattr(batch, counted)) for batch in batches), initial=0)
-    return torch.cat([part + start for part, start in zip(parts, starts, strict=False)])
+def collate(samples: Sequence[Sample], dtype: torch.dtype, device: torch.device) -> tuple[Batch, Labels]:
+    """Return samples joined into one batch on a device, its inputs in ``dtype``."""
+    labels = {}
+    for name in samples[0].labels:
+        parts = zip(*(sample.labels[name] for sample in samples), strict=True)
+        labels[name] = Target(*(torch.cat(part).to(device) for part in parts))
+    return join_batches([sample.batch for sample in samples], dtype, device), labels
 
 
 class SampleSet:
-    """Configurations of one subset. The samples' large arrays are views of memory-mapped files, so that only
-    what a batch needs is resident; every rank can therefore hold all of them."""
+    """Samples of one subset. Their large arrays are views of memory-mapped files, so that only what a batch needs is
+    resident; every rank can therefore hold all of them."""
 
     def __init__(self, samples: Sequence[Sample]) -> None:
         self.samples = list(samples)
@@ -132,10 +119,10 @@ class SampleSet:
     def __len__(self) -> int:
         return len(self.samples)
 
-    def total(self, members: Sequence[int]) -> Counts:
-        """Labels of several configurations together."""
-        columns = zip(*(self.samples[member].counts for member in members), strict=True)
-        return Counts(*(sum(column) for column in columns))
+    def total(self, members: Sequence[int]) -> dict[str, int]:
+        """Return the label components of several configurations together, by property name."""
+        names = self.samples[members[0]].counts if members else {}
+        return {name: sum(self.samples[member].counts[name] for member in members) for name in names}
 
 
 class Batches:

@@ -13,7 +13,7 @@ from fitsnap_nn.errors import CheckpointError
 from fitsnap_nn.files import atomic_write
 
 FORMAT = "fitsnap_nn restart"
-VERSION = 1
+VERSION = 2
 
 
 def save_restart(

@@ -1,4 +1,4 @@
-"""The only place that knows about ranks: who takes part, what each does, how sums are made, how all end together."""
+"""The ranks of a fit: joining them, sharing work, sums, and ending all of them together."""
 
 from __future__ import annotations
 
@@ -15,25 +15,33 @@ from typing import Any, NoReturn, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch._C._distributed_c10d import TCPStore
 
 from fitsnap_nn.errors import FitsnapError
-from fitsnap_nn.launch import abort
+from fitsnap_nn.launch import abort, started_by_mpi, started_by_torchrun
 from fitsnap_nn.plugin.mpi import load_mpi
 
 T = TypeVar("T")
 
-MPI_VARIABLES = ("PMI_SIZE", "PMIX_RANK", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_ID")
 MPIRUN = "mpirun"
 COLLECTIVE_TIMEOUT = timedelta(hours=24)
 
 
 class Ranks:
-    """The processes of this run, and which of them this is; ``launcher`` started them."""
+    """The processes of this run.
 
-    def __init__(self, rank: int = 0, size: int = 1, launcher: str = "") -> None:
+    Attributes:
+        rank: number of this process.
+        size: number of processes.
+        launcher: program that started them; empty for a process alone.
+        local_rank: number of this process among those of its machine.
+    """
+
+    def __init__(self, rank: int = 0, size: int = 1, launcher: str = "", local_rank: int = 0) -> None:
         self.rank = rank
         self.size = size
         self.launcher = launcher
+        self.local_rank = local_rank
 
     @property
     def is_first(self) -> bool:
@@ -128,12 +136,13 @@ def session() -> Iterator[Ranks]:
 
 
 def _join_ranks() -> Ranks:
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        rank, size, local = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"))
-        return _join_group(rank, size, local, "torchrun", "env://")
-    if any(variable in os.environ for variable in MPI_VARIABLES):
-        return _join_mpi()
-    return Ranks()
+    if started_by_torchrun():
+        names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+        rank, size, local_rank, local_size = (int(os.environ[name]) for name in names)
+        if size > 1:
+            dist.init_process_group(_backend(local_size), init_method="env://", timeout=COLLECTIVE_TIMEOUT)
+        return Ranks(rank, size, "torchrun", local_rank)
+    return _join_mpi() if started_by_mpi() else Ranks()
 
 
 def _join_mpi() -> Ranks:
@@ -144,25 +153,28 @@ def _join_mpi() -> Ranks:
     rank, size = world.Get_rank(), world.Get_size()
     if size == 1:
         return Ranks()
-    local = world.Split_type(MPI.COMM_TYPE_SHARED).Get_size()
-    one_node = local == size
+    node = world.Split_type(MPI.COMM_TYPE_SHARED)
+    one_node = node.Get_size() == size
+    if one_node:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    # The store of the first rank chooses its port itself, so that no other program can take it in between.
+    store: TCPStore | None = None
     address = None
     if rank == 0:
         host = "127.0.0.1" if one_node else socket.gethostname()
-        with socket.socket() as probe:
-            probe.bind(("", 0))
-            address = f"tcp://{host}:{probe.getsockname()[1]}"
-    if one_node:
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    return _join_group(rank, size, local, MPIRUN, world.bcast(address))
+        store = TCPStore(host, 0, None, True, COLLECTIVE_TIMEOUT, wait_for_workers=False)
+        address = (host, store.port)
+    host, port = world.bcast(address)
+    if store is None:
+        store = TCPStore(host, port, None, False, COLLECTIVE_TIMEOUT, wait_for_workers=False)
+    backend = _backend(node.Get_size())
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=COLLECTIVE_TIMEOUT)
+    return Ranks(rank, size, MPIRUN, node.Get_rank())
 
 
-def _join_group(rank: int, size: int, local: int, launcher: str, address: str) -> Ranks:
-    # NCCL wants a GPU for each of the ranks of a machine; gloo does with any.
-    backend = "cpu:gloo,cuda:nccl" if 0 < local <= torch.cuda.device_count() else "gloo"
-    if size > 1:
-        dist.init_process_group(backend, init_method=address, rank=rank, world_size=size, timeout=COLLECTIVE_TIMEOUT)
-    return Ranks(rank, size, launcher)
+def _backend(local_size: int) -> str:
+    """Return nccl for GPUs, which needs one for each rank of a machine, and gloo otherwise."""
+    return "cpu:gloo,cuda:nccl" if 0 < local_size <= torch.cuda.device_count() else "gloo"
 
 
 def _end_all(ranks: Ranks, error: BaseException) -> NoReturn:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,34 +12,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fitsnap_nn.data.properties import Property
 from fitsnap_nn.errors import TrainingError
-from fitsnap_nn.models.base import Graph, GraphModel, Model, predict
+from fitsnap_nn.models.base import Model, predict
 from fitsnap_nn.settings.schema import PytorchSection
 from fitsnap_nn.training.augmentation import augment, random_rotations
-from fitsnap_nn.training.batches import Batches, Counts, SampleSet, collate
+from fitsnap_nn.training.batches import Batches, SampleSet, collate
 from fitsnap_nn.training.distributed import Ranks, pack, partition_by_cost
 from fitsnap_nn.training.flat import FlatParameters
-from fitsnap_nn.training.loss import backward, error_sums, loss_sums, mean_loss
+from fitsnap_nn.training.objective import Objective, error_sums
 from fitsnap_nn.training.schedule import Schedule
 
 EVALUATION_COST = 60_000.0  # of what is evaluated together: enough to be quick, and the memory is that of a batch
 
 
 @dataclass(frozen=True)
-class Targets:
-    """What the loss is made of."""
-
-    forces: bool
-    stress: bool
-
-
-@dataclass(frozen=True)
 class Errors:
-    """Loss and errors of a set: rows of ``mae`` and ``rmse`` are energy eV/atom, force eV/Å, stress bar; NaN: none."""
+    """Loss and errors of a set; ``mae`` and ``rmse`` by property name, in loss units, NaN where there is no label."""
 
     loss: float
-    mae: tuple[float, float, float]
-    rmse: tuple[float, float, float]
+    mae: Mapping[str, float]
+    rmse: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -63,10 +56,10 @@ class Trainer:
 
     def __init__(
         self,
-        model: Model,
+        model: Model[Any],
         training: SampleSet,
         validation: SampleSet,
-        targets: Targets,
+        objective: Objective,
         options: PytorchSection,
         seed: int,
         ranks: Ranks,
@@ -76,7 +69,8 @@ class Trainer:
         self.model = model
         self.training = training
         self.validation = validation
-        self.targets = targets
+        self.objective = objective
+        self.dtype = getattr(torch, options.precision)
         self.options = options
         self.seed = seed
         self.ranks = ranks
@@ -108,17 +102,20 @@ class Trainer:
 
     def evaluate(self, samples: SampleSet) -> Errors:
         """Loss and errors of a set with the weights that would be kept now (averaged ones, with ``ema_decay``)."""
-        losses = torch.zeros(3, dtype=torch.float64, device=self.device)
-        errors = torch.zeros(3, 2, dtype=torch.float64, device=self.device)
+        properties = self.objective.properties
+        losses = torch.zeros(len(properties), dtype=torch.float64, device=self.device)
+        errors = torch.zeros(len(properties), 2, dtype=torch.float64, device=self.device)
         with self.holding(self._kept()):
             for members in pack(samples.costs, EVALUATION_COST, self.ranks):
-                batch, labels = collate([samples.samples[member] for member in members], self.device)
-                found = predict(self.model, batch, forces=self.targets.forces, stress=self.targets.stress)
-                losses += loss_sums(found, labels, batch)
-                errors += error_sums(found, labels, batch)
+                batch, labels = collate([samples.samples[member] for member in members], self.dtype, self.device)
+                found = predict(self.model, batch, properties)
+                losses += self.objective.sums(found, labels, batch)
+                errors += error_sums(properties, found, labels, batch)
                 self.release()
         sums = self.ranks.sum_(torch.cat([losses, errors.flatten()])).cpu()
-        return _errors(sums[:3], sums[3:].view(3, 2), samples.total(range(len(samples))), self.targets)
+        counts, size = samples.total(range(len(samples))), len(properties)
+        loss = self.objective.total(sums[:size], counts)
+        return _errors(loss, sums[size:].view(size, 2), counts, properties)
 
     @contextmanager
     def holding(self, weights: Tensor) -> Iterator[None]:
@@ -168,14 +165,14 @@ class Trainer:
 
     def _run_epoch(self) -> EpochReport:
         started = time.perf_counter()
-        losses = torch.zeros(3, dtype=torch.float64, device=self.device)
+        losses = torch.zeros(len(self.objective.terms), dtype=torch.float64, device=self.device)
         first_step = self.epoch * len(self.batches)
         for number, members in enumerate(self.batches.of_epoch(self.epoch)):
             losses += self._step(first_step + number, members)
             self.release()
         learning_rate = self.schedule.learning_rate(first_step + len(self.batches) - 1)
         self.ranks.sum_(losses)
-        train_loss = float(mean_loss(losses, self.training.total(range(len(self.training)))))
+        train_loss = self.objective.total(losses, self.training.total(range(len(self.training))))
         validation = self.evaluate(self.validation) if len(self.validation) else None
         self.epoch += 1
         loss = validation.loss if validation else train_loss
@@ -183,7 +180,7 @@ class Trainer:
             raise TrainingError(
                 f"the loss is not a finite number in epoch {self.epoch} (learning rate "
                 f"{learning_rate:.3g}). Lower learning_rate or set gradient_clip in [PYTORCH], "
-                "and look for labels that are far out in the table of groups."
+                "and look for outliers in the per-group error table."
             )
         is_best = loss < self.best_loss
         if is_best:
@@ -198,16 +195,15 @@ class Trainer:
         counts = self.training.total(members)
         share = partition_by_cost([self.training.costs[member] for member in members], self.ranks.size)[self.ranks.rank]
         self.flat.gradient.zero_()
-        sums = torch.zeros(3, dtype=torch.float64, device=self.device)
+        sums = torch.zeros(len(self.objective.terms), dtype=torch.float64, device=self.device)
         if share:
             chosen = [members[number] for number in share]
-            batch, labels = collate([self.training.samples[member] for member in chosen], self.device)
-            if isinstance(batch, Graph) and isinstance(self.model, GraphModel) and self.model.needs_augmentation:
-                batch, labels = augment(batch, labels, self._rotations(self.epoch)[chosen])
-            found = predict(
-                self.model, batch, forces=self.targets.forces, stress=self.targets.stress, create_graph=True
-            )
-            sums = backward(found, labels, batch, counts, self.weights)
+            batch, labels = collate([self.training.samples[member] for member in chosen], self.dtype, self.device)
+            if self.model.needs_augmentation:
+                rotations = self._rotations(self.epoch)[chosen]
+                batch, labels = augment(batch, labels, self.objective.properties, rotations)
+            found = predict(self.model, batch, self.objective.properties, create_graph=True)
+            sums = self.objective.backward(found, labels, batch, counts, self.weights)
         self.ranks.sum_(self.flat.gradient)
         if self.options.gradient_clip:
             torch.nn.utils.clip_grad_norm_([self.flat.vector], self.options.gradient_clip)
@@ -235,8 +231,10 @@ def _optimizer(vector: Tensor, options: PytorchSection) -> torch.optim.Optimizer
     return kinds[options.optimizer]([vector], lr=options.learning_rate, weight_decay=options.weight_decay, fused=True)
 
 
-def _errors(losses: Tensor, sums: Tensor, counts: Counts, targets: Targets) -> Errors:
-    shown = (counts.energy, counts.force * targets.forces, counts.stress * targets.stress)
-    mae = [float(row[0]) / count if count else math.nan for row, count in zip(sums, shown, strict=True)]
-    rmse = [math.sqrt(float(row[1]) / count) if count else math.nan for row, count in zip(sums, shown, strict=True)]
-    return Errors(float(mean_loss(losses, counts)), (mae[0], mae[1], mae[2]), (rmse[0], rmse[1], rmse[2]))
+def _errors(loss: float, sums: Tensor, counts: Mapping[str, int], properties: Sequence[Property]) -> Errors:
+    mae, rmse = {}, {}
+    for one, (absolute, squared) in zip(properties, sums.tolist(), strict=True):
+        count = counts[one.name]
+        mae[one.name] = absolute / count if count else math.nan
+        rmse[one.name] = math.sqrt(squared / count) if count else math.nan
+    return Errors(loss, mae, rmse)

@@ -1,21 +1,25 @@
-"""What a fit delivers: reports, the model file, the files for LAMMPS, and whether LAMMPS agrees with them."""
+"""The results of a fit: reports, the model file, the files for LAMMPS, and their verification in LAMMPS."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from fitsnap_nn import __version__
+from fitsnap_nn.data.configuration import Configuration, Subset
+from fitsnap_nn.data.properties import Property
 from fitsnap_nn.export.deck import starting_structure
-from fitsnap_nn.export.lammps_files import LammpsFiles, write_lammps_files
+from fitsnap_nn.export.lammps_files import write_lammps_files
 from fitsnap_nn.export.model_file import save_model
-from fitsnap_nn.interfaces.ase import Potential
+from fitsnap_nn.interfaces.potential import Potential
 from fitsnap_nn.lammps.cell import in_lammps_frame
+from fitsnap_nn.lammps.files import LammpsFiles
 from fitsnap_nn.lammps.verify import Verification
 from fitsnap_nn.lammps.verify import verify as compare
-from fitsnap_nn.models import GraphModel, Model
+from fitsnap_nn.models import Model
 from fitsnap_nn.reports.epochs import LOSS_FILE, METRICS_FILE
 from fitsnap_nn.reports.errors_table import ErrorRow, summary
 from fitsnap_nn.reports.results import Result
@@ -30,17 +34,17 @@ VERIFIED_CONFIGURATIONS = 5
 
 
 def report(
-    settings: Settings, results: list[Result], console: Console, folder: Path
+    settings: Settings, results: list[Result], properties: Sequence[Property], console: Console, folder: Path
 ) -> tuple[list[ErrorRow], dict[str, str]]:
-    """Write the reports of some predictions and print their sums.
+    """Write the reports of predictions and print their summary.
 
     Returns:
-        The table of errors, and what is in each file that was written.
+        The table of errors, and the content of each file that was written.
     """
-    errors, files, notes = write_reports(folder, results, settings)
-    for subset in ("Train", "Test"):
-        if text := summary(errors, subset):
-            console.line(f"errors ({subset.lower()}, mean absolute): {text}")
+    errors, files, notes = write_reports(folder, results, properties, settings)
+    for subset in Subset:
+        if text := summary(errors, subset, properties):
+            console.line(f"errors ({subset.name.lower()} set, mean absolute): {text}")
     for note in notes:
         console.line(f"  note: {note}")
     return errors, files
@@ -49,7 +53,7 @@ def report(
 def deploy(
     settings: Settings, trainer: Trainer, prepared: Prepared, model_file: Path, errors: list[ErrorRow]
 ) -> LammpsFiles:
-    """Write the model file and the LAMMPS files, all with the weights that the errors are of."""
+    """Write the model file and the LAMMPS files, with the weights that the errors were computed with."""
     structure = starting_structure(prepared.dataset.configurations)
     provenance = {
         "input": settings.text,
@@ -60,12 +64,11 @@ def deploy(
         },
         "seed": trainer.seed,
         "epoch": trainer.best_epoch,
-        "errors": {subset: summary(errors, subset) for subset in ("Train", "Test")},
+        "errors": {subset.value: summary(errors, subset, prepared.properties) for subset in Subset},
     }
     save_model(model_file, trainer.model, settings, provenance, structure)
     return write_lammps_files(
         trainer.model,
-        settings.bispectrum,
         settings.reference,
         Path(settings.output_folder),
         settings.outfile.potential,
@@ -74,23 +77,29 @@ def deploy(
     )
 
 
-def verify(settings: Settings, model: Model, prepared: Prepared, files: LammpsFiles, console: Console) -> Verification:
-    """Compare the exported files, run by LAMMPS, with the model: on held-out configurations of different groups."""
-    candidates = prepared.subset(testing=True) or prepared.subset(testing=False)
+def verify(
+    settings: Settings, model: Model[Any], prepared: Prepared, files: LammpsFiles, console: Console
+) -> Verification:
+    """Compare the exported files, run by LAMMPS, with the model, for configurations held out from different groups."""
+    sets = (prepared.subset(subset) for subset in (Subset.VALIDATION, Subset.TEST, Subset.TRAINING))
+    candidates: list[Configuration] = next((members for members in sets if members), [])
     one_each = {configuration.group: configuration for configuration in reversed(candidates)}
     chosen = [in_lammps_frame(configuration) for configuration in list(one_each.values())[:VERIFIED_CONFIGURATIONS]]
-    potential = Potential(model, settings.bispectrum, settings.reference, Path(settings.folder))
+    potential = Potential(model, settings.reference, Path(settings.folder))
     expected = [potential.predict(configuration) for configuration in chosen]
-    options: dict[str, Any] = {}
-    if isinstance(model, GraphModel):
-        options = {"shear": not model.needs_augmentation, "precision": settings.pytorch.precision}
-    verification = compare(files, chosen, expected, **options)
+    verification = compare(
+        files,
+        chosen,
+        expected,
+        shear=not model.needs_augmentation,
+        stress_tolerance=model.input.strain_error,
+    )
     console.line(str(verification))
     return verification
 
 
 def contents(settings: Settings, files: LammpsFiles) -> dict[str, str]:
-    """What the files of a fit hold, in the order of the tree."""
+    """Return the content of each file of a fit, in the order of the tree."""
     phrases = {
         settings.pytorch.output_file: "the model, for fitsnap_nn.load_potential and export",
         settings.pytorch.save_state_output: "restart file, for --resume",
@@ -107,5 +116,5 @@ def contents(settings: Settings, files: LammpsFiles) -> dict[str, str]:
         METRICS_FILE: "losses and errors of each epoch",
         LOG_FILE: "everything printed",
         "input.used.in": "the input",
-        "cache": "descriptors, for the next fit",
+        "cache": "model inputs, for the next fit",
     }

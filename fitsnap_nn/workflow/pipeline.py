@@ -1,12 +1,12 @@
-"""A fit from beginning to end, and what can be done with its result. Each step of the flow is one call in ``fit``."""
+"""A fit from beginning to end, and a test of its result. Each step is one call in ``fit``."""
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,29 +14,31 @@ from typing import Any
 import torch
 
 from fitsnap_nn import __version__
+from fitsnap_nn.data.configuration import Subset
+from fitsnap_nn.data.properties import STANDARD, Property
 from fitsnap_nn.errors import InputError, Problem
 from fitsnap_nn.export.model_file import load_model, model_payload
 from fitsnap_nn.lammps.verify import Verification
-from fitsnap_nn.models import GraphModel, Model
-from fitsnap_nn.reports.epochs import EpochLog, EpochRow, epoch_header, epoch_line
+from fitsnap_nn.models import Model
+from fitsnap_nn.reports.epochs import METRICS_FILE, EpochLog, EpochRow, epoch_header, epoch_line, read_epochs
 from fitsnap_nn.reports.errors_table import ErrorRow
 from fitsnap_nn.reports.results import Result
 from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.reports.tree import render_tree
 from fitsnap_nn.settings import Settings, as_dict, differences, from_dict
-from fitsnap_nn.settings.schema import CalculatorSection
 from fitsnap_nn.training.allocator import keep_freed_memory
 from fitsnap_nn.training.checkpoint import load_restart, refuse_differences, save_restart
 from fitsnap_nn.training.distributed import Ranks, session
 from fitsnap_nn.training.evaluation import evaluate_all
+from fitsnap_nn.training.losses import make_loss
+from fitsnap_nn.training.objective import Objective, Term
 from fitsnap_nn.training.trainer import EpochReport, Trainer
-from fitsnap_nn.units import BAR, GPA
 from fitsnap_nn.workflow import delivery
 from fitsnap_nn.workflow.delivery import LOG_FILE
 from fitsnap_nn.workflow.initialization import create_model, initialize
-from fitsnap_nn.workflow.preparation import Prepared, describe_data, prepare, read_dataset
+from fitsnap_nn.workflow.preparation import Prepared, describe_data, describe_split, prepare, read_dataset
 
-# What may differ between a fit and its continuation: how long, where it writes, what it runs on.
+# Settings that may differ between a fit and its continuation.
 FREE_TO_CHANGE = (
     "[OUTFILE]", "[EXTRAS]", "[MEMORY]", "[PYTORCH] num_epochs", "[PYTORCH] save_state", "[PYTORCH] output_file",
     "[PYTORCH] device", "[PYTORCH] early_stopping",
@@ -45,19 +47,28 @@ FREE_TO_CHANGE = (
 
 @dataclass(frozen=True)
 class Fit:
-    """What a fit, or a test, leaves behind; on ranks other than the first the rows are empty.
+    """The result of a fit, or of a test; on ranks other than the first it has neither errors nor history.
 
     Attributes:
         folder: where its files are.
         errors: the table of errors.
         model_file: for `fitsnap_nn.load_potential`.
-        verification: how well LAMMPS agrees; ``None`` when it was not asked.
+        model: with the weights of the best epoch, as they were trained; ``None`` where none was trained.
+        history: the epochs, those before a restart included; empty for a test.
+        verification: how well LAMMPS agrees; ``None`` when it was not asked for.
     """
 
     folder: Path
     errors: list[ErrorRow]
     model_file: Path
+    model: Model[Any] | None = None
+    history: list[EpochRow] = field(default_factory=list)
     verification: Verification | None = None
+
+    def __repr__(self) -> str:
+        best = next((row.epoch for row in reversed(self.history) if row.best), None)
+        epochs = f", {len(self.history)} epochs, best {best}" if self.history else ""
+        return f"Fit({str(self.folder)!r}{epochs}, {len(self.errors)} rows of errors)"
 
 
 def fit(
@@ -68,6 +79,7 @@ def fit(
     train: bool = True,
     verify: bool = True,
     verbose: bool = False,
+    quiet: bool = False,
 ) -> Fit:
     """Fit a potential to data and leave its files in ``settings.output_folder``.
 
@@ -77,6 +89,7 @@ def fit(
         train: ``False`` only computes descriptors into the cache.
         verify: run the exported files in LAMMPS and compare.
         verbose: list the notices about the input too.
+        quiet: print nothing; the log file and the logger ``fitsnap_nn`` still get every line.
 
     Raises:
         FitsnapError: one of its kinds; see `fitsnap_nn.errors`.
@@ -84,58 +97,53 @@ def fit(
     folder = Path(settings.output_folder)
     model_file = folder / settings.pytorch.output_file
     restart_file = folder / settings.pytorch.save_state_output
-    with session() as ranks, _console(settings, ranks, overwrite, resume) as console:
+    with session() as ranks, _console(settings, ranks, overwrite, resume, quiet) as console:
         _greet(settings, ranks, console, verbose)
         restart = _load_restart(settings, restart_file if resume else None)
         seed = _seed(settings, ranks, restart)
         model = create_model(settings)
-        prepared = prepare(settings, model, ranks, console, restart.get("split_seed"))
+        prepared = prepare(settings, model.input, ranks, console, restart.get("split_seed"))
         if not train:
             return Fit(folder, [], model_file)
         trainer = _make_trainer(model, settings, prepared, ranks, console, restart, seed)
         _train(trainer, settings, prepared, ranks, console, restart_file, fresh=not resume)
         results = _predict_all(trainer.model, prepared, ranks)
         if not ranks.is_first:
-            return Fit(folder, [], model_file)
-        errors, files = delivery.report(settings, results, console, folder)
+            return Fit(folder, [], model_file, trainer.model)
+        errors, files = delivery.report(settings, results, prepared.properties, console, folder)
         lammps_files = delivery.deploy(settings, trainer, prepared, model_file, errors)
         verification = delivery.verify(settings, trainer.model, prepared, lammps_files, console) if verify else None
         console.line(render_tree(folder, {**delivery.contents(settings, lammps_files), **files}))
         if lammps_files.deck:
             console.line(f"molecular dynamics: cd {folder} && lmp -in {lammps_files.deck.name}")
-        return Fit(folder, errors, model_file, verification)
+        return Fit(folder, errors, model_file, trainer.model, _history(folder), verification)
 
 
-def evaluate(settings: Settings, model: str | Path, *, overwrite: bool = False) -> Fit:
-    """Errors of a saved model on the data of an input; the weights stay as they are.
+def evaluate(settings: Settings, model: str | Path, *, overwrite: bool = False, quiet: bool = False) -> Fit:
+    """Return the errors of a saved model on the data of an input; the weights stay as they are.
 
     The files go to ``<output folder>/test``.
 
     Raises:
-        CheckpointError: the model is not there, or was fitted on other descriptors or another reference.
+        CheckpointError: the model is not there, or was fitted on another model input or another reference.
     """
     content = load_model(model)
     stored = Settings(reference=content.reference, eshift=content.eshift)
     here = Settings(reference=settings.reference, eshift=settings.eshift)
-    if isinstance(content.model, GraphModel):
-        stored = replace(stored, calculator=CalculatorSection(elements=content.model.elements))
-        here = replace(here, calculator=CalculatorSection(elements=settings.elements))
-    else:
-        stored, here = replace(stored, bispectrum=content.bispectrum), replace(here, bispectrum=settings.bispectrum)
-    refuse_differences(Path(model), differences(stored, here))
+    refuse_differences(Path(model), content.model.input.differences(settings) + differences(stored, here))
     folder = Path(settings.output_folder) / "test"
-    with session() as ranks, _console(settings, ranks, overwrite, resume=False, folder=folder) as console:
-        prepared = prepare(settings, content.model, ranks, console)
+    with session() as ranks, _console(settings, ranks, overwrite, False, quiet, folder) as console:
+        prepared = prepare(settings, content.model.input, ranks, console)
         results = _predict_all(content.model, prepared, ranks)
         if not ranks.is_first:
-            return Fit(folder, [], Path(model))
-        errors, files = delivery.report(settings, results, console, folder)
+            return Fit(folder, [], Path(model), content.model)
+        errors, files = delivery.report(settings, results, prepared.properties, console, folder)
         console.line(render_tree(folder, {LOG_FILE: "everything printed", **files}))
-        return Fit(folder, errors, Path(model))
+        return Fit(folder, errors, Path(model), content.model)
 
 
 def check(settings: Settings) -> str:
-    """What the data of an input are, without computing anything.
+    """Return a description of the data of an input, without computing anything.
 
     Raises:
         DataError: they cannot be used.
@@ -146,25 +154,24 @@ def check(settings: Settings) -> str:
     width = max(map(len, groups), default=0)
     for group in groups:
         members = [configuration for configuration in dataset.configurations if configuration.group == group]
-        testing = sum(configuration.testing for configuration in members)
-        lines.append(f"  {group:<{width}}  {len(members) - testing:6d} to train {testing:6d} to test")
+        lines.append(f"  {group:<{width}}  {describe_split(members, 6)}")
     return "\n".join(lines)
 
 
 @contextmanager
 def _console(
-    settings: Settings, ranks: Ranks, overwrite: bool, resume: bool, folder: Path | None = None
+    settings: Settings, ranks: Ranks, overwrite: bool, resume: bool, quiet: bool, folder: Path | None = None
 ) -> Iterator[Console]:
-    """The first rank's console, once it is sure that nothing is lost by writing into the folder."""
+    """Open the first rank's console, once it is sure that nothing is lost by writing into the folder."""
     folder = folder or Path(settings.output_folder)
     if not ranks.is_first:
         yield Console()
         return
     if (folder / LOG_FILE).exists() and not (overwrite or resume):
-        remedy = "--overwrite replaces it, --resume continues it, [OUTFILE] folder puts the new one elsewhere."
+        remedy = "--overwrite replaces it, --resume continues it, [OUTFILE] folder chooses another folder."
         raise InputError([Problem(str(folder), "holds an earlier run.", remedy)])
     folder.mkdir(parents=True, exist_ok=True)
-    with Console(sys.stdout, folder / LOG_FILE, append=resume) as console:
+    with Console(None if quiet else sys.stdout, folder / LOG_FILE, append=resume) as console:
         yield console
 
 
@@ -186,14 +193,14 @@ def _greet(settings: Settings, ranks: Ranks, console: Console, verbose: bool) ->
 
 
 def _device(settings: Settings, ranks: Ranks) -> torch.device:
-    """The CPU, or one of the GPUs of this machine for each of its ranks in turn."""
+    """Return the CPU, or the GPU of this rank: the ranks of a machine take its GPUs in turn."""
     wanted = settings.pytorch.device
     if wanted == "cuda" and not torch.cuda.is_available():
         problem = "[PYTORCH] device = cuda, but torch finds no GPU."
         raise InputError([Problem(settings.source, problem, "With auto or cpu it runs on the CPU.")])
     if wanted == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
-    return torch.device("cuda", ranks.rank % torch.cuda.device_count())
+    return torch.device("cuda", ranks.local_rank % torch.cuda.device_count())
 
 
 def _load_restart(settings: Settings, resumed: Path | None) -> dict[str, Any]:
@@ -208,7 +215,7 @@ def _load_restart(settings: Settings, resumed: Path | None) -> dict[str, Any]:
 
 
 def _seed(settings: Settings, ranks: Ranks, restart: dict[str, Any]) -> int:
-    """Seed torch's generator: as the fit that is continued, as the input says, or as chance will have it."""
+    """Seed torch's generator: as the fit that is continued, as the input says, or at random; return the seed."""
     options = settings.pytorch
     drawn = int(torch.seed() % 2**31)
     seed: int = ranks.broadcast(
@@ -219,7 +226,7 @@ def _seed(settings: Settings, ranks: Ranks, restart: dict[str, Any]) -> int:
 
 
 def _make_trainer(
-    model: Model,
+    model: Model[Any],
     settings: Settings,
     prepared: Prepared,
     ranks: Ranks,
@@ -227,25 +234,43 @@ def _make_trainer(
     restart: dict[str, Any],
     seed: int,
 ) -> Trainer:
-    if isinstance(model, GraphModel):
+    if model.keeps_freed_memory:
         keep_freed_memory()
+    missing = [one.name for one in prepared.properties if not _predicted(model, one)]
+    if missing:
+        what = f"[PROPERTIES] {', '.join(missing)}: a {settings.pytorch.model} model does not predict this."
+        raise InputError([Problem(settings.source, what, "Remove it, or choose an architecture that does.")])
     for note in initialize(model, settings, prepared):
         console.line(f"baseline: {note}")
     options = settings.pytorch
     dtype = getattr(torch, options.precision)
-    training, validation = (prepared.samples(testing, settings.elements, dtype) for testing in (False, True))
+    training, validation = (prepared.samples(subset, dtype) for subset in (Subset.TRAINING, Subset.VALIDATION))
     device = _device(settings, ranks)
-    targets, releaser = prepared.targets, prepared.releaser()
-    trainer = Trainer(model.to(device), training, validation, targets, options, seed, ranks, device, releaser)
+    losses = settings.losses
+    terms = [Term(one, make_loss(losses[one.name].kind, losses[one.name].delta)) for one in prepared.properties]
+    objective = Objective(terms, options.loss_reduction)
+    trainer = Trainer(
+        model.to(device), training, validation, objective, options, seed, ranks, device, prepared.releaser()
+    )
     size = sum(parameter.numel() for parameter in model.parameters())
-    layers = f" {' '.join(options.layer_sizes)}, {options.activation}" if options.model == "BPNN" else ""
+    layers = f" {model.layout}" if model.layout else ""
     console.line(f"model: {options.model}{layers}, {size} weights · seed {seed}")
     if restart:
         if restart["data"] != prepared.digest():
             refuse_differences(restart["path"], ["the data, their split or their weights have changed"])
         trainer.load_state_dict(restart["trainer"])
-        console.line(f"going on from {restart['path']} after epoch {trainer.epoch}")
+        console.line(f"continuing from {restart['path']} after epoch {trainer.epoch}")
+        before = restart["settings"]["pytorch"]["num_epochs"]
+        if options.scheduler == "cosine" and before != options.num_epochs:
+            console.line(
+                f"  note: num_epochs changed from {before} to {options.num_epochs}: the cosine schedule is stretched "
+                "over the new number, so the learning rate jumps and the fit differs from one of that length."
+            )
     return trainer
+
+
+def _predicted(model: Model[Any], quantity: Property) -> bool:
+    return quantity in STANDARD or model.predicts(quantity.name)
 
 
 def _train(
@@ -261,13 +286,13 @@ def _train(
     if not ranks.is_first:
         trainer.run(lambda report: None)
         return
-    stored, digest = as_dict(settings), prepared.digest()
-    with EpochLog(Path(settings.output_folder), None if fresh else trainer.epoch) as log:
+    stored, digest, properties = as_dict(settings), prepared.digest(), prepared.properties
+    with EpochLog(Path(settings.output_folder), properties, None if fresh else trainer.epoch) as log:
 
         def after_epoch(report: EpochReport) -> None:
-            row = _row(report)
+            row = _row(report, properties)
             log.write(row)
-            console.line(epoch_line(row, prepared.targets.stress))
+            console.line(epoch_line(row, properties))
             with trainer.holding(trainer.best_weights):
                 payload = model_payload(trainer.model, settings, {"epoch": trainer.best_epoch})
             save_restart(
@@ -280,32 +305,34 @@ def _train(
             )
 
         if trainer.epoch < settings.pytorch.num_epochs:
-            console.line(epoch_header(prepared.targets.stress))
+            console.line(epoch_header(properties))
         trainer.run(after_epoch)
     if trainer.best_epoch:
         console.line(f"best: epoch {trainer.best_epoch}, loss {trainer.best_loss:.6g}; its weights are kept")
 
 
-def _row(report: EpochReport) -> EpochRow:
+def _row(report: EpochReport, properties: Sequence[Property]) -> EpochRow:
     found = report.validation
-    energy, force, stress = found.mae if found else (math.nan, math.nan, math.nan)
+    mae = tuple(
+        found.mae[one.name] * one.loss_unit.size / one.report_unit.size if found else math.nan for one in properties
+    )
     return EpochRow(
         epoch=report.epoch,
         train_loss=report.train_loss,
-        test_loss=found.loss if found else math.nan,
-        energy_mae=energy,
-        force_mae=force,
-        stress_mae=stress * BAR / GPA,
+        validation_loss=found.loss if found else math.nan,
+        mae=mae,
         learning_rate=report.learning_rate,
         seconds=report.seconds,
         best=report.is_best,
     )
 
 
-def _predict_all(model: Model, prepared: Prepared, ranks: Ranks) -> list[Result]:
-    configurations = prepared.dataset.configurations
-    forces, release = prepared.targets.forces, prepared.releaser()
-    found = evaluate_all(model, configurations, prepared.store.record, ranks, forces=forces, release=release)
-    if not ranks.is_first:
-        return []
-    return [Result(c, e.energy, e.forces, e.stress) for c, e in zip(configurations, found, strict=True)]
+def _history(folder: Path) -> list[EpochRow]:
+    return read_epochs(folder) if (folder / METRICS_FILE).exists() else []
+
+
+def _predict_all(model: Model[Any], prepared: Prepared, ranks: Ranks) -> list[Result]:
+    configurations, properties = prepared.dataset.configurations, prepared.properties
+    release = prepared.releaser()
+    found = evaluate_all(model, configurations, prepared.store.cached, ranks, properties, release=release)
+    return [Result(*both) for both in zip(configurations, found, strict=True)] if ranks.is_first else []

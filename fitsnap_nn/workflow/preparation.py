@@ -1,4 +1,4 @@
-"""The first half of a fit, which a test of a saved model shares: files to configurations to records to samples."""
+"""The first half of a fit, which a test of a saved model shares: from files to cached inputs and samples."""
 
 from __future__ import annotations
 
@@ -12,79 +12,96 @@ from typing import Any
 import numpy as np
 import torch
 
-from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.data.configuration import Configuration, Subset
 from fitsnap_nn.data.files import list_files, read_files
+from fitsnap_nn.data.fitted import fitted_properties
 from fitsnap_nn.data.groups import Dataset, assemble, draw_seed
+from fitsnap_nn.data.properties import Derivatives, Property, derivatives_of
+from fitsnap_nn.inputs import ModelInput
+from fitsnap_nn.inputs.cache.cache_key import reference_key
 from fitsnap_nn.inputs.cache.compute import compute_missing, estimated_cost
 from fitsnap_nn.inputs.cache.store import InputStore
-from fitsnap_nn.inputs.sources import Source, descriptor_source, graph_source
-from fitsnap_nn.models import GraphModel, Model
 from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.settings.schema import Settings
 from fitsnap_nn.training.batches import SampleSet, make_sample
 from fitsnap_nn.training.distributed import Ranks
-from fitsnap_nn.training.trainer import Targets
 
-RELEASE_ABOVE = 256 * 2**20  # bytes of records above which their pages are given back after use
+RELEASE_ABOVE = 256 * 2**20  # bytes of cached inputs above which their memory pages are released after use
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Data and records.
+    """Data and cached inputs of a fit.
 
     Attributes:
         dataset: configurations, split and weighted.
-        store: their records, of the kind that the model needs.
-        targets: which labels the loss has; ``forces`` also says whether records have gradients.
+        model_input: what the model is given.
+        store: the cached inputs.
+        properties: what is predicted and reported.
     """
 
     dataset: Dataset
+    model_input: ModelInput[Any]
     store: InputStore[Any]
-    targets: Targets
+    properties: tuple[Property, ...]
 
-    def subset(self, testing: bool) -> list[Configuration]:
-        """Those held out, or those trained on."""
-        return [c for c in self.dataset.configurations if c.testing == testing]
+    def subset(self, subset: Subset) -> list[Configuration]:
+        """Return the configurations of one set."""
+        return [one for one in self.dataset.configurations if one.subset is subset]
 
-    def samples(self, testing: bool, elements: Sequence[str], dtype: torch.dtype) -> SampleSet:
-        """Tensors of a subset."""
-        return SampleSet([make_sample(c, self.store.record(c), elements, dtype) for c in self.subset(testing)])
+    def samples(self, subset: Subset, dtype: torch.dtype) -> SampleSet:
+        """Return the samples of one set, labels in ``dtype``."""
+        samples = []
+        for configuration in self.subset(subset):
+            cached = self.store.cached(configuration)
+            batch = self.model_input.to_batch(configuration, cached)
+            samples.append(make_sample(configuration, cached, batch, self.properties, dtype))
+        return SampleSet(samples)
 
     def releaser(self) -> Callable[[], None]:
-        """What to call after each batch: gives the pages of large stores back to the system."""
+        """Return what to call after each batch: it releases the memory pages of large stores."""
         return self.store.release if self.store.size_bytes > RELEASE_ABOVE else lambda: None
 
     def digest(self) -> str:
-        """Digest of everything in the data that a fit depends on."""
+        """Return a digest of everything in the data that a fit depends on."""
         digest = hashlib.sha256()
-        for c in self.dataset.configurations:
-            digest.update(repr((c.id, c.testing, c.energy_weight, c.force_weight, c.stress_weight, c.energy)).encode())
-            digest.update(c.fingerprint().encode())
-            for label in (c.forces, c.stress):
+        for configuration in self.dataset.configurations:
+            names = [one.name for one in self.properties]
+            weights = [configuration.weight(name) for name in names]
+            digest.update(repr((configuration.id, configuration.subset.value, names, weights)).encode())
+            digest.update(configuration.fingerprint().encode())
+            for name in names:
+                label = configuration.labels.get(name)
                 digest.update(b"-" if label is None else np.ascontiguousarray(label).tobytes())
         return digest.hexdigest()
 
 
 def prepare(
-    settings: Settings, model: Model, ranks: Ranks, console: Console, split_seed: int | None = None
+    settings: Settings,
+    model_input: ModelInput[Any],
+    ranks: Ranks,
+    console: Console,
+    split_seed: int | None = None,
 ) -> Prepared:
-    """Read the data and see to it that every configuration has a record; all ranks share the work.
+    """Read the data and compute the model inputs that the cache lacks; all ranks share the work.
 
     Args:
-        model: what the records are for.
         split_seed: of the fit that is continued; drawn or taken from GROUPS random_seed when ``None``.
 
     Raises:
-        DataError, LammpsError: see `fitsnap_nn.data` and `fitsnap_nn.inputs.snap`.
+        DataError, LammpsError: see `fitsnap_nn.data` and `fitsnap_nn.inputs`.
     """
     dataset = read_dataset(settings, ranks, split_seed)
     console.line(describe_data(dataset, settings))
-    targets = choose_targets(settings, dataset.configurations)
-    source = choose_source(settings, model, targets)
+    properties = fitted_properties(settings, dataset.configurations)
+    derivatives = derivatives_of(properties)
     folder = settings.memory.cache or Path(settings.output_folder) / "cache"
-    store = InputStore(folder, source.key, source.kind, settings.pytorch.precision)
-    _compute_records(dataset.configurations, source, store, ranks, console)
-    return Prepared(dataset, store, targets)
+    reference = reference_key(model_input.elements, settings.reference, Path(settings.folder))
+    key = {**model_input.cache_key(derivatives), **reference}
+    store = InputStore(folder, key, model_input.cached, settings.pytorch.precision)
+    prepared = Prepared(dataset, model_input, store, properties)
+    _compute_missing(prepared, settings, derivatives, ranks, console)
+    return prepared
 
 
 def read_dataset(settings: Settings, ranks: Ranks, split_seed: int | None = None) -> Dataset:
@@ -101,53 +118,38 @@ def read_dataset(settings: Settings, ranks: Ranks, split_seed: int | None = None
 
 
 def describe_data(dataset: Dataset, settings: Settings) -> str:
-    """The data in a few lines, warnings included."""
+    """Return the data in a few lines, warnings included."""
     members = dataset.configurations
-    testing = sum(configuration.testing for configuration in members)
     shuffled = f" · split with random_seed = {dataset.seed}" if settings.groups.random_sampling else ""
     lines = [
         f"data: {len(members)} configurations, {sum(map(len, members))} atoms, "
-        f"{len({c.group for c in members})} groups · {len(members) - testing} to train, {testing} to test{shuffled}"
+        f"{len({one.group for one in members})} groups · {describe_split(members)}{shuffled}"
     ]
     return "\n".join([*lines, *(f"  warning: {warning}" for warning in dataset.warnings)])
 
 
-def choose_targets(settings: Settings, configurations: Sequence[Configuration]) -> Targets:
-    """Forces where they are asked for; stresses where they are asked for, labelled, and weighted."""
-    stress = settings.calculator.stress and any(
-        configuration.stress is not None and configuration.stress_weight > 0 for configuration in configurations
-    )
-    return Targets(forces=settings.calculator.force, stress=stress)
+def describe_split(members: Sequence[Configuration], width: int = 0) -> str:
+    """Return the numbers of configurations of each set; a test set is named where there is one."""
+    counts = {subset: sum(one.subset is subset for one in members) for subset in Subset}
+    shown = [subset for subset in Subset if subset is not Subset.TEST or counts[subset]]
+    return ", ".join(f"{counts[subset]:{width}d} {subset.name.lower()}" for subset in shown)
 
 
-def choose_source(settings: Settings, model: Model, targets: Targets) -> Source[Any]:
-    """What the records of a model are, and what computes them."""
-    if isinstance(model, GraphModel):
-        return graph_source(model.elements, model.cutoff, settings.reference, settings.folder)
-    gradients, strain = targets.forces, targets.stress
-    return descriptor_source(
-        settings.bispectrum, settings.reference, gradients=gradients, strain=strain, folder=settings.folder
-    )
-
-
-def _compute_records(
-    configurations: Sequence[Configuration],
-    source: Source[Any],
-    store: InputStore[Any],
-    ranks: Ranks,
-    console: Console,
+def _compute_missing(
+    prepared: Prepared, settings: Settings, derivatives: Derivatives, ranks: Ranks, console: Console
 ) -> None:
-    # One rank looks for damaged records, so that ranks neither repair the same file nor read it all at once.
+    configurations, store = prepared.dataset.configurations, prepared.store
+    # One rank looks for damaged inputs, so that ranks neither repair the same file nor read it all at once.
     absent = ranks.broadcast([c.fingerprint() for c in store.missing(configurations)] if ranks.is_first else [])
     wanted = set(absent)
     first_of = {c.fingerprint(): c for c in reversed(configurations)}
     missing = [c for fingerprint, c in first_of.items() if fingerprint in wanted]
     store.refresh()
-    mine = ranks.mine([estimated_cost(c, source.cutoff) for c in missing])
+    mine = ranks.mine([estimated_cost(c, prepared.model_input.cutoff) for c in missing])
     if mine:
-        with source.open() as calculator:
-            compute_missing([missing[number] for number in mine], calculator, store, console.progress("records"))
+        with prepared.model_input.open(settings.reference, Path(settings.folder), derivatives) as compute:
+            compute_missing([missing[number] for number in mine], compute, store, console.progress("model inputs"))
     ranks.barrier()
     store.refresh()
     found = f"{len(missing)} computed, {len(first_of) - len(missing)} from the cache"
-    console.line(f"{source.summary} · {found} · {store.size_bytes / 2**20:.1f} MiB in {store.folder}")
+    console.line(f"{prepared.model_input.summary} · {found} · {store.size_bytes / 2**20:.1f} MiB in {store.folder}")

@@ -27,7 +27,7 @@ from fitsnap_nn.data.readers.raw import DataFile
 from fitsnap_nn.inputs.cache.cache_key import descriptor_key
 from fitsnap_nn.inputs.cache.compute import compute_missing
 from fitsnap_nn.inputs.cache.store import InputStore
-from fitsnap_nn.inputs.cached import CachedDescriptors
+from fitsnap_nn.inputs.snap.cached import CachedDescriptors
 from fitsnap_nn.inputs.snap.compute import Route, SnapCompute, choose_route
 from fitsnap_nn.settings.schema import Bispectrum, Reference
 

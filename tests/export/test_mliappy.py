@@ -14,8 +14,9 @@ import pytest
 import torch
 
 from fitsnap_nn.export.mliappy import RANK_COUNTS, MliapModel, to_pickle
+from fitsnap_nn.inputs.snap.batch import DescriptorBatch
 from fitsnap_nn.inputs.snap.bispectrum import with_products
-from fitsnap_nn.models import BPNN, DescriptorBatch, predict
+from fitsnap_nn.models import BPNN, predict
 from fitsnap_nn.models.mlp import ACTIVATIONS
 
 COUNT, DESCRIPTORS = 7, 5

@@ -19,8 +19,8 @@ from fitsnap_nn.inputs.cache import record_file as chunk
 from fitsnap_nn.inputs.cache.cache_key import descriptor_key
 from fitsnap_nn.inputs.cache.compute import compute_missing
 from fitsnap_nn.inputs.cache.store import ABANDONED, InputStore
-from fitsnap_nn.inputs.cached import CachedDescriptors
 from fitsnap_nn.inputs.snap import compute as snap
+from fitsnap_nn.inputs.snap.cached import CachedDescriptors
 from fitsnap_nn.inputs.snap.compute import SnapCompute
 from fitsnap_nn.settings.schema import Bispectrum, Reference
 

@@ -12,8 +12,8 @@ from clusters import ELEMENTS, make_configuration
 from fitsnap_nn.inputs.cache.cache_key import descriptor_key
 from fitsnap_nn.inputs.cache.compute import estimated_cost
 from fitsnap_nn.inputs.cache.store import InputStore
-from fitsnap_nn.inputs.cached import CachedDescriptors
 from fitsnap_nn.inputs.snap import kernel
+from fitsnap_nn.inputs.snap.cached import CachedDescriptors
 from fitsnap_nn.settings.schema import Bispectrum, Reference
 
 SNAP = Bispectrum(num_types=2, type=ELEMENTS, twojmax=(2,), rcutfac=1.0, wj=(1.0, 0.9), radelem=(2.2, 2.0))

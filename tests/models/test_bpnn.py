@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.inputs.snap.batch import DescriptorBatch
 from fitsnap_nn.inputs.snap.compute import SnapCompute
 from fitsnap_nn.models import BPNN, build_model
-from fitsnap_nn.models.base import DescriptorBatch
 from fitsnap_nn.models.bpnn import PlainNetwork
 from fitsnap_nn.models.evaluation import evaluate, single_batch, to_float64
 from fitsnap_nn.settings.schema import Bispectrum, Reference

@@ -18,8 +18,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.models import nanopet
-from fitsnap_nn.models.base import Graph, GraphModel, predict
+from fitsnap_nn.models.base import GraphModel, predict
 from fitsnap_nn.models.nanopet import Nanopet
 from fitsnap_nn.models.pairs import cosine_cutoff
 from fitsnap_nn.settings import architectures

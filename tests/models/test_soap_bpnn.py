@@ -18,7 +18,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.models.base import Graph, GraphModel, predict
+from fitsnap_nn.inputs.graph.batch import Graph
+from fitsnap_nn.models.base import GraphModel, predict
 from fitsnap_nn.models.soap import _blocks, radial_tables, spherical_harmonics
 from fitsnap_nn.models.soap_bpnn import MIXTURES, SoapBpnn
 from fitsnap_nn.settings import architectures
@@ -208,7 +209,7 @@ def test_the_section_has_the_model_s_hyperparameters():
 FRESH = """
 from dataclasses import replace
 import torch
-from fitsnap_nn.models.base import Graph
+from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.models.soap_bpnn import SoapBpnn
 
 torch.manual_seed(0)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from toy_model import AtomMessages, EdgeMessages
 
-from fitsnap_nn.models.base import Graph, GraphModel
+from fitsnap_nn.inputs.graph.batch import Graph
+from fitsnap_nn.models.base import GraphModel
 from fitsnap_nn.models.pairs import sum_by
 from fitsnap_nn.testing.models import GraphModelTests
 

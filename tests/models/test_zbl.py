@@ -12,8 +12,9 @@ from ase.data import atomic_numbers, covalent_radii
 from torch import Tensor
 
 from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.inputs.graph.compute import GraphCompute
-from fitsnap_nn.models.base import Graph, GraphModel, predict
+from fitsnap_nn.models.base import GraphModel, predict
 from fitsnap_nn.models.zbl import Zbl
 from fitsnap_nn.settings.schema import Reference
 from fitsnap_nn.testing.graphs import crystal, make_graph, molecule

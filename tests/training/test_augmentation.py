@@ -11,7 +11,8 @@ from torch import Tensor
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.voigt import from_voigt, voigt
-from fitsnap_nn.models.base import Graph, GraphModel, predict
+from fitsnap_nn.inputs.graph.batch import Graph
+from fitsnap_nn.models.base import GraphModel, predict
 from fitsnap_nn.models.pairs import sum_by
 from fitsnap_nn.testing.graphs import crystal, make_graph, molecule
 from fitsnap_nn.training.augmentation import augment, random_rotations

@@ -8,7 +8,7 @@ import torch
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.voigt import voigt
-from fitsnap_nn.inputs.cached import CachedDescriptors
+from fitsnap_nn.inputs.snap.cached import CachedDescriptors
 from fitsnap_nn.models.base import Prediction
 from fitsnap_nn.training.batches import SampleSet, collate, make_sample
 from fitsnap_nn.training.loss import backward, error_sums, loss_sums, mean_loss

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -10,11 +10,11 @@ from typing import NamedTuple
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.readers.ase_files import read_ase
 from fitsnap_nn.data.readers.json_files import read_json
-from fitsnap_nn.data.readers.raw import DataFile, Units
+from fitsnap_nn.data.readers.raw import Column, DataFile, Units
 from fitsnap_nn.data.readers.vasp import one_per_folder, read_vasp
 from fitsnap_nn.data.readers.xyz import read_xyz
 
-__all__ = ["FORMATS", "DataFile", "Format", "Units"]
+__all__ = ["FORMATS", "Column", "DataFile", "Format", "Units"]
 
 
 class Format(NamedTuple):
@@ -28,7 +28,7 @@ class Format(NamedTuple):
         choose: drops files that repeat others.
     """
 
-    read: Callable[[DataFile, Units], Iterator[Configuration]]
+    read: Callable[[DataFile, Units, Sequence[Column]], Iterator[Configuration]]
     suffixes: tuple[str, ...]
     patterns: tuple[str, ...]
     group_by_frame: bool = False

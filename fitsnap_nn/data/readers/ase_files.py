@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.data.readers.raw import DataFile, Raw, Units, make_configuration
+from fitsnap_nn.data.properties import Property
+from fitsnap_nn.data.readers.raw import Column, DataFile, Raw, Units, make_configuration
 from fitsnap_nn.errors import DataError
 
 ASE_UNITS: Units = {
@@ -19,7 +20,7 @@ ASE_UNITS: Units = {
 WITHOUT_GROUP = "Default"  # group of a frame that has no config_type
 
 
-def read_ase(source: DataFile, units: Units) -> Iterator[Configuration]:
+def read_ase(source: DataFile, units: Units, columns: Sequence[Column] = ()) -> Iterator[Configuration]:
     """All frames of a file in whatever format ASE recognises, with the free energy where there is one.
 
     Raises:
@@ -28,7 +29,8 @@ def read_ase(source: DataFile, units: Units) -> Iterator[Configuration]:
     frames = read_frames(source.path, None)
     for k, atoms in enumerate(frames):
         results = atoms.calc.results if atoms.calc else {}
-        yield labelled_configuration(source, atoms, free_energy(results), units, k if len(frames) > 1 else None)
+        frame = k if len(frames) > 1 else None
+        yield labelled_configuration(source, atoms, free_energy(results), units, frame, columns)
 
 
 def read_frames(path: str, file_format: str | None) -> list[Any]:
@@ -56,13 +58,21 @@ def free_energy(results: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def labelled_configuration(
-    source: DataFile, atoms: Any, labels: Mapping[str, Any], units: Units, frame: int | None
+    source: DataFile,
+    atoms: Any,
+    labels: Mapping[str, Any],
+    units: Units,
+    frame: int | None,
+    columns: Sequence[Column] = (),
 ) -> Configuration:
-    """A configuration from ``ase.Atoms`` and its labels ``energy``, ``forces`` and ``stress``.
+    """Return a configuration from ``ase.Atoms`` and its labels ``energy``, ``forces`` and ``stress``.
 
     ``energy_weight``, ``force_weight`` and ``stress_weight`` in ``atoms.info`` multiply the group's weights. Where the
     source has no group, ``atoms.info["config_type"]`` names it. When ``units`` gives a unit for Stress, it is a
     pressure in LAMMPS' sign, as in FitSNAP's files; otherwise it is a stress in ASE's sign.
+
+    Args:
+        columns: labels of the user's properties, found in ``atoms`` by their names.
     """
     if not source.group:
         group = str(atoms.info.get("config_type", WITHOUT_GROUP))
@@ -80,6 +90,25 @@ def labelled_configuration(
         stress=None if "Stress" in units else stress,
         pressure=stress if "Stress" in units else None,
         charges=charges,
-        weights=[atoms.info.get(f"{name}_weight", 1.0) for name in ("energy", "force", "stress")],
+        weights=_weights(atoms, columns),
+        others=_labels(atoms, columns),
     )
     return make_configuration(source, raw, {**ASE_UNITS, **units}, frame)
+
+
+def stored(atoms: Any, name: str) -> Any:
+    """Return a per-atom array, an entry of ``info`` or a calculator's result by its name, or ``None``."""
+    found = {**atoms.info, **atoms.arrays, **(atoms.calc.results if atoms.calc else {})}
+    lower = {key.lower(): value for key, value in found.items()}
+    return found.get(name, lower.get(name.lower()))
+
+
+def _labels(atoms: Any, columns: Sequence[Column]) -> list[tuple[Property, Any]]:
+    found = ((column.property, stored(atoms, column.name)) for column in columns)
+    return [(quantity, value) for quantity, value in found if value is not None]
+
+
+def _weights(atoms: Any, columns: Sequence[Column]) -> dict[str, Any]:
+    keys = {"energy": "energy_weight", "forces": "force_weight", "stress": "stress_weight"}
+    keys |= {column.property.name: f"{column.property.name}_weight" for column in columns}
+    return {name: atoms.info[key] for name, key in keys.items() if key in atoms.info}

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.data.readers.raw import DataFile, Raw, Units, make_configuration
+from fitsnap_nn.data.readers.raw import Column, DataFile, Raw, Units, make_configuration
 from fitsnap_nn.errors import DataError
 from fitsnap_nn.units import FIELDS
 
 NO_LATTICE = ((0.0, 0.0, 0.0),) * 3
 
 
-def read_json(source: DataFile, units: Units) -> Iterator[Configuration]:
+def read_json(source: DataFile, units: Units, columns: Sequence[Column] = ()) -> Iterator[Configuration]:
     """The configurations of one file.
 
     Lines before the first that starts with ``{`` are comments. ``Dataset`` holds ``Data``, a list of configurations,
@@ -34,7 +34,7 @@ def read_json(source: DataFile, units: Units) -> Iterator[Configuration]:
         raise DataError(f"{source.path}: Dataset.Data must be a list of at least one configuration.")
     for k, frame in enumerate(frames):
         number = k if len(frames) > 1 else None
-        yield make_configuration(source, _raw(source.path, _lower(frame)), {**styles, **units}, number)
+        yield make_configuration(source, _raw(source.path, _lower(frame), columns), {**styles, **units}, number)
 
 
 def _dataset(path: str) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def _lower(table: dict[str, Any]) -> dict[str, Any]:
     return {key.lower(): value for key, value in table.items()}
 
 
-def _raw(path: str, frame: dict[str, Any]) -> Raw:
+def _raw(path: str, frame: dict[str, Any], columns: Sequence[Column]) -> Raw:
     missing = [field for field in ("AtomTypes", "Positions") if not isinstance(frame.get(field.lower()), list)]
     if missing:
         raise DataError(f"{path}: a configuration has no list {' and no list '.join(missing)}.")
@@ -79,4 +79,5 @@ def _raw(path: str, frame: dict[str, Any]) -> Raw:
         pressure=frame.get("stress"),
         charges=frame.get("charges"),
         spins=frame.get("spins"),
+        others=[(one.property, frame[key]) for one in columns if (key := one.name.lower()) in frame],
     )

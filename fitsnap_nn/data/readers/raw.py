@@ -1,13 +1,15 @@
-"""What every scraper hands its raw numbers to: units and shapes are checked and converted in this one place."""
+"""Raw numbers of a frame to a configuration: the one place where units and shapes are checked and converted."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fitsnap_nn.data.configuration import Configuration, Floats
+from fitsnap_nn.data.properties import Cartesian, Property, labels_of
 from fitsnap_nn.data.voigt import from_voigt, voigt
 from fitsnap_nn.errors import DataError
 from fitsnap_nn.units import FIELDS, factor
@@ -16,18 +18,28 @@ Units = Mapping[str, str]
 
 
 class DataFile(NamedTuple):
-    """One data file: where it is, and the group it belongs to (empty: each frame names its own)."""
+    """A data file: its path, and the group it belongs to (empty: each frame names its own)."""
 
     path: str
     group: str
     id: str
 
 
+class Column(NamedTuple):
+    """Where a reader finds the label of a property of the user: name of the field, column or key in the file."""
+
+    property: Property
+    name: str
+
+
 class Raw(NamedTuple):
     """One configuration as a file has it, still in the file's units; ``None`` is a label that is missing.
 
-    The fields are those of `Configuration`. ``stress``, in its sign, or ``pressure``, in LAMMPS' sign, the opposite, is
-    (3, 3), (9,), or (6,) in Voigt order. ``weights`` are factors on the group's weights of energy, forces and stress.
+    Attributes:
+        stress: in ASE's sign: (3, 3), (9,), or (6,) in Voigt order.
+        pressure: the same in LAMMPS' sign, the opposite.
+        weights: factors on the group's weights, by property name.
+        others: labels of the user's properties.
     """
 
     species: Any
@@ -40,7 +52,8 @@ class Raw(NamedTuple):
     pressure: Any = None
     charges: Any = None
     spins: Any = None
-    weights: Any = (1.0, 1.0, 1.0)
+    weights: Mapping[str, Any] = MappingProxyType({})
+    others: Sequence[tuple[Property, Any]] = ()
 
 
 def make_configuration(source: DataFile, raw: Raw, units: Units, frame: int | None = None) -> Configuration:
@@ -66,7 +79,6 @@ def make_configuration(source: DataFile, raw: Raw, units: Units, frame: int | No
         if value is not None:
             tensor = array("Stress", value, (3, 3), (9,), (6,))
             stress = sign * from_voigt(tensor if tensor.size == 6 else voigt(tensor.reshape(3, 3)))
-    energy_weight, force_weight, stress_weight = map(float, array("weights", raw.weights, (3,)))
     return Configuration(
         id=source.id if frame is None else f"{source.id}#{frame}",
         group=source.group,
@@ -74,15 +86,24 @@ def make_configuration(source: DataFile, raw: Raw, units: Units, frame: int | No
         positions=array("Positions", raw.positions, (count, 3)),
         cell=array("Lattice", raw.lattice, (3, 3)),
         pbc=raw.pbc,
-        energy=None if raw.energy is None else float(array("Energy", raw.energy, ())),
-        forces=None if raw.forces is None else array("Forces", raw.forces, (count, 3)),
-        stress=stress,
-        energy_weight=energy_weight,
-        force_weight=force_weight,
-        stress_weight=stress_weight,
+        labels=labels_of(
+            energy=None if raw.energy is None else array("Energy", raw.energy, ()),
+            forces=None if raw.forces is None else array("Forces", raw.forces, (count, 3)),
+            stress=stress,
+            **{one.name: array(one.name, value, *_shapes(one, count)) for one, value in raw.others},
+        ),
+        weights={name: float(array(f"{name}_weight", value, ())) for name, value in raw.weights.items()},
         charges=None if raw.charges is None else array("Charges", raw.charges, (count,)),
         spins=None if raw.spins is None else array("Spins", raw.spins, (count, 4)),
     )
+
+
+def _shapes(quantity: Property, count: int) -> tuple[tuple[int, ...], ...]:
+    """Return the shapes that a label may have."""
+    rows = (count,) if quantity.per == "atom" else ()
+    if not isinstance(quantity.symmetry, Cartesian):
+        return (rows, (*rows, 1))
+    return ((*rows, 3),) if quantity.symmetry.rank == 1 else ((*rows, 3, 3), (*rows, 9), (*rows, 6))
 
 
 def _factor(where: str, field: str, units: Units) -> float:

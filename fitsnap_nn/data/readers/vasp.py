@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.readers.ase_files import free_energy, labelled_configuration, read_frames
-from fitsnap_nn.data.readers.raw import DataFile, Units
+from fitsnap_nn.data.readers.raw import Column, DataFile, Units
 from fitsnap_nn.errors import DataError
 
 
-def read_vasp(source: DataFile, units: Units) -> Iterator[Configuration]:
+def read_vasp(source: DataFile, units: Units, columns: Sequence[Column] = ()) -> Iterator[Configuration]:
     """All ionic steps of a calculation; steps that a stopped run left without an energy are passed over.
 
     Raises:
@@ -22,9 +22,8 @@ def read_vasp(source: DataFile, units: Units) -> Iterator[Configuration]:
     if not frames:
         raise DataError(f"{source.path}: no ionic step was finished. Take the file out of the group.")
     for k, atoms in enumerate(frames):
-        yield labelled_configuration(
-            source, atoms, free_energy(atoms.calc.results), units, k if len(frames) > 1 else None
-        )
+        frame = k if len(frames) > 1 else None
+        yield labelled_configuration(source, atoms, free_energy(atoms.calc.results), units, frame, columns)
 
 
 def one_per_folder(paths: list[Path]) -> list[Path]:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from fitsnap_nn.data.configuration import Configuration, Floats
 from fitsnap_nn.data.readers.ase_files import labelled_configuration, read_frames
-from fitsnap_nn.data.readers.raw import DataFile, Units
+from fitsnap_nn.data.readers.raw import Column, DataFile, Units
 from fitsnap_nn.errors import DataError
 
 PREFIXES = ("ref_", "dft_", "")  # a label of that name comes before one with a later prefix
 NAMES = {"energy": ("energy",), "forces": ("forces", "force"), "stress": ("stress",), "virial": ("virial", "virials")}
 
 
-def read_xyz(source: DataFile, units: Units) -> Iterator[Configuration]:
+def read_xyz(source: DataFile, units: Units, columns: Sequence[Column] = ()) -> Iterator[Configuration]:
     """All frames of an extended XYZ file.
 
     Labels are ``energy`` (eV), ``forces`` (eV/Å), and ``stress`` (eV/Å³, ASE's sign) or ``virial`` (eV, minus the
@@ -32,7 +32,7 @@ def read_xyz(source: DataFile, units: Units) -> Iterator[Configuration]:
         if labels["stress"] is None and labels["virial"] is not None:
             labels["stress"] = _stress(f"{source.path}, configuration {k}", labels["virial"], atoms.cell.volume)
             frame_units = {field: unit for field, unit in units.items() if field != "Stress"}
-        yield labelled_configuration(source, atoms, labels, frame_units, k if len(frames) > 1 else None)
+        yield labelled_configuration(source, atoms, labels, frame_units, k if len(frames) > 1 else None, columns)
 
 
 def _stress(where: str, virial: Any, volume: float) -> Floats:

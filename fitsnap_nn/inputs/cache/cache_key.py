@@ -1,4 +1,4 @@
-"""What a record depends on besides its configuration."""
+"""The part of a cache key that belongs to the reference potential."""
 
 from __future__ import annotations
 
@@ -7,37 +7,18 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from fitsnap_nn.inputs.snap.bispectrum import snap_arguments
 from fitsnap_nn.lammps.reference import with_files
-from fitsnap_nn.settings.schema import Bispectrum, Reference
+from fitsnap_nn.settings.schema import Reference
 
 
-def descriptor_key(
-    bispectrum: Bispectrum, reference: Reference, *, gradients: bool, strain: bool, folder: str | Path = "."
-) -> dict[str, Any]:
-    """The settings that key a store of `CachedDescriptors`.
+def reference_key(elements: tuple[str, ...], reference: Reference, folder: Path) -> dict[str, Any]:
+    """Return everything that the energies of a reference potential depend on, as plain values.
 
-    What computes the components is not one of them: a fit goes on with the records it began with, bit for bit, also
-    where the kernel has been built or lost since.
+    Potential files count by content, wherever they are.
+
+    Args:
+        folder: where relative names of potential files start.
     """
-    return {
-        "snap": snap_arguments(bispectrum),
-        "products": bispectrum.quadraticflag,
-        "gradients": gradients,
-        "strain": strain,
-        **_reference_key(bispectrum.type, reference, Path(folder)),
-    }
-
-
-def graph_key(
-    elements: tuple[str, ...], cutoff: float, reference: Reference, folder: str | Path = "."
-) -> dict[str, Any]:
-    """The settings that key a store of `CachedGraph`."""
-    return {"cutoff": cutoff, **_reference_key(elements, reference, Path(folder))}
-
-
-def _reference_key(elements: tuple[str, ...], reference: Reference, folder: Path) -> dict[str, Any]:
-    """Potential files count by content, wherever they lie."""
     _, files = with_files(reference, elements, folder)
     return {
         "elements": elements,

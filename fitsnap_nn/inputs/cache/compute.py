@@ -1,31 +1,26 @@
-"""A rank's share of the work: which records to compute, and what they cost."""
+"""Computing the inputs that the cache lacks, and what they cost."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.inputs.base import CachedInput, Compute
 from fitsnap_nn.inputs.cache.store import InputStore
-from fitsnap_nn.inputs.cached import CachedInput
 
-R = TypeVar("R", bound=CachedInput)
-R_co = TypeVar("R_co", bound=CachedInput, covariant=True)
-
-
-class Calculator(Protocol[R_co]):
-    """What turns configurations into records."""
-
-    def compute_all(self, configurations: Iterable[Configuration]) -> Iterator[R_co]:
-        """The records of configurations, in their order."""
+C = TypeVar("C", bound=CachedInput)
 
 
 def estimated_cost(configuration: Configuration, cutoff: float = 5.0) -> float:
-    """Time to compute a record, in units of a neighbour's share: for dealing configurations to ranks.
+    """Return the time to compute an input, in units of the time per neighbour; used to share the work among ranks.
 
-    A configuration costs as much as 150 neighbours, and an atom as 5 (measured, with the kernel).
+    A configuration costs as much as 150 neighbours, and an atom as 5 (measured with the SNAP kernel).
+
+    Args:
+        cutoff: Å.
     """
     count = len(configuration)
     if all(configuration.pbc):
@@ -38,25 +33,26 @@ def estimated_cost(configuration: Configuration, cutoff: float = 5.0) -> float:
 
 def compute_missing(
     configurations: Sequence[Configuration],
-    calculator: Calculator[R],
-    store: InputStore[R],
+    compute: Compute[C],
+    store: InputStore[C],
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
-    """Compute and store the records that a rank's share of the configurations still lacks; returns their number.
+    """Compute and store the inputs that the store lacks; return their number.
 
     Args:
-        progress: called after each record with how many are done and how many there are.
+        configurations: this rank's share.
+        progress: called after each with how many are done and how many there are.
 
     Raises:
-        DataError, LammpsError: what was computed before is kept, but for the last few that were computed together.
+        DataError, LammpsError: what was computed before is kept, except the last few, which are computed together.
     """
     missing = store.missing(configurations)
     if not missing:
         return 0
     with store.writer() as writer:
-        records = calculator.compute_all(missing)
-        for done, (configuration, record) in enumerate(zip(missing, records, strict=True), start=1):
-            writer.add(configuration, record)
+        inputs = compute.compute_all(missing)
+        for done, (configuration, cached) in enumerate(zip(missing, inputs, strict=True), start=1):
+            writer.add(configuration, cached)
             if progress:
                 progress(done, len(missing))
     store.refresh()

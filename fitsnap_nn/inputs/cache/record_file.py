@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.errors import DataError
 from fitsnap_nn.files import atomic_write
-from fitsnap_nn.inputs.cached import Arrays, CachedInput, DType
+from fitsnap_nn.inputs.base import Arrays, CachedInput, DType
 
 Kinds = Sequence[DType]
 

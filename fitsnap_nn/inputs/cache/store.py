@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.inputs.base import CachedInput
 from fitsnap_nn.inputs.cache.record_file import Chunk, Place, Writer, replace_file, stamp, write_errors
-from fitsnap_nn.inputs.cached import CachedInput
 
 FORMAT = 2
 R = TypeVar("R", bound=CachedInput)
@@ -68,7 +68,7 @@ class InputStore(Generic[R]):
                 chunk.release()
         return [configuration for fingerprint, configuration in wanted.items() if fingerprint not in self._places]
 
-    def record(self, configuration: Configuration) -> R:
+    def cached(self, configuration: Configuration) -> R:
         """The record of a configuration, as views of mapped memory. What is written to them stays in memory.
 
         Raises:

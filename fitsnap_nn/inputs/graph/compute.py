@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 
-from fitsnap_nn.closing import Closing
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.neighbours import find_neighbours, reverse_edges
 from fitsnap_nn.errors import LammpsError
-from fitsnap_nn.inputs.cached import CachedGraph
+from fitsnap_nn.inputs.graph.cached import CachedGraph
 from fitsnap_nn.lammps.cell import to_lammps
 from fitsnap_nn.lammps.reference import ReferencePotential
 from fitsnap_nn.settings.schema import Reference
 
 
-class GraphCompute(Closing):
+class GraphCompute(AbstractContextManager["GraphCompute"]):
     """Turns configurations into records; keeps its LAMMPS, for the reference potential, from one to the next.
 
     Args:
@@ -30,6 +30,9 @@ class GraphCompute(Closing):
         self._elements = tuple(elements)
         self._cutoff = cutoff
         self._reference = ReferencePotential(reference, self._elements, Path(folder))
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """End the LAMMPS of the reference potential; the next configuration would start a new one."""

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from fitsnap_nn.closing import Closing
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.errors import LammpsError
-from fitsnap_nn.inputs.cached import CachedDescriptors
 from fitsnap_nn.inputs.snap.bispectrum import n_descriptors, with_product_derivatives, with_products
+from fitsnap_nn.inputs.snap.cached import CachedDescriptors
 from fitsnap_nn.inputs.snap.components import Components, ComponentSource, KernelSource
 from fitsnap_nn.inputs.snap.compute_snap import LammpsSource
 from fitsnap_nn.inputs.snap.kernel import SnapKernel
@@ -32,7 +32,7 @@ def choose_route() -> tuple[Route, str]:
         return "compute snap", f"LAMMPS' compute snap, for {error}"
 
 
-class SnapCompute(Closing):
+class SnapCompute(AbstractContextManager["SnapCompute"]):
     """Turns configurations into records; keeps its LAMMPS instances from one to the next.
 
     Args:
@@ -58,6 +58,9 @@ class SnapCompute(Closing):
         source = KernelSource if (route or choose_route()[0]) == "kernel" else LammpsSource
         self._source: ComponentSource = source(bispectrum, gradients=gradients, strain=strain)
         self._reference = ReferencePotential(reference, bispectrum.type, Path(folder))
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """End the LAMMPS instances; the next configuration would start new ones."""

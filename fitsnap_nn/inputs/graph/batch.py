@@ -1,0 +1,66 @@
+"""Batches of neighbour graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from fitsnap_nn.inputs.batch import Batch
+
+
+@dataclass(frozen=True)
+class Graph(Batch):
+    """Atoms and the vectors between neighbours: E edges, each pair of neighbours twice, as (i, j) and as (j, i).
+
+    In molecular dynamics on several ranks a graph holds the atoms that one rank owns, followed by ghost atoms, and
+    only the edges of the owned atoms. `with_ghosts` and `gather_reverse_edges` then exchange features with other
+    ranks. A message-passing model uses these two methods and needs no other knowledge of ranks.
+
+    Attributes:
+        edge_i: (E,) int64, the central atom; sorted.
+        edge_j: (E,) int64, the atom of which the neighbour is a periodic image.
+        reverse_edge_index: (E,) int64, the edge j -> i between the same two images; the edge itself where another
+            rank owns the reverse.
+        vectors: (E, 3) Å, from i to j.
+    """
+
+    edge_i: Tensor
+    edge_j: Tensor
+    reverse_edge_index: Tensor
+    vectors: Tensor
+
+    indices: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {**Batch.indices, "edge_i": "species", "edge_j": "species", "reverse_edge_index": "vectors"}
+    )
+    long_indices: ClassVar[tuple[str, ...]] = ("edge_i", "edge_j", "reverse_edge_index")
+
+    @property
+    def cost(self) -> float:
+        return 4.0 * (self.n_edges + 30.0 * len(self.n_atoms))
+
+    @property
+    def n_edges(self) -> int:
+        """Number of edges E."""
+        return len(self.edge_i)
+
+    @property
+    def owned(self) -> int:
+        """Number of atoms, the first ones, that are not ghosts; energies of ghosts are not used."""
+        return len(self.species)
+
+    def with_ghosts(self, features: Tensor) -> Tensor:
+        """Return features (N, ...) with those of ghosts copied from the atoms they are images of."""
+        return features
+
+    def gather_reverse_edges(self, messages: Tensor) -> Tensor:
+        """Return messages (E, ...) of the reverse edges."""
+        return messages.index_select(0, self.reverse_edge_index)
+
+    def rotated(self, matrices: Tensor) -> Graph:
+        chosen = matrices.to(self.vectors).index_select(0, self.config[self.edge_i])
+        return replace(self, vectors=torch.bmm(chosen, self.vectors.unsqueeze(2)).squeeze(2))

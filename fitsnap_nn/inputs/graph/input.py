@@ -1,0 +1,73 @@
+"""Neighbour graphs as model input, ``calculator = LAMMPSGRAPH``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+
+from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.data.properties import Derivatives
+from fitsnap_nn.inputs.base import ModelInput
+from fitsnap_nn.inputs.batch import atom_fields
+from fitsnap_nn.inputs.graph.batch import Graph
+from fitsnap_nn.inputs.graph.cached import CachedGraph
+
+if TYPE_CHECKING:
+    from fitsnap_nn.inputs.graph.compute import GraphCompute
+    from fitsnap_nn.settings.schema import Reference, Settings
+
+FIELDS = ("edge_i", "edge_j", "reverse_edge_index", "vectors")
+
+
+@dataclass(frozen=True)
+class GraphInput(ModelInput[CachedGraph]):
+    """All neighbours within a radius.
+
+    Args:
+        elements: chemical symbols, in the order of LAMMPS' atom types.
+        radius: cutoff of the graph, Å.
+    """
+
+    elements: tuple[str, ...]
+    radius: float
+
+    calculator: ClassVar[str] = "LAMMPSGRAPH"
+    cached: ClassVar[type[Any]] = CachedGraph
+
+    @property
+    def cutoff(self) -> float:
+        return self.radius
+
+    @property
+    def summary(self) -> str:
+        return f"graphs: neighbours within {self.radius:g} Å"
+
+    def cache_key(self, derivatives: Derivatives) -> dict[str, Any]:
+        return {"cutoff": self.radius}
+
+    def open(self, reference: Reference, folder: Path, derivatives: Derivatives) -> GraphCompute:
+        from fitsnap_nn.inputs.graph.compute import GraphCompute
+
+        return GraphCompute(self.elements, self.radius, reference, folder)
+
+    def to_batch(self, configuration: Configuration, cached: CachedGraph) -> Graph:
+        arrays = {name: torch.from_numpy(getattr(cached, name)) for name in FIELDS}
+        return Graph(**atom_fields(configuration, self.elements), **arrays)
+
+    def payload(self) -> dict[str, Any]:
+        return {"calculator": self.calculator, "elements": list(self.elements), "radius": self.radius}
+
+    @classmethod
+    def from_payload(cls, payload: Mapping[str, Any]) -> GraphInput:
+        return cls(tuple(payload["elements"]), payload["radius"])
+
+    def differences(self, settings: Settings) -> list[str]:
+        """The radius is a hyperparameter of the model, so only the elements can differ."""
+        if settings.elements == self.elements:
+            return []
+        section, key = settings.elements_key
+        return [f"[{section}] {key}: {' '.join(self.elements)} and {' '.join(settings.elements) or 'nothing'}"]

@@ -1,0 +1,103 @@
+"""SNAP descriptors as model input, ``calculator = LAMMPSSNAP``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+
+from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.data.properties import Derivatives
+from fitsnap_nn.inputs.base import DescriptorInput
+from fitsnap_nn.inputs.batch import atom_fields
+from fitsnap_nn.inputs.snap.batch import DescriptorBatch
+from fitsnap_nn.inputs.snap.bispectrum import largest_cutoff, n_descriptors, snap_arguments
+from fitsnap_nn.inputs.snap.cached import CachedDescriptors
+from fitsnap_nn.settings.plain import section_differences
+from fitsnap_nn.settings.schema import Bispectrum, Reference, Settings
+
+if TYPE_CHECKING:
+    from fitsnap_nn.inputs.snap.compute import SnapCompute
+
+# Strain derivatives by compute snap are central differences, accurate to about eight digits.
+DIFFERENCES_ERROR = 1e-6
+FIELDS = ("descriptors", "pair_i", "pair_j", "gradients", "strain_gradients")
+
+
+@dataclass(frozen=True)
+class SnapInput(DescriptorInput[CachedDescriptors]):
+    """Bispectrum components of each atom and their derivatives."""
+
+    bispectrum: Bispectrum
+
+    calculator: ClassVar[str] = "LAMMPSSNAP"
+    cached: ClassVar[type[Any]] = CachedDescriptors
+
+    @property
+    def elements(self) -> tuple[str, ...]:  # type: ignore[override]
+        return self.bispectrum.type
+
+    @property
+    def size(self) -> int:
+        """Number of descriptors of an atom."""
+        return n_descriptors(self.bispectrum)
+
+    @property
+    def cutoff(self) -> float:
+        return largest_cutoff(self.bispectrum)
+
+    @property
+    def summary(self) -> str:
+        from fitsnap_nn.inputs.snap.compute import choose_route
+
+        return f"descriptors: {self.size} per atom by {choose_route()[1]}"
+
+    @property
+    def strain_error(self) -> float:
+        from fitsnap_nn.inputs.snap.compute import choose_route
+
+        return 0.0 if choose_route()[0] == "kernel" else DIFFERENCES_ERROR
+
+    def cache_key(self, derivatives: Derivatives) -> dict[str, Any]:
+        """Return the options of the components; which program computes them is not one of them.
+
+        A fit thus continues with the descriptors it started with, bit for bit, even if the kernel has been built or
+        removed since.
+        """
+        return {
+            "snap": snap_arguments(self.bispectrum),
+            "products": self.bispectrum.quadraticflag,
+            "gradients": derivatives.positions,
+            "strain": derivatives.strain,
+        }
+
+    def open(self, reference: Reference, folder: Path, derivatives: Derivatives) -> SnapCompute:
+        from fitsnap_nn.inputs.snap.compute import SnapCompute
+
+        gradients, strain = derivatives
+        return SnapCompute(self.bispectrum, reference, gradients=gradients, strain=strain, folder=folder)
+
+    def to_batch(self, configuration: Configuration, cached: CachedDescriptors) -> DescriptorBatch:
+        arrays = {name: torch.from_numpy(getattr(cached, name)) for name in FIELDS}
+        return DescriptorBatch(**atom_fields(configuration, self.elements), **arrays)
+
+    def payload(self) -> dict[str, Any]:
+        return {"calculator": self.calculator, **asdict(self.bispectrum)}
+
+    @classmethod
+    def from_payload(cls, payload: Mapping[str, Any]) -> SnapInput:
+        options: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in payload.items()
+        }
+        del options["calculator"]
+        return cls(Bispectrum(**options))
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> SnapInput:
+        return cls(settings.bispectrum)
+
+    def differences(self, settings: Settings) -> list[str]:
+        return section_differences("BISPECTRUM", self.bispectrum, settings.bispectrum)

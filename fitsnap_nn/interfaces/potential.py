@@ -1,0 +1,86 @@
+"""A fitted potential in Python: the network plus the reference potential."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+
+from fitsnap_nn.data.atoms import configuration_from_atoms
+from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.data.evaluation import Evaluation
+from fitsnap_nn.data.properties import STANDARD, STRESS, Derivatives, Property, derivatives_of
+from fitsnap_nn.errors import DataError
+from fitsnap_nn.export.model_file import load_model
+from fitsnap_nn.inputs import Compute
+from fitsnap_nn.models import Model
+from fitsnap_nn.models.evaluation import evaluate, to_float64
+from fitsnap_nn.settings.schema import Reference
+
+
+class Potential:
+    """Energies, forces and stresses in float64, the same as LAMMPS computes from the exported files.
+
+    Args:
+        model: copied, so that a fit can go on with the original.
+        reference: pair style whose energy is added to the model's.
+        folder: where the reference's file names start.
+
+    Attributes:
+        model: the float64 model.
+        elements: chemical symbols, in the order of LAMMPS' atom types.
+    """
+
+    def __init__(self, model: Model[Any], reference: Reference, folder: Path = Path()) -> None:
+        self.model = to_float64(model)
+        self.elements = model.elements
+        self._reference = reference
+        self._folder = folder
+        self._computes: dict[str, Compute[Any]] = {}
+
+    def __repr__(self) -> str:
+        weights = sum(parameter.numel() for parameter in self.model.parameters())
+        return f"Potential({type(self.model).__name__}, {' '.join(self.elements)}, {weights} weights)"
+
+    def predict(self, configuration: Configuration | Atoms, properties: Iterable[Property] = STANDARD) -> Evaluation:
+        """Return the prediction for a configuration.
+
+        Args:
+            configuration: of this package, or of ASE.
+            properties: what is wanted; the energy always is. A stress needs a fully periodic cell.
+
+        Raises:
+            DataError: an element the potential was not fitted for.
+            LammpsError: LAMMPS refused the configuration.
+        """
+        if isinstance(configuration, Atoms):
+            configuration = configuration_from_atoms(configuration)
+        unknown = sorted(set(configuration.species) - set(self.elements))
+        if unknown:
+            raise DataError(
+                f"{configuration.id}: the potential is for {', '.join(self.elements)}, not for {', '.join(unknown)}."
+            )
+        wanted = [one for one in properties if one != STRESS or all(configuration.pbc)]
+        compute = self._compute(derivatives_of(wanted))
+        return evaluate(self.model, configuration, compute.compute(configuration), wanted)
+
+    def _compute(self, derivatives: Derivatives) -> Compute[Any]:
+        """Return what computes the model's input; model inputs that are the same for other derivatives share one."""
+        key = json.dumps(self.model.input.cache_key(derivatives), sort_keys=True)
+        if key not in self._computes:
+            opened = self.model.input.open(self._reference, self._folder, derivatives)
+            self._computes[key] = opened.__enter__()
+        return self._computes[key]
+
+
+def load_potential(path: str | Path) -> Potential:
+    """Return the potential in a model file, or the best one in a restart file.
+
+    Raises:
+        CheckpointError: it is neither.
+    """
+    content = load_model(path)
+    return Potential(content.model, content.reference, Path(path).parent)
