@@ -66,11 +66,7 @@ def differences(a: Settings, b: Settings) -> list[str]:
     """
     lines = []
     for section in dict.fromkeys([*section_classes(), *a.architectures, *b.architectures]):
-        first, second = a.section(section), b.section(section)
-        for name, key in keys_of(section).items():
-            pair = getattr(first, key.attribute), getattr(second, key.attribute)
-            if pair[0] != pair[1] and not key.no_effect:
-                lines.append(f"[{section}] {name}: {_show(pair[0])} and {_show(pair[1])}")
+        lines += section_differences(section, a.section(section), b.section(section))
     lines += _mapping_differences("ESHIFT", a.eshift, b.eshift)
     lines += _mapping_differences("PROPERTIES", _properties(a), _properties(b))
     return lines + _mapping_differences("GROUPS", _rows(a), _rows(b))

@@ -49,7 +49,7 @@ and stress. A configuration without the label is left out of the fit of this pro
 | `weight=` | 1.0 | weight in the loss, in 1/unit² for `mse` |
 | `loss=` | `[PYTORCH] loss` | loss, see [losses.md](losses.md) |
 | `delta=` | `[PYTORCH] huber_delta` | delta of the loss in the unit of the label; required for `huber` |
-| `intensive=` | 0 | `per_configuration`: 1 = mean over the atoms, 0 = sum over the atoms |
+| `intensive=` | 0 | `per_configuration`: 0 = extensive, residuals are divided by the number of atoms; 1 = intensive |
 """,
     "REFERENCE": "Every key that starts with `pair_coeff` is one `pair_coeff` command, in the order of the file. "
     "Without any, `pair_style = zero 10.0` gets `pair_coeff * *`.",

@@ -75,6 +75,35 @@ def test_training_size_alone_tests_on_nothing(write_input):
     assert any("no column fweight: 1 is used for all groups" in notice for notice in settings.notices)
 
 
+WITH_TEST = (COLUMNS, COLUMNS.replace("testing_size", "testing_size test_size"))
+
+
+@pytest.mark.parametrize(("text", "size"), [("0.1", 0.1), ("0", 0.0), ("12", 12)])
+def test_a_test_set_is_a_fraction_or_a_count(write_input, text, size):
+    path = write_input(WITH_TEST, (BULK, f"Bulk = 0.7 0.2 {text} 100 1 1e-8"), ("= 1.0 0.0 1", "= 1.0 0.0 0 1"))
+    got = row(path).test_size
+    assert got == size
+    assert type(got) is type(size)
+    assert row(path, "Liquid").test_size == 0.0
+
+
+def test_without_the_column_there_is_no_test_set(write_input):
+    assert row(write_input()).test_size is None
+    size = (COLUMNS, "group_sections = name size test_size eweight"), (BULK, "Bulk = 0.7 0.1 2")
+    bulk = row(write_input(*size, ("Liquid = 1.0 0.0 1 1 0", "Liquid = 1 0 1")))
+    assert (bulk.training_size, bulk.testing_size, bulk.test_size) == (0.7, None, 0.1)
+
+
+def test_fractions_must_leave_room_for_the_test_set(write_input):
+    changes = WITH_TEST, (BULK, "Bulk = 0.7 0.3 0.1 1 1 0"), ("= 1.0 0.0 1", "= 0.6 0.3 0.1 1")
+    path = write_input(*changes)
+    (found,) = problems(path)
+    what = "[GROUPS] Bulk — training_size + testing_size + test_size = 1.1. The sum must not exceed 1."
+    assert found == f"{path}:14  {what}"
+    # FitSNAP accepts training and validation sets that overlap in size: the validation set is smaller then.
+    assert row(write_input((BULK, "Bulk = 1.0 0.3 100 1 1e-8"))).testing_size == 0.3
+
+
 def test_a_zero_of_type_bool_is_false(write_input):
     path = write_input((COLUMNS, f"{COLUMNS}\ngroup_types = str float float bool float float"), ("0.3 100", "0.3 0"))
     assert row(path).eweight == 0.0
@@ -103,12 +132,17 @@ def test_group_file_instead_of_rows(write_input, tmp_path):
         ((("0.7 0.3", "0.7"),), 14, "[GROUPS] Bulk — 4 values for the 5 columns"),
         ((("0.7 0.3", "1.5 0.3"),), 14, "training_size: 1.5 is neither a fraction (0 to 1) nor an integer number"),
         ((("0.7 0.3", "-1 0.3"),), 14, "training_size: -1 is negative"),
+        ((("testing_size", "testing_size tset_size"),), 13, "unknown column tset_size. Did you mean test_size?"),
         ((("0.7 0.3 100", "0.7 0.3 x"),), 14, "eweight: 'x' is not a number"),
         ((("0.7 0.3 100", "0.7 0.3 nan"),), 14, "eweight: 'nan' is not a finite number"),
         ((("fweight", "fwieght"),), 13, "unknown column fwieght. Did you mean fweight?"),
         ((("name training_size", "name name"),), 13, "column name is given 2 times"),
         ((("name training_size", "training_size"),), 13, "the column name is missing. Put name first."),
-        ((("name training_size", "name size"),), 13, "size cannot be combined with training_size or testing_size. Keep"),
+        (
+            (("name training_size", "name size"),),
+            13,
+            "size cannot be combined with training_size or testing_size. Keep",
+        ),
         (((COLUMNS, f"{COLUMNS}\ngroup_types = str float"),), 14, "2 types for 6 columns"),
         (((COLUMNS, f"{COLUMNS}\ngroup_types = str float float flaot float float"),), 14, "Did you mean float?"),
         (((COLUMNS, f"{COLUMNS}\ngroup_types = str float float str float float"),), 14, "column eweight cannot be str"),

@@ -143,7 +143,9 @@ def test_a_file_with_byte_order_mark_and_windows_line_ends(write_input, tmp_path
     settings = load_settings(path)
     assert (settings.groups, settings.bispectrum) == (expected.groups, expected.bispectrum)
     path.write_bytes("[PYTORCH]\n# Größe\n".encode("latin-1"))
-    assert problems(path) == [f"{path}  {path} is not UTF-8 text; the first invalid byte is in line 2. Save it as UTF-8."]
+    assert problems(path) == [
+        f"{path}  {path} is not UTF-8 text; the first invalid byte is in line 2. Save it as UTF-8."
+    ]
     path.write_bytes("[PYTORCH]\n".encode("utf-16"))
     assert "Save it as UTF-8." in problems(path)[0]
 
@@ -200,7 +202,11 @@ PYTORCH = ("[PATH]", "[PYTORCH]\n{}\n[PATH]")
             "lists W, but the elements are W Be. Use",
         ),
         ("[PATH]", "[PYTORCH]\nelement_energies = W -1 Be\n[PATH]", "'W -1 Be' is not a list of elements and energies"),
-        ("[PATH]", "[PYTORCH]\nelement_energies = W -1 Be inf\n[PATH]", "'W -1 Be inf' is not a list of elements and energies"),
+        (
+            "[PATH]",
+            "[PYTORCH]\nelement_energies = W -1 Be inf\n[PATH]",
+            "'W -1 Be inf' is not a list of elements and energies",
+        ),
         ("[PATH]", "[PYTORCH]\nelement_energies = isolate\n[PATH]", "Did you mean isolated?"),
         (
             "[PATH]",
@@ -257,7 +263,10 @@ def test_graphs_need_no_bispectrum(write_input):
 def test_a_pretrained_model_has_its_own_energies(write_input):
     graphs = (GRAPHS[0], GRAPHS[1].format(""))
     model = (PYTORCH[0], "[MACE]\nmace_model = a.model\n[PYTORCH]\nmodel = MACE\nelement_energies = isolated\n[PATH]")
-    assert any("has no effect: mace_model contains its own element energies" in text for text in problems(write_input(graphs, model)))
+    assert any(
+        "has no effect: mace_model contains its own element energies" in text
+        for text in problems(write_input(graphs, model))
+    )
 
 
 def test_one_mistake_is_one_error(write_input):

@@ -59,6 +59,7 @@ def test_values_take_the_type_of_their_key(section, key, text, value):
         ("PYTORCH", "output_file", "", "no value"),
         ("PYTORCH", "layer_sizes", "", "no value"),
         ("BISPECTRUM", "twojmax", "6 6.5", "'6.5' is not an integer"),
+        ("BISPECTRUM", "twojmax", "6 51", "51 is above the maximum, 50"),
         ("BISPECTRUM", "wj", "1.0 nan", "not a finite number"),
         ("REFERENCE", "units", "real", "must be metal"),
     ],
@@ -66,6 +67,13 @@ def test_values_take_the_type_of_their_key(section, key, text, value):
 def test_wrong_values_are_refused(section, key, text, message):
     with pytest.raises(ValueProblem, match=message):
         parse(section, key, text)
+
+
+def test_the_limit_of_twojmax_is_explained():
+    assert parse("BISPECTRUM", "twojmax", "50") == (50,)
+    with pytest.raises(ValueProblem) as error:
+        parse("BISPECTRUM", "twojmax", "80")
+    assert "overflow double precision at 80" in error.value.hint
 
 
 def test_defaults_survive_being_written_and_read():
