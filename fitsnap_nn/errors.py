@@ -1,7 +1,7 @@
-"""The one family of errors a user can meet.
+"""Exceptions for errors that a user can correct.
 
-Every error says what is wrong, where it is, and what to do about it. The command line prints the
-message without a traceback and leaves with the error's ``exit_code``.
+Every message states what is wrong, where, and what to do about it. The command line prints it without a traceback and
+exits with the ``exit_code`` of the class.
 """
 
 from __future__ import annotations
@@ -11,16 +11,18 @@ from typing import NamedTuple
 
 
 class FitsnapError(Exception):
-    """Base of all errors that are the user's to mend (or to report)."""
+    """Base class of all errors that a user can correct."""
 
     exit_code = 1
 
 
 class Problem(NamedTuple):
-    """One thing wrong with an input file.
+    """One problem of an input file.
 
-    ``where`` is ``file:line`` (or ``command line``), ``what`` names section and key and says what
-    is wrong, ``hint`` says what to do; it may be empty.
+    Attributes:
+        where: ``file:line`` or ``command line``.
+        what: section, key and mistake.
+        hint: remedy; may be empty.
     """
 
     where: str
@@ -32,7 +34,7 @@ class Problem(NamedTuple):
 
 
 class InputError(FitsnapError):
-    """The input file or the command line is wrong; carries every problem found, not the first."""
+    """Invalid input file or command line; lists all problems, not only the first."""
 
     exit_code = 2
 
@@ -44,30 +46,30 @@ class InputError(FitsnapError):
 
 
 class DataError(FitsnapError):
-    """A data file cannot be read, or says something impossible."""
+    """Unreadable data file, or invalid data in it."""
 
     exit_code = 3
 
 
 class LammpsError(FitsnapError):
-    """LAMMPS refused or failed; carries LAMMPS' own words."""
+    """Failure of LAMMPS; the message quotes that of LAMMPS."""
 
     exit_code = 4
 
 
 class CheckpointError(FitsnapError):
-    """A restart or model file cannot be used with this input."""
+    """Unreadable restart or model file, or one that does not match the input."""
 
     exit_code = 5
 
 
 class TrainingError(FitsnapError):
-    """The fit cannot go on (a loss that is not a number, say)."""
+    """Training cannot continue, for instance because the loss is NaN."""
 
     exit_code = 6
 
 
 class VerificationError(FitsnapError):
-    """LAMMPS does not reproduce the fitted model."""
+    """LAMMPS does not reproduce the fitted model within the tolerances."""
 
     exit_code = 7

@@ -1,7 +1,7 @@
-"""Units: what the package computes in, what data files and LAMMPS may be in, and how numbers are labelled.
+"""Unit conversion and unit labels.
 
-Inside the package lengths are Å, energies eV, forces eV/Å and stresses eV/Å³; a factor here multiplies a number
-in the named unit to give that. Constants are CODATA 2022 (exact where the SI fixes them).
+Internal units are Å, eV, eV/Å and eV/Å³. Factors convert a number in the named unit to internal units by
+multiplication. Constants are CODATA 2022 values, exact where the SI defines them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ LABELS: Mapping[str, str] = MappingProxyType(
 
 
 class UnitStyle(NamedTuple):
-    """A LAMMPS ``units`` style: the factor of each unit to the package's, and its printed name."""
+    """LAMMPS ``units`` style: factor of each quantity to internal units, and unit labels."""
 
     length: float
     energy: float
@@ -71,7 +71,7 @@ STYLES: Mapping[str, UnitStyle] = MappingProxyType(
 
 
 def _named(table: Mapping[str, float]) -> dict[str, float]:
-    """One entry for each of several names separated by blanks."""
+    """Expand keys that list several names, separated by blanks."""
     return {name: value for names, value in table.items() for name in names.split()}
 
 
@@ -131,21 +131,23 @@ UNITS: Mapping[str, Mapping[str, float]] = MappingProxyType(
 
 
 def factor(quantity: str, unit: str) -> float:
-    """What a number in ``unit`` is multiplied by to be in the package's unit.
+    """Return the factor that converts a number in ``unit`` to internal units.
 
-    ``quantity`` is one of `QUANTITIES`. ``unit`` is a name such as ``eV``, ``kcal/mol``, ``eV_per_Angstrom``,
-    ``electronvoltperangstrom``, ``kB`` (kilobar), ``GPa``, ``eV/Å^3``, or a LAMMPS style, which names that
-    style's unit of the quantity; case does not matter.
+    Args:
+        quantity: one of `QUANTITIES`.
+        unit: name of a unit, such as ``eV``, ``kcal/mol``, ``eV_per_Angstrom``, ``electronvoltperangstrom``, ``kB``
+            (kilobar), ``GPa``, ``eV/Å^3``, or of a LAMMPS style, for the unit of the quantity in that style; case is
+            ignored.
 
     Raises:
-        ValueError: no such unit; the message names the nearest ones.
+        ValueError: unknown unit; the message suggests similar ones.
     """
     table = UNITS[quantity]
     name = re.sub(r"[\s_^*-]", "", unit.lower().replace("per", "/")).replace("³", "3").replace("²", "2")
     if name in table:
         return table[name]
     near = difflib.get_close_matches(name, table, n=3) or list(table)[:4]
-    raise ValueError(f"unknown unit of {quantity} '{unit}'; near to it: {', '.join(near)}")
+    raise ValueError(f"unknown {quantity} unit '{unit}'; similar units: {', '.join(near)}")
 
 
 FIELDS: Mapping[str, str] = MappingProxyType(
@@ -154,10 +156,11 @@ FIELDS: Mapping[str, str] = MappingProxyType(
 
 
 def label_units(text: str) -> dict[str, str]:
-    """The units that ``[SCRAPER] property_array`` gives: field of a data file -> unit.
+    """Parse ``[SCRAPER] property_array`` to a dict from fields of the data files to units.
 
-    The text is ``field: quantity unit target`` for each field, separated by semicolons or lines; quantity and
-    target may be left out, and the target can only be ``metal``: ``Stress: pressure kB Metal; Energy: Hartree``.
+    Args:
+        text: ``field: quantity unit target`` for each field, separated by semicolons or line breaks. Quantity and
+            target are optional, the target can only be ``metal``: ``Stress: pressure kB Metal; Energy: Hartree``.
 
     Raises:
         ValueError: an unknown field or unit, or another target.
@@ -169,11 +172,11 @@ def label_units(text: str) -> dict[str, str]:
             continue
         field, rest = words[0].capitalize(), words[1:]
         if field not in FIELDS:
-            raise ValueError(f"'{words[0]}' is no field of the data; those with a unit are {', '.join(FIELDS)}")
+            raise ValueError(f"'{words[0]}' is not a field with a unit; these are {', '.join(FIELDS)}")
         if len(rest) > 1 and rest[0].lower() in (*QUANTITIES, "stress", "forces"):
             rest = rest[1:]
         if not rest or len(rest) > 2:
-            raise ValueError(f"'{entry.strip()}' is not of the form 'field: quantity unit metal'")
+            raise ValueError(f"'{entry.strip()}' does not have the form 'field: quantity unit metal'")
         if len(rest) == 2 and rest[1].lower() != "metal":
             raise ValueError(f"'{entry.strip()}': labels are converted to metal units, not to '{rest[1]}'")
         factor(FIELDS[field], rest[0])

@@ -103,7 +103,7 @@ def test_check_reads_and_computes_nothing(infile, calls, capsys, arguments):
     assert [name for name, _, _ in calls] == ["check"]
     first, notice, *rest = capsys.readouterr().out.splitlines()
     assert first == "Ta.in ok (4 sections, 3 keys, 1 groups)"
-    assert notice == "Without effect here (docs/input.md says why): [SOLVER] nsam."
+    assert notice == "Without effect (for the reasons see docs/input.md): [SOLVER] nsam."
     assert rest == ["check ran", "2 configurations"]
 
 
@@ -130,7 +130,7 @@ def test_new_writes_an_input_that_can_be_checked(infile, calls, capsys):
     assert main(["new", "new.in", "--elements", "Ta", "W", "--data", "data"]) == 0
     assert main(["check", "new.in"]) == 0
     assert main(["new", "new.in", "--elements", "Ta", "--data", "data"]) == 2
-    assert "not written over" in capsys.readouterr().err
+    assert "is not overwritten" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_new_writes_an_input_that_can_be_checked(infile, calls, capsys):
         (["Ta.in", "--frobnicate"], "unrecognized arguments: --frobnicate"),
         (["Ta.in", "--set", "num_epochs=3"], "'num_epochs=3' is not of the form SECTION.key=value"),
         (["Ta.in", "-k", "PYTORCH", "num_epochs"], "expected 3 arguments"),
-        (["Ta.in", "-k", "PYTORCH", "num_epochs", "x"], "command line  [PYTORCH] num_epochs — 'x' is not a whole"),
+        (["Ta.in", "-k", "PYTORCH", "num_epochs", "x"], "command line  [PYTORCH] num_epochs — 'x' is not an integer"),
     ],
 )
 def test_mistakes_on_the_command_line(infile, calls, capsys, arguments, message):

@@ -129,7 +129,7 @@ class Mace(Architecture):
     gate: str = option("silu", "activation of the last readout", choices=("silu", "tanh", "abs", "None"))
     interaction_first: str = option(
         BLOCKS[0],
-        f"interaction block of the first layer; with {BLOCKS[1]} an isolated atom has exactly the energy of its element",
+        f"interaction block of the first layer; with {BLOCKS[1]} an isolated atom has exactly its element energy",
         choices=BLOCKS,
     )
     MLP_irreps: str = option("16x0e", "irreps of the hidden layer of the last readout, scalars only")

@@ -1,4 +1,4 @@
-"""What a file must satisfy beyond each key by itself. Every check reports all it finds and stops nothing."""
+"""Consistency checks across keys. Every check reports all problems it finds; none stops the others."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from fitsnap_nn.settings.elements import SYMBOLS
 from fitsnap_nn.settings.files import ONE_FILE, group_exists, nearest, nearest_group
 from fitsnap_nn.settings.groups import SIZES, WEIGHTS, written_rows
 from fitsnap_nn.settings.ini import Document
-from fitsnap_nn.settings.keys import FOREIGN_SECTIONS, did_you_mean, keys_of, section_names
+from fitsnap_nn.settings.keys import FOREIGN_SECTIONS, keys_of, section_classes
+from fitsnap_nn.settings.losses import UNITS, WITHOUT_DELTA, parse_deltas, parse_losses
+from fitsnap_nn.settings.problems import ValueProblem, did_you_mean
 from fitsnap_nn.settings.schema import Bispectrum, Settings
 from fitsnap_nn.units import label_units
 
 
 def check(document: Document, settings: Settings) -> None:
     """Run all checks; problems and notices are added to the document."""
-    for step in (_elements, _descriptors, _architecture, _targets, _network, _batches, _baselines):
+    for step in (_elements, _descriptors, _architecture, _targets, _losses, _network, _batches, _baselines):
         step(document, settings)
     for step in (_outputs, _reference, _sizes, _labels, _data, _notices):
         step(document, settings)
@@ -27,7 +29,7 @@ def _elements(document: Document, settings: Settings) -> None:
         if document.sound("CALCULATOR", "calculator"):
             of_graph = settings.calculator.calculator == "LAMMPSGRAPH"
             where = ("CALCULATOR", "elements") if of_graph else (section, key)
-            document.report(*where, "is missing", "Give the elements, in the order of LAMMPS' atom types.")
+            document.report(*where, "is missing", "List the elements in the order of the LAMMPS atom types.")
         return
     if not document.sound(section, key):
         return
@@ -38,7 +40,7 @@ def _elements(document: Document, settings: Settings) -> None:
             document.report(section, key, f"{symbol} is given {settings.elements.count(symbol)} times")
     in_both = settings.calculator.elements and document.entry("BISPECTRUM", "type") is not None
     if in_both and settings.calculator.elements != settings.bispectrum.type:
-        what = f"are not those of [BISPECTRUM] type = {' '.join(settings.bispectrum.type)}"
+        what = f"differs from [BISPECTRUM] type = {' '.join(settings.bispectrum.type)}"
         document.report("CALCULATOR", "elements", what, "Remove one of the two.")
     if section == "BISPECTRUM":
         _one_for_each_element(document, settings.bispectrum)
@@ -47,13 +49,13 @@ def _elements(document: Document, settings: Settings) -> None:
 def _one_for_each_element(document: Document, bispectrum: Bispectrum) -> None:
     count = len(bispectrum.type)
     if bispectrum.num_types != count and document.sound("BISPECTRUM", "numTypes"):
-        what = f"{bispectrum.num_types} types, but type = {' '.join(bispectrum.type)} has {count}"
-        document.report("BISPECTRUM", "numTypes", what, f"Write {count}, or remove the key.")
+        what = f"is {bispectrum.num_types}, but type = {' '.join(bispectrum.type)} lists {count}"
+        document.report("BISPECTRUM", "numTypes", what, f"Use {count}, or remove the key.")
     for name in ("twojmax", "wj", "radelem", "sinner", "dinner"):
         given = len(getattr(bispectrum, name))
         if given != count:
             what = f"{given} value{'s' if given != 1 else ''} for {count} element{'s' if count != 1 else ''}"
-            document.report("BISPECTRUM", name, what, f"Give one for each of {' '.join(bispectrum.type)}.")
+            document.report("BISPECTRUM", name, what, f"Give one value for each of {' '.join(bispectrum.type)}.")
 
 
 def _descriptors(document: Document, settings: Settings) -> None:
@@ -63,19 +65,21 @@ def _descriptors(document: Document, settings: Settings) -> None:
     if document.sound("BISPECTRUM", "rcutfac", "radelem", "rmin0"):
         cutoff = 2 * bispectrum.rcutfac * min(bispectrum.radelem)
         if cutoff <= max(bispectrum.rmin0, 0.0):
-            what = f"the least cutoff, 2 rcutfac radelem = {cutoff:g} Å, is not above rmin0 = {bispectrum.rmin0:g} Å"
-            document.report("BISPECTRUM", "rcutfac", what)
+            what = (
+                f"the smallest cutoff, 2 rcutfac radelem = {cutoff:g} Å, does not exceed rmin0 = {bispectrum.rmin0:g} Å"
+            )
+            document.report("BISPECTRUM", "rcutfac", what, "Increase rcutfac or radelem.")
 
 
 def _architecture(document: Document, settings: Settings) -> None:
-    """The model and where its input comes from must go together."""
+    """Check that the calculator provides the input of the model."""
     model, calculator = settings.pytorch.model, settings.calculator.calculator
     if not (document.sound("PYTORCH", "model") and document.sound("CALCULATOR", "calculator")):
         return
     needed = "LAMMPSSNAP" if model == "BPNN" else "LAMMPSGRAPH"
     if calculator != needed:
-        what = f"{calculator}, but [PYTORCH] model = {model} needs {needed}"
-        document.report("CALCULATOR", "calculator", what, f"Write calculator = {needed}.")
+        what = f"is {calculator}, but [PYTORCH] model = {model} needs {needed}"
+        document.report("CALCULATOR", "calculator", what, f"Use calculator = {needed}.")
     if model in settings.architectures:
         for key, what in settings.architecture.problems():
             document.report(model, key, what)
@@ -84,13 +88,47 @@ def _architecture(document: Document, settings: Settings) -> None:
 def _targets(document: Document, settings: Settings) -> None:
     calculator, training = settings.calculator, settings.pytorch
     if not (calculator.energy or calculator.force or calculator.stress):
-        what = "energy, force and stress are all 0: nothing is left to fit"
-        document.report("CALCULATOR", "", what, "Set at least one to 1.")
+        what = "energy, force and stress are all 0: there is nothing to fit"
+        document.report("CALCULATOR", "", what, "Set at least one of them to 1.")
     given = {name: getattr(training, name) is not None for name in ("energy_weight", "force_weight")}
     if sum(given.values()) == 1 and document.sound("PYTORCH", *given):
         has, lacks = sorted(given, key=lambda name: not given[name])
-        hint = f"Give {lacks} too, or neither, which leaves the weights to the groups."
-        document.report("PYTORCH", has, f"is given without {lacks}", hint)
+        hint = f"Set {lacks} too, or remove {has} to use the weights of the groups."
+        document.report("PYTORCH", has, f"is set without {lacks}", hint)
+
+
+def _losses(document: Document, settings: Settings) -> None:
+    """Check loss and huber_delta by themselves, and against the properties of the fit."""
+    training = settings.pytorch
+    try:
+        common, chosen = parse_losses(training.loss)
+    except ValueProblem as problem:
+        document.report("PYTORCH", "loss", problem.what, problem.hint)
+        return
+    kinds = {**dict.fromkeys([*UNITS, *(row.name for row in settings.properties)], common), **chosen}
+    kinds |= {row.name: row.loss for row in settings.properties if row.loss}
+    try:
+        deltas = parse_deltas(training.huber_delta, {name: kinds[name] for name in dict.fromkeys([*UNITS, *chosen])})
+    except ValueProblem as problem:
+        document.report("PYTORCH", "huber_delta", problem.what, problem.hint)
+        return
+    known = {*UNITS, *document.sections.get("PROPERTIES", {})}
+    for key, names in (("loss", chosen), ("huber_delta", deltas)):
+        for name in names:
+            if name not in known:
+                hint = did_you_mean(name, known) or "Declare it in section [PROPERTIES]."
+                document.report("PYTORCH", key, f"{name} is not a property of this fit", hint)
+    for row in settings.properties:
+        twice = {"loss": row.loss and row.name in chosen, "huber_delta": row.delta is not None and row.name in deltas}
+        for key in filter(twice.get, twice):
+            what = f"{key.removeprefix('huber_')} is also set for {row.name} by [PYTORCH] {key}"
+            document.report("PROPERTIES", row.name, what, "Remove one of the two.", row.where)
+        if kinds[row.name] == "huber" and row.delta is None and row.name not in deltas:
+            hint = f"Add delta=, in {row.unit or 'the unit of its labels'}."
+            document.report("PROPERTIES", row.name, "the loss huber needs a delta", hint, row.where)
+    idle = [name for name in deltas if kinds.get(name) in WITHOUT_DELTA]
+    if idle:
+        document.notices.append(f"[PYTORCH] huber_delta has no effect on {', '.join(idle)}: the loss has no delta.")
 
 
 def _network(document: Document, settings: Settings) -> None:
@@ -98,14 +136,14 @@ def _network(document: Document, settings: Settings) -> None:
     if not document.sound("PYTORCH", "layer_sizes"):
         return
     wrong = [word for word in words[1:] if not _positive(word)]
-    hint = "Write, for instance, num_desc 64 64 1."
+    hint = "Use, for instance, num_desc 64 64 1."
     if words[0] != "num_desc" and not _positive(words[0]):
         hint = did_you_mean(words[0], ["num_desc"]) or hint
-        document.report("PYTORCH", "layer_sizes", f"{words[0]} is neither num_desc nor a number of nodes", hint)
+        document.report("PYTORCH", "layer_sizes", f"{words[0]} is neither num_desc nor a positive integer", hint)
     elif wrong:
-        document.report("PYTORCH", "layer_sizes", f"{' '.join(wrong)}: not a number of nodes", hint)
+        document.report("PYTORCH", "layer_sizes", f"{' '.join(wrong)}: not a positive integer", hint)
     elif len(words) < 2 or int(words[-1]) != 1:
-        document.report("PYTORCH", "layer_sizes", "the last layer must have 1 node, the energy of an atom", hint)
+        document.report("PYTORCH", "layer_sizes", "the last layer must have 1 node, the energy per atom", hint)
 
 
 def _batches(document: Document, settings: Settings) -> None:
@@ -113,31 +151,36 @@ def _batches(document: Document, settings: Settings) -> None:
     if not document.sound("PYTORCH", "batch_atom_bounds"):
         return
     if len(bounds) != 2 or bounds[0] > bounds[1]:
-        what = f"{' '.join(map(str, bounds))}: not the least and the most atoms of a batch"
-        document.report("PYTORCH", "batch_atom_bounds", what, "Write, for instance, 0 500.")
+        what = f"'{' '.join(map(str, bounds))}' is not a minimum and a maximum number of atoms"
+        document.report("PYTORCH", "batch_atom_bounds", what, "Use, for instance, 0 500.")
 
 
 def _baselines(document: Document, settings: Settings) -> None:
-    """Element energies must be a way to find them, or one for each element; and they must be used."""
+    """Check that element energies are a method or one number per element, and that they have an effect."""
     training = settings.pytorch
     if training.element_energies == ("least_squares",) or not document.sound("PYTORCH", "element_energies"):
         return
     if not training.composition_baseline:
-        what = "is given, but composition_baseline = 0 subtracts no energies"
+        what = "has no effect with composition_baseline = 0"
         document.report("PYTORCH", "element_energies", what, "Remove one of the two.")
     if training.model == "MACE" and settings.architecture.mace_model:
-        document.report("PYTORCH", "element_energies", "is given, but mace_model brings its own", "Remove the key.")
+        document.report(
+            "PYTORCH",
+            "element_energies",
+            "has no effect: mace_model contains its own element energies",
+            "Remove the key.",
+        )
     elements = settings.elements
-    hint = f"Write, for instance, {' '.join(f'{element} -1.5' for element in elements)}."
+    hint = f"Use, for instance, {' '.join(f'{element} -1.5' for element in elements)}."
     try:
         given = training.given_energies
     except ValueError:
-        what = f"'{' '.join(training.element_energies)}' is no energy for each element"
+        what = f"'{' '.join(training.element_energies)}' is not a list of elements and energies"
         ways = did_you_mean(training.element_energies[0], ("least_squares", "isolated"))
         document.report("PYTORCH", "element_energies", what, ways or hint)
         return
     if given and set(given) != set(elements):
-        what = f"is for {' '.join(given)}, but the elements are {' '.join(elements)}"
+        what = f"lists {' '.join(given)}, but the elements are {' '.join(elements)}"
         document.report("PYTORCH", "element_energies", what, hint)
 
 
@@ -146,7 +189,7 @@ def _positive(word: str) -> bool:
 
 
 def _outputs(document: Document, settings: Settings) -> None:
-    """Files that are read must exist; files that are written must not be one another."""
+    """Check that the restart file to read exists and that output files have different names."""
     training = settings.pytorch
     restart = training.save_state_input
     if restart and not os.path.isfile(restart):
@@ -159,7 +202,7 @@ def _outputs(document: Document, settings: Settings) -> None:
     }
     for (section, key), name in names.items():
         if name in written:
-            document.report(section, key, f"{name} is also the file of {written[name]}", "Name another file.")
+            document.report(section, key, f"{name} is also the name of {written[name]}", "Choose another name.")
         written.setdefault(name, f"[{section}] {key}")
 
 
@@ -167,7 +210,12 @@ def _reference(document: Document, settings: Settings) -> None:
     reference = settings.reference
     style = reference.pair_style.split()[0] if reference.pair_style else ""
     if not reference.pair_coeff and style != "none" and document.sound("REFERENCE", "pair_style"):
-        document.report("REFERENCE", "pair_style", f"{style} has no pair_coeff", "Add pair_coeff1 = its arguments.")
+        document.report(
+            "REFERENCE",
+            "pair_style",
+            f"{style} has no pair_coeff",
+            "Add a key pair_coeff1 with the arguments of the command.",
+        )
 
 
 def _sizes(document: Document, settings: Settings) -> None:
@@ -176,12 +224,12 @@ def _sizes(document: Document, settings: Settings) -> None:
         return
     sized = {"size", "training_size"} & set(groups.group_sections)
     if not sized and settings.pytorch.training_fraction is None:
-        hint = f"Add one of {', '.join(SIZES[:2])}, or give [PYTORCH] training_fraction."
-        document.report("GROUPS", "group_sections", "no column says how much is trained on", hint)
+        hint = f"Add a column {' or '.join(SIZES[:2])}, or set [PYTORCH] training_fraction."
+        document.report("GROUPS", "group_sections", "no column gives the size of the training set", hint)
     for (column, default), label in zip(WEIGHTS.items(), ("energy", "force", "stress"), strict=True):
         global_weight = getattr(settings.pytorch, f"{label}_weight")
         if column not in groups.group_sections and global_weight is None:
-            document.notices.append(f"[GROUPS] has no column {column}: it is {default:g} for every group.")
+            document.notices.append(f"[GROUPS] has no column {column}: {default:g} is used for all groups.")
 
 
 def _labels(document: Document, settings: Settings) -> None:
@@ -192,38 +240,38 @@ def _labels(document: Document, settings: Settings) -> None:
 
 
 def _data(document: Document, settings: Settings) -> None:
-    """The data and every group of the table must be there."""
+    """Check that the data and every group of the table exist."""
     scraper, data_path = settings.scraper.scraper, settings.data_path
     if not document.sound("SCRAPER", "scraper") or not document.sound("PATH", "dataPath"):
         return
     if not os.path.exists(data_path):
-        hint = nearest(data_path) or "Relative paths start at the folder of the input file."
+        hint = nearest(data_path) or "Relative paths are relative to the folder of the input file."
         document.report("PATH", "dataPath", f"no such folder: {data_path}", hint)
         return
     if os.path.isfile(data_path):
         if scraper not in ONE_FILE:
-            what = f"{data_path} is a file, {scraper} data are in a folder"
-            hint = f"One file for all groups is for scraper = {' or '.join(sorted(ONE_FILE))}."
+            what = f"{data_path} is a file, but scraper = {scraper} reads folders"
+            hint = f"A single file with all groups needs scraper = {' or '.join(sorted(ONE_FILE))}."
             document.report("PATH", "dataPath", what, hint)
         return
     rows = {name: entry.where for name, entry in written_rows(document).items()}
     rows |= {row.name: row.where for row in settings.groups.rows}
     for name, where in rows.items():
         if os.path.isabs(name) or ".." in name.split("/"):
-            document.report("GROUPS", name, "a group lies below dataPath", "Change dataPath.", where)
+            document.report("GROUPS", name, "groups must be inside dataPath", "Change dataPath.", where)
         elif not group_exists(data_path, name, scraper) and document.sound("GROUPS", name):
             hint = nearest_group(data_path, name, scraper)
             document.report("GROUPS", name, f"no such folder or file in {data_path}", hint, where)
 
 
 def _notices(document: Document, settings: Settings) -> None:
-    """One line that lists all that was given and changes nothing."""
+    """Add one line that lists all keys and sections without effect."""
     idle = []
-    for section in section_names():
+    for section in [*section_classes(), *settings.architectures]:
         keys = keys_of(section)
         given = [name for name in document.sections.get(section, {}) if name in keys and keys[name].no_effect]
         if given:
             idle.append(f"[{section}] {', '.join(given)}")
     idle += [f"section [{section}]" for section in document.headers if section in FOREIGN_SECTIONS]
     if idle:
-        document.notices.append(f"Without effect here (docs/input.md says why): {'; '.join(idle)}.")
+        document.notices.append(f"Without effect (for the reasons see docs/input.md): {'; '.join(idle)}.")

@@ -12,5 +12,9 @@ SYMBOLS = tuple(PERIODIC_TABLE.split())
 
 
 def atomic_number(symbol: str) -> int:
-    """Atomic number of an element; ``ValueError`` for what is none."""
+    """Return the atomic number of an element.
+
+    Raises:
+        ValueError: the symbol is not that of a chemical element.
+    """
     return SYMBOLS.index(symbol) + 1

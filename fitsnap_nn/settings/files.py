@@ -1,4 +1,4 @@
-"""What the checks ask of the file system: text, names, what is nearest to a name that is missing. No data are read."""
+"""File-system queries of the checks: input text, names of groups, suggestions for missing names. No data are read."""
 
 from __future__ import annotations
 
@@ -7,26 +7,25 @@ import os
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from fitsnap_nn.settings.fields import ValueProblem
-from fitsnap_nn.settings.keys import did_you_mean
+from fitsnap_nn.settings.problems import ValueProblem, did_you_mean
 
-# What may follow a group's name in the name of its file, for each scraper; a group can also be a folder.
+# Suffixes of a file that holds one group, by scraper; a group can also be a folder.
 SUFFIXES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"JSON": (".json",), "XYZ": (".extxyz", ".xyz"), "VASP": ("", ".xml"), "ASE": ("", ".*")}
 )
-# Which files of a group's folder are data.
+# Data files in the folder of a group, by scraper.
 DATA_FILES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"JSON": ("*.json",), "XYZ": ("*.extxyz", "*.xyz"), "VASP": ("**/*OUTCAR*", "**/*vasprun*.xml")}
 )
-# Scrapers whose data can be one file, each frame naming its group by config_type.
+# Scrapers that accept one file for all groups; config_type of a frame is its group.
 ONE_FILE = frozenset({"XYZ", "ASE"})
 
 
 def read_text(path: str) -> str:
-    """The text of a UTF-8 file, a byte order mark taken off.
+    """Read a UTF-8 file and strip a byte order mark.
 
     Raises:
-        ValueProblem: there is no such file, or it is not text.
+        ValueProblem: the file does not exist or is not text.
     """
     try:
         with open(path, "rb") as file:
@@ -36,17 +35,19 @@ def read_text(path: str) -> str:
     except OSError as error:
         raise ValueProblem(f"{path} cannot be read: {error.strerror}") from None
     try:
-        # A zero byte is legal UTF-8, but no text: UTF-16 and binary files have them.
+        # Zero bytes are legal in UTF-8, but occur in UTF-16 and binary files only.
         if b"\0" in content:
             raise UnicodeDecodeError("utf-8", content, content.index(b"\0"), len(content), "zero byte")
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise ValueProblem(f"{path} is not UTF-8 text, first in line {line}", "Save it as UTF-8.") from None
+        raise ValueProblem(
+            f"{path} is not UTF-8 text; the first invalid byte is in line {line}", "Save it as UTF-8."
+        ) from None
 
 
 def nearest(path: str) -> str:
-    """``Did you mean X?`` for the file or folder beside a missing one that has the most similar name."""
+    """Return ``Did you mean X?`` for the file or folder with the name closest to a missing one."""
     return did_you_mean(os.path.basename(os.path.normpath(path)), _entries(os.path.dirname(os.path.normpath(path))))
 
 
@@ -58,7 +59,7 @@ def _entries(folder: str) -> list[str]:
 
 
 def group_exists(data_path: str, name: str, scraper: str) -> bool:
-    """Whether a group is there, as a folder or a file; for a name with wildcards, whether any fits it."""
+    """Return whether a group exists as a folder or a file; for a pattern, whether anything matches it."""
     for suffix in ("", *SUFFIXES[scraper]):
         exact = os.path.join(data_path, name + suffix)
         below = os.path.join(glob.escape(data_path), name + suffix)
@@ -69,7 +70,7 @@ def group_exists(data_path: str, name: str, scraper: str) -> bool:
 
 
 def nearest_group(data_path: str, name: str, scraper: str) -> str:
-    """``Did you mean X?`` for the group with the name most similar to one that is missing."""
+    """Return ``Did you mean X?`` for the group with the name closest to a missing one."""
     parent, name = os.path.split(os.path.normpath(name))
     folder = os.path.join(data_path, parent)
     names = group_names(folder, scraper)
@@ -78,7 +79,7 @@ def nearest_group(data_path: str, name: str, scraper: str) -> str:
 
 
 def group_names(folder: str, scraper: str) -> list[str]:
-    """Names of the groups that a folder of data offers, sorted: folders, and files less their suffix."""
+    """Return the names of the groups in a data folder, sorted: subfolders, and files without their suffix."""
     names = set()
     for entry in _entries(folder):
         stem, suffix = os.path.splitext(entry)
@@ -92,7 +93,7 @@ def group_names(folder: str, scraper: str) -> list[str]:
 
 
 def find_groups(data: str) -> tuple[str, list[str]]:
-    """The scraper that reads some data, and the names of their groups; the groups of a single file are ``*``."""
+    """Return the scraper for a data folder or file and the names of its groups; a single file gives ``*``."""
     suffixes = SUFFIXES["XYZ"]
     if os.path.isfile(data):
         return "XYZ", ["*"] if data.endswith(suffixes) else []

@@ -1,4 +1,4 @@
-"""``python -m fitsnap_nn.settings.generate [ROOT]`` writes input_templates/ and docs/input.md from the schema."""
+"""Generator of input_templates/ and docs/input.md: ``python -m fitsnap_nn.settings.generate [ROOT]``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fitsnap_nn.settings.template import RECOMMENDED, render_template
 
 
 def generated_files() -> dict[str, str]:
-    """Text of every generated file, by its path in the repository."""
+    """Return the text of every generated file by its path in the repository."""
     groups = ["Displaced_BCC", "Elastic_*", "Liquid"]
     files = {"docs/input.md": reference_page()}
     for model in RECOMMENDED:
@@ -20,7 +20,7 @@ def generated_files() -> dict[str, str]:
 
 
 def main(root: Path) -> None:
-    """Write all files below a folder."""
+    """Write all generated files into a folder."""
     for name, text in generated_files().items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The group table: rows of GROUPS, or the file that PATH groupFile names."""
+"""Group table: rows of GROUPS, or of the file [PATH] groupFile."""
 
 from __future__ import annotations
 
@@ -7,36 +7,37 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from fitsnap_nn.settings.fields import ValueProblem, parse_number
+from fitsnap_nn.settings.fields import parse_number
 from fitsnap_nn.settings.files import read_text
 from fitsnap_nn.settings.ini import Document, Entry, lines_of
-from fitsnap_nn.settings.keys import did_you_mean, keys_of
-from fitsnap_nn.settings.schema import GroupRow
+from fitsnap_nn.settings.keys import keys_of
+from fitsnap_nn.settings.problems import ValueProblem, did_you_mean
+from fitsnap_nn.settings.rows import GroupRow
 
 SECTION = "GROUPS"
-SIZES = ("size", "training_size", "testing_size")
-# The weights, and what they are where the table has no such column.
+SIZES = ("size", "training_size", "testing_size", "test_size")
+# Weights and their defaults for tables without the column.
 WEIGHTS: Mapping[str, float] = MappingProxyType({"eweight": 1.0, "fweight": 1.0, "vweight": 0.0})
 TYPES: Mapping[str, type] = MappingProxyType({"str": str, "float": float, "int": int, "bool": bool})
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Names and types of the columns, ``name`` included, in the order of group_sections."""
+    """Names and types of all columns, ``name`` included, in the order of group_sections."""
 
     names: tuple[str, ...]
     types: tuple[type, ...]
 
     @property
     def values(self) -> tuple[tuple[str, type], ...]:
-        """The columns that follow ``Name =`` in a row."""
+        """Columns after ``Name =`` in a row."""
         return tuple(column for column in zip(self.names, self.types, strict=True) if column[0] != "name")
 
 
 def read_columns(document: Document, names: tuple[str, ...], types: tuple[str, ...]) -> Columns | None:
-    """The columns as group_sections and group_types declare them; ``None`` when the declaration is wrong.
+    """Return the columns declared by group_sections and group_types; ``None`` if the declaration is invalid.
 
-    Types that are not given are ``float``, and ``str`` for the name.
+    Without group_types, ``name`` is ``str`` and all other columns are ``float``.
     """
     _check_names(document, names)
     if document.entry(SECTION, "group_types") is None:
@@ -51,15 +52,15 @@ def _check_names(document: Document, names: Sequence[str]) -> None:
     known = ("name", *SIZES, *WEIGHTS)
     for name in dict.fromkeys(names):
         if name not in known:
-            hint = did_you_mean(name, known) or f"The columns are {', '.join(known)}."
+            hint = did_you_mean(name, known) or f"Known columns: {', '.join(known)}."
             document.report(SECTION, "group_sections", f"unknown column {name}", hint)
         if names.count(name) > 1:
             document.report(SECTION, "group_sections", f"column {name} is given {names.count(name)} times")
     if "name" not in names:
-        document.report(SECTION, "group_sections", "there is no column name", "Put name first.")
+        document.report(SECTION, "group_sections", "the column name is missing", "Put name first.")
     if "size" in names and {"training_size", "testing_size"} & set(names):
-        hint = "Keep training_size and testing_size."
-        document.report(SECTION, "group_sections", "size and training_size or testing_size exclude each other", hint)
+        what = "size cannot be combined with training_size or testing_size"
+        document.report(SECTION, "group_sections", what, "Keep training_size and testing_size.")
 
 
 def _check_types(document: Document, names: Sequence[str], types: Sequence[str]) -> None:
@@ -72,25 +73,25 @@ def _check_types(document: Document, names: Sequence[str], types: Sequence[str])
             document.report(SECTION, "group_types", f"unknown type {kind}", did_you_mean(kind, TYPES))
         elif (kind == "str") != (name == "name") or (kind == "bool" and name in SIZES):
             wanted = "str" if name == "name" else "float or int"
-            document.report(SECTION, "group_types", f"column {name} cannot be {kind}", f"Write {wanted}.")
+            document.report(SECTION, "group_types", f"column {name} cannot be {kind}", f"Use {wanted}.")
 
 
 def read_rows(document: Document, columns: Columns, group_file: str, folder: str) -> tuple[GroupRow, ...]:
-    """All rows of the table; those with problems are left out."""
+    """Return all rows of the table; rows with problems are reported and left out."""
     rows = written_rows(document)
     if group_file:
         if rows:
-            what = f"rows of groups are given beside [PATH] groupFile = {group_file}"
+            what = f"there are rows here and in [PATH] groupFile = {group_file}"
             document.report(SECTION, "", what, "Keep one of the two.", next(iter(rows.values())).where)
         rows = _read_table(document, columns, os.path.normpath(os.path.join(folder, group_file)))
     elif not rows:
-        document.report(SECTION, "", "no groups are given", f"Add a row: Name = {_headings(columns)}.")
+        document.report(SECTION, "", "the group table is empty", f"Add a row: Name = {_headings(columns)}.")
     parsed = (_parse_row(document, columns, name, entry) for name, entry in rows.items())
     return tuple(row for row in parsed if row is not None)
 
 
 def written_rows(document: Document) -> dict[str, Entry]:
-    """The rows of GROUPS as they are written: every key that the section does not know."""
+    """Return the rows of GROUPS as text: every key that is not a key of the section."""
     known = keys_of(SECTION)
     return {name: entry for name, entry in document.sections.get(SECTION, {}).items() if name not in known}
 
@@ -100,7 +101,7 @@ def _headings(columns: Columns) -> str:
 
 
 def _read_table(document: Document, columns: Columns, path: str) -> dict[str, Entry]:
-    """The rows of a group file: columns between blanks, ``name`` among them where group_sections has it."""
+    """Read the rows of a group file: columns separated by blanks, ``name`` at its place in group_sections."""
     try:
         text = read_text(path)
     except ValueProblem as problem:
@@ -134,21 +135,36 @@ def _parse_row(document: Document, columns: Columns, name: str, entry: Entry) ->
             cells[column] = _parse_size(word, kind) if column in SIZES else _parse_weight(word, kind)
         except ValueProblem as problem:
             document.report(SECTION, name, f"{column}: {problem.what}", problem.hint, entry.where)
-    return _row(name, cells, entry.where) if len(cells) == len(columns.values) else None
+    if len(cells) < len(columns.values) or not _fractions_fit(document, name, cells, entry.where):
+        return None
+    return _row(name, cells, entry.where)
+
+
+def _fractions_fit(document: Document, name: str, cells: Mapping[str, float | int], where: str) -> bool:
+    """Report fractions that leave no room for the test set.
+
+    Without a test set a sum above 1 is not an error: FitSNAP accepts it, and the validation set gets less.
+    """
+    fractions = {column: cells[column] for column in SIZES if isinstance(cells.get(column), float)}
+    total = sum(fractions.values())
+    if not cells.get("test_size") or total <= 1.0 + 1e-9:
+        return True
+    document.report(SECTION, name, f"{' + '.join(fractions)} = {total:g}", "The sum must not exceed 1.", where)
+    return False
 
 
 def _parse_size(word: str, kind: type) -> float | int:
-    """A fraction as a float, a count as an int."""
+    """Convert a size: a fraction to float, a number of configurations to int."""
     try:
         size = parse_number(word, kind)
     except ValueProblem as problem:
-        hint = "Write float for this column in group_types." if kind is int else ""
+        hint = "Use float for this column in group_types." if kind is int else ""
         raise ValueProblem(problem.what, hint) from None
     if size < 0:
         raise ValueProblem(f"{word} is negative")
     if isinstance(size, float) and size > 1:
         if not size.is_integer():
-            raise ValueProblem(f"{word} is neither a fraction nor a whole number of configurations")
+            raise ValueProblem(f"{word} is neither a fraction (0 to 1) nor an integer number of configurations")
         return int(size)
     return size
 
@@ -161,10 +177,10 @@ def _parse_weight(word: str, kind: type) -> float:
 
 
 def _row(name: str, cells: dict[str, float | int], where: str) -> GroupRow:
-    """FitSNAP's meaning of the columns: what ``size`` as a fraction leaves is for testing, as a count it is unused."""
+    """Build a row; as in FitSNAP, ``size`` leaves the rest for validation if it is a fraction, unused if a count."""
     training = cells.get("size", cells.get("training_size"))
     testing = cells.get("testing_size")
     if testing is None and ("training_size" in cells or isinstance(cells.get("size"), int)):
         testing = 0
     eweight, fweight, vweight = (float(cells.get(column, default)) for column, default in WEIGHTS.items())
-    return GroupRow(name, training, testing, eweight, fweight, vweight, where)
+    return GroupRow(name, training, testing, eweight, fweight, vweight, where, cells.get("test_size"))

@@ -1,9 +1,9 @@
-"""INI text to sections and keys, each with the line it stands on.
+"""Parser of INI text that keeps the line number of every section and key.
 
-The dialect is FitSNAP's: case counts; ``key = value`` or ``key : value``; ``#`` after a blank or at the start of
-a line begins a comment, ``;`` at the start of a line too; a line that is indented deeper than its key and has no
-``=`` continues the value. Python's own reader stops at the first mistake and knows no line numbers; this one
-reports every mistake. ``%`` is an ordinary character.
+The dialect is FitSNAP's: names are case-sensitive; ``key = value`` or ``key : value``; ``#`` at the start of a line or
+after a blank starts a comment, ``;`` at the start of a line does too; a line without ``=`` that is indented deeper than
+its key continues the value; ``%`` is an ordinary character. `configparser` stops at the first error and has no line
+numbers; this parser reports all errors.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ INTERPOLATION = re.compile(r"%\([^)]*\)s")
 
 @dataclass(frozen=True)
 class Entry:
-    """A value as it was written, and where: ``file:line`` or ``command line``."""
+    """Text of a value and its origin: ``file:line`` or ``command line``."""
 
     value: str
     where: str
@@ -30,7 +30,7 @@ class Entry:
 
 @dataclass
 class Document:
-    """The sections of an input file, and all that was found wrong with them so far."""
+    """Sections of an input file, and the problems and notices found so far."""
 
     source: str
     sections: dict[str, dict[str, Entry]] = field(default_factory=dict)
@@ -40,34 +40,34 @@ class Document:
     _failed: set[tuple[str, str]] = field(default_factory=set)
 
     def entry(self, section: str, key: str) -> Entry | None:
-        """The value of a key, or ``None`` where the file does not give it."""
+        """Return the entry of a key, or ``None`` if the input does not set it."""
         return self.sections.get(section, {}).get(key)
 
     def where(self, section: str, key: str = "") -> str:
-        """Where a key stands; where its section begins, or the file's name, when it is not given."""
+        """Return the location of a key; if it is not set, that of its section, or the name of the file."""
         entry = self.entry(section, key)
         return entry.where if entry else self.headers.get(section, self.source)
 
     def report(self, section: str, key: str, what: str, hint: str = "", where: str = "") -> None:
-        """Note a problem; its place is the key's unless ``where`` says otherwise."""
+        """Record a problem; its location is that of the key unless ``where`` is given."""
         subject = f"[{section}] {key}".strip() if section else key
         place = where or self.where(section, key)
         self._problems.append(Problem(place, f"{subject} — {what}." if subject else f"{what}.", hint))
         self._failed.add((section, key))
 
     def sound(self, section: str, *keys: str) -> bool:
-        """Whether nothing was found wrong with these keys; a check that builds on them asks first."""
+        """Return whether these keys have no problem so far; checks that depend on them test this first."""
         return not any((section, key) in self._failed for key in keys)
 
     def override(self, overrides: Sequence[tuple[str, str, str]]) -> None:
-        """Set keys from the command line, over those of the file."""
+        """Set keys from the command line; they replace those of the file."""
         for section, key, value in overrides:
             self.headers.setdefault(section, COMMAND_LINE)
             self.sections.setdefault(section, {})[key] = Entry(str(value).strip(), COMMAND_LINE)
 
     @property
     def text(self) -> str:
-        """The document as an input file, without its comments; read again it has the same values."""
+        """Text of an equivalent input file, without comments."""
         lines: list[str] = []
         for section, entries in self.sections.items():
             values = (f"{key} = {entry.value}".replace("\n", "\n    ") for key, entry in entries.items())
@@ -76,7 +76,7 @@ class Document:
 
     @property
     def problems(self) -> list[Problem]:
-        """All problems in the order of the file, those of the command line last."""
+        """All problems, ordered by line, those of the command line last."""
 
         def order(problem: Problem) -> tuple[bool, bool, str, int]:
             name, _, line = problem.where.rpartition(":")
@@ -87,7 +87,7 @@ class Document:
 
 
 def lines_of(text: str) -> Iterator[tuple[int, str]]:
-    """Numbered lines without comments and trailing blanks; empty ones are left out."""
+    """Yield numbered lines without comments and trailing blanks; empty lines are skipped."""
     for number, line in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), start=1):
         content = COMMENT.sub("", line.expandtabs()).rstrip()
         if content:
@@ -95,7 +95,7 @@ def lines_of(text: str) -> Iterator[tuple[int, str]]:
 
 
 def read_ini(text: str, source: str) -> Document:
-    """Sections and keys of an input file; what cannot be read is among the document's problems."""
+    """Parse the text of an input file; syntax errors are recorded in the document."""
     document = Document(source)
     section = key = ""
     indent = 0
@@ -117,23 +117,23 @@ def _open_section(document: Document, content: str, where: str) -> str:
     name, bracket, _ = content[1:].partition("]")
     name = name.strip()
     if not bracket:
-        document.report("", content, "the section's name has no closing bracket", where=where)
+        document.report("", content, "the closing bracket of the section is missing", where=where)
     if name in document.headers:
-        document.report(name, "", f"the section was opened before, at {document.headers[name]}", "Join them.", where)
+        document.report(name, "", f"the section occurs twice, first at {document.headers[name]}", "Merge them.", where)
     document.headers.setdefault(name, where)
     document.sections.setdefault(name, {})
     return name
 
 
 def _add_key(document: Document, section: str, content: str, where: str) -> str:
-    """Store one ``key = value`` line; returns the key, empty when there is none to be continued."""
+    """Store one ``key = value`` line; return its key, or an empty string if no key can be continued."""
     match = KEY_VALUE.match(content)
     key = match["key"].strip() if match else ""
     if not match or not key:
-        document.report(section, f"'{content}'", "is not of the form key = value", where=where)
+        document.report(section, f"'{content}'", "does not have the form key = value", where=where)
         return ""
     if not section:
-        document.report("", key, "a key before the first [SECTION]", where=where)
+        document.report("", key, "key before the first [SECTION]", where=where)
         return ""
     earlier = document.entry(section, key)
     if earlier:
@@ -141,5 +141,5 @@ def _add_key(document: Document, section: str, content: str, where: str) -> str:
         return ""
     document.sections[section][key] = Entry(match["value"], where)
     if INTERPOLATION.search(match["value"]):
-        document.report(section, key, "values of other keys are not filled in here", "Write the value out.")
+        document.report(section, key, "interpolation with %(key)s is not supported", "Replace it by the value.")
     return key

@@ -31,7 +31,7 @@ FOREIGN_SECTIONS: Mapping[str, str] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Key:
-    """Key of a section; ``attribute`` is its field in the section's dataclass, ``kind`` the annotation of that field."""
+    """Key of a section; ``attribute`` is its field in the dataclass, ``kind`` the annotation of that field."""
 
     name: str
     attribute: str

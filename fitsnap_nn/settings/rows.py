@@ -46,7 +46,8 @@ class PropertyRow:
         weight: weight in the loss, in 1/unit².
         loss: name of the loss; empty: that of ``[PYTORCH] loss``.
         delta: delta of the loss in the unit of the labels; ``None``: that of ``[PYTORCH] huber_delta``.
-        intensive: whether a property per configuration is the mean over atoms instead of the sum.
+        intensive: whether a property per configuration is independent of the number of atoms; extensive properties are
+            divided by it in the loss and in tables.
         where: file and line.
     """
 

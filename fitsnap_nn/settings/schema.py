@@ -213,7 +213,7 @@ class Settings:
     calculator: CalculatorSection = CalculatorSection()
     eshift: dict[str, float] = field(default_factory=dict)
     properties: tuple[PropertyRow, ...] = ()
-    pytorch: PytorchSection = PytorchSection()
+    pytorch: PytorchSection = field(default_factory=PytorchSection)
     architectures: Mapping[str, Any] = field(
         default_factory=lambda: {name: section() for name, section in BUILT_IN.items()}
     )

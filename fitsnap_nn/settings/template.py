@@ -1,4 +1,4 @@
-"""Input files to start from, made from the schema and from what a folder of data holds."""
+"""Input templates, generated from the schema and the content of a data folder."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from itertools import combinations_with_replacement
 from types import MappingProxyType
 
 from fitsnap_nn.errors import InputError, Problem
-from fitsnap_nn.settings.architectures import architectures
+from fitsnap_nn.settings.architectures import architecture_names
 from fitsnap_nn.settings.elements import SYMBOLS, atomic_number
 from fitsnap_nn.settings.fields import format_value
 from fitsnap_nn.settings.files import find_groups, nearest
 from fitsnap_nn.settings.ini import COMMAND_LINE
-from fitsnap_nn.settings.keys import Key, did_you_mean, keys_of, section_names
+from fitsnap_nn.settings.keys import Key, keys_of, section_names
+from fitsnap_nn.settings.problems import did_you_mean
 
-COLUMN = 34  # where the comments begin
+COLUMN = 34  # column where the comments start
 
 GROUPS: Mapping[str, str] = MappingProxyType(
     {
@@ -29,7 +30,7 @@ TARGETS: Mapping[str, str] = MappingProxyType({"energy": "1", "force": "1", "str
 
 
 def _graph(model: str, section: Mapping[str, str], **training: str) -> Mapping[str, Mapping[str, str]]:
-    """What a new input says of an architecture on graphs."""
+    """Return the recommended keys of an architecture on neighbour graphs."""
     common = {"scheduler": "cosine", "warmup_fraction": "0.05", "ema_decay": "0.99", "manual_seed_flag": "1"}
     return {
         "CALCULATOR": {"calculator": "LAMMPSGRAPH", **TARGETS},
@@ -40,7 +41,8 @@ def _graph(model: str, section: Mapping[str, str], **training: str) -> Mapping[s
     }
 
 
-# What a new input says, where that is not the default: the defaults are FitSNAP's, so that its inputs mean the same.
+# Recommended values of new inputs. They differ from the defaults, which are FitSNAP's so that its inputs keep their
+# meaning.
 RECOMMENDED: Mapping[str, Mapping[str, Mapping[str, str]]] = MappingProxyType(
     {
         "BPNN": {
@@ -91,22 +93,31 @@ def render_template(
     scraper: str = "JSON",
     every_key: bool = False,
 ) -> str:
-    """Text of an input file, each key with its meaning; with ``every_key`` also those left alone, as comments.
+    """Return the text of an input file with a comment for each key.
 
-    ``data_path`` is relative to where the file will be; ``groups`` are the names of the rows of the group table.
+    Args:
+        model: architecture.
+        elements: chemical symbols in the order of the LAMMPS atom types.
+        data_path: path of the data relative to the folder of the input file.
+        groups: names of the rows of the group table.
+        scraper: data format.
+        every_key: add all keys that keep their defaults, as comments.
     """
     lines = [
-        f"# {model} for {' '.join(elements)}. What follows a # is a comment; all keys are explained in docs/input.md.",
+        f"# {model} for {' '.join(elements)}. Text after # is a comment. All keys are documented in docs/input.md.",
         "# Check this file with `python -m fitsnap_nn check FILE`, then fit with `python -m fitsnap_nn FILE`.",
     ]
     written = _values(model, elements, data_path, scraper)
-    others = {"BISPECTRUM", *architectures()} - {"BISPECTRUM" if model == "BPNN" else model}
+    others = {"BISPECTRUM", *architecture_names()} - {"BISPECTRUM" if model == "BPNN" else model}
     for section in section_names():
         if section in others:
             continue
         body = [*_key_lines(section, written.get(section, {}), every_key)]
         if section == "ESHIFT" and every_key:
-            body = [_line(f"# {element}", "0.0", f"added to energies for each {element}, eV") for element in elements]
+            body = [
+                _line(f"# {element}", "0.0", f"energy added to the labels per {element} atom, eV")
+                for element in elements
+            ]
         if section == "GROUPS":
             body += _rows(groups)
         if body:
@@ -115,7 +126,7 @@ def render_template(
 
 
 def _values(model: str, elements: Sequence[str], data_path: str, scraper: str) -> dict[str, dict[str, str]]:
-    """What the file says, by section and key: the recommendation, and what depends on elements and data."""
+    """Return the values by section and key: the recommended ones and those that depend on elements and data."""
     values = {section: dict(keys) for section, keys in RECOMMENDED[model].items()}
     if model == "BPNN":
         count = len(elements)
@@ -163,10 +174,10 @@ def _rows(groups: Sequence[str]) -> list[str]:
 
 
 def write_template(infile: str, model: str, elements: Sequence[str], data: str, every_key: bool = False) -> int:
-    """Write an input file for the data in a folder (or in one XYZ file); returns the number of groups.
+    """Write an input file for the data in a folder, or in one XYZ file; return the number of groups.
 
     Raises:
-        InputError: the file is there already; an element, the model or the data are not.
+        InputError: the file exists already, or an element, the model or the data do not exist.
     """
     problems = [
         Problem(COMMAND_LINE, f"{symbol} is not a chemical element.", did_you_mean(symbol, SYMBOLS))
@@ -174,15 +185,15 @@ def write_template(infile: str, model: str, elements: Sequence[str], data: str, 
         if symbol not in SYMBOLS
     ]
     if model not in RECOMMENDED:
-        problems.append(Problem(COMMAND_LINE, f"there is no model {model}.", f"Models: {', '.join(RECOMMENDED)}."))
+        problems.append(Problem(COMMAND_LINE, f"unknown model {model}.", f"Known models: {', '.join(RECOMMENDED)}."))
     scraper, groups = find_groups(data)
     if not os.path.exists(data):
-        problems.append(Problem(data, "there is no such file or folder.", nearest(data)))
+        problems.append(Problem(data, "no such file or folder.", nearest(data)))
     elif not groups:
-        what = "holds no folder with JSON files, no XYZ files and no VASP runs."
-        problems.append(Problem(data, what, "Name the folder that has one folder for each group."))
+        what = "contains no subfolders with JSON files, no XYZ files and no VASP runs."
+        problems.append(Problem(data, what, "Give the folder that contains one subfolder or file per group."))
     if os.path.exists(infile):
-        problems.append(Problem(infile, "is there already, and is not written over.", "Name another file."))
+        problems.append(Problem(infile, "exists already and is not overwritten.", "Choose another name."))
     if problems:
         raise InputError(problems)
     data_path = os.path.relpath(data, os.path.dirname(infile) or ".")

@@ -162,7 +162,7 @@ def test_the_configuration_is_named_too_where_there_are_several(tmp_path: Path) 
 
 def test_an_unknown_style_is_named_with_its_field(tmp_path: Path) -> None:
     source = write(tmp_path / "bad.json", FRAME, StressStyle="kBx")
-    with pytest.raises(DataError, match=r"bad\.json: Stress: unknown unit of pressure 'kBx'.*property_array"):
+    with pytest.raises(DataError, match=r"bad\.json: Stress: unknown pressure unit 'kBx'.*property_array"):
         read_one(source)
 
 

@@ -78,9 +78,9 @@ def test_every_style_and_field_has_its_labels() -> None:
 
 
 def test_unknown_units_name_their_neighbours() -> None:
-    with pytest.raises(ValueError, match=r"unknown unit of energy 'hartre'.*hartree"):
+    with pytest.raises(ValueError, match=r"unknown energy unit 'hartre'.*hartree"):
         factor("energy", "hartre")
-    with pytest.raises(ValueError, match="unknown unit of pressure 'eV'"):
+    with pytest.raises(ValueError, match="unknown pressure unit 'eV'"):
         factor("pressure", "eV")
 
 
@@ -94,11 +94,11 @@ def test_property_array_in_full_and_in_short() -> None:
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("Stres: kB", "'Stres' is no field"),
-        ("Stress: pressure kX metal", "unknown unit of pressure 'kX'"),
+        ("Stres: kB", "'Stres' is not a field with a unit"),
+        ("Stress: pressure kX metal", "unknown pressure unit 'kX'"),
         ("Stress: pressure kB real", "not to 'real'"),
-        ("Stress", "not of the form"),
-        ("Stress: pressure kB metal now", "not of the form"),
+        ("Stress", "does not have the form"),
+        ("Stress: pressure kB metal now", "does not have the form"),
     ],
 )
 def test_a_wrong_property_array_is_refused(text: str, what: str) -> None:

@@ -80,13 +80,13 @@ def test_all_mistakes_are_reported_with_their_lines():
     for (_, what), words in zip(
         found,
         [
-            "early — a key before the first [SECTION]",
-            "[ONE] 'no sense' — is not of the form key = value",
+            "early — key before the first [SECTION]",
+            "[ONE] 'no sense' — does not have the form key = value",
             "[ONE] a — given twice, first at x.in:3",
-            "[ONE] '= 3' — is not of the form",
-            "[ONE] — the section was opened before, at x.in:2",
-            "[TWO — the section's name has no closing bracket",
-            "[TWO] c — values of other keys",
+            "[ONE] '= 3' — does not have the form",
+            "[ONE] — the section occurs twice, first at x.in:2",
+            "[TWO — the closing bracket of the section is missing",
+            "[TWO] c — interpolation with %(key)s is not supported",
         ],
         strict=True,
     ):

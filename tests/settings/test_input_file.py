@@ -90,12 +90,12 @@ Bulk = 0.7 100 1
     for text, words in zip(
         found,
         [
-            "numTypes — 1 types, but type = W Be has 2. Write 2, or remove the key.",
+            "numTypes — is 1, but type = W Be lists 2. Use 2, or remove the key.",
             "rcutfac — 'four' is not a number.",
-            "nothing is left to fit",
+            "there is nothing to fit",
             "the last layer must have 1 node",
             "num_epoch — unknown key. Did you mean num_epochs?",
-            "'this is nothing' — is not of the form key = value",
+            "'this is nothing' — does not have the form key = value",
             "[SOLVR] — unknown section. Did you mean SOLVER?",
             "Did you mean data?",
             "3 values for the 4 columns size eweight fweight vweight",
@@ -132,7 +132,7 @@ def test_overrides_win_and_are_blamed(write_input):
     assert differences(load_settings(used), settings) == []
     assert differences(load_settings(path), settings) != []
     (found,) = problems(path, [("PYTORCH", "num_epochs", "seven")])
-    assert found == "command line  [PYTORCH] num_epochs — 'seven' is not a whole number."
+    assert found == "command line  [PYTORCH] num_epochs — 'seven' is not an integer."
     assert "command line  [PYTROCH] — unknown section. Did you mean PYTORCH?" in problems(path, [("PYTROCH", "x", "1")])
 
 
@@ -143,7 +143,9 @@ def test_a_file_with_byte_order_mark_and_windows_line_ends(write_input, tmp_path
     settings = load_settings(path)
     assert (settings.groups, settings.bispectrum) == (expected.groups, expected.bispectrum)
     path.write_bytes("[PYTORCH]\n# Größe\n".encode("latin-1"))
-    assert problems(path) == [f"{path}  {path} is not UTF-8 text, first in line 2. Save it as UTF-8."]
+    assert problems(path) == [
+        f"{path}  {path} is not UTF-8 text; the first invalid byte is in line 2. Save it as UTF-8."
+    ]
     path.write_bytes("[PYTORCH]\n".encode("utf-16"))
     assert "Save it as UTF-8." in problems(path)[0]
 
@@ -165,26 +167,26 @@ PYTORCH = ("[PATH]", "[PYTORCH]\n{}\n[PATH]")
         ("type = W Be", "", "[BISPECTRUM] type — is missing"),
         ("type = W Be", "type = W Bee", "Bee is not a chemical element. Did you mean Be?"),
         ("type = W Be", "type = W W", "W is given 2 times"),
-        ("type = W Be", "type = W Be\nwj = 1.0", "wj — 1 value for 2 elements. Give one for each of W Be."),
+        ("type = W Be", "type = W Be\nwj = 1.0", "wj — 1 value for 2 elements. Give one value for each of W Be."),
         (
             "stress = 0",
             "elements = Be W",
-            "elements — are not those of [BISPECTRUM] type = W Be. Remove",
+            "elements — differs from [BISPECTRUM] type = W Be. Remove",
         ),
         ("type = W Be", "element = W Be", "[BISPECTRUM] type — is missing"),
         ("twojmax = 6", "twojmax = 6 6 6", "twojmax — 3 values for 2 elements"),
         ("twojmax = 6", "quadraticflag = 1\nchemflag = 1", "quadraticflag — cannot be used with chemflag"),
-        ("twojmax = 6", "rmin0 = 6", "is not above rmin0 = 6 Å"),
-        ("twojmax = 6", "rcutfac = 0", "the least cutoff, 2 rcutfac radelem = 0 Å"),
+        ("twojmax = 6", "rmin0 = 6", "does not exceed rmin0 = 6 Å"),
+        ("twojmax = 6", "rcutfac = 0", "the smallest cutoff, 2 rcutfac radelem = 0 Å"),
         ("twojmax = 6", "twojmx = 6", "Did you mean twojmax?"),
-        ("stress = 0", "calculator = LAMMPSPACE", "write calculator = LAMMPSSNAP"),
-        ("stress = 0", "calculator = LAMMPSCUSTOM", "write calculator = LAMMPSSNAP"),
-        ("stress = 0", "num_epochs = 1", "[CALCULATOR] num_epochs — unknown key. It is a key of [PYTORCH]."),
-        ("[PATH]", "[ESHIFT]\nTa = 1\n[PATH]", "[ESHIFT] Ta — not an element of [BISPECTRUM] type = W Be"),
+        ("stress = 0", "calculator = LAMMPSPACE", "Use LAMMPSSNAP for SNAP descriptors"),
+        ("stress = 0", "calculator = LAMMPSCUSTOM", "Use LAMMPSSNAP for SNAP descriptors"),
+        ("stress = 0", "num_epochs = 1", "[CALCULATOR] num_epochs — unknown key. It belongs to section [PYTORCH]."),
+        ("[PATH]", "[ESHIFT]\nTa = 1\n[PATH]", "[ESHIFT] Ta — not among the elements of [BISPECTRUM] type = W Be"),
         ("[PATH]", "[ESHIFT]\nbe = 1\n[PATH]", "Did you mean Be?"),
         ("[PATH]", "[ESHIFT]\nW = nan\n[PATH]", "[ESHIFT] W — 'nan' is not a finite number"),
-        ("[PATH]", "[SOLVER]\nsolver = SVD\n[PATH]", "fitsnap_nn fits networks: write solver = PYTORCH"),
-        ("[PATH]", "[SOLVER]\nsolver = NETWORK\n[PATH]", "fitsnap_nn fits networks: write solver = PYTORCH"),
+        ("[PATH]", "[SOLVER]\nsolver = SVD\n[PATH]", "fitsnap_nn fits neural networks only: use solver = PYTORCH"),
+        ("[PATH]", "[SOLVER]\nsolver = NETWORK\n[PATH]", "fitsnap_nn fits neural networks only: use solver = PYTORCH"),
         (
             "[PATH]",
             "[REFERENCE]\npair_coef = 1\n[PATH]",
@@ -192,33 +194,37 @@ PYTORCH = ("[PATH]", "[PYTORCH]\n{}\n[PATH]")
         ),
         ("[PATH]", "[REFERENCE]\npair_style = zbl 4 5\n[PATH]", "pair_style — zbl has no pair_coeff"),
         ("[PATH]", "[SCRAPER]\nproperty_array = Stres: kB\n[PATH]", "[SCRAPER] property_array — 'Stres'"),
-        ("[PATH]", "[PYTORCH]\nenergy_weight = 1\n[PATH]", "energy_weight — is given without force_weight"),
-        ("[PATH]", "[PYTORCH]\nforce_weight = 0\n[PATH]", "force_weight — is given without energy_weight"),
+        ("[PATH]", "[PYTORCH]\nenergy_weight = 1\n[PATH]", "energy_weight — is set without force_weight"),
+        ("[PATH]", "[PYTORCH]\nforce_weight = 0\n[PATH]", "force_weight — is set without energy_weight"),
         (
             "[PATH]",
             "[PYTORCH]\nelement_energies = W -1\n[PATH]",
-            "is for W, but the elements are W Be. Write",
+            "lists W, but the elements are W Be. Use",
         ),
-        ("[PATH]", "[PYTORCH]\nelement_energies = W -1 Be\n[PATH]", "'W -1 Be' is no energy for each element"),
-        ("[PATH]", "[PYTORCH]\nelement_energies = W -1 Be inf\n[PATH]", "'W -1 Be inf' is no energy for each element"),
+        ("[PATH]", "[PYTORCH]\nelement_energies = W -1 Be\n[PATH]", "'W -1 Be' is not a list of elements and energies"),
+        (
+            "[PATH]",
+            "[PYTORCH]\nelement_energies = W -1 Be inf\n[PATH]",
+            "'W -1 Be inf' is not a list of elements and energies",
+        ),
         ("[PATH]", "[PYTORCH]\nelement_energies = isolate\n[PATH]", "Did you mean isolated?"),
         (
             "[PATH]",
             "[PYTORCH]\ncomposition_baseline = 0\nelement_energies = isolated\n[PATH]",
-            "element_energies — is given, but composition_baseline = 0",
+            "element_energies — has no effect with composition_baseline = 0",
         ),
         ("[PATH]", "[PYTORCH]\nlayer_sizes = num_dsc 1\n[PATH]", "Did you mean num_desc?"),
-        ("[PATH]", "[PYTORCH]\nlayer_sizes = num_desc -3 1\n[PATH]", "-3: not a number of nodes"),
+        ("[PATH]", "[PYTORCH]\nlayer_sizes = num_desc -3 1\n[PATH]", "-3: not a positive integer"),
         ("[PATH]", "[PYTORCH]\nlayer_sizes = num_desc\n[PATH]", "the last layer must have 1 node"),
         ("[PATH]", "[PYTORCH]\nsave_state_input = no.pt\n[PATH]", "save_state_input — no such file: no.pt"),
         (
             "[PATH]",
             "[PYTORCH]\noutput_file = a\nsave_state_output = a\n[PATH]",
-            "a is also the file of [PYTORCH] save_",
+            "a is also the name of [PYTORCH] save_",
         ),
         ("dataPath = data", "dataPath = dat", "Did you mean data?"),
-        ("[GROUPS]", "[GROUPS]\nrandom_seed = 1.5", "random_seed — '1.5' is not a whole number"),
-        ("training_size testing_size ", "", "no column says how much is trained on"),
+        ("[GROUPS]", "[GROUPS]\nrandom_seed = 1.5", "random_seed — '1.5' is not an integer"),
+        ("training_size testing_size ", "", "no column gives the size of the training set"),
     ],
 )
 def test_each_check(write_input, old, new, message):
@@ -232,10 +238,10 @@ GRAPHS = ("stress = 0", "calculator = LAMMPSGRAPH\n{}")
 @pytest.mark.parametrize(
     ("elements", "message"),
     [
-        ("", "[CALCULATOR] elements — is missing. Give the elements, in the order of LAMMPS' atom types."),
+        ("", "[CALCULATOR] elements — is missing. List the elements in the order of the LAMMPS atom types."),
         ("elements = W Bee", "[CALCULATOR] elements — Bee is not a chemical element. Did you mean Be?"),
         ("elements = W W", "[CALCULATOR] elements — W is given 2 times"),
-        ("elements = W\n[ESHIFT]\nBe = 1", "[ESHIFT] Be — not an element of [CALCULATOR] elements = W"),
+        ("elements = W\n[ESHIFT]\nBe = 1", "[ESHIFT] Be — not among the elements of [CALCULATOR] elements = W"),
     ],
 )
 def test_elements_of_graphs(write_input, elements, message):
@@ -257,7 +263,10 @@ def test_graphs_need_no_bispectrum(write_input):
 def test_a_pretrained_model_has_its_own_energies(write_input):
     graphs = (GRAPHS[0], GRAPHS[1].format(""))
     model = (PYTORCH[0], "[MACE]\nmace_model = a.model\n[PYTORCH]\nmodel = MACE\nelement_energies = isolated\n[PATH]")
-    assert any("but mace_model brings its own" in text for text in problems(write_input(graphs, model)))
+    assert any(
+        "has no effect: mace_model contains its own element energies" in text
+        for text in problems(write_input(graphs, model))
+    )
 
 
 def test_one_mistake_is_one_error(write_input):
@@ -271,7 +280,7 @@ def test_one_mistake_is_one_error(write_input):
 
 def test_sections_of_other_solvers_are_noted(write_input):
     settings = load_settings(write_input(("[PATH]", "[RIDGE]\nalpha = 1\n[ACE]\nnmax = 2\n[PATH]")))
-    assert settings.notices == ("Without effect here (docs/input.md says why): section [RIDGE]; section [ACE].",)
+    assert settings.notices == ("Without effect (for the reasons see docs/input.md): section [RIDGE]; section [ACE].",)
 
 
 def test_reference_keeps_order_and_case(write_input):

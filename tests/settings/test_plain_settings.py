@@ -26,6 +26,35 @@ def test_there_and_back(write_input):
     assert from_dict(json.loads(json.dumps(stored))) == settings
 
 
+def test_rows_come_back(write_input):
+    path = write_input(
+        ("testing_size", "testing_size test_size"), ("0.7 0.3", "0.7 0.2 0.1"), ("1.0 0.0", "1.0 0.0 0"),
+        ("[PATH]", "[PROPERTIES]\ncharge = per_atom scalar unit=e delta=0.1\n[PATH]"),
+    )  # fmt: skip
+    settings = load_settings(path)
+    assert from_dict(json.loads(json.dumps(as_dict(settings)))) == settings
+    charge = ("PROPERTIES", "charge", "per_atom scalar unit=e weight=2 delta=0.1")
+    (line,) = differences(settings, load_settings(path, [charge]))
+    assert line.startswith("[PROPERTIES] charge: ")
+    assert "weight=1.0" in line
+    assert "weight=2.0" in line
+    assert differences(settings, load_settings(path, [("GROUPS", "Liquid", "1.0 0.0 0.0 1 1 0")])) == []
+    assert differences(settings, load_settings(path, [("GROUPS", "Bulk", "0.7 0.2 0 100 1 1e-8")])) == [
+        "[GROUPS] Bulk: 0.7 0.2 0.1 100.0 1.0 1e-08 and 0.7 0.2 100.0 1.0 1e-08"
+    ]
+
+
+def test_settings_stored_before_test_sets_losses_and_properties(write_input):
+    settings = load_settings(write_input())
+    stored = as_dict(settings)
+    for row in stored["groups"]["rows"]:
+        del row["test_size"]
+    for key in ("loss", "huber_delta", "loss_reduction"):
+        del stored["pytorch"][key]
+    del stored["properties"]
+    assert from_dict(stored) == settings
+
+
 def test_older_and_newer_versions(write_input):
     settings = load_settings(write_input())
     stored = as_dict(settings)
@@ -51,8 +80,8 @@ def test_differences_name_section_key_and_values(write_input):
     ]
     assert differences(one, load_settings(path, overrides)) == [
         "[PYTORCH] layer_sizes: num_desc 512 512 1 and num_desc 8 1",
-        "[PYTORCH] energy_weight: nothing and 1.0",
-        "[PYTORCH] force_weight: nothing and 1.0",
+        "[PYTORCH] energy_weight: not set and 1.0",
+        "[PYTORCH] force_weight: not set and 1.0",
         "[ESHIFT] Be: 0.0 and 2.0",
         "[GROUPS] Bulk: 0.7 0.3 100.0 1.0 1e-08 and 1.0 0.0 1.0 1.0 1.0",
     ]

@@ -102,6 +102,6 @@ def test_new_reports_all_and_writes_over_nothing(tmp_path):
     with pytest.raises(InputError) as error:
         write_template(str(path), "BPMM", ["Tb", "Q"], str(tmp_path / "nowhere"))
     text = str(error.value)
-    for words in ("Q is not a chemical element", "no model BPMM", "no such file or folder", "is there already"):
+    for words in ("Q is not a chemical element", "unknown model BPMM", "no such file or folder", "exists already"):
         assert words in text
     assert path.read_text() == "precious"

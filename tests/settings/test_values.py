@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from fitsnap_nn.settings.fields import ValueProblem, format_value, parse_value
-from fitsnap_nn.settings.keys import did_you_mean, keys_of, section_classes
+from fitsnap_nn.settings.fields import format_value, parse_value
+from fitsnap_nn.settings.keys import keys_of, section_classes
+from fitsnap_nn.settings.problems import ValueProblem, did_you_mean
 
 
 def parse(section: str, key: str, text: str):
@@ -43,21 +44,22 @@ def test_values_take_the_type_of_their_key(section, key, text, value):
 @pytest.mark.parametrize(
     ("section", "key", "text", "message"),
     [
-        ("CALCULATOR", "energy", "maybe", "neither true nor false"),
-        ("CALCULATOR", "energy", "2", "neither true nor false"),
-        ("PYTORCH", "num_epochs", "6.0", "not a whole number"),
+        ("CALCULATOR", "energy", "maybe", "is not a Boolean"),
+        ("CALCULATOR", "energy", "2", "is not a Boolean"),
+        ("PYTORCH", "num_epochs", "6.0", "not an integer"),
         ("PYTORCH", "num_epochs", "", "no value"),
-        ("PYTORCH", "num_epochs", "-1", "below the least value, 0"),
-        ("PYTORCH", "multi_element_option", "4", "above the largest value, 3"),
+        ("PYTORCH", "num_epochs", "-1", "below the minimum, 0"),
+        ("PYTORCH", "multi_element_option", "4", "above the maximum, 3"),
         ("PYTORCH", "learning_rate", "1e-2x", "not a number"),
         ("PYTORCH", "learning_rate", "nan", "not a finite number"),
         ("PYTORCH", "learning_rate", "inf", "not a finite number"),
         ("PYTORCH", "energy_weight", "nan", "not a finite number"),
         ("PYTORCH", "optimizer", "SGD", "is not one of Adam, AdamW"),
-        ("PYTORCH", "seed", str(10**400), "above the largest value"),
+        ("PYTORCH", "seed", str(10**400), "above the maximum"),
         ("PYTORCH", "output_file", "", "no value"),
         ("PYTORCH", "layer_sizes", "", "no value"),
-        ("BISPECTRUM", "twojmax", "6 6.5", "'6.5' is not a whole number"),
+        ("BISPECTRUM", "twojmax", "6 6.5", "'6.5' is not an integer"),
+        ("BISPECTRUM", "twojmax", "6 51", "51 is above the maximum, 50"),
         ("BISPECTRUM", "wj", "1.0 nan", "not a finite number"),
         ("REFERENCE", "units", "real", "must be metal"),
     ],
@@ -65,6 +67,13 @@ def test_values_take_the_type_of_their_key(section, key, text, value):
 def test_wrong_values_are_refused(section, key, text, message):
     with pytest.raises(ValueProblem, match=message):
         parse(section, key, text)
+
+
+def test_the_limit_of_twojmax_is_explained():
+    assert parse("BISPECTRUM", "twojmax", "50") == (50,)
+    with pytest.raises(ValueProblem) as error:
+        parse("BISPECTRUM", "twojmax", "80")
+    assert "overflow double precision at 80" in error.value.hint
 
 
 def test_defaults_survive_being_written_and_read():
