@@ -7,7 +7,7 @@ differentiation here, once, so that training, evaluation and deployment cannot d
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from fitsnap_nn.data.voigt import COLUMNS, ROWS
-from fitsnap_nn.models.pairs import pair_forces, sum_by
+from fitsnap_nn.models.pairs import contract_pairs, contract_pairs_backward, pair_forces, sum_by
 
 
 @dataclass(frozen=True)
@@ -148,8 +148,28 @@ class Model(torch.nn.Module, ABC):
         """Energies of the atoms, (N,) eV, float64, differentiable by what the batch holds of their surroundings."""
 
 
+# Derivatives of a loss by the parameters, from its derivatives by the energies (N,) and the gradients (N, D) of atoms.
+Pullback = Callable[[Tensor, Tensor], Sequence[Tensor]]
+
+
+class Explicit(NamedTuple):
+    """A model whose derivatives are written out, on one batch.
+
+    Attributes:
+        parameters: what its energies depend on; differentiable by the weights.
+        run: energies of the atoms (N,) float64, dE_i/dB_i (N, D), and the way back to the parameters.
+    """
+
+    parameters: Sequence[Tensor]
+    run: Callable[[], tuple[Tensor, Tensor, Pullback]]
+
+
 class DescriptorModel(Model):
     """A model of descriptors; its batches are `DescriptorBatch`."""
+
+    def explicit(self, batch: DescriptorBatch) -> Explicit | None:
+        """The model without automatic differentiation, which saves half of a short training step; ``None``: unknown."""
+        return None
 
     def energies_and_gradients(self, batch: DescriptorBatch) -> tuple[Tensor, Tensor]:
         """Energies of the atoms, and dE_i/dB_i (N, D); differentiable by the weights where gradients are enabled."""
@@ -237,11 +257,59 @@ def predict(
         else:
             assert isinstance(model, DescriptorModel)
             assert isinstance(batch, DescriptorBatch)
+            if explicit := model.explicit(batch):
+                found: tuple[Tensor, Tensor, Tensor | None, Tensor | None] = _ExplicitPrediction.apply(  # type: ignore[no-untyped-call]
+                    batch, explicit.run, forces, stress, *explicit.parameters
+                )
+                return Prediction(*found)
             atom_energies, beta = model.energies_and_gradients(batch)
             found_forces = pair_forces(beta, batch.gradients, batch.pair_i, batch.pair_j) if forces else None
             found_stress = _stress(batch, beta) if stress else None
         energy = sum_by(batch.config, atom_energies, len(batch.n_atoms))
         return Prediction(energy, atom_energies, found_forces, found_stress)
+
+
+class _ExplicitPrediction(torch.autograd.Function):
+    """All of a prediction as one operation: a step with few atoms takes as long as autograd needs to record it."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        batch: DescriptorBatch,
+        run: Callable[[], tuple[Tensor, Tensor, Pullback]],
+        forces: bool,
+        stress: bool,
+        *parameters: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*parameters)
+        atom_energies, beta, ctx.pullback = run()
+        ctx.batch, ctx.like = batch, beta
+        energy = sum_by(batch.config, atom_energies, len(batch.n_atoms))
+        found = contract_pairs(beta, batch.gradients, batch.pair_i, batch.pair_j) if forces else None
+        return energy, atom_energies, found, _stress(batch, beta) if stress else None
+
+    @staticmethod
+    def backward(
+        ctx: Any, energy_bar: Tensor | None, atoms_bar: Tensor | None, forces_bar: Tensor | None, stress_bar: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
+        _ = ctx.saved_tensors  # raises where the weights have changed since
+        batch: DescriptorBatch = ctx.batch
+        beta_bar = None
+        if forces_bar is not None:
+            beta_bar = contract_pairs_backward(forces_bar, batch.gradients, batch.pair_i, batch.pair_j)
+        if stress_bar is not None:
+            virials_bar = _per_volume(batch, stress_bar).index_select(0, batch.config)
+            from_stress = torch.bmm(batch.strain_gradients.mT, virials_bar.unsqueeze(2)).squeeze(2)
+            beta_bar = from_stress if beta_bar is None else beta_bar + from_stress
+        if energy_bar is not None:
+            by_atom = energy_bar.index_select(0, batch.config)
+            atoms_bar = by_atom if atoms_bar is None else atoms_bar + by_atom
+        if beta_bar is None:
+            beta_bar = torch.zeros_like(ctx.like)
+        if atoms_bar is None:
+            atoms_bar = torch.zeros_like(batch.config, dtype=torch.float64)
+        return None, None, None, None, *ctx.pullback(atoms_bar, beta_bar)
 
 
 def _stress(batch: DescriptorBatch, beta: Tensor) -> Tensor:
