@@ -30,8 +30,14 @@ class Evaluation(NamedTuple):
     stress: Floats | None
 
 
-def single_batch(configuration: Configuration, record: AnyRecord, elements: Sequence[str], dtype: torch.dtype) -> Batch:
-    """A batch of one; its tensors are views of the record's arrays where the type allows."""
+def single_batch(
+    configuration: Configuration, record: AnyRecord, elements: Sequence[str], dtype: torch.dtype | None
+) -> Batch:
+    """A batch of one; its tensors are views of the record's arrays where the type allows.
+
+    Args:
+        dtype: of numbers; ``None`` leaves them, and the indices of edges, of the types that the record has.
+    """
     atoms = {
         "species": torch.from_numpy(configuration.element_indices(elements)),
         "config": torch.zeros(len(configuration), dtype=torch.int64),
@@ -43,10 +49,12 @@ def single_batch(configuration: Configuration, record: AnyRecord, elements: Sequ
         return {name: torch.from_numpy(getattr(record, name)) for name in names}
 
     def numbers(*names: str) -> dict[str, torch.Tensor]:
-        return {name: tensor.to(dtype) for name, tensor in tensors(*names).items()}
+        return {name: tensor if dtype is None else tensor.to(dtype) for name, tensor in tensors(*names).items()}
 
     if isinstance(record, GraphRecord):
-        edges = {name: tensor.long() for name, tensor in tensors("edge_i", "edge_j", "reverse").items()}
+        edges = tensors("edge_i", "edge_j", "reverse")
+        if dtype is not None:
+            edges = {name: tensor.long() for name, tensor in edges.items()}
         return Graph(**atoms, **edges, **numbers("vectors"))
     pairs = tensors("pair_i", "pair_j")
     return DescriptorBatch(**atoms, **pairs, **numbers("descriptors", "gradients", "strain_gradients"))

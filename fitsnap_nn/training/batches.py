@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
-from itertools import accumulate
+from itertools import accumulate, islice
 from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
@@ -21,6 +21,9 @@ from fitsnap_nn.models.evaluation import single_batch
 from fitsnap_nn.units import BAR
 
 B = TypeVar("B", bound=Batch)
+T = TypeVar("T")
+
+JOINED_BYTES = 2**22  # of samples that are joined at a time, so that they stay in the cache
 
 # Fields of a batch that are indices, and a field with a row for each of what they count.
 INDICES: Mapping[str, str] = MappingProxyType(
@@ -33,6 +36,11 @@ INDICES: Mapping[str, str] = MappingProxyType(
         "reverse": "vectors",
     }
 )
+
+
+# Fields that are stored as they lie in the mapped files, and get the type that models compute with when they are joined.
+EDGES = frozenset({"edge_i", "edge_j", "reverse"})
+CONVERTED = frozenset({"vectors", "descriptors", "gradients", "strain_gradients"})
 
 
 class Labels(NamedTuple):
@@ -68,10 +76,15 @@ class Sample(NamedTuple):
     labels: Labels
     counts: Counts
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What a model computes in; the numbers of the batch may be of another type until they are joined."""
+        return self.labels.forces.dtype
+
 
 def make_sample(configuration: Configuration, record: AnyRecord, elements: Sequence[str], dtype: torch.dtype) -> Sample:
-    """Tensors of one configuration; descriptors and gradients are views of the record where the type allows."""
-    batch = single_batch(configuration, record, elements, dtype)
+    """Tensors of one configuration; the large ones are views of the record, and get their types in `collate`."""
+    batch = single_batch(configuration, record, elements, None)
     labels = _labels(configuration, record, dtype)
     energy, forces, stress = labels.present[0].tolist()
     return Sample(batch, labels, Counts(int(energy), 3 * len(configuration) * forces, 6 * stress))
@@ -99,23 +112,88 @@ def _labels(configuration: Configuration, record: AnyRecord, dtype: torch.dtype)
 
 def collate(samples: Sequence[Sample], device: torch.device) -> tuple[Batch, Labels]:
     """Join samples into one batch on a device."""
-    labels = Labels(*(torch.cat(parts).to(device) for parts in zip(*(s.labels for s in samples), strict=True)))
-    return join([sample.batch for sample in samples], device), labels
+    return _collate_groups([samples], device)[0]
+
+
+def collate_each(groups: Iterable[Sequence[Sample]], device: torch.device) -> Iterator[tuple[Batch, Labels]]:
+    """The batches of several groups of samples, one after the other; a group without samples has none.
+
+    Small batches are joined many at a time and then split: a call costs more than the copying that it does.
+    """
+    waiting: list[Sequence[Sample]] = []
+    size = 0
+    for group in groups:
+        if not group:
+            continue
+        added = sum(_bytes(sample.batch) for sample in group)
+        if waiting and size + added > JOINED_BYTES:
+            yield from _emptied(_collate_groups(waiting, device))
+            waiting, size = [], 0
+        waiting.append(group)
+        size += added
+    if waiting:
+        yield from _emptied(_collate_groups(waiting, device))
+
+
+def _emptied(batches: list[T]) -> Iterator[T]:
+    """The items of a list, which then holds them no longer: large batches must not outlive their step."""
+    batches.reverse()
+    while batches:
+        yield batches.pop()
+
+
+def _collate_groups(groups: Sequence[Sequence[Sample]], device: torch.device) -> list[tuple[Batch, Labels]]:
+    columns = zip(*(sample.labels for group in groups for sample in group), strict=True)
+    sizes = [len(group) for group in groups]
+    labels = zip(*(_split(parts, sizes, torch.cat(parts).to(device)) for parts in columns), strict=True)
+    batches = _join_groups([[sample.batch for sample in group] for group in groups], device, groups[0][0].dtype)
+    return list(zip(batches, (Labels(*parts) for parts in labels), strict=True))
 
 
 def join(batches: Sequence[B], device: torch.device | None = None) -> B:
     """One batch of several; the indices of pairs and configurations count through it."""
-    return type(batches[0])(**{field.name: _joined(batches, field.name).to(device) for field in fields(batches[0])})
+    return _join_groups([batches], device)[0]
 
 
-def _joined(batches: Sequence[Batch], field: str) -> Tensor:
-    """One field of all batches; indices count on from batch to batch."""
-    parts = [getattr(batch, field) for batch in batches]
-    counted = INDICES.get(field)
-    if counted is None:
-        return torch.cat(parts)
-    starts = accumulate((len(getattr(batch, counted)) for batch in batches), initial=0)
-    return torch.cat([part + start for part, start in zip(parts, starts, strict=False)])
+def _join_groups(
+    groups: Sequence[Sequence[B]], device: torch.device | None = None, dtype: torch.dtype | None = None
+) -> list[B]:
+    """A batch for each group of them, whose tensors are views of the same memory."""
+    batches = [batch for group in groups for batch in group]
+    sizes = [len(group) for group in groups]
+    kind = type(batches[0])
+    columns = {}
+    for field in fields(kind):
+        parts = [getattr(batch, field.name) for batch in batches]
+        joined = torch.cat(parts)
+        if counted := INDICES.get(field.name):
+            if field.name in EDGES:
+                joined = joined.long()
+            rows = [getattr(batch, counted).shape[0] for batch in batches]
+            starts = torch.tensor(_starts(rows, sizes), dtype=joined.dtype)
+            joined += starts.repeat_interleave(torch.tensor([part.shape[0] for part in parts]))
+        elif dtype is not None and field.name in CONVERTED:
+            joined = joined.to(dtype)
+        columns[field.name] = _split(parts, sizes, joined.to(device))
+    return [kind(**dict(zip(columns, parts, strict=True))) for parts in zip(*columns.values(), strict=True)]
+
+
+def _starts(rows: Sequence[int], sizes: Sequence[int]) -> list[int]:
+    """How many rows of its group come before each part; ``sizes`` are the numbers of parts in the groups."""
+    ends = list(accumulate(sizes))
+    return [start for a, b in zip([0, *ends], ends, strict=False) for start in accumulate(rows[a : b - 1], initial=0)]
+
+
+def _split(parts: Sequence[Tensor], sizes: Sequence[int], joined: Tensor) -> Sequence[Tensor]:
+    """The joined parts of each group."""
+    if len(sizes) == 1:
+        return [joined]
+    rows = iter([part.shape[0] for part in parts])
+    return joined.split([sum(islice(rows, size)) for size in sizes])
+
+
+def _bytes(batch: Batch) -> int:
+    return sum(getattr(batch, field.name).nbytes for field in fields(batch))
 
 
 class SampleSet:

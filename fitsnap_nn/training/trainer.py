@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from fitsnap_nn.errors import TrainingError
-from fitsnap_nn.models.contract import Graph, GraphModel, Model, predict
+from fitsnap_nn.models.contract import Batch, Graph, GraphModel, Model, predict
 from fitsnap_nn.settings.schema import Pytorch
 from fitsnap_nn.training.augmentation import augment, random_rotations
-from fitsnap_nn.training.batches import Batches, Counts, SampleSet, collate
+from fitsnap_nn.training.batches import Batches, Counts, Labels, SampleSet, collate, collate_each
 from fitsnap_nn.training.flat import FlatParameters
 from fitsnap_nn.training.loss import backward, error_sums, loss_sums, mean_loss
 from fitsnap_nn.training.parallel import Ranks, deal, pack
@@ -170,8 +170,12 @@ class Trainer:
         started = time.perf_counter()
         losses = torch.zeros(3, dtype=torch.float64, device=self.device)
         first_step = self.epoch * len(self.batches)
-        for number, members in enumerate(self.batches.of_epoch(self.epoch)):
-            losses += self._step(first_step + number, members)
+        steps = list(self.batches.of_epoch(self.epoch))
+        shares = [self._share(members) for members in steps]
+        samples = self.training.samples
+        collated = collate_each(([samples[member] for member in share] for share in shares), self.device)
+        for number, (members, share) in enumerate(zip(steps, shares, strict=True)):
+            losses += self._step(first_step + number, members, share, collated)
             self.release()
         learning_rate = self.schedule.learning_rate(first_step + len(self.batches) - 1)
         self.ranks.sum_(losses)
@@ -193,17 +197,27 @@ class Trainer:
         seconds = time.perf_counter() - started
         return EpochReport(self.epoch, train_loss, validation, learning_rate, seconds, is_best)
 
-    def _step(self, step: int, members: Sequence[int]) -> Tensor:
-        """One step with a batch; returns this rank's part of the sums that the loss is made of."""
+    def _share(self, members: Sequence[int]) -> list[int]:
+        """The members of a batch that are this rank's."""
+        costs = [self.training.costs[member] for member in members]
+        return [members[number] for number in deal(costs, self.ranks.size)[self.ranks.rank]]
+
+    def _step(
+        self, step: int, members: Sequence[int], share: Sequence[int], collated: Iterator[tuple[Batch, Labels]]
+    ) -> Tensor:
+        """One step with a batch; returns this rank's part of the sums that the loss is made of.
+
+        Args:
+            share: those of the members that are this rank's.
+            collated: has their batch next, unless there are none.
+        """
         counts = self.training.total(members)
-        share = deal([self.training.costs[member] for member in members], self.ranks.size)[self.ranks.rank]
         self.flat.gradient.zero_()
         sums = torch.zeros(3, dtype=torch.float64, device=self.device)
         if share:
-            chosen = [members[number] for number in share]
-            batch, labels = collate([self.training.samples[member] for member in chosen], self.device)
+            batch, labels = next(collated)
             if isinstance(batch, Graph) and isinstance(self.model, GraphModel) and self.model.augments:
-                batch, labels = augment(batch, labels, self._rotations(self.epoch)[chosen])
+                batch, labels = augment(batch, labels, self._rotations(self.epoch)[share])
             found = predict(
                 self.model, batch, forces=self.targets.forces, stress=self.targets.stress, create_graph=True
             )
