@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from fitsnap_nn.models.contract import DescriptorBatch, DescriptorModel, Explicit, Pullback
 from fitsnap_nn.models.evaluation import in_double
-from fitsnap_nn.models.mlp import ACTIVATIONS, with_pullback
+from fitsnap_nn.models.mlp import ACTIVATIONS, energy_and_gradient
 
 SHARED, PER_ELEMENT, ONE_HOT = 1, 2, 3
 
@@ -114,7 +114,7 @@ class BPNN(DescriptorModel):
             weights, biases = self._layers(0, batch.species)
 
             def run() -> tuple[Tensor, Tensor, Pullback]:
-                outputs, gradients, pullback = with_pullback(
+                outputs, gradients, pullback = energy_and_gradient(
                     inputs, weights, biases, self.activation, input_scale=scale, output_scale=output_scale
                 )
                 return self._energies(batch, outputs), gradients, lambda e, g: pullback(e.to(inputs.dtype), g)
@@ -126,7 +126,7 @@ class BPNN(DescriptorModel):
             outputs, gradients, pullbacks = inputs.new_empty(len(inputs)), torch.empty_like(inputs), []
             for members, weights, biases in shares:
                 rows = scale if len(scale) == 1 else scale[members]
-                outputs[members], gradients[members], pullback = with_pullback(
+                outputs[members], gradients[members], pullback = energy_and_gradient(
                     inputs[members], weights, biases, self.activation, input_scale=rows, output_scale=output_scale
                 )
                 pullbacks.append((members, pullback))
@@ -180,8 +180,8 @@ class BPNN(DescriptorModel):
 
     @torch.no_grad()
     def _plain_network(self, element: int) -> PlainNetwork:
-        layers = self._layers(element if self.option == PER_ELEMENT else 0, torch.tensor([element]))
-        weights, biases = self._scaled(*layers)
+        number = element if self.option == PER_ELEMENT else 0
+        weights, biases = self._scaled(*self._layers(number, torch.tensor([element])))
         biases[0] = biases[0].reshape(-1)
         biases[-1] = biases[-1] + self.element_energies[element]
         layers = tuple((weight.detach(), bias.detach()) for weight, bias in zip(weights, biases, strict=True))

@@ -291,7 +291,11 @@ class _ExplicitPrediction(torch.autograd.Function):
 
     @staticmethod
     def backward(
-        ctx: Any, energy_bar: Tensor | None, atoms_bar: Tensor | None, forces_bar: Tensor | None, stress_bar: Tensor | None
+        ctx: Any,
+        energy_bar: Tensor | None,
+        atoms_bar: Tensor | None,
+        forces_bar: Tensor | None,
+        stress_bar: Tensor | None,
     ) -> tuple[Tensor | None, ...]:
         _ = ctx.saved_tensors  # raises where the weights have changed since
         batch: DescriptorBatch = ctx.batch

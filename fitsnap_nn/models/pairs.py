@@ -61,6 +61,6 @@ def contract_pairs(beta: Tensor, gradients: Tensor, pair_i: Tensor, pair_j: Tens
 
 def contract_pairs_backward(forces_bar: Tensor, gradients: Tensor, pair_i: Tensor, pair_j: Tensor) -> Tensor:
     """(N, D) their derivative by beta, -sum_j dL/dF_j . dB_i/dR_j; torch's own is several times slower."""
-    x, y, z = forces_bar.neg().index_select(0, pair_j).split(1, dim=1)
+    x, y, z = torch.split(forces_bar.neg().index_select(0, pair_j), 1, dim=1)
     terms = (gradients[:, 0] * x).addcmul_(gradients[:, 1], y).addcmul_(gradients[:, 2], z)
     return sum_by(pair_i, terms, len(forces_bar))

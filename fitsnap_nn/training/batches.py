@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, islice
 from types import MappingProxyType
 from typing import NamedTuple, TypeVar
@@ -23,7 +22,8 @@ from fitsnap_nn.units import BAR
 B = TypeVar("B", bound=Batch)
 T = TypeVar("T")
 
-JOINED_BYTES = 2**22  # of samples that are joined at a time, so that they stay in the cache
+JOINED_BYTES = 2**20  # of samples that are joined at a time; they fit the second cache of a core
+KEPT_BYTES = 2**25  # of a set that is evaluated after every epoch
 
 # Fields of a batch that are indices, and a field with a row for each of what they count.
 INDICES: Mapping[str, str] = MappingProxyType(
@@ -38,7 +38,7 @@ INDICES: Mapping[str, str] = MappingProxyType(
 )
 
 
-# Fields that are stored as they lie in the mapped files, and get the type that models compute with when they are joined.
+# Fields of samples with the types of the mapped files; joining gives them those that models compute with.
 EDGES = frozenset({"edge_i", "edge_j", "reverse"})
 CONVERTED = frozenset({"vectors", "descriptors", "gradients", "strain_gradients"})
 
@@ -115,33 +115,6 @@ def collate(samples: Sequence[Sample], device: torch.device) -> tuple[Batch, Lab
     return _collate_groups([samples], device)[0]
 
 
-def collate_each(groups: Iterable[Sequence[Sample]], device: torch.device) -> Iterator[tuple[Batch, Labels]]:
-    """The batches of several groups of samples, one after the other; a group without samples has none.
-
-    Small batches are joined many at a time and then split: a call costs more than the copying that it does.
-    """
-    waiting: list[Sequence[Sample]] = []
-    size = 0
-    for group in groups:
-        if not group:
-            continue
-        added = sum(_bytes(sample.batch) for sample in group)
-        if waiting and size + added > JOINED_BYTES:
-            yield from _emptied(_collate_groups(waiting, device))
-            waiting, size = [], 0
-        waiting.append(group)
-        size += added
-    if waiting:
-        yield from _emptied(_collate_groups(waiting, device))
-
-
-def _emptied(batches: list[T]) -> Iterator[T]:
-    """The items of a list, which then holds them no longer: large batches must not outlive their step."""
-    batches.reverse()
-    while batches:
-        yield batches.pop()
-
-
 def _collate_groups(groups: Sequence[Sequence[Sample]], device: torch.device) -> list[tuple[Batch, Labels]]:
     columns = zip(*(sample.labels for group in groups for sample in group), strict=True)
     sizes = [len(group) for group in groups]
@@ -163,19 +136,25 @@ def _join_groups(
     sizes = [len(group) for group in groups]
     kind = type(batches[0])
     columns = {}
-    for field in fields(kind):
-        parts = [getattr(batch, field.name) for batch in batches]
+    for name in _names(kind):
+        parts = [getattr(batch, name) for batch in batches]
         joined = torch.cat(parts)
-        if counted := INDICES.get(field.name):
-            if field.name in EDGES:
+        if counted := INDICES.get(name):
+            if name in EDGES:
                 joined = joined.long()
-            rows = [getattr(batch, counted).shape[0] for batch in batches]
-            starts = torch.tensor(_starts(rows, sizes), dtype=joined.dtype)
-            joined += starts.repeat_interleave(torch.tensor([part.shape[0] for part in parts]))
-        elif dtype is not None and field.name in CONVERTED:
+            if len(parts) > 1:
+                rows = [getattr(batch, counted).shape[0] for batch in batches]
+                starts = torch.tensor(_starts(rows, sizes), dtype=joined.dtype)
+                joined += starts.repeat_interleave(torch.tensor([part.shape[0] for part in parts]))
+        elif dtype is not None and name in CONVERTED:
             joined = joined.to(dtype)
-        columns[field.name] = _split(parts, sizes, joined.to(device))
+        columns[name] = _split(parts, sizes, joined.to(device))
     return [kind(**dict(zip(columns, parts, strict=True))) for parts in zip(*columns.values(), strict=True)]
+
+
+def _names(kind: type[Batch]) -> tuple[str, ...]:
+    # Not by `dataclasses.fields`, which takes as long as joining one of them.
+    return tuple(kind.__dataclass_fields__)
 
 
 def _starts(rows: Sequence[int], sizes: Sequence[int]) -> list[int]:
@@ -189,11 +168,7 @@ def _split(parts: Sequence[Tensor], sizes: Sequence[int], joined: Tensor) -> Seq
     if len(sizes) == 1:
         return [joined]
     rows = iter([part.shape[0] for part in parts])
-    return joined.split([sum(islice(rows, size)) for size in sizes])
-
-
-def _bytes(batch: Batch) -> int:
-    return sum(getattr(batch, field.name).nbytes for field in fields(batch))
+    return torch.split(joined, [sum(islice(rows, size)) for size in sizes])
 
 
 class SampleSet:
@@ -204,14 +179,54 @@ class SampleSet:
         self.samples = list(samples)
         self.costs = [sample.batch.cost for sample in self.samples]
         self.sizes = [len(sample.batch.species) for sample in self.samples]
+        self._bytes = [_bytes(sample.batch) for sample in self.samples]
+        self._kept: list[tuple[Batch, Labels]] = []
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    def collated(self, groups: Iterable[Sequence[int]], device: torch.device) -> Iterator[tuple[Batch, Labels]]:
+        """The batches of several groups of members, one after the other; a group without members has none.
+
+        Small batches are joined many at a time and then split: a call costs more than the copying that it does.
+        """
+        waiting: list[Sequence[Sample]] = []
+        size = 0
+        for group in groups:
+            if not group:
+                continue
+            added = sum(self._bytes[member] for member in group)
+            if waiting and size + added > JOINED_BYTES:
+                yield from _emptied(_collate_groups(waiting, device))
+                waiting, size = [], 0
+            waiting.append([self.samples[member] for member in group])
+            size += added
+        if waiting:
+            yield from _emptied(_collate_groups(waiting, device))
+
+    def always_collated(self, groups: Iterable[Sequence[int]], device: torch.device) -> Iterable[tuple[Batch, Labels]]:
+        """The same of groups that are the same at every call: the batches of a small set are kept for the next."""
+        if sum(self._bytes) > KEPT_BYTES:
+            return self.collated(groups, device)
+        if not self._kept:
+            self._kept = list(self.collated(groups, device))
+        return self._kept
 
     def total(self, members: Sequence[int]) -> Counts:
         """Labels of several configurations together."""
         columns = zip(*(self.samples[member].counts for member in members), strict=True)
         return Counts(*(sum(column) for column in columns))
+
+
+def _bytes(batch: Batch) -> int:
+    return sum(getattr(batch, name).nbytes for name in _names(type(batch)))
+
+
+def _emptied(batches: list[T]) -> Iterator[T]:
+    """The items of a list, which then holds them no longer: large batches must not outlive their step."""
+    batches.reverse()
+    while batches:
+        yield batches.pop()
 
 
 class Batches:

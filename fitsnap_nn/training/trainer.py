@@ -15,8 +15,9 @@ from torch import Tensor
 from fitsnap_nn.errors import TrainingError
 from fitsnap_nn.models.contract import Batch, Graph, GraphModel, Model, predict
 from fitsnap_nn.settings.schema import Pytorch
+from fitsnap_nn.training.allocator import frozen_objects
 from fitsnap_nn.training.augmentation import augment, random_rotations
-from fitsnap_nn.training.batches import Batches, Counts, Labels, SampleSet, collate, collate_each
+from fitsnap_nn.training.batches import Batches, Counts, Labels, SampleSet
 from fitsnap_nn.training.flat import FlatParameters
 from fitsnap_nn.training.loss import backward, error_sums, loss_sums, mean_loss
 from fitsnap_nn.training.parallel import Ranks, deal, pack
@@ -83,7 +84,6 @@ class Trainer:
         self.device = device
         self.release = release
         self.flat = FlatParameters(model)
-        self.weights = list(model.parameters())
         self.optimizer = _optimizer(self.flat.vector, options)
         self.batches = self._make_batches()
         self.schedule = Schedule(options, len(self.batches))
@@ -101,7 +101,7 @@ class Trainer:
             TrainingError: the loss is not a number.
         """
         # Steps are short: handing each backward pass to a thread of its own would take as long as some of them.
-        with torch.autograd.set_multithreading_enabled(False):
+        with torch.autograd.set_multithreading_enabled(False), frozen_objects():
             while self.epoch < self.options.num_epochs and not self._should_stop():
                 after_epoch(self._run_epoch())
         self.flat.assign(self.best_weights)
@@ -111,8 +111,7 @@ class Trainer:
         losses = torch.zeros(3, dtype=torch.float64, device=self.device)
         errors = torch.zeros(3, 2, dtype=torch.float64, device=self.device)
         with self.holding(self._kept()):
-            for members in pack(samples.costs, EVALUATION_COST, self.ranks):
-                batch, labels = collate([samples.samples[member] for member in members], self.device)
+            for batch, labels in samples.always_collated(pack(samples.costs, EVALUATION_COST, self.ranks), self.device):
                 found = predict(self.model, batch, forces=self.targets.forces, stress=self.targets.stress)
                 losses += loss_sums(found, labels, batch)
                 errors += error_sums(found, labels, batch)
@@ -172,8 +171,7 @@ class Trainer:
         first_step = self.epoch * len(self.batches)
         steps = list(self.batches.of_epoch(self.epoch))
         shares = [self._share(members) for members in steps]
-        samples = self.training.samples
-        collated = collate_each(([samples[member] for member in share] for share in shares), self.device)
+        collated = self.training.collated(shares, self.device)
         for number, (members, share) in enumerate(zip(steps, shares, strict=True)):
             losses += self._step(first_step + number, members, share, collated)
             self.release()
@@ -221,7 +219,7 @@ class Trainer:
             found = predict(
                 self.model, batch, forces=self.targets.forces, stress=self.targets.stress, create_graph=True
             )
-            sums = backward(found, labels, batch, counts, self.weights)
+            sums = backward(found, labels, batch, counts, self.flat.parameters)
         self.ranks.sum_(self.flat.gradient)
         if self.options.gradient_clip:
             torch.nn.utils.clip_grad_norm_([self.flat.vector], self.options.gradient_clip)
