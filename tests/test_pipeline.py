@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import ase.io
 import numpy as np
@@ -16,10 +17,13 @@ from processes import run
 
 import fitsnap_nn
 from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.deploy.model_file import load_model
 from fitsnap_nn.errors import CheckpointError, InputError, TrainingError
+from fitsnap_nn.models import BPNN, Model
 from fitsnap_nn.reports.epochs import read_epochs
-from fitsnap_nn.settings import load_settings
+from fitsnap_nn.settings import Settings, load_settings
 from fitsnap_nn.training.checkpoint import load_restart
+from fitsnap_nn.workflow.initialization import create_model
 from fitsnap_nn.workflow.pipeline import Fit, check, evaluate
 
 
@@ -95,16 +99,38 @@ def test_a_resumed_fit_ends_with_the_same_bits(
     assert whole.errors == parts.errors
 
 
+def test_frozen_weights_stay_and_a_resumed_fit_has_them(small_input: Path, monkeypatch: pytest.MonkeyPatch):
+    def create_frozen(settings: Settings) -> Model:
+        model = create_model(settings)
+        assert isinstance(model, BPNN)
+        model.networks[0][0].requires_grad_(False)
+        return model
+
+    def layer(result: Fit, number: int) -> torch.Tensor:
+        model = load_model(result.model_file).model
+        assert isinstance(model, BPNN)
+        return model.networks[0][number].weight
+
+    monkeypatch.setattr("fitsnap_nn.pipeline.create_model", create_frozen)
+    start = fit(small_input, "start", num_epochs=0)
+    whole = fit(small_input, "whole", num_epochs=4)
+    fit(small_input, "parts", num_epochs=2)
+    parts = fit(small_input, "parts", num_epochs=4, resume=True)
+    assert torch.equal(layer(start, 0), layer(whole, 0))
+    assert not torch.equal(layer(start, 1), layer(whole, 1))
+    assert torch.equal(weights(whole), weights(parts))
+
+
 def stop_after(monkeypatch: pytest.MonkeyPatch, epochs: int) -> None:
     """Interrupt training as the user would, in the middle of an epoch."""
     from fitsnap_nn.training.trainer import Trainer
 
     original = Trainer._step
 
-    def step(self: Trainer, number: int, members: object) -> torch.Tensor:
+    def step(self: Trainer, number: int, *rest: Any) -> torch.Tensor:
         if number == epochs * len(self.batches) + 1:
             raise KeyboardInterrupt
-        return original(self, number, members)
+        return original(self, number, *rest)
 
     monkeypatch.setattr(Trainer, "_step", step)
 

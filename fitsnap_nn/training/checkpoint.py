@@ -63,9 +63,9 @@ def load_restart(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} was written by a later fitsnap_nn (format {payload['version']}). Update.")
     if payload["version"] < VERSION:
         raise CheckpointError(
-            f"{path} is a restart file of version {payload['version']}, which this fitsnap_nn (version {VERSION}) cannot "
-            "continue. Finish the fit with the version that started it, or start it again; the best model in the file "
-            "can still be loaded and exported."
+            f"{path} is a restart file of version {payload['version']}, and this fitsnap_nn continues version {VERSION}. "
+            "Finish the fit with the version that started it, or start it again; the best model in the file can still "
+            "be loaded and exported."
         )
     return payload
 
