@@ -1,5 +1,6 @@
 # make demo   fit the tantalum example on two ranks and run MD with the result
 # make test   style, types and all tests; `make lint`, `make types` and `make tests` are its parts
+# make alone  the tests that use outside data or stand in for them, as in a clone with nothing beside it
 # make format sort imports and format
 # make docs   write docs/input.md and input_templates/ again, from the schema of the settings
 # make clean  remove .venv and all that was made here
@@ -16,7 +17,7 @@ comma := ,
 # The ranks are the parallelism: threads of each would only fight over the same cores.
 export OMP_NUM_THREADS = 1
 
-.PHONY: help demo test lint types tests format docs clean
+.PHONY: help demo test lint types tests alone format docs clean
 
 help:
 	@sed -n '/^# make/s/^# //p' $(firstword $(MAKEFILE_LIST))
@@ -45,6 +46,10 @@ types: $(VENV)/.installed-all+dev
 
 tests: $(VENV)/.installed-all+dev
 	$(BIN)/pytest
+
+# What is out of reach must skip, and nothing may fail for it.
+alone: $(VENV)/.installed-all+dev
+	FITSNAP_NN_SHARED= $(BIN)/pytest -m "shared or sample"
 
 format: $(VENV)/.installed-all+dev
 	$(BIN)/ruff check --fix

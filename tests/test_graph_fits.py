@@ -20,6 +20,7 @@ SECTIONS = {
     "MACE": "r_max = 4.0\nhidden_irreps = 4x0e\ncorrelation = 2\nmax_ell = 2\nnum_radial_basis = 4\nradial_MLP = 8",
     "AtomMessages": "cutoff = 4.0\nwidth = 4",
 }
+LIBRARIES = {"SOAP_BPNN": "spex", "MACE": "mace"}
 # Another package's settings; its model is in tests/toy_model.py.
 TOY_SETTINGS = """\
 from dataclasses import dataclass
@@ -57,10 +58,8 @@ def _another_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(params=SECTIONS)
 def graph_input(request: pytest.FixtureRequest, small_input: Path) -> Path:
     """The input of a small fit, switched to an architecture on graphs."""
-    if request.param == "MACE":
-        pytest.importorskip("mace", reason="mace-torch is not installed")
-    if request.param == "SOAP_BPNN":
-        pytest.importorskip("sphericart.torch", reason="torch-spex is not installed")
+    if request.param in LIBRARIES:
+        request.getfixturevalue(LIBRARIES[request.param])
     text = small_input.read_text(encoding="utf-8")
     text = text.replace("layer_sizes = num_desc 8 8 1\nactivation = tanh\n", f"model = {request.param}\n")
     section = f"[{request.param}]\n{SECTIONS[request.param]}\n"
