@@ -42,7 +42,7 @@ class Outside:
         """An optional library that can be imported."""
         package, _, module = name.partition(".")
         if importlib.util.find_spec(package) is None or (module and importlib.util.find_spec(name) is None):
-            pytest.skip(f"the optional library {name} is not installed")
+            pytest.skip(f"the optional library {name} is not installed", allow_module_level=True)
 
     def gpu(self) -> None:
         """A GPU that torch can use."""

@@ -11,6 +11,7 @@ import pytest
 import torch
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
+from outside import Outside
 from processes import run
 from scipy.special import spherical_jn
 from small_models import assert_repulsion_is_added, assert_same_hyperparameters
@@ -19,11 +20,14 @@ from torch.nn import functional
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.models.base import Graph, GraphModel, predict
-from fitsnap_nn.models.soap import _blocks, radial_tables, spherical_harmonics
-from fitsnap_nn.models.soap_bpnn import MIXTURES, SoapBpnn
 from fitsnap_nn.settings import architectures
 from fitsnap_nn.testing.graphs import crystal, ghost_graph, make_graph, molecule
 from fitsnap_nn.testing.models import GraphModelTests
+
+Outside().library("spex")  # which they import at once
+
+from fitsnap_nn.models.soap import _blocks, radial_tables, spherical_harmonics  # noqa: E402
+from fitsnap_nn.models.soap_bpnn import MIXTURES, SoapBpnn  # noqa: E402
 
 ELEMENTS = ("O", "H", "C")  # metatrain sorts them: H, C, O
 LAST = "last_layers.energy.energy___0.module_map.module_list"
