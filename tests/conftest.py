@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from outside import Outside
-from places import EXAMPLE, SAMPLES, DataSet
+from places import SAMPLES, DataSet
+from small_fit import write_small_input
 
 
 @pytest.fixture(scope="session")
@@ -110,50 +111,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(marker)
 
 
-SMALL_INPUT = """\
-[BISPECTRUM]
-numTypes = 1
-type = Ta
-twojmax = 4
-rcutfac = 4.67637
-bzeroflag = 1
-
-[PYTORCH]
-layer_sizes = num_desc 8 8 1
-activation = tanh
-learning_rate = 2e-3
-num_epochs = 3
-batch_size = 4
-dtype_setting = 2
-manual_seed_flag = 1
-seed = 3
-save_state_output = restart.pt
-
-[PATH]
-dataPath = {data}
-
-[OUTFILE]
-metrics = errors.md
-potential = pot
-
-[REFERENCE]
-pair_style = hybrid/overlay zero 6.0 zbl 4.0 4.8
-pair_coeff1 = * * zero
-pair_coeff2 = * * zbl 73 73
-
-[GROUPS]
-group_sections = name training_size testing_size eweight fweight vweight
-group_types = str float float float float float
-random_sampling = 1
-random_seed = 5
-Volume_BCC    = 6 2 10 1 1e-8
-Displaced_BCC = 5 2 100 1 1e-8
-"""
-
-
 @pytest.fixture
 def small_input(tmp_path: Path) -> Path:
-    """An input for a fit of seconds, on a few configurations of the shipped example, in a folder of its own."""
-    path = tmp_path / "small.in"
-    path.write_text(SMALL_INPUT.format(data=EXAMPLE / "JSON"), encoding="utf-8")
-    return path
+    """The input of a fit of seconds, in a folder of its own."""
+    return write_small_input(tmp_path)

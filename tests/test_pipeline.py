@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import ase.io
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from processes import run
+from small_fit import without_plots
 
 import fitsnap_nn
 from fitsnap_nn.data.configuration import Configuration
@@ -23,10 +25,13 @@ from fitsnap_nn.training.checkpoint import load_restart
 from fitsnap_nn.workflow.pipeline import Fit, check, evaluate
 
 
-def fit(path: Path, folder: str, verify: bool = False, resume: bool = False, **keys: object) -> Fit:
+def fit(
+    path: Path, folder: str, verify: bool = False, resume: bool = False, plots: bool = False, **keys: object
+) -> Fit:
     overrides = {"OUTFILE.folder": path.parent / folder, "MEMORY.cache": path.parent / "cache"}
     overrides |= {f"PYTORCH.{key}": value for key, value in keys.items()}
-    return fitsnap_nn.fit(path, overrides, verify=verify, resume=resume)
+    with nullcontext() if plots else without_plots():
+        return fitsnap_nn.fit(path, overrides, verify=verify, resume=resume)
 
 
 def weights(result: Fit) -> torch.Tensor:
@@ -39,7 +44,7 @@ def of_all(result: Fit, quantity: str, subset: str = "Test") -> float:
 
 
 def test_a_fit_leaves_its_files_and_lammps_agrees(small_input: Path):
-    result = fit(small_input, "fit", verify=True)
+    result = fit(small_input, "fit", verify=True, plots=True)
     names = {path.name for path in result.folder.iterdir()}
     assert names >= {
         "FitTorch_Pytorch.pt", "restart.pt", "errors.md", "energy_comparison.dat", "energy_comparison_val.dat",
