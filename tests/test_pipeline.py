@@ -115,7 +115,7 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, epochs: int) -> None:
 
 
 def test_a_killed_fit_is_resumed_exactly(small_input: Path):
-    keys = {"num_epochs": 400, "learning_rate": 1e-4}
+    keys = {"num_epochs": 150, "learning_rate": 1e-4}
     whole = fit(small_input, "whole", **keys)
     flags = [text for key, value in keys.items() for text in ("-k", "PYTORCH", key, str(value))]
     folder = small_input.parent / "killed"
@@ -124,7 +124,7 @@ def test_a_killed_fit_is_resumed_exactly(small_input: Path):
         while not (folder / "restart.pt").exists():
             time.sleep(0.02)
         process.kill()
-    assert load_restart(folder / "restart.pt")["trainer"]["epoch"] < 400, "killed too late: this test shows nothing"
+    assert load_restart(folder / "restart.pt")["trainer"]["epoch"] < 150, "killed too late: this test shows nothing"
     parts = fit(small_input, "killed", resume=True, **keys)
     assert torch.equal(weights(whole), weights(parts))
     assert whole.errors == parts.errors
