@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from processes import run
+from small_fit import without_plots
 
 import fitsnap_nn
 from fitsnap_nn.data.configuration import Configuration
@@ -27,10 +29,13 @@ from fitsnap_nn.workflow.initialization import create_model
 from fitsnap_nn.workflow.pipeline import Fit, check, evaluate
 
 
-def fit(path: Path, folder: str, verify: bool = False, resume: bool = False, **keys: object) -> Fit:
+def fit(
+    path: Path, folder: str, verify: bool = False, resume: bool = False, plots: bool = False, **keys: object
+) -> Fit:
     overrides = {"OUTFILE.folder": path.parent / folder, "MEMORY.cache": path.parent / "cache"}
     overrides |= {f"PYTORCH.{key}": value for key, value in keys.items()}
-    return fitsnap_nn.fit(path, overrides, verify=verify, resume=resume)
+    with nullcontext() if plots else without_plots():
+        return fitsnap_nn.fit(path, overrides, verify=verify, resume=resume)
 
 
 def weights(result: Fit) -> torch.Tensor:
@@ -43,7 +48,7 @@ def of_all(result: Fit, quantity: str, subset: str = "Test") -> float:
 
 
 def test_a_fit_leaves_its_files_and_lammps_agrees(small_input: Path):
-    result = fit(small_input, "fit", verify=True)
+    result = fit(small_input, "fit", verify=True, plots=True)
     names = {path.name for path in result.folder.iterdir()}
     assert names >= {
         "FitTorch_Pytorch.pt", "restart.pt", "errors.md", "energy_comparison.dat", "energy_comparison_val.dat",
@@ -136,7 +141,7 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, epochs: int) -> None:
 
 
 def test_a_killed_fit_is_resumed_exactly(small_input: Path):
-    keys = {"num_epochs": 400, "learning_rate": 1e-4}
+    keys = {"num_epochs": 150, "learning_rate": 1e-4}
     whole = fit(small_input, "whole", **keys)
     flags = [text for key, value in keys.items() for text in ("-k", "PYTORCH", key, str(value))]
     folder = small_input.parent / "killed"
@@ -145,7 +150,7 @@ def test_a_killed_fit_is_resumed_exactly(small_input: Path):
         while not (folder / "restart.pt").exists():
             time.sleep(0.02)
         process.kill()
-    assert load_restart(folder / "restart.pt")["trainer"]["epoch"] < 400, "killed too late: this test shows nothing"
+    assert load_restart(folder / "restart.pt")["trainer"]["epoch"] < 150, "killed too late: this test shows nothing"
     parts = fit(small_input, "killed", resume=True, **keys)
     assert torch.equal(weights(whole), weights(parts))
     assert whole.errors == parts.errors

@@ -63,7 +63,7 @@ def load_restart(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} was written by a later fitsnap_nn (format {payload['version']}). Update.")
     if payload["version"] < VERSION:
         raise CheckpointError(
-            f"{path} is a restart file of version {payload['version']}, and this fitsnap_nn continues version {VERSION}. "
+            f"{path} is a restart file of version {payload['version']}, but version {VERSION} is needed. "
             "Finish the fit with the version that started it, or start it again; the best model in the file can still "
             "be loaded and exported."
         )
