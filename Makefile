@@ -1,5 +1,8 @@
 # make demo   fit the tantalum example on two ranks and run MD with the result
 # make test   style, types and all tests; `make lint`, `make types` and `make tests` are its parts
+# make alone  the tests that use outside data or stand in for them, as in a clone with nothing beside it
+# make coverage  all tests, and how much of the package they run
+# make sdist  a source distribution in dist/
 # make format sort imports and format
 # make docs   write docs/input.md and input_templates/ again, from the schema of the settings
 # make clean  remove .venv and all that was made here
@@ -16,7 +19,7 @@ comma := ,
 # The ranks are the parallelism: threads of each would only fight over the same cores.
 export OMP_NUM_THREADS = 1
 
-.PHONY: help demo test lint types tests format docs clean
+.PHONY: help demo test lint types tests alone coverage sdist format docs clean
 
 help:
 	@sed -n '/^# make/s/^# //p' $(firstword $(MAKEFILE_LIST))
@@ -44,7 +47,20 @@ types: $(VENV)/.installed-all+dev
 	$(BIN)/mypy
 
 tests: $(VENV)/.installed-all+dev
-	$(BIN)/pytest
+	$(BIN)/pytest $(TESTS)
+
+# What is out of reach must skip, and nothing may fail for it.
+alone: $(VENV)/.installed-all+dev
+	FITSNAP_NN_SHARED= $(BIN)/pytest -m "shared or sample"
+
+# Where Python has it (3.12 and later), sys.monitoring counts lines at little cost.
+coverage: export COVERAGE_CORE = $(shell $(PYTHON) -c 'import sys; print("sysmon" if sys.version_info >= (3, 12) else "ctrace")')
+coverage: $(VENV)/.installed-all+dev
+	$(BIN)/pytest --cov --cov-report=term $(TESTS)
+
+sdist: $(BIN)/python
+	$(BIN)/pip install --disable-pip-version-check --quiet build
+	$(BIN)/python -m build --sdist
 
 format: $(VENV)/.installed-all+dev
 	$(BIN)/ruff check --fix
@@ -54,5 +70,5 @@ docs: $(VENV)/.installed-all+dev
 	$(BIN)/python -m fitsnap_nn.settings.generate
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info $(FIT) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build dist *.egg-info .coverage* $(FIT) .mypy_cache .ruff_cache .pytest_cache
 	find fitsnap_nn tests examples -name __pycache__ -prune -exec rm -rf {} +

@@ -65,11 +65,23 @@ REQUIRES = [
     "mpi4py>=4.0,<5",
 ]
 
-FEATURES = {"soap": ["torch-spex>=0.1"], "mace": ["mace-torch>=0.3.16"], "plots": ["matplotlib>=3.8"]}
+# Private attributes of mace-torch and torch-spex are used: a new version is taken once the tests have passed with it.
+FEATURES = {
+    "soap": ["torch-spex>=0.1,<0.2"],
+    "mace": ["mace-torch>=0.3.16,<0.3.17"],
+    "plots": ["matplotlib>=3.8"],
+}
 EXTRAS = {
     **FEATURES,
     "all": [requirement for feature in FEATURES.values() for requirement in feature],
-    "dev": ["mypy>=2.4,<2.5", "pytest>=8", "pytest-timeout>=2.3", "ruff>=0.17,<0.18", "setuptools>=77"],
+    "dev": [
+        "mypy>=2.4,<2.5",
+        "pytest>=8",
+        "pytest-cov>=7",
+        "pytest-timeout>=2.3",
+        "ruff>=0.17,<0.18",
+        "setuptools>=77",
+    ],
 }
 
 setup(
@@ -78,15 +90,36 @@ setup(
     description="Neural-network interatomic potentials for LAMMPS from FitSNAP-style inputs",
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
+    author="fitsnap_nn developers",
+    maintainer="fitsnap_nn developers",
     license_expression="GPL-2.0-only",
     license_files=["LICENSE"],
-    keywords=["LAMMPS", "FitSNAP", "SNAP", "interatomic potential", "neural network", "molecular dynamics"],
+    keywords=[
+        "LAMMPS",
+        "FitSNAP",
+        "SNAP",
+        "MACE",
+        "NanoPET",
+        "SOAP",
+        "interatomic potential",
+        "machine learning",
+        "neural network",
+        "molecular dynamics",
+    ],
+    platforms=["Linux"],
     classifiers=[
         "Development Status :: 3 - Alpha",
+        "Environment :: Console",
+        "Environment :: GPU :: NVIDIA CUDA",
         "Intended Audience :: Science/Research",
+        "Natural Language :: English",
         "Operating System :: POSIX :: Linux",
+        "Programming Language :: C++",
         "Programming Language :: Python :: 3",
         "Programming Language :: Python :: 3 :: Only",
+        *(f"Programming Language :: Python :: 3.{minor}" for minor in range(10, 14)),
+        "Programming Language :: Python :: Implementation :: CPython",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
         "Topic :: Scientific/Engineering :: Chemistry",
         "Topic :: Scientific/Engineering :: Physics",
         "Typing :: Typed",

@@ -1,89 +1,117 @@
-"""Fixtures that several test folders share: real data sets where they are at hand, MPI, a native LAMMPS."""
+"""Fixtures of several test folders: what is outside the repository, and a small fit."""
 
 from __future__ import annotations
 
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from places import EXAMPLE, SHARED
+from outside import Outside
+from places import SAMPLES, DataSet
+from small_fit import write_small_input
 
 
-def _unpacked(name: str, factory: pytest.TempPathFactory) -> Path:
-    archive = SHARED / "data" / f"{name}.tar.xz"
-    if not archive.exists():
-        pytest.skip(f"the real data set {archive.name} is not beside this checkout")
-    folder = factory.mktemp(name)
+@pytest.fixture(scope="session")
+def outside() -> Outside:
+    """The one way to what is not in the repository: it skips, with the reason, where that is out of reach."""
+    return Outside()
+
+
+@pytest.fixture(scope="session")
+def shared_file(outside: Outside) -> Callable[[str], Path]:
+    """A function that finds a file of the folder of outside data. Its tests have the marker ``shared``."""
+    return outside.file
+
+
+@pytest.fixture(scope="session")
+def native_lammps(shared_file: Callable[[str], Path], outside: Outside) -> list[str]:
+    """Prefix of a command line that finds a LAMMPS with Python ML-IAP."""
+    return outside.native_lammps()
+
+
+SETS = [pytest.param("sample", marks=pytest.mark.sample), pytest.param("FitSNAP", marks=pytest.mark.shared)]
+
+
+@pytest.fixture(scope="session", params=SETS)
+def tantalum(request: pytest.FixtureRequest) -> DataSet:
+    """Twelve groups of tantalum: our sample, and FitSNAP's set."""
+    if request.param == "sample":
+        return DataSet(SAMPLES / "Ta_JSON", 48, 288, training=36)
+    return DataSet(request.getfixturevalue("fitsnap_tantalum"), 363, 4224, training=253)
+
+
+@pytest.fixture(scope="session", params=SETS)
+def indium_phosphide(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> DataSet:
+    """Indium phosphide: our sample, and FitSNAP's set."""
+    if request.param == "sample":
+        return DataSet(SAMPLES / "InP_JSON", 23, 184, rotated=11)
+    archive = request.getfixturevalue("shared_file")("data/InP_JSON.tar.xz")
+    return DataSet(_unpacked(archive, tmp_path_factory), 1894, 118214, rotated=346)
+
+
+@pytest.fixture(scope="session")
+def fitsnap_tantalum(shared_file: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """FitSNAP's folder of tantalum data."""
+    return _unpacked(shared_file("data/Ta_JSON.tar.xz"), tmp_path_factory)
+
+
+def _unpacked(archive: Path, factory: pytest.TempPathFactory) -> Path:
+    folder = factory.mktemp("data")
     with tarfile.open(archive) as tar:
         tar.extractall(folder, filter="data")
-    return folder
+    return folder / "JSON"
 
 
 @pytest.fixture(scope="session")
-def ta_json(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """FitSNAP's tantalum data: a folder JSON with one folder for each of 12 groups."""
-    return _unpacked("Ta_JSON", tmp_path_factory) / "JSON"
+def mace(outside: Outside) -> None:
+    """mace-torch."""
+    outside.library("mace")
 
 
 @pytest.fixture(scope="session")
-def inp_json(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """FitSNAP's indium phosphide data."""
-    return _unpacked("InP_JSON", tmp_path_factory) / "JSON"
+def cuequivariance(mace: None, outside: Outside) -> None:
+    """cuequivariance for torch."""
+    outside.library("cuequivariance_torch")
 
 
 @pytest.fixture(scope="session")
-def native_lammps() -> list[str]:
-    """Prefix of a command line that finds a LAMMPS with Python ML-IAP."""
-    script = SHARED / "oracle" / "native.sh"
-    if not script.exists():
-        pytest.skip("no native LAMMPS with Python ML-IAP beside this checkout")
-    return ["bash", str(script)]
+def spex(outside: Outside) -> None:
+    """torch-spex, with the spherical harmonics that it brings."""
+    outside.library("spex")
+    outside.library("sphericart.torch")
 
 
-SMALL_INPUT = """\
-[BISPECTRUM]
-numTypes = 1
-type = Ta
-twojmax = 4
-rcutfac = 4.67637
-bzeroflag = 1
+@pytest.fixture(scope="session")
+def matplotlib(outside: Outside) -> None:
+    """matplotlib."""
+    outside.library("matplotlib")
 
-[PYTORCH]
-layer_sizes = num_desc 8 8 1
-activation = tanh
-learning_rate = 2e-3
-num_epochs = 3
-batch_size = 4
-dtype_setting = 2
-manual_seed_flag = 1
-seed = 3
-save_state_output = restart.pt
 
-[PATH]
-dataPath = {data}
+@pytest.fixture(scope="session")
+def gpu(outside: Outside) -> None:
+    """A GPU."""
+    outside.gpu()
 
-[OUTFILE]
-metrics = errors.md
-potential = pot
 
-[REFERENCE]
-pair_style = hybrid/overlay zero 6.0 zbl 4.0 4.8
-pair_coeff1 = * * zero
-pair_coeff2 = * * zbl 73 73
+# Fixtures whose tests have a marker, which is the other name.
+MARKED = {
+    "shared_file": "shared",
+    "native_lammps": "native",
+    "gpu": "gpu",
+    **dict.fromkeys(("wheel", "python_lammps", "plugin_environment", "small_input"), "lammps"),
+}
 
-[GROUPS]
-group_sections = name training_size testing_size eweight fweight vweight
-group_types = str float float float float float
-random_sampling = 1
-random_seed = 5
-Volume_BCC    = 6 2 10 1 1e-8
-Displaced_BCC = 5 2 100 1 1e-8
-"""
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by the fixtures that they use, so that no list of them has to be kept."""
+    for item in items:
+        for fixture, marker in MARKED.items():
+            if fixture in getattr(item, "fixturenames", ()):
+                item.add_marker(marker)
 
 
 @pytest.fixture
 def small_input(tmp_path: Path) -> Path:
-    """An input for a fit of seconds, on a few configurations of the shipped example, in a folder of its own."""
-    path = tmp_path / "small.in"
-    path.write_text(SMALL_INPUT.format(data=EXAMPLE / "JSON"), encoding="utf-8")
-    return path
+    """The input of a fit of seconds, in a folder of its own."""
+    return write_small_input(tmp_path)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -21,3 +23,10 @@ def mpirun(ranks: int, arguments: list[str], cwd: Path, timeout: float = 180) ->
     """Run this Python with arguments on several ranks of the mpich wheel."""
     launcher = str(Path(sys.executable).parent / "mpirun")
     return run([launcher, "-np", str(ranks), sys.executable, *arguments], cwd, timeout)
+
+
+def run_on_ranks(ranks: int, jobs: Sequence[Sequence[str]], cwd: Path, timeout: float = 180) -> None:
+    """Run command lines of fitsnap_nn on several ranks, one after the other in the same processes; all must succeed."""
+    (cwd / "jobs.json").write_text(json.dumps(jobs), encoding="utf-8")
+    done = mpirun(ranks, [str(Path(__file__).with_name("rank_jobs.py")), "jobs.json"], cwd, timeout)
+    assert done.returncode == 0, done.stdout + done.stderr

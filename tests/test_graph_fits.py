@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from processes import mpirun, run
+from places import EXAMPLE, SAMPLES
+from processes import run_on_ranks
+from small_fit import write_small_input
 
 from fitsnap_nn.reports.epochs import read_epochs
 from fitsnap_nn.training.checkpoint import load_restart
+
+pytestmark = [pytest.mark.lammps, pytest.mark.mpi, pytest.mark.slow]
 
 HERE = Path(__file__).resolve().parent
 SECTIONS = {
@@ -20,6 +25,7 @@ SECTIONS = {
     "MACE": "r_max = 4.0\nhidden_irreps = 4x0e\ncorrelation = 2\nmax_ell = 2\nnum_radial_basis = 4\nradial_MLP = 8",
     "AtomMessages": "cutoff = 4.0\nwidth = 4",
 }
+LIBRARIES = {"SOAP_BPNN": "spex", "MACE": "mace"}  # and the fixtures that skip without them
 # Another package's settings; its model is in tests/toy_model.py.
 TOY_SETTINGS = """\
 from dataclasses import dataclass
@@ -43,57 +49,87 @@ AtomMessages = toy_model:AtomMessages
 """
 
 
-@pytest.fixture(autouse=True)
-def _another_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A package that adds an architecture, as if it had been installed."""
-    info = tmp_path / "packages" / "toy-1.0.dist-info"
-    info.mkdir(parents=True)
+def is_there(name: str) -> bool:
+    """Whether the library of an architecture is installed; the fixture of that name skips the test if not."""
+    return name not in LIBRARIES or importlib.util.find_spec(LIBRARIES[name]) is not None
+
+
+@pytest.fixture(scope="module")
+def _another_package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A package that adds an architecture, as if it had been installed, for processes that are started."""
+    site = tmp_path_factory.mktemp("packages")
+    info = site / "toy-1.0.dist-info"
+    info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toy\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(ENTRY_POINTS)
-    (info.parent / "toy_settings.py").write_text(TOY_SETTINGS)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(info.parent), str(HERE)]))
+    (site / "toy_settings.py").write_text(TOY_SETTINGS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(site), str(HERE), os.environ.get("PYTHONPATH", "")]))
+        yield
+
+
+@pytest.fixture(scope="module")
+def fits(_another_package: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one for each architecture, in which are the folders of its fits.
+
+    ``whole`` is of all epochs at once, and verified; ``bits`` stopped after two, ``parts`` after one on two ranks, and
+    were resumed on one. One job on two ranks and one on one rank fit all architectures.
+    """
+    folder = tmp_path_factory.mktemp("fits")
+    inputs = [write_input(folder / name) for name in SECTIONS if is_there(name)]
+    run_on_ranks(2, [job(path, "parts", "--no-verify", "--set", "PYTORCH.num_epochs=1") for path in inputs], folder)
+    jobs = []
+    for path in inputs:
+        jobs += [
+            job(path, "whole"),
+            job(path, "bits", "--no-verify", "--set", "PYTORCH.num_epochs=2"),
+            job(path, "bits", "--no-verify", "--resume"),
+            job(path, "parts", "--no-verify", "--resume"),
+        ]
+    run_on_ranks(1, jobs, folder)
+    return folder
+
+
+def write_input(folder: Path) -> Path:
+    """The input of a small fit, switched to the architecture that the folder is named after."""
+    folder.mkdir()
+    sections = f"[CALCULATOR]\ncalculator = LAMMPSGRAPH\n\n[{folder.name}]\n{SECTIONS[folder.name]}\n\n"
+    network = "layer_sizes = num_desc 8 8 1\nactivation = tanh\n"
+    return write_small_input(
+        folder,
+        (network, f"model = {folder.name}\n"),
+        ("[BISPECTRUM]", f"{sections}[BISPECTRUM]"),
+        (str(EXAMPLE / "JSON"), str(SAMPLES / "Ta_JSON")),
+        ("Volume_BCC    = 6 2", "Displaced_FCC = 3 1"),
+        ("Displaced_BCC = 5 2", "Displaced_BCC = 3 1"),
+    )
+
+
+def job(path: Path, folder: str, *more: str) -> list[str]:
+    return [str(path), "--set", f"OUTFILE.folder={path.parent / folder}", *more]
 
 
 @pytest.fixture(params=SECTIONS)
-def graph_input(request: pytest.FixtureRequest, small_input: Path) -> Path:
-    """The input of a small fit, switched to an architecture on graphs."""
-    if request.param == "MACE":
-        pytest.importorskip("mace", reason="mace-torch is not installed")
-    if request.param == "SOAP_BPNN":
-        pytest.importorskip("sphericart.torch", reason="torch-spex is not installed")
-    text = small_input.read_text(encoding="utf-8")
-    text = text.replace("layer_sizes = num_desc 8 8 1\nactivation = tanh\n", f"model = {request.param}\n")
-    section = f"[{request.param}]\n{SECTIONS[request.param]}\n"
-    small_input.write_text(f"[CALCULATOR]\ncalculator = LAMMPSGRAPH\n\n{section}\n{text}", encoding="utf-8")
-    return small_input
-
-
-def arguments(path: Path, folder: str, *more: str) -> list[str]:
-    return ["-m", "fitsnap_nn", str(path), "--set", f"OUTFILE.folder={folder}", *more]
+def folder(request: pytest.FixtureRequest) -> Path:
+    """The fits of one architecture."""
+    if request.param in LIBRARIES:
+        request.getfixturevalue(LIBRARIES[request.param])
+    return request.getfixturevalue("fits") / request.param
 
 
 def losses(folder: Path) -> list[float]:
     return [loss for row in read_epochs(folder) for loss in (row.train_loss, row.test_loss)]
 
 
-def test_fit_restart_ranks_and_lammps(graph_input: Path) -> None:
-    folder = graph_input.parent
-    whole = run([sys.executable, *arguments(graph_input, "whole")], folder)
-    assert whole.returncode == 0, whole.stdout + whole.stderr
-    assert "verified in LAMMPS" in whole.stdout
-    assert "(model unified): 1 and 2 ranks" in whole.stdout
-    first = mpirun(2, arguments(graph_input, "parts", "--no-verify", "--set", "PYTORCH.num_epochs=1"), folder)
-    assert first.returncode == 0, first.stdout + first.stderr
-    second = run([sys.executable, *arguments(graph_input, "parts", "--no-verify", "--resume")], folder)
-    assert second.returncode == 0, second.stdout + second.stderr
+def test_fit_restart_ranks_and_lammps(folder: Path) -> None:
+    log = (folder / "whole" / "run.log").read_text(encoding="utf-8")
+    assert "verified in LAMMPS" in log
+    assert "(model unified): 1 and 2 ranks" in log
+    assert len(losses(folder / "parts")) == 6
     assert losses(folder / "parts") == pytest.approx(losses(folder / "whole"), rel=1e-10)
 
 
-def test_a_resumed_fit_ends_with_the_same_bits(graph_input: Path) -> None:
-    folder = graph_input.parent
-    for name, more in (("whole", []), ("parts", ["--set", "PYTORCH.num_epochs=2"]), ("parts", ["--resume"])):
-        done = run([sys.executable, *arguments(graph_input, name, "--no-verify", *more)], folder)
-        assert done.returncode == 0, done.stdout + done.stderr
-    one, other = (load_restart(folder / name / "restart.pt")["trainer"] for name in ("whole", "parts"))
+def test_a_resumed_fit_ends_with_the_same_bits(folder: Path) -> None:
+    one, other = (load_restart(folder / name / "restart.pt")["trainer"] for name in ("whole", "bits"))
     assert torch.equal(one["weights"], other["weights"])
     assert torch.equal(one["best_weights"], other["best_weights"])

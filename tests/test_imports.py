@@ -13,33 +13,40 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "fitsnap_nn"
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 
-# What each part may import of the package, besides itself. Files of the top level that are not named here are the
-# public face (fit(), command line) and may import all.
-BASE = {"errors", "closing", "units", "files", "ranks", "environment"}
+# What each part may import of the package, besides itself: errors, units, files, launch <- settings <- data <-
+# lammps, plugin <- inputs <- models <- training <- reports <- workflow <- cli. Files of the top level that are not
+# named here are the public face (fit(), load_potential()) and may import all.
+BASE = {"errors", "units", "files", "launch", "environment"}
 DATA = BASE | {"settings", "data"}
-MODELS = DATA | {"lammps_plugin", "descriptors", "models"}
+LAMMPS = DATA | {"plugin", "lammps"}
+MODELS = LAMMPS | {"inputs", "models"}
+EXPORT = MODELS | {"export", "interfaces"}
+TRAINING = MODELS | {"training"}
 ALLOWED = {
     "errors": set(),
-    "closing": set(),
     "units": {"errors"},
     "files": {"errors"},
-    "ranks": set(),
+    "launch": set(),
     "environment": set(),
-    "lammps_plugin": {"errors", "ranks"},
     "settings": BASE,
     "data": BASE | {"settings"},
-    "descriptors": DATA | {"lammps_plugin"},
-    "models": DATA | {"descriptors"},
+    "plugin": {"errors", "launch"},
+    "lammps": DATA | {"plugin"},
+    "inputs": LAMMPS,
+    "models": DATA | {"inputs"},
     "training": MODELS,
-    "reports": MODELS | {"training"},
-    "deploy": MODELS,
+    "reports": TRAINING,
+    "export": MODELS | {"interfaces"},
+    "interfaces": EXPORT,
     "testing": MODELS,
+    "workflow": EXPORT | TRAINING | {"reports", "__version__"},
+    "cli": BASE | {"settings", "data", "workflow", "export", "lammps", "plugin"},
 }
 # Where a library may be imported, as folders or files of the package.
 HOMES = {
-    "lammps": ("descriptors", "deploy", "lammps_plugin"),
-    "mpi4py": ("training/parallel.py", "descriptors/lammps.py", "lammps_plugin/lmp.py"),
-    "mace": ("models/mace.py", "models/mace_files.py"),
+    "lammps": ("lammps/", "export/", "plugin/", "inputs/cache/cache_key.py"),
+    "mpi4py": ("training/distributed.py", "lammps/session.py", "plugin/"),
+    "mace": ("models/mace.py", "interfaces/"),
 }
 HEAVY = {"torch", "lammps", "ase", "numpy", "mpi4py", "matplotlib"}
 # Models read no files, environment or ranks.
@@ -92,18 +99,35 @@ def test_libraries_are_imported_only_where_they_live(module: Path) -> None:
         assert homes is None or module.as_posix().startswith(homes), f"{module} imports {name}"
 
 
-# What reads the files of another program, before there is a model.
-CONVERTERS = {Path("models/mace_files.py")}
-
-
-@pytest.mark.parametrize(
-    "module", [path for path in MODULES if part_of(path) == "models" and path not in CONVERTERS], ids=str
-)
+@pytest.mark.parametrize("module", [path for path in MODULES if part_of(path) == "models"], ids=str)
 def test_models_read_no_files_environment_or_ranks(module: Path) -> None:
     source = tree(module)
     assert [name for name in imports(source, module) if begins(name, *FOREIGN_TO_MODELS)] == []
     calls = {ast.unparse(node.func) for node in ast.walk(source) if isinstance(node, ast.Call)}
     assert calls & FILE_CALLS == set()
+
+
+# Which kind of model there is, and which descriptors, is known only to those that implement them.
+IMPLEMENTATIONS = ("models/", "inputs/", "settings/", "testing/", "export/formats.py", "export/chemical.py")
+KINDS = {"GraphModel", "DescriptorModel", "BPNN", "Graph", "DescriptorBatch"}
+
+
+@pytest.mark.parametrize(
+    "module", [path for path in MODULES if not path.as_posix().startswith(IMPLEMENTATIONS)], ids=str
+)
+def test_nobody_asks_which_kind_of_model_there_is(module: Path) -> None:
+    source = tree(module)
+    asked = [
+        ast.unparse(node)
+        for node in ast.walk(source)
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) == "isinstance"
+        and KINDS & {part.strip() for part in ast.unparse(node.args[1]).replace("|", ",").split(",")}
+    ]
+    names = {node.id for node in ast.walk(source) if isinstance(node, ast.Name)}
+    attributes = {node.attr for node in ast.walk(source) if isinstance(node, ast.Attribute)}
+    assert asked == []
+    assert not {name for name in names | attributes if "bispectrum" in name.lower()}
 
 
 @pytest.mark.parametrize("module", ["fitsnap_nn.settings", "fitsnap_nn.cli"])
@@ -128,12 +152,12 @@ def test_files_and_functions_are_short(module: Path) -> None:
 def test_imports_are_found_however_they_are_written() -> None:
     source = """
 import torch.distributed as dist
-from . import loss
+from . import losses
 from ..errors import DataError
 def load():
     import lammps
 """
     found = set(imports(ast.parse(source), Path("training/trainer.py")))
-    assert found == {"torch.distributed", "fitsnap_nn.training.loss", "fitsnap_nn.errors.DataError", "lammps"}
+    assert found == {"torch.distributed", "fitsnap_nn.training.losses", "fitsnap_nn.errors.DataError", "lammps"}
     assert begins("torch.distributed.nn", "torch.distributed")
     assert not begins("iostream", "io")

@@ -6,27 +6,36 @@ import math
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import ase.io
 import numpy as np
 import pytest
 import torch
 from processes import run
+from small_fit import without_plots
 
 import fitsnap_nn
 from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.deploy.model_file import load_model
 from fitsnap_nn.errors import CheckpointError, InputError, TrainingError
+from fitsnap_nn.models import BPNN, Model
 from fitsnap_nn.reports.epochs import read_epochs
-from fitsnap_nn.settings import load_settings
+from fitsnap_nn.settings import Settings, load_settings
 from fitsnap_nn.training.checkpoint import load_restart
+from fitsnap_nn.workflow.initialization import create_model
 from fitsnap_nn.workflow.pipeline import Fit, check, evaluate
 
 
-def fit(path: Path, folder: str, verify: bool = False, resume: bool = False, **keys: object) -> Fit:
+def fit(
+    path: Path, folder: str, verify: bool = False, resume: bool = False, plots: bool = False, **keys: object
+) -> Fit:
     overrides = {"OUTFILE.folder": path.parent / folder, "MEMORY.cache": path.parent / "cache"}
     overrides |= {f"PYTORCH.{key}": value for key, value in keys.items()}
-    return fitsnap_nn.fit(path, overrides, verify=verify, resume=resume)
+    with nullcontext() if plots else without_plots():
+        return fitsnap_nn.fit(path, overrides, verify=verify, resume=resume)
 
 
 def weights(result: Fit) -> torch.Tensor:
@@ -39,7 +48,7 @@ def of_all(result: Fit, quantity: str, subset: str = "Test") -> float:
 
 
 def test_a_fit_leaves_its_files_and_lammps_agrees(small_input: Path):
-    result = fit(small_input, "fit", verify=True)
+    result = fit(small_input, "fit", verify=True, plots=True)
     names = {path.name for path in result.folder.iterdir()}
     assert names >= {
         "FitTorch_Pytorch.pt", "restart.pt", "errors.md", "energy_comparison.dat", "energy_comparison_val.dat",
@@ -95,22 +104,44 @@ def test_a_resumed_fit_ends_with_the_same_bits(
     assert whole.errors == parts.errors
 
 
+def test_frozen_weights_stay_and_a_resumed_fit_has_them(small_input: Path, monkeypatch: pytest.MonkeyPatch):
+    def create_frozen(settings: Settings) -> Model:
+        model = create_model(settings)
+        assert isinstance(model, BPNN)
+        model.networks[0][0].requires_grad_(False)
+        return model
+
+    def layer(result: Fit, number: int) -> torch.Tensor:
+        model = load_model(result.model_file).model
+        assert isinstance(model, BPNN)
+        return model.networks[0][number].weight
+
+    monkeypatch.setattr("fitsnap_nn.pipeline.create_model", create_frozen)
+    start = fit(small_input, "start", num_epochs=0)
+    whole = fit(small_input, "whole", num_epochs=4)
+    fit(small_input, "parts", num_epochs=2)
+    parts = fit(small_input, "parts", num_epochs=4, resume=True)
+    assert torch.equal(layer(start, 0), layer(whole, 0))
+    assert not torch.equal(layer(start, 1), layer(whole, 1))
+    assert torch.equal(weights(whole), weights(parts))
+
+
 def stop_after(monkeypatch: pytest.MonkeyPatch, epochs: int) -> None:
     """Interrupt training as the user would, in the middle of an epoch."""
     from fitsnap_nn.training.trainer import Trainer
 
     original = Trainer._step
 
-    def step(self: Trainer, number: int, members: object) -> torch.Tensor:
+    def step(self: Trainer, number: int, *rest: Any) -> torch.Tensor:
         if number == epochs * len(self.batches) + 1:
             raise KeyboardInterrupt
-        return original(self, number, members)
+        return original(self, number, *rest)
 
     monkeypatch.setattr(Trainer, "_step", step)
 
 
 def test_a_killed_fit_is_resumed_exactly(small_input: Path):
-    keys = {"num_epochs": 400, "learning_rate": 1e-4}
+    keys = {"num_epochs": 150, "learning_rate": 1e-4}
     whole = fit(small_input, "whole", **keys)
     flags = [text for key, value in keys.items() for text in ("-k", "PYTORCH", key, str(value))]
     folder = small_input.parent / "killed"
@@ -119,7 +150,7 @@ def test_a_killed_fit_is_resumed_exactly(small_input: Path):
         while not (folder / "restart.pt").exists():
             time.sleep(0.02)
         process.kill()
-    assert load_restart(folder / "restart.pt")["trainer"]["epoch"] < 400, "killed too late: this test shows nothing"
+    assert load_restart(folder / "restart.pt")["trainer"]["epoch"] < 150, "killed too late: this test shows nothing"
     parts = fit(small_input, "killed", resume=True, **keys)
     assert torch.equal(weights(whole), weights(parts))
     assert whole.errors == parts.errors

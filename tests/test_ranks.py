@@ -9,10 +9,16 @@ from pathlib import Path
 
 import pytest
 from places import EXAMPLE
-from processes import mpirun, run
+from processes import mpirun, run, run_on_ranks
+from small_fit import without_plots, write_small_input
 
+import fitsnap_nn
 from fitsnap_nn.reports.epochs import read_epochs
-from fitsnap_nn.training.distributed import partition_by_cost
+from fitsnap_nn.settings import load_settings
+from fitsnap_nn.training.distributed import Ranks, partition_by_cost
+from fitsnap_nn.workflow.preparation import read_dataset
+
+pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 
 DATA = EXAMPLE / "JSON"
 
@@ -25,48 +31,51 @@ def arguments(path: Path, folder: str, *more: str) -> list[str]:
     return ["-m", "fitsnap_nn", str(path), "--set", f"OUTFILE.folder={folder}", *more]
 
 
-def test_losses_do_not_depend_on_the_number_of_ranks(small_input: Path):
-    found = {}
-    for ranks in (1, 2, 3):
-        done = mpirun(ranks, arguments(small_input, f"on{ranks}", "--no-verify"), small_input.parent)
-        assert done.returncode == 0, done.stderr
-        found[ranks] = losses(small_input.parent / f"on{ranks}")
-    assert found[2] == pytest.approx(found[1], rel=1e-10)
-    assert found[3] == pytest.approx(found[1], rel=1e-10)
+FEW = (("= 6 2 10", "= 2 0 10"), ("Displaced_BCC = 5 2 100 1 1e-8\n", ""))  # configurations: fewer than ranks
 
 
-def test_more_ranks_than_configurations(small_input: Path):
-    text = small_input.read_text().replace("= 6 2 10", "= 2 0 10")
-    small_input.write_text("\n".join(line for line in text.splitlines() if not line.startswith("Displaced")))
-    for ranks in (1, 3):
-        done = mpirun(ranks, arguments(small_input, f"on{ranks}"), small_input.parent)
-        assert done.returncode == 0, done.stderr
-        assert "verified in LAMMPS" in done.stdout
-    found, expected = (losses(small_input.parent / name)[::2] for name in ("on3", "on1"))
+@pytest.fixture(scope="module")
+def fits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with fits of the same input on one, two and three ranks: one job for each number of ranks."""
+    folder = tmp_path_factory.mktemp("ranks")
+    (folder / "few").mkdir()
+    path, few = write_small_input(folder), write_small_input(folder / "few", *FEW)
+    run_on_ranks(1, [job(path, "on1", "--no-verify"), job(few, "few1")], folder)
+    two_epochs = ["--no-verify", "-k", "PYTORCH", "num_epochs", "2"]
+    run_on_ranks(2, [job(path, "on2", "--no-verify"), job(path, "parts", *two_epochs)], folder)
+    run_on_ranks(3, [job(path, "on3", "--no-verify"), job(few, "few3")], folder)
+    return folder
+
+
+def job(path: Path, folder: str, *more: str) -> list[str]:
+    return [str(path), "--set", f"OUTFILE.folder={folder}", *more]
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_losses_do_not_depend_on_the_number_of_ranks(fits: Path, ranks: int):
+    assert len(losses(fits / "on1")) == 6
+    assert losses(fits / f"on{ranks}") == pytest.approx(losses(fits / "on1"), rel=1e-10)
+
+
+def test_more_ranks_than_configurations(fits: Path):
+    for name in ("few1", "few3"):
+        assert "verified in LAMMPS" in (fits / name / "run.log").read_text(encoding="utf-8")
+    found, expected = (losses(fits / name)[::2] for name in ("few3", "few1"))
     assert found == pytest.approx(expected, rel=1e-10)
 
 
-def test_torchrun_gives_the_same_losses(small_input: Path):
+def test_torchrun_gives_the_same_losses(fits: Path, small_input: Path):
     torchrun = [str(Path(sys.executable).parent / "torchrun"), "--nproc-per-node", "2", "--standalone"]
     done = run([*torchrun, *arguments(small_input, "torchrun", "--no-verify")], small_input.parent)
     assert done.returncode == 0, done.stderr
-    alone = run([sys.executable, *arguments(small_input, "alone", "--no-verify")], small_input.parent)
-    assert alone.returncode == 0, alone.stderr
-    found, expected = (losses(small_input.parent / name) for name in ("torchrun", "alone"))
-    assert found == pytest.approx(expected, rel=1e-10)
+    assert losses(small_input.parent / "torchrun") == pytest.approx(losses(fits / "on1"), rel=1e-10)
 
 
-def test_a_resumed_fit_may_have_another_number_of_ranks(small_input: Path):
-    folder = small_input.parent
-    assert (
-        mpirun(2, arguments(small_input, "parts", "--no-verify", "-k", "PYTORCH", "num_epochs", "2"), folder).returncode
-        == 0
-    )
-    done = run([sys.executable, *arguments(small_input, "parts", "--no-verify", "--resume")], folder)
-    assert done.returncode == 0, done.stderr
-    whole = run([sys.executable, *arguments(small_input, "whole", "--no-verify")], folder)
-    assert whole.returncode == 0, whole.stderr
-    assert losses(folder / "parts") == pytest.approx(losses(folder / "whole"), rel=1e-10)
+def test_a_resumed_fit_may_have_another_number_of_ranks(fits: Path):
+    assert len(losses(fits / "parts")) == 4
+    with without_plots():
+        fitsnap_nn.fit(fits / "small.in", {"OUTFILE.folder": fits / "parts"}, verify=False, resume=True)
+    assert losses(fits / "parts") == pytest.approx(losses(fits / "on1"), rel=1e-10)
 
 
 @pytest.mark.parametrize("broken", ["Volume_BCC", "Displaced_BCC"])
@@ -123,34 +132,37 @@ type = Ar
 [SCRAPER]
 scraper = {scraper}
 [PATH]
-dataPath = data
+dataPath = {scraper}
 [GROUPS]
 few = 1.0 1 1 0
 many = 1.0 1 1 0
 """
 READ = """\
 import sys
-from fitsnap_nn.workflow.preparation import read_dataset
 from fitsnap_nn.settings import load_settings
 from fitsnap_nn.training.distributed import session
-with session() as ranks:
-    found = [(c.id, c.energy) for c in read_dataset(load_settings(sys.argv[1]), ranks).configurations]
-    if ranks.is_first:
-        print(found)
+from fitsnap_nn.workflow.preparation import read_dataset
+for path in sys.argv[1:]:
+    with session() as ranks:
+        found = [(c.id, c.energy) for c in read_dataset(load_settings(path), ranks).configurations]
+        if ranks.is_first:
+            print(found)
 """
 
 
-@pytest.mark.parametrize("scraper", ["XYZ", "ASE"])
-def test_each_rank_reads_its_own_files(tmp_path: Path, scraper: str):
+def test_each_rank_reads_its_own_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """ASE, by default, hands all ranks of an MPI job what the first has read."""
     for number, (group, count) in enumerate({"few": 2, "many": 5}.items()):
-        folder = tmp_path / "data" / (group if scraper == "ASE" else "")
-        folder.mkdir(parents=True, exist_ok=True)
         header = 'Properties=species:S:1:pos:R:3 pbc="F F F" energy='
         frames = [f"1\n{header}{10 * number + k}\nAr 0 0 0\n" for k in range(count)]
-        (folder / f"{group}.xyz").write_text("".join(frames))
-    (tmp_path / "files.in").write_text(FILES_INPUT.format(scraper=scraper))
+        for kind, folder in {"XYZ": tmp_path / "XYZ", "ASE": tmp_path / "ASE" / group}.items():
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{group}.xyz").write_text("".join(frames))
+            (tmp_path / f"{kind}.in").write_text(FILES_INPUT.format(scraper=kind))
     (tmp_path / "read.py").write_text(READ)
-    alone, together = (mpirun(ranks, ["read.py", "files.in"], tmp_path) for ranks in (1, 2))
-    assert alone.stdout.count("#") == 7, alone.stderr
-    assert together.stdout == alone.stdout
+    together = mpirun(2, ["read.py", "XYZ.in", "ASE.in"], tmp_path).stdout.splitlines()
+    monkeypatch.chdir(tmp_path)
+    for line, kind in zip(together, ("XYZ", "ASE"), strict=True):
+        alone = [(c.id, c.energy) for c in read_dataset(load_settings(f"{kind}.in"), Ranks()).configurations]
+        assert len(alone) == 7
+        assert line == str(alone)

@@ -109,7 +109,7 @@ def _evaluate(network: Network, inputs: Tensor) -> tuple[Tensor, Tensor]:
     """Energies (N,) of atoms of one element and their derivatives (N, D) by the inputs (N, D)."""
     shift, scale, layers, activation = network
     weights, biases = zip(*layers, strict=True)
-    energies, slopes = energy_and_gradient((inputs - shift) / scale, weights, biases, activation)
+    energies, slopes, _ = energy_and_gradient((inputs - shift) / scale, weights, biases, activation)
     return energies, slopes / scale
 
 

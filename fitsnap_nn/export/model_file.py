@@ -32,11 +32,11 @@ Payload = dict[str, Any]
 def _upgrade_1(payload: Payload) -> Payload:
     """Version 1 kept the descriptors beside the model; since version 2 the model's description names its input."""
     upgraded = {**payload, "version": 2}
-    bispectrum = upgraded.pop("bispectrum")
+    options = upgraded.pop("bispectrum")
     description = dict(payload["description"])
     if description["architecture"] == "BPNN":
         del description["elements"], description["n_descriptors"]
-        description["model_input"] = {"calculator": "LAMMPSSNAP", **bispectrum}
+        description["model_input"] = {"calculator": "LAMMPSSNAP", **options}
     return {**upgraded, "description": description}
 
 

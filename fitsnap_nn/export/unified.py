@@ -12,7 +12,7 @@ from __future__ import annotations
 import pickle
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -143,8 +143,7 @@ def from_bytes(payload: bytes) -> UnifiedModel:
     if world_size() > 1:
         keep_to_one_thread()
     content = unpacked(payload)
-    model = build_model(content["description"])
-    assert isinstance(model, GraphModel)
+    model = cast(GraphModel, build_model(content["description"]))
     model.set_precision(getattr(torch, content["dtype"]))
     model.load_state_dict(content["state_dict"])
     model.eval().requires_grad_(False)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from itertools import accumulate
+from dataclasses import dataclass
+from itertools import accumulate, islice
 from types import MappingProxyType
 from typing import ClassVar, TypeVar
 
@@ -51,6 +51,7 @@ class Batch(ABC):
 
 
 B = TypeVar("B", bound=Batch)
+NO_FIELDS = frozenset({"indices", "long_indices"})  # class variables, which dataclasses list among the fields
 
 
 def atom_fields(configuration: Configuration, elements: Sequence[str]) -> dict[str, Tensor]:
@@ -72,17 +73,47 @@ def join_batches(batches: Sequence[B], dtype: torch.dtype | None = None, device:
     Args:
         dtype: of floating-point fields, but for ``volume``, which stays float64; as stored if ``None``.
     """
-    kind = type(batches[0])
-    return kind(**{field.name: _joined(batches, field.name, dtype).to(device) for field in fields(kind)})
+    return join_groups([batches], dtype, device)[0]
 
 
-def _joined(batches: Sequence[Batch], field: str, dtype: torch.dtype | None) -> Tensor:
+def join_groups(
+    groups: Sequence[Sequence[B]], dtype: torch.dtype | None = None, device: torch.device | None = None
+) -> list[B]:
+    """Return a batch for each group of batches; the batches' tensors are views of the same memory.
+
+    Small batches are joined many at a time and then split: a call costs more than the copying that it does.
+    """
+    batches = [batch for group in groups for batch in group]
+    sizes = [len(group) for group in groups]
     kind = type(batches[0])
-    parts: list[Tensor] = [getattr(batch, field) for batch in batches]
-    counted = kind.indices.get(field)
-    if counted is None:
-        values = torch.cat(parts)
-        return values.to(dtype) if values.is_floating_point() and field != "volume" else values
-    starts = accumulate((len(getattr(batch, counted)) for batch in batches), initial=0)
-    indices = torch.cat([part + start for part, start in zip(parts, starts, strict=False)])
-    return indices.long() if field in kind.long_indices else indices
+    columns = {}
+    # dataclasses.fields() would take as long as joining one of them.
+    for name in kind.__dataclass_fields__:
+        if name in NO_FIELDS:
+            continue
+        parts: list[Tensor] = [getattr(batch, name) for batch in batches]
+        joined = torch.cat(parts)
+        if counted := kind.indices.get(name):
+            joined = joined.long() if name in kind.long_indices else joined
+            if len(parts) > 1:
+                rows = [getattr(batch, counted).shape[0] for batch in batches]
+                starts = torch.tensor(_starts(rows, sizes), dtype=joined.dtype)
+                joined += starts.repeat_interleave(torch.tensor([part.shape[0] for part in parts]))
+        elif dtype is not None and joined.is_floating_point() and name != "volume":
+            joined = joined.to(dtype)
+        columns[name] = split_groups(parts, sizes, joined.to(device))
+    return [kind(**dict(zip(columns, parts, strict=True))) for parts in zip(*columns.values(), strict=True)]
+
+
+def split_groups(parts: Sequence[Tensor], sizes: Sequence[int], joined: Tensor) -> Sequence[Tensor]:
+    """Return the rows of each group of joined parts; ``sizes`` are the numbers of parts in the groups."""
+    if len(sizes) == 1:
+        return [joined]
+    rows = iter([part.shape[0] for part in parts])
+    return torch.split(joined, [sum(islice(rows, size)) for size in sizes])
+
+
+def _starts(rows: Sequence[int], sizes: Sequence[int]) -> list[int]:
+    """Return the number of rows of its group before each part."""
+    ends = list(accumulate(sizes))
+    return [start for a, b in zip([0, *ends], ends, strict=False) for start in accumulate(rows[a : b - 1], initial=0)]

@@ -18,6 +18,7 @@ from fitsnap_nn.inputs.snap.batch import DescriptorBatch
 from fitsnap_nn.models.base import DescriptorModel
 from fitsnap_nn.models.baselines import standardize as standardization
 from fitsnap_nn.models.evaluation import to_float64
+from fitsnap_nn.models.explicit import Explicit, Pullback
 from fitsnap_nn.models.mlp import ACTIVATIONS, energy_and_gradient
 
 SHARED, PER_ELEMENT, ONE_HOT = 1, 2, 3
@@ -121,31 +122,51 @@ class BPNN(DescriptorModel):
         inputs = (batch.descriptors - self._by_atom(self.shift, batch)) / self._by_atom(self.scale, batch)
         outputs = inputs.new_zeros(len(inputs))
         for number, members in self._shares(batch):
-            weights, biases = self._layers(number, batch.species[members])
+            weights, biases = self._scaled(*self._layers(number, batch.species[members]))
             values = inputs[members]
             for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
                 values = ACTIVATIONS[self.activation].value(values @ weight.t() + bias)
             outputs = outputs.index_put((members,), (values @ weights[-1].t() + biases[-1]).squeeze(1))
         return self._energies(batch, outputs)
 
-    def energies_and_gradients(self, batch: DescriptorBatch) -> tuple[Tensor, Tensor]:
+    def explicit(self, batch: DescriptorBatch) -> Explicit:
         scale = self._by_atom(self.scale, batch)
         inputs = (batch.descriptors - self._by_atom(self.shift, batch)) / scale
-        if self.option == PER_ELEMENT:
-            outputs, gradients = inputs.new_zeros(len(inputs)), torch.zeros_like(inputs)
-            for number, members in self._shares(batch):
-                layers = self._layers(number, batch.species[members])
-                output, gradient = energy_and_gradient(inputs[members], *layers, self.activation)
-                outputs = outputs.index_put((members,), output)
-                gradients = gradients.index_put((members,), gradient)
-        else:
-            outputs, gradients = energy_and_gradient(inputs, *self._layers(0, batch.species), self.activation)
-        return self._energies(batch, outputs), gradients / scale
+        output_scale = self.energy_scale.to(inputs.dtype)
+        if self.option != PER_ELEMENT:
+            weights, biases = self._layers(0, batch.species)
+
+            def run() -> tuple[Tensor, Tensor, Pullback]:
+                outputs, gradients, pullback = energy_and_gradient(
+                    inputs, weights, biases, self.activation, input_scale=scale, output_scale=output_scale
+                )
+                return self._energies(batch, outputs), gradients, lambda e, g: pullback(e.to(inputs.dtype), g)
+
+            return Explicit([*weights, *biases], run)
+        shares = [(members, *self._layers(number, batch.species)) for number, members in self._shares(batch)]
+
+        def run_shares() -> tuple[Tensor, Tensor, Pullback]:
+            outputs, gradients, pullbacks = inputs.new_empty(len(inputs)), torch.empty_like(inputs), []
+            for members, weights, biases in shares:
+                rows = scale if len(scale) == 1 else scale[members]
+                outputs[members], gradients[members], pullback = energy_and_gradient(
+                    inputs[members], weights, biases, self.activation, input_scale=rows, output_scale=output_scale
+                )
+                pullbacks.append((members, pullback))
+
+            def pull_back(energies_bar: Tensor, gradients_bar: Tensor) -> list[Tensor]:
+                energies_bar = energies_bar.to(inputs.dtype)
+                return [bar for m, pullback in pullbacks for bar in pullback(energies_bar[m], gradients_bar[m])]
+
+            return self._energies(batch, outputs), gradients, pull_back
+
+        return Explicit([tensor for _, weights, biases in shares for tensor in (*weights, *biases)], run_shares)
 
     def _energies(self, batch: DescriptorBatch, outputs: Tensor) -> Tensor:
-        return self.element_energies[batch.species] + outputs
+        return self._by_atom(self.element_energies, batch) + outputs
 
     def _by_atom(self, by_element: Tensor, batch: DescriptorBatch) -> Tensor:
+        """(N, ...) rows of a table by element, or (1, ...) where there is only one."""
         return by_element if len(self.elements) == 1 else by_element[batch.species]
 
     def _shares(self, batch: DescriptorBatch) -> Iterator[tuple[int, Tensor]]:
@@ -157,15 +178,18 @@ class BPNN(DescriptorModel):
             yield element, torch.where(batch.species == element)[0]
 
     def _layers(self, number: int, species: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Weights and biases of a network; the one-hot input becomes a bias of each atom, s is in the last layer."""
+        """Weights and biases of a network, without s; the one-hot input becomes a bias of each atom."""
         weights: list[Tensor] = [layer.weight for layer in self._linear[number]]
         biases: list[Tensor] = [layer.bias for layer in self._linear[number]]
         if self.option == ONE_HOT:
             weights[0], of_elements = torch.split(weights[0], [self.shift.shape[1], len(self.elements)], dim=1)
             biases[0] = biases[0] + of_elements.t()[species]
-        energy_scale = self.energy_scale.to(weights[0].dtype)
-        weights[-1], biases[-1] = weights[-1] * energy_scale, biases[-1] * energy_scale
         return weights, biases
+
+    def _scaled(self, weights: list[Tensor], biases: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """The same layers with s in the last one."""
+        energy_scale = self.energy_scale.to(weights[0].dtype)
+        return [*weights[:-1], weights[-1] * energy_scale], [*biases[:-1], biases[-1] * energy_scale]
 
     def set_precision(self, dtype: torch.dtype) -> None:
         """Weights and standardisation in ``dtype``; energies stay float64."""
@@ -179,7 +203,8 @@ class BPNN(DescriptorModel):
 
     @torch.no_grad()
     def _plain_network(self, element: int) -> PlainNetwork:
-        weights, biases = self._layers(element if self.option == PER_ELEMENT else 0, torch.tensor([element]))
+        number = element if self.option == PER_ELEMENT else 0
+        weights, biases = self._scaled(*self._layers(number, torch.tensor([element])))
         biases[0] = biases[0].reshape(-1)
         biases[-1] = biases[-1] + self.element_energies[element]
         layers = tuple((weight.detach(), bias.detach()) for weight, bias in zip(weights, biases, strict=True))

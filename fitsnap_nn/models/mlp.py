@@ -2,7 +2,7 @@
 
 Fitting forces needs d(de/dx)/d(weights). Automatic differentiation gets it by recording the backward pass and
 differentiating that, operation by operation; for networks of this size most of the time goes into the recording.
-Here the two passes are written out once (`_EnergyAndGradient`), as a single operation.
+Here the two passes are written out once (`energy_and_gradient`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -58,79 +58,102 @@ ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
 )
 
 
+# Derivatives of a loss by weights and biases of all layers, from those by the energies (N,) and their gradients (N, D).
+Pullback = Callable[[Tensor, Tensor], list[Tensor]]
+
+
 def energy_and_gradient(
-    inputs: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], activation: str
-) -> tuple[Tensor, Tensor]:
-    """Output e and gradient de/dx of a network with one output: a_k = f(W_k a_k-1 + b_k), e = w a + b.
+    inputs: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    activation: str,
+    *,
+    input_scale: Tensor | None = None,
+    output_scale: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Pullback]:
+    """Output e and gradient of a network with one output, a_k = f(W_k a_k-1 + b_k), e = s (w a + b), and the way back.
 
-    Args:
-        inputs: (N, D) x; nothing is differentiated by it.
-        weights: (out, in) of each layer.
-        biases: (out,) of each layer, or (N, out) where it differs between the rows.
-        activation: f of all layers but the last; a key of ``ACTIVATIONS``.
-
-    Returns:
-        (N,) e and (N, D) de/dx, both differentiable once by weights and biases.
-    """
-    energy, gradient = _EnergyAndGradient.apply(inputs, activation, len(weights), *weights, *biases)  # type: ignore[no-untyped-call]
-    return energy, gradient
-
-
-class _EnergyAndGradient(torch.autograd.Function):
-    """Forward: the outputs a_k = f(h_k), then p_k = g_k f'(h_k), g_k-1 = p_k W_k from g = w down to g_0 = de/dx.
+    Forward: the outputs a_k = f(h_k), then p_k = g_k f'(h_k), g_k-1 = p_k W_k from g = w down to g_0 = de/dx.
 
     Backward: the same two passes in reverse, with x' for dL/dx of each quantity x. First up through the gradient:
     p_k' = g_k-1' W_k^T, g_k' = p_k' f'(h_k), h_k' = p_k' g_k f''(h_k); then down through the energy, adding
     h_k' = a_k' f'(h_k) and a_k-1' = h_k' W_k. Each product that has W_k in it gives a part of W_k'.
+
+    Args:
+        inputs: (N, D) x.
+        weights: (out, in) of each layer.
+        biases: (out,) of each layer, or (N, out) where it differs between the rows.
+        activation: f of all layers but the last; a key of ``ACTIVATIONS``.
+        input_scale: (D,) or (N, D) c, where the gradient by c x is wanted instead of that by x.
+        output_scale: () s, 1 by default.
+
+    Returns:
+        (N,) e, (N, D) de/d(c x), and the function that runs backward: dL/dW and dL/db of all layers from dL/de and
+        dL/d(de/d(c x)).
     """
+    value, slope_of, curvature = ACTIVATIONS[activation]
+    hidden, last_weight, last_bias = weights[:-1], weights[-1], biases[-1]
+    if output_scale is not None:
+        last_weight, last_bias = last_weight * output_scale, last_bias * output_scale
+    outputs, slopes, summed = [inputs], [], []
+    for weight, bias in zip(hidden, biases, strict=False):
+        summed.append(torch.addmm(bias, outputs[-1], weight.t()))
+        outputs.append(value(summed[-1]))
+        slopes.append(slope_of(summed[-1], outputs[-1]))
+    energy = torch.addmm(last_bias, outputs[-1], last_weight.t()).squeeze(1)
+    gradient = last_weight.expand(len(inputs), -1)
+    gradients, products = [], []
+    for weight, slope in zip(reversed(hidden), reversed(slopes), strict=True):
+        gradients.append(gradient)
+        products.append(gradient * slope)
+        gradient = products[-1] @ weight
+    passes = _Passes(
+        hidden, last_weight, biases, curvature, input_scale, output_scale,
+        outputs, slopes, summed, gradients[::-1], products[::-1],
+    )  # fmt: skip
+    return energy, gradient if input_scale is None else gradient / input_scale, passes.pull_back
 
-    @staticmethod
-    def forward(ctx: Any, inputs: Tensor, activation: str, depth: int, *parameters: Tensor) -> tuple[Tensor, Tensor]:
-        weights, biases = parameters[:depth], parameters[depth:]
-        function = ACTIVATIONS[activation]
-        outputs, slopes, summed = [inputs], [], []
-        for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-            summed.append(torch.addmm(bias, outputs[-1], weight.t()))
-            outputs.append(function.value(summed[-1]))
-            slopes.append(function.slope(summed[-1], outputs[-1]))
-        energy = torch.addmm(biases[-1], outputs[-1], weights[-1].t()).squeeze(1)
-        gradient = weights[-1].expand(len(inputs), -1)
-        gradients, products = [gradient], []
-        for weight, slope in zip(reversed(weights[:-1]), reversed(slopes), strict=True):
-            products.append(gradients[-1] * slope)
-            gradients.append(products[-1] @ weight)
-        ctx.activation, ctx.depth = activation, depth
-        ctx.save_for_backward(*weights, *biases, *outputs, *slopes, *summed, *gradients[::-1], *products[::-1])
-        return energy, gradients[-1]
 
-    @staticmethod
-    def backward(ctx: Any, energy_bar: Tensor, gradient_bar: Tensor) -> tuple[Tensor | None, ...]:
-        depth = ctx.depth
-        hidden = depth - 1
-        saved = iter(ctx.saved_tensors)
-        weights, biases, outputs, slopes, summed, gradients, products = (
-            [next(saved) for _ in range(count)] for count in (depth, depth, depth, hidden, hidden, depth, hidden)
-        )
-        curvature = ACTIVATIONS[ctx.activation].curvature
+class _Passes(NamedTuple):
+    """What `energy_and_gradient` keeps of its two passes; by layer, in the order of the layers."""
+
+    hidden: Sequence[Tensor]
+    last_weight: Tensor
+    biases: Sequence[Tensor]
+    curvature: Callable[[Tensor, Tensor, Tensor], Tensor]
+    input_scale: Tensor | None
+    output_scale: Tensor | None
+    outputs: list[Tensor]
+    slopes: list[Tensor]
+    summed: list[Tensor]
+    gradients: list[Tensor]
+    products: list[Tensor]
+
+    def pull_back(self, energy_bar: Tensor, gradient_bar: Tensor) -> list[Tensor]:
+        """Both passes in reverse."""
+        hidden, outputs, slopes = self.hidden, self.outputs, self.slopes
         weight_bars: list[Tensor] = []
         summed_bars: list[Tensor] = []
-        bar = gradient_bar
-        for k in range(hidden):
-            weight_bars.append(products[k].t() @ bar)
-            product_bar = bar @ weights[k].t()
+        bar = gradient_bar if self.input_scale is None else gradient_bar / self.input_scale
+        for k, weight in enumerate(hidden):
+            weight_bars.append(self.products[k].t() @ bar)
+            product_bar = bar @ weight.t()
             bar = product_bar * slopes[k]
-            summed_bars.append(product_bar * gradients[k + 1] * curvature(summed[k], outputs[k + 1], slopes[k]))
+            curvature = self.curvature(self.summed[k], outputs[k + 1], slopes[k])
+            summed_bars.append(product_bar.mul_(self.gradients[k]).mul_(curvature))
         energy_bar = energy_bar.unsqueeze(1)
         weight_bars.append(torch.addmm(bar.sum(0, keepdim=True), energy_bar.t(), outputs[-1]))
-        bias_bars = [_like(biases[-1], energy_bar)]
-        output_bar = energy_bar @ weights[-1]
-        for k in reversed(range(hidden)):
-            summed_bar = torch.addcmul(summed_bars[k], output_bar, slopes[k])
+        bias_bars = [_like(self.biases[-1], energy_bar)]
+        if self.output_scale is not None:
+            weight_bars[-1], bias_bars[-1] = weight_bars[-1] * self.output_scale, bias_bars[-1] * self.output_scale
+        output_bar = energy_bar @ self.last_weight
+        for k in reversed(range(len(hidden))):
+            summed_bar = summed_bars[k].addcmul_(output_bar, slopes[k])
             weight_bars[k].addmm_(summed_bar.t(), outputs[k])
-            bias_bars.append(_like(biases[k], summed_bar))
+            bias_bars.append(_like(self.biases[k], summed_bar))
             if k:
-                output_bar = summed_bar @ weights[k]
-        return None, None, None, *weight_bars, *bias_bars[::-1]
+                output_bar = summed_bar @ hidden[k]
+        return [*weight_bars, *bias_bars[::-1]]
 
 
 def _like(bias: Tensor, bar: Tensor) -> Tensor:

@@ -10,8 +10,12 @@ from torch import Tensor
 
 
 def sum_by(index: Tensor, values: Tensor, count: int) -> Tensor:
-    """(count, ...) sums of the rows (M, ...) of ``values`` that have the same index."""
-    return values.new_zeros(count, *values.shape[1:]).index_put((index,), values, accumulate=True)
+    """(count, ...) sums of the rows (M, ...) of ``values`` that have the same index, added in their order."""
+    sums = values.new_zeros(count, *values.shape[1:])
+    if values.device.type == "cpu":
+        return sums.index_add_(0, index, values)
+    # On a GPU index_add adds in any order, and two runs of the same fit would differ.
+    return sums.index_put((index,), values, accumulate=True)
 
 
 def cosine_cutoff(distances: Tensor, cutoff: float, width: float) -> Tensor:
@@ -39,18 +43,24 @@ def pair_forces(beta: Tensor, gradients: Tensor, pair_i: Tensor, pair_j: Tensor)
 
 
 class _PairForces(torch.autograd.Function):
-    """The derivative by beta, -sum_j dL/dF_j . dB_i/dR_j, is written out: torch's own is several times slower."""
-
     @staticmethod
     def forward(ctx: Any, beta: Tensor, gradients: Tensor, pair_i: Tensor, pair_j: Tensor) -> Tensor:
         ctx.save_for_backward(gradients, pair_i, pair_j)
-        ctx.count = len(beta)
-        forces = torch.bmm(gradients, beta.index_select(0, pair_i).unsqueeze(2)).squeeze(2)
-        return sum_by(pair_j, forces, len(beta)).neg_()
+        return contract_pairs(beta, gradients, pair_i, pair_j)
 
     @staticmethod
     def backward(ctx: Any, forces_bar: Tensor) -> tuple[Tensor, None, None, None]:
-        gradients, pair_i, pair_j = ctx.saved_tensors
-        x, y, z = torch.split(forces_bar.neg().index_select(0, pair_j), 1, dim=1)
-        terms = (gradients[:, 0] * x).addcmul_(gradients[:, 1], y).addcmul_(gradients[:, 2], z)
-        return sum_by(pair_i, terms, ctx.count), None, None, None
+        return contract_pairs_backward(forces_bar, *ctx.saved_tensors), None, None, None
+
+
+def contract_pairs(beta: Tensor, gradients: Tensor, pair_i: Tensor, pair_j: Tensor) -> Tensor:
+    """(N, 3) the forces of `pair_forces`, not differentiable."""
+    forces = torch.bmm(gradients, beta.index_select(0, pair_i).unsqueeze(2)).squeeze(2)
+    return sum_by(pair_j, forces, len(beta)).neg_()
+
+
+def contract_pairs_backward(forces_bar: Tensor, gradients: Tensor, pair_i: Tensor, pair_j: Tensor) -> Tensor:
+    """(N, D) their derivative by beta, -sum_j dL/dF_j . dB_i/dR_j; torch's own is several times slower."""
+    x, y, z = torch.split(forces_bar.neg().index_select(0, pair_j), 1, dim=1)
+    terms = (gradients[:, 0] * x).addcmul_(gradients[:, 1], y).addcmul_(gradients[:, 2], z)
+    return sum_by(pair_i, terms, len(forces_bar))

@@ -1,8 +1,11 @@
-"""The C library's memory: what one step frees, the next one takes again."""
+"""Memory of short steps: what one step frees, the next one takes again; and what stays is not searched for garbage."""
 
 from __future__ import annotations
 
 import ctypes
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 LARGEST = 2**31 - 1
@@ -18,3 +21,17 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(M_TRIM_THRESHOLD, LARGEST)
         mallopt(M_MMAP_MAX, 0)
+
+
+@contextmanager
+def frozen_objects() -> Iterator[None]:
+    """Keep Python's garbage collector from examining the objects that exist now.
+
+    Every step creates enough objects to start the collector, which would go through those of all imported modules and
+    all samples again and again: a tenth of the time of short steps (measured).
+    """
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -14,17 +15,25 @@ from torch import Tensor
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.properties import Property
 from fitsnap_nn.inputs.base import CachedInput
-from fitsnap_nn.inputs.batch import Batch, join_batches
+from fitsnap_nn.inputs.batch import Batch, join_groups, split_groups
+
+T = TypeVar("T")
+
+
+JOINED_BYTES = 2**20  # of samples joined at a time; they fit the second-level cache of a core
+KEPT_BYTES = 2**25  # largest set whose batches are kept from one evaluation to the next
 
 
 class Target(NamedTuple):
     """Labels of one property in a batch, the reference potential subtracted.
 
+    There is a row for each configuration or each atom.
+
     Attributes:
-        values: (rows, components), a row for each configuration or atom, in the property's loss unit (an extensive
-            property not yet divided by the number of atoms). Energies are float64. 0 where there is no label.
-        weights: (C, 1) float64, 0 where there is no label.
-        present: (C,) bool, whether a configuration has the label.
+        values: (rows, components), in the property's loss unit (an extensive property not yet divided by the number of
+            atoms). Total energies are float64. 0 where there is no label.
+        weights: (rows, 1), in the type of the values; 0 where there is no label.
+        present: (rows, 1) bool, whether there is a label.
     """
 
     values: Tensor
@@ -65,7 +74,7 @@ def make_sample(
     labels, counts = {}, {}
     for one in properties:
         labels[one.name] = _target(one, configuration, cached, dtype)
-        counts[one.name] = one.count(len(configuration)) if bool(labels[one.name].present) else 0
+        counts[one.name] = one.count(len(configuration)) if bool(labels[one.name].present[0]) else 0
     return Sample(batch, labels, counts)
 
 
@@ -91,38 +100,89 @@ def _target(quantity: Property, configuration: Configuration, cached: CachedInpu
     # Total energies need float64: a label minus a prediction is a small difference of large numbers.
     kind = torch.float64 if quantity.per_atom else dtype
     weight = configuration.weight(quantity.name) if label is not None else 0.0
-    return Target(
-        torch.from_numpy(values).to(kind),
-        torch.tensor([[weight]], dtype=torch.float64),
-        torch.tensor([label is not None]),
-    )
+    rows = (len(values), 1)
+    present = torch.full(rows, label is not None)
+    return Target(torch.from_numpy(values).to(kind), torch.full(rows, weight, dtype=torch.float64).to(kind), present)
 
 
 def collate(samples: Sequence[Sample], dtype: torch.dtype, device: torch.device) -> tuple[Batch, Labels]:
     """Return samples joined into one batch on a device, its inputs in ``dtype``."""
-    labels = {}
+    return _collate_groups([samples], dtype, device)[0]
+
+
+def _collate_groups(
+    groups: Sequence[Sequence[Sample]], dtype: torch.dtype, device: torch.device
+) -> list[tuple[Batch, Labels]]:
+    samples = [sample for group in groups for sample in group]
+    sizes = [len(group) for group in groups]
+    labels: list[dict[str, Target]] = [{} for _ in groups]
     for name in samples[0].labels:
-        parts = zip(*(sample.labels[name] for sample in samples), strict=True)
-        labels[name] = Target(*(torch.cat(part).to(device) for part in parts))
-    return join_batches([sample.batch for sample in samples], dtype, device), labels
+        columns = zip(*(sample.labels[name] for sample in samples), strict=True)
+        joined = (split_groups(parts, sizes, torch.cat(parts).to(device)) for parts in columns)
+        for found, target in zip(labels, zip(*joined, strict=True), strict=True):
+            found[name] = Target(*target)
+    batches = join_groups([[sample.batch for sample in group] for group in groups], dtype, device)
+    return list(zip(batches, labels, strict=True))
 
 
 class SampleSet:
     """Samples of one subset. Their large arrays are views of memory-mapped files, so that only what a batch needs is
-    resident; every rank can therefore hold all of them."""
+    resident; every rank can therefore hold all of them.
 
-    def __init__(self, samples: Sequence[Sample]) -> None:
+    Args:
+        dtype: of the inputs of a batch.
+    """
+
+    def __init__(self, samples: Sequence[Sample], dtype: torch.dtype) -> None:
         self.samples = list(samples)
         self.costs = [sample.batch.cost for sample in self.samples]
         self.sizes = [len(sample.batch.species) for sample in self.samples]
+        self._dtype = dtype
+        self._bytes = [_bytes(sample.batch) for sample in self.samples]
+        self._kept: list[tuple[Batch, Labels]] = []
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    def collated(self, groups: Iterable[Sequence[int]], device: torch.device) -> Iterator[tuple[Batch, Labels]]:
+        """Yield the batches of groups of members; a group without members has none."""
+        waiting: list[Sequence[Sample]] = []
+        size = 0
+        for group in groups:
+            if not group:
+                continue
+            added = sum(self._bytes[member] for member in group)
+            if waiting and size + added > JOINED_BYTES:
+                yield from _emptied(_collate_groups(waiting, self._dtype, device))
+                waiting, size = [], 0
+            waiting.append([self.samples[member] for member in group])
+            size += added
+        if waiting:
+            yield from _emptied(_collate_groups(waiting, self._dtype, device))
+
+    def always_collated(self, groups: Iterable[Sequence[int]], device: torch.device) -> Iterable[tuple[Batch, Labels]]:
+        """Return the batches of groups that are the same at every call; those of a small set are kept."""
+        if sum(self._bytes) > KEPT_BYTES:
+            return self.collated(groups, device)
+        if not self._kept:
+            self._kept = list(self.collated(groups, device))
+        return self._kept
 
     def total(self, members: Sequence[int]) -> dict[str, int]:
         """Return the label components of several configurations together, by property name."""
         names = self.samples[members[0]].counts if members else {}
         return {name: sum(self.samples[member].counts[name] for member in members) for name in names}
+
+
+def _bytes(batch: Batch) -> int:
+    return sum(getattr(batch, field.name).nbytes for field in fields(batch))
+
+
+def _emptied(batches: list[T]) -> Iterator[T]:
+    """Yield the items of a list and remove them from it: a large batch must not outlive its step."""
+    batches.reverse()
+    while batches:
+        yield batches.pop()
 
 
 class Batches:

@@ -49,7 +49,7 @@ def load_restart(path: Path) -> dict[str, Any]:
     """Read a restart file, running no code in it.
 
     Raises:
-        CheckpointError: it is missing, damaged, not a restart file, or of a later version.
+        CheckpointError: it is missing, damaged, not a restart file, or of another version.
     """
     try:
         payload = torch.load(path, map_location="cpu", weights_only=True)
@@ -61,6 +61,12 @@ def load_restart(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} is not a restart file of fitsnap_nn (the file of save_state_output).")
     if payload["version"] > VERSION:
         raise CheckpointError(f"{path} was written by a later fitsnap_nn (format {payload['version']}). Update.")
+    if payload["version"] < VERSION:
+        raise CheckpointError(
+            f"{path} is a restart file of version {payload['version']}, but version {VERSION} is needed. "
+            "Finish the fit with the version that started it, or start it again; the best model in the file can still "
+            "be loaded and exported."
+        )
     return payload
 
 

@@ -1,4 +1,4 @@
-"""All weights of a model as one vector, so that optimiser, average, clipping and sums over ranks are one call each."""
+"""All fitted weights of a model in one vector, so that optimiser, average and sums over ranks are one call each."""
 
 from __future__ import annotations
 
@@ -8,20 +8,23 @@ from torch.nn.utils import parameters_to_vector
 
 
 class FlatParameters:
-    """A vector of all parameters, and one of their gradients, of which the model's own are views.
+    """A vector of all parameters that require gradients, and one of their gradients; the model's own are views of them.
+
+    Frozen parameters (``requires_grad`` false) stay as they are.
 
     Attributes:
+        parameters: the parameters in the vector, in the order of the model.
         vector: (W,), a leaf with ``grad`` set.
         gradient: (W,), what ``backward`` adds to.
     """
 
     def __init__(self, model: torch.nn.Module) -> None:
-        parameters = list(model.parameters())
-        self.vector = parameters_to_vector(parameters).detach().clone().requires_grad_(True)
+        self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.vector = parameters_to_vector(self.parameters).detach().clone().requires_grad_(True)
         self.gradient = torch.zeros_like(self.vector)
         self.vector.grad = self.gradient
         start = 0
-        for parameter in parameters:
+        for parameter in self.parameters:
             end = start + parameter.numel()
             parameter.data = self.vector.detach()[start:end].view_as(parameter)
             parameter.grad = self.gradient[start:end].view_as(parameter)
@@ -29,5 +32,5 @@ class FlatParameters:
 
     @torch.no_grad()
     def assign(self, values: Tensor) -> None:
-        """Set all weights."""
+        """Set all of them."""
         self.vector.copy_(values)

@@ -111,11 +111,6 @@ def residuals(quantity: Property, prediction: Prediction, labels: Labels, batch:
     """Return the residuals of one property, without gradients."""
     target = labels[quantity.name]
     predicted = prediction.values[quantity.name].detach().reshape(target.values.shape)
-    weights = target.weights
-    if quantity.per == "atom":
-        weights = weights.to(target.values.dtype).index_select(0, batch.config)
-    elif target.values.dtype != weights.dtype:
-        weights = weights.to(target.values.dtype)
     size = quantity.loss_unit.size
     # Labels are in the loss unit already, but for the division by the number of atoms.
     values = (predicted / size if size != 1.0 else predicted) - target.values
@@ -123,15 +118,13 @@ def residuals(quantity: Property, prediction: Prediction, labels: Labels, batch:
     if quantity.per_atom:
         values = values / batch.n_atoms[:, None]
         factor = factor / batch.n_atoms[:, None]
-    return Residuals(values, weights, factor)
+    return Residuals(values, target.weights, factor)
 
 
 def error_sums(properties: Sequence[Property], prediction: Prediction, labels: Labels, batch: Batch) -> Tensor:
     """Return sums of absolute and squared residuals, whatever the weights: (properties, 2) float64."""
     rows = []
     for quantity in properties:
-        present = labels[quantity.name].present
-        mask = present.index_select(0, batch.config) if quantity.per == "atom" else present
-        values = residuals(quantity, prediction, labels, batch).values.double() * mask[:, None]
+        values = residuals(quantity, prediction, labels, batch).values.double() * labels[quantity.name].present
         rows.append(torch.stack([values.abs().sum(), values.square().sum()]))
     return torch.stack(rows)

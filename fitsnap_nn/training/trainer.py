@@ -14,10 +14,12 @@ from torch import Tensor
 
 from fitsnap_nn.data.properties import Property
 from fitsnap_nn.errors import TrainingError
+from fitsnap_nn.inputs.batch import Batch
 from fitsnap_nn.models.base import Model, predict
 from fitsnap_nn.settings.schema import PytorchSection
+from fitsnap_nn.training.allocator import frozen_objects
 from fitsnap_nn.training.augmentation import augment, random_rotations
-from fitsnap_nn.training.batches import Batches, SampleSet, collate
+from fitsnap_nn.training.batches import Batches, Labels, SampleSet
 from fitsnap_nn.training.distributed import Ranks, pack, partition_by_cost
 from fitsnap_nn.training.flat import FlatParameters
 from fitsnap_nn.training.objective import Objective, error_sums
@@ -70,14 +72,12 @@ class Trainer:
         self.training = training
         self.validation = validation
         self.objective = objective
-        self.dtype = getattr(torch, options.precision)
         self.options = options
         self.seed = seed
         self.ranks = ranks
         self.device = device
         self.release = release
         self.flat = FlatParameters(model)
-        self.weights = list(model.parameters())
         self.optimizer = _optimizer(self.flat.vector, options)
         self.batches = self._make_batches()
         self.schedule = Schedule(options, len(self.batches))
@@ -95,7 +95,7 @@ class Trainer:
             TrainingError: the loss is not a number.
         """
         # Steps are short: handing each backward pass to a thread of its own would take as long as some of them.
-        with torch.autograd.set_multithreading_enabled(False):
+        with torch.autograd.set_multithreading_enabled(False), frozen_objects():
             while self.epoch < self.options.num_epochs and not self._should_stop():
                 after_epoch(self._run_epoch())
         self.flat.assign(self.best_weights)
@@ -106,8 +106,7 @@ class Trainer:
         losses = torch.zeros(len(properties), dtype=torch.float64, device=self.device)
         errors = torch.zeros(len(properties), 2, dtype=torch.float64, device=self.device)
         with self.holding(self._kept()):
-            for members in pack(samples.costs, EVALUATION_COST, self.ranks):
-                batch, labels = collate([samples.samples[member] for member in members], self.dtype, self.device)
+            for batch, labels in samples.always_collated(pack(samples.costs, EVALUATION_COST, self.ranks), self.device):
                 found = predict(self.model, batch, properties)
                 losses += self.objective.sums(found, labels, batch)
                 errors += error_sums(properties, found, labels, batch)
@@ -167,8 +166,11 @@ class Trainer:
         started = time.perf_counter()
         losses = torch.zeros(len(self.objective.terms), dtype=torch.float64, device=self.device)
         first_step = self.epoch * len(self.batches)
-        for number, members in enumerate(self.batches.of_epoch(self.epoch)):
-            losses += self._step(first_step + number, members)
+        steps = list(self.batches.of_epoch(self.epoch))
+        shares = [self._share(members) for members in steps]
+        collated = self.training.collated(shares, self.device)
+        for number, (members, share) in enumerate(zip(steps, shares, strict=True)):
+            losses += self._step(first_step + number, members, share, collated)
             self.release()
         learning_rate = self.schedule.learning_rate(first_step + len(self.batches) - 1)
         self.ranks.sum_(losses)
@@ -190,20 +192,32 @@ class Trainer:
         seconds = time.perf_counter() - started
         return EpochReport(self.epoch, train_loss, validation, learning_rate, seconds, is_best)
 
-    def _step(self, step: int, members: Sequence[int]) -> Tensor:
-        """One step with a batch; returns this rank's part of the sums that the loss is made of."""
+    def _share(self, members: Sequence[int]) -> list[int]:
+        """Return the members of a batch that belong to this rank."""
+        costs = [self.training.costs[member] for member in members]
+        return [members[number] for number in partition_by_cost(costs, self.ranks.size)[self.ranks.rank]]
+
+    def _step(
+        self, step: int, members: Sequence[int], share: Sequence[int], collated: Iterator[tuple[Batch, Labels]]
+    ) -> Tensor:
+        """Take one step with a batch; return this rank's part of the sums that the loss is made of.
+
+        Args:
+            members: of the whole batch, on all ranks.
+            share: this rank's members.
+            collated: yields the batch of this rank's members next, unless it has none. It is advanced here, so that a
+                large batch is freed when the step returns.
+        """
         counts = self.training.total(members)
-        share = partition_by_cost([self.training.costs[member] for member in members], self.ranks.size)[self.ranks.rank]
         self.flat.gradient.zero_()
         sums = torch.zeros(len(self.objective.terms), dtype=torch.float64, device=self.device)
         if share:
-            chosen = [members[number] for number in share]
-            batch, labels = collate([self.training.samples[member] for member in chosen], self.dtype, self.device)
+            batch, labels = next(collated)
             if self.model.needs_augmentation:
-                rotations = self._rotations(self.epoch)[chosen]
+                rotations = self._rotations(self.epoch)[share]
                 batch, labels = augment(batch, labels, self.objective.properties, rotations)
             found = predict(self.model, batch, self.objective.properties, create_graph=True)
-            sums = self.objective.backward(found, labels, batch, counts, self.weights)
+            sums = self.objective.backward(found, labels, batch, counts, self.flat.parameters)
         self.ranks.sum_(self.flat.gradient)
         if self.options.gradient_clip:
             torch.nn.utils.clip_grad_norm_([self.flat.vector], self.options.gradient_clip)

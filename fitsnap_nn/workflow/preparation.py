@@ -50,13 +50,13 @@ class Prepared:
         return [one for one in self.dataset.configurations if one.subset is subset]
 
     def samples(self, subset: Subset, dtype: torch.dtype) -> SampleSet:
-        """Return the samples of one set, labels in ``dtype``."""
+        """Return the samples of one set, inputs and labels in ``dtype``."""
         samples = []
         for configuration in self.subset(subset):
             cached = self.store.cached(configuration)
             batch = self.model_input.to_batch(configuration, cached)
             samples.append(make_sample(configuration, cached, batch, self.properties, dtype))
-        return SampleSet(samples)
+        return SampleSet(samples, dtype)
 
     def releaser(self) -> Callable[[], None]:
         """Return what to call after each batch: it releases the memory pages of large stores."""

@@ -12,6 +12,7 @@ import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
+from places import DataSet
 
 from fitsnap_nn.data.audit import atoms_closer_than
 from fitsnap_nn.data.configuration import Configuration
@@ -309,24 +310,25 @@ def test_a_drawn_seed_is_never_zero() -> None:
     assert len({draw_seed() for _ in range(20)}) > 1
 
 
-def test_fitsnap_counts_of_the_tantalum_example(ta_json: Path) -> None:
-    """FitSNAP trains on 253 and tests on 110 of these 363 configurations with 0.7 and 0.3 for each group."""
-    groups = sorted(path.name for path in ta_json.iterdir())
+def test_fitsnap_counts_of_the_tantalum_example(tantalum: DataSet) -> None:
+    """FitSNAP trains on 253 and tests on 110 of its 363 configurations with 0.7 and 0.3 for each group."""
+    groups = sorted(path.name for path in tantalum.folder.iterdir())
     rows = [row(name, 0.7, 0.3) for name in groups]
-    dataset = load(settings_of(ta_json, *rows, random_sampling=True), seed=1234)
-    assert len(ids(dataset, False)) == 253
-    assert len(ids(dataset, True)) == 110
-    assert sum(len(item) for item in dataset.configurations) == 4224
+    dataset = load(settings_of(tantalum.folder, *rows, random_sampling=True), seed=1234)
+    assert len(ids(dataset, False)) == tantalum.training
+    assert len(ids(dataset, True)) == tantalum.configurations - tantalum.training
+    assert sum(len(item) for item in dataset.configurations) == tantalum.atoms
     assert dataset.warnings == ()
-    assert [source.path for source in list_files(settings_of(ta_json, row("*")))] == [
-        source.path for source in list_files(settings_of(ta_json, *rows))
+    assert [source.path for source in list_files(settings_of(tantalum.folder, row("*")))] == [
+        source.path for source in list_files(settings_of(tantalum.folder, *rows))
     ]
 
 
-def test_indium_phosphide_is_read_whole(inp_json: Path) -> None:
-    settings = settings_of(inp_json, row("*", 0.9, 0.1), elements="In P")
+def test_indium_phosphide_is_read_whole(indium_phosphide: DataSet) -> None:
+    settings = settings_of(indium_phosphide.folder, row("*", 0.9, 0.1), elements="In P")
     configurations = read_files(settings, list_files(settings))
-    assert len(configurations) == 1894
+    assert len(configurations) == indium_phosphide.configurations
+    assert sum(len(item) for item in configurations) == indium_phosphide.atoms
     assert {symbol for item in configurations for symbol in item.species} == {"In", "P"}
     assert all(
         item.energy is not None and item.forces is not None and item.stress is not None for item in configurations

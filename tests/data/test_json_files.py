@@ -9,6 +9,7 @@ from typing import Any
 import ase.units
 import numpy as np
 import pytest
+from places import EXAMPLE
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.readers import DataFile
@@ -185,11 +186,22 @@ def test_files_of_another_form(tmp_path: Path, text: str, what: str) -> None:
         list(read_json(DataFile(str(path), "group", "group/bad.json"), {}))
 
 
+@pytest.fixture(
+    params=[pytest.param("example", marks=pytest.mark.sample), pytest.param("FitSNAP", marks=pytest.mark.shared)]
+)
+def volumes(request: pytest.FixtureRequest) -> Path:
+    """Groups of tantalum at many volumes: those of the example, and FitSNAP's, from -3 to +28 eV/atom."""
+    if request.param == "example":
+        return EXAMPLE / "JSON"
+    return request.getfixturevalue("fitsnap_tantalum")
+
+
 @pytest.mark.parametrize("group", ["Volume_A15", "Volume_BCC", "Volume_FCC"])
-def test_the_sign_of_the_stress_is_that_of_the_energy_over_volume(ta_json: Path, group: str) -> None:
-    """dE = (tr stress / 3) dV from one volume to the next (trapezoids) for real data from -3 to +28 eV/atom."""
+def test_the_sign_of_the_stress_is_that_of_the_energy_over_volume(volumes: Path, group: str) -> None:
+    """dE = (tr stress / 3) dV from one volume to the next (trapezoids)."""
+    files = [DataFile(str(path), group, path.name) for path in (volumes / group).glob("*.json")]
     configurations = sorted(
-        (read_one(DataFile(str(path), group, path.name)) for path in (ta_json / group).glob("*.json")),
+        (configuration for file in files for configuration in read_json(file, {})),
         key=lambda configuration: configuration.volume,
     )
     assert len(configurations) > 20

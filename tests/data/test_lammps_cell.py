@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.calculators.lj import LennardJones
 from ase.neighborlist import neighbor_list
+from places import DataSet
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.readers import DataFile
@@ -196,10 +196,10 @@ def test_voigt_order_and_its_inverse() -> None:
     assert np.array_equal(voigt(from_voigt(many)), many)
 
 
-def test_the_rotated_cells_of_real_data(inp_json: Path) -> None:
-    """Cells of indium phosphide that are not LAMMPS' keep their pair distances, 346 of them."""
+def test_the_rotated_cells_of_real_data(indium_phosphide: DataSet) -> None:
+    """Cells of indium phosphide that are not LAMMPS' keep their pair distances, 346 of FitSNAP's."""
     rotated = 0
-    for path in sorted(inp_json.glob("*/*.json")):
+    for path in sorted(indium_phosphide.folder.glob("*/*.json")):
         (configuration,) = read_json(DataFile(str(path), path.parent.name, path.name), {})
         if np.array_equal(configuration.cell, np.tril(configuration.cell)) and (np.diag(configuration.cell) > 0).all():
             continue
@@ -210,4 +210,4 @@ def test_the_rotated_cells_of_real_data(inp_json: Path) -> None:
         after = Atoms(configuration.species, positions=cell.positions, cell=cell.box, pbc=True)
         distances = [np.sort(neighbor_list("d", atoms, 3.0)) for atoms in (before, after)]
         assert np.allclose(*distances, rtol=0.0, atol=1e-9)
-    assert rotated == 346
+    assert rotated == indium_phosphide.rotated

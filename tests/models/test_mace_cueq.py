@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import Any
 
 import pytest
@@ -16,9 +15,7 @@ from fitsnap_nn.models.mace import MACE
 from fitsnap_nn.testing.graphs import crystal, make_graph
 from fitsnap_nn.testing.models import assert_close
 
-for library in ("mace", "cuequivariance_torch"):
-    if importlib.util.find_spec(library) is None:
-        pytest.skip(f"{library} is not installed", allow_module_level=True)
+pytestmark = pytest.mark.usefixtures("cuequivariance")
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "defaults": {},

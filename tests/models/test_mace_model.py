@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 import warnings
@@ -31,8 +30,7 @@ from fitsnap_nn.settings.architectures import Mace
 from fitsnap_nn.testing.graphs import GhostGraph, crystal, ghost_graph, make_graph, molecule
 from fitsnap_nn.testing.models import GraphModelTests, assert_close, forces_of, of_one, own_energies
 
-if importlib.util.find_spec("mace") is None:
-    pytest.skip("mace-torch is not installed", allow_module_level=True)
+pytestmark = pytest.mark.usefixtures("mace")
 
 AGNOSTIC, RESIDUAL = "RealAgnosticInteractionBlock", "RealAgnosticResidualInteractionBlock"
 DENSITY, ATTENTION = "RealAgnosticDensityResidualInteractionBlock", "RealAgnosticAttResidualInteractionBlock"

@@ -41,22 +41,29 @@ def test_values_and_all_derivatives(activation: str, sizes: tuple[int, ...], by_
     weights, biases = parameters(sizes, by_row and len(sizes) > 2)
     inputs = torch.randn(ROWS, sizes[0], dtype=torch.float64)
     along = torch.randn(ROWS, dtype=torch.float64), torch.randn(ROWS, sizes[0], dtype=torch.float64)
-    found = energy_and_gradient(inputs, weights, biases, activation)
+    *found, pullback = energy_and_gradient(inputs, weights, biases, activation)
     expected = by_autograd(inputs, weights, biases, activation)
-    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
-    slopes, expected_slopes = (
-        torch.autograd.grad(sum((a * b).sum() for a, b in zip(along, pair, strict=True)), weights + biases)
-        for pair in (found, expected)
-    )
-    torch.testing.assert_close(slopes, expected_slopes, rtol=1e-11, atol=1e-11)
+    torch.testing.assert_close(tuple(found), expected, rtol=1e-12, atol=1e-12)
+    projected = sum((a * b).sum() for a, b in zip(along, expected, strict=True))
+    expected_slopes = torch.autograd.grad(projected, weights + biases)
+    torch.testing.assert_close(tuple(pullback(*along)), expected_slopes, rtol=1e-11, atol=1e-11)
 
 
 def test_every_activation_is_compared():
     assert set(ACTIVATIONS) == set(MODULES)
 
 
-def test_nothing_is_recorded_without_gradients():
-    weights, biases = parameters((3, 4, 1), by_row=False)
-    with torch.no_grad():
-        found = energy_and_gradient(torch.randn(5, 3, dtype=torch.float64), weights, biases, "tanh")
-    assert not any(tensor.requires_grad for tensor in found)
+def test_scales_of_input_and_output():
+    weights, biases = parameters((4, 3, 1), by_row=False)
+    scaled = [weights[0], 2.5 * weights[1]], [biases[0], 2.5 * biases[1]]
+    inputs, input_scale = torch.randn(ROWS, 4, dtype=torch.float64), torch.rand(4, dtype=torch.float64) + 0.5
+    along = torch.randn(ROWS, dtype=torch.float64), torch.randn(ROWS, 4, dtype=torch.float64)
+    output_scale = torch.tensor(2.5, dtype=torch.float64)
+    *found, pullback = energy_and_gradient(
+        inputs, weights, biases, "tanh", input_scale=input_scale, output_scale=output_scale
+    )
+    energy, gradient = by_autograd(inputs, *scaled, "tanh")
+    torch.testing.assert_close(tuple(found), (energy, gradient / input_scale), rtol=1e-12, atol=1e-12)
+    projected = (along[0] * energy).sum() + (along[1] * gradient / input_scale).sum()
+    expected = torch.autograd.grad(projected, weights + biases)
+    torch.testing.assert_close(tuple(pullback(*along)), expected, rtol=1e-11, atol=1e-11)

@@ -6,13 +6,13 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
-from places import SHARED
 from small_models import assert_repulsion_is_added, assert_same_hyperparameters
 from torch import Tensor
 from torch.nn import functional
@@ -27,7 +27,6 @@ from fitsnap_nn.settings import architectures
 from fitsnap_nn.testing.graphs import crystal, ghost_graph, make_graph, molecule
 from fitsnap_nn.testing.models import GraphModelTests, forces_of
 
-ORACLE = SHARED / "oracle" / "nanopet_acac_ta.npz"
 FRAMES = ("frame0", "frame1")
 OURS = {  # metatrain's names of weights, and ours
     "encoder.cartesian_encoder": "vector_encoder",
@@ -74,10 +73,8 @@ class TestNoMessages(Turning):
 
 
 @pytest.fixture(scope="module")
-def oracle() -> dict[str, NDArray]:
-    if not ORACLE.exists():
-        pytest.skip("metatrain's numbers are not beside this checkout")
-    with np.load(ORACLE) as file:
+def oracle(shared_file: Callable[[str], Path]) -> dict[str, NDArray]:
+    with np.load(shared_file("oracle/nanopet_acac_ta.npz")) as file:
         return dict(file)
 
 
@@ -192,15 +189,31 @@ def test_metatrain_is_this_formula_with_padding(
     torch.testing.assert_close(formula(weights, graph, theirs, padding), expected, rtol=0, atol=1e-12)
 
 
+class TheirNames(dict[str, Tensor]):
+    """Our weights, looked up by the names that metatrain gives them."""
+
+    def __missing__(self, key: str) -> Tensor:
+        return self[our_name(key)]
+
+
+@pytest.fixture(params=["random", *(pytest.param(frame, marks=pytest.mark.shared) for frame in FRAMES)])
+def model_and_graph(request: pytest.FixtureRequest) -> tuple[Nanopet, Graph]:
+    """Random weights on a crystal that is its own neighbour, and metatrain's on its own frames."""
+    if request.param == "random":
+        torch.manual_seed(2)
+        model = Nanopet(["Ta", "O"])
+        model.set_precision(torch.float64)
+        return model, make_graph(model, crystal(model.elements))
+    model = request.getfixturevalue("trained")
+    return model, graph_of_frame(request.getfixturevalue("oracle"), request.param, model)
+
+
 @pytest.mark.parametrize("padding", [0, 7])
-@pytest.mark.parametrize("frame", FRAMES)
-def test_we_are_this_formula_without(
-    oracle: dict[str, NDArray], weights: dict[str, Tensor], trained: Nanopet, frame: str, padding: int
-):
-    graph = graph_of_frame(oracle, frame, trained)
-    expected = formula(weights, graph, without_padding, padding)
+def test_we_are_this_formula_without(model_and_graph: tuple[Nanopet, Graph], padding: int):
+    model, graph = model_and_graph
     with torch.no_grad():
-        torch.testing.assert_close(trained.features(graph), expected, rtol=0, atol=1e-12)
+        expected = formula(TheirNames(model.state_dict()), graph, without_padding, padding)
+        torch.testing.assert_close(model.features(graph), expected, rtol=0, atol=1e-12)
 
 
 def small(dtype: torch.dtype = torch.float64, **hyperparameters: object) -> Nanopet:

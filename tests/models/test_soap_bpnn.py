@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import torch
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
-from places import SHARED
+from outside import Outside
 from processes import run
 from scipy.special import spherical_jn
 from small_models import assert_repulsion_is_added, assert_same_hyperparameters
@@ -20,14 +21,15 @@ from torch.nn import functional
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.models.base import GraphModel, predict
-from fitsnap_nn.models.soap import _blocks, radial_tables, spherical_harmonics
-from fitsnap_nn.models.soap_bpnn import MIXTURES, SoapBpnn
 from fitsnap_nn.settings import architectures
 from fitsnap_nn.testing.graphs import crystal, ghost_graph, make_graph, molecule
 from fitsnap_nn.testing.models import GraphModelTests
 
-SPECTRUM = SHARED / "oracle" / "soap_power_spectrum_acac0.npz"
-NETWORK = SHARED / "oracle" / "soap_bpnn_acac.npz"
+Outside().library("spex")  # which they import at once
+
+from fitsnap_nn.models.soap import _blocks, radial_tables, spherical_harmonics  # noqa: E402
+from fitsnap_nn.models.soap_bpnn import MIXTURES, SoapBpnn  # noqa: E402
+
 ELEMENTS = ("O", "H", "C")  # metatrain sorts them: H, C, O
 LAST = "last_layers.energy.energy___0.module_map.module_list"
 LEGACY = pytest.mark.parametrize("legacy", [True, False], ids=["legacy", "mixtures"])
@@ -239,10 +241,15 @@ def test_derivatives_in_a_process_that_imports_nothing_else(tmp_path: Path):
     assert done.returncode == 0, done.stderr
 
 
-def read(path: Path) -> dict[str, NDArray]:
-    if not path.exists():
-        pytest.skip("metatrain's numbers are not beside this checkout")
-    with np.load(path) as file:
+@pytest.fixture
+def spectrum(shared_file: Callable[[str], Path]) -> dict[str, NDArray]:
+    with np.load(shared_file("oracle/soap_power_spectrum_acac0.npz")) as file:
+        return dict(file)
+
+
+@pytest.fixture
+def network(shared_file: Callable[[str], Path]) -> dict[str, NDArray]:
+    with np.load(shared_file("oracle/soap_bpnn_acac.npz")) as file:
         return dict(file)
 
 
@@ -267,28 +274,26 @@ def graph_of_frame(model: SoapBpnn, numbers: NDArray, positions: NDArray) -> Gra
     return make_graph(model, frame)
 
 
-def test_metatrain_s_power_spectrum():
+def test_metatrain_s_power_spectrum(spectrum: dict[str, NDArray]):
     """The norm is that of all ordered pairs."""
-    oracle = read(SPECTRUM)
     model = SoapBpnn(ELEMENTS)
-    found = spectrum_of(model, graph_of_frame(model, oracle["numbers"], oracle["positions"]))
-    full = torch.from_numpy(oracle["power_spectrum"])[:, metatrain_s_columns(model)]
+    found = spectrum_of(model, graph_of_frame(model, spectrum["numbers"], spectrum["positions"]))
+    full = torch.from_numpy(spectrum["power_spectrum"])[:, metatrain_s_columns(model)]
     expected = full[:, model.power_spectrum.first] * model.power_spectrum.orders.double().sqrt()
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-7)
     torch.testing.assert_close(found.norm(dim=1), full.norm(dim=1), rtol=0, atol=1e-7)
 
 
 @LEGACY
-def test_metatrain_s_atomic_energies(legacy: bool):
-    oracle = read(NETWORK)
+def test_metatrain_s_atomic_energies(network: dict[str, NDArray], legacy: bool):
     prefix = f"legacy_{legacy}/weights/"
-    weights = {key.removeprefix(prefix): torch.from_numpy(oracle[key]) for key in oracle if key.startswith(prefix)}
+    weights = {key.removeprefix(prefix): torch.from_numpy(network[key]) for key in network if key.startswith(prefix)}
     model = SoapBpnn(ELEMENTS, legacy=legacy)
     model.set_precision(torch.float64)
     with torch.no_grad():
         (load_legacy if legacy else load_mixtures)(model, weights)
-    graph = graph_of_frame(model, oracle[f"legacy_{legacy}/numbers"], oracle[f"legacy_{legacy}/positions"])
-    expected = torch.from_numpy(oracle[f"legacy_{legacy}/atomic_energies"])
+    graph = graph_of_frame(model, network[f"legacy_{legacy}/numbers"], network[f"legacy_{legacy}/positions"])
+    expected = torch.from_numpy(network[f"legacy_{legacy}/atomic_energies"])
     assert expected.std() > 0.01
     torch.testing.assert_close(model(graph), expected, rtol=0, atol=1e-6)
 

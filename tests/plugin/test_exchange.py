@@ -13,6 +13,7 @@ from ase import Atoms
 from ase.neighborlist import primitive_neighbor_list
 from decks import COLUMNS, crystal, last_dump, save, start, tilted, write_deck
 from numpy.typing import NDArray
+from once import once
 from processes import run
 from toy_models import EdgeMessages, NodeMessages, Pass, TorchModel, places
 
@@ -88,16 +89,15 @@ RUNS = {
 def dumps(tmp_path_factory: pytest.TempPathFactory, plugin_environment: None) -> Callable[[int, str], Path]:
     """The dump of a case at a number of ranks; one LAMMPS runs all cases, one after the other."""
     folder = tmp_path_factory.mktemp("exchange")
-    done: set[int] = set()
+
+    @once
+    def run_all(ranks: int) -> None:
+        deck = write_deck(folder / "in.deck", [line for case in RUNS[ranks] for line in commands(folder, case, ranks)])
+        ended = run(["mpirun", "-np", str(ranks), "lmp", "-in", str(deck), "-log", "none"], folder, timeout=90)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
 
     def dump_of(ranks: int, name: str) -> Path:
-        if ranks not in done:
-            deck = write_deck(
-                folder / "in.deck", [line for case in RUNS[ranks] for line in commands(folder, case, ranks)]
-            )
-            ended = run(["mpirun", "-np", str(ranks), "lmp", "-in", str(deck), "-log", "none"], folder, timeout=90)
-            assert ended.returncode == 0, ended.stdout + ended.stderr
-            done.add(ranks)
+        run_all(ranks)
         return folder / f"{list(CASES).index(name)}.{ranks}.dump"
 
     return dump_of

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
 
@@ -16,10 +15,8 @@ BAR_PER_EV = 1.6021765e6  # of 1 Å³, as LAMMPS has it
 
 
 @pytest.fixture(scope="module")
-def case(tmp_path_factory: pytest.TempPathFactory, plugin_environment: None) -> Path:
+def case(tmp_path_factory: pytest.TempPathFactory, plugin_environment: None, mace: None) -> Path:
     """A folder with mace.pt and ase.npz."""
-    if importlib.util.find_spec("mace") is None:
-        pytest.skip("mace-torch is not installed")
     folder = tmp_path_factory.mktemp("mace")
     made = run([sys.executable, str(HERE / "mace_case.py"), str(folder)], folder, timeout=60)
     assert made.returncode == 0, made.stderr

@@ -13,6 +13,7 @@ from ase import Atoms
 from decks import COLUMNS, last_dump, start, write_deck
 from mliappy_cases import CHEM, INP, TA, THREE, displaced, random_networks, sheared, tantalum, write_potential
 from numpy.typing import NDArray
+from once import once
 from processes import run
 
 from fitsnap_nn.settings.schema import Bispectrum
@@ -199,8 +200,8 @@ def results(
 ) -> Results:
     """Thermodynamic output (8,) and dumped rows (N, 15) of a case, run in one of the ``WAYS``."""
     folder = tmp_path_factory.mktemp("agreement")
-    done: set[str] = set()
 
+    @once
     def run_all(name: str) -> None:
         way = WAYS[name]
         deck = write_deck(folder / "in.deck", [line for case in way.names for line in commands(folder, case, name)])
@@ -214,9 +215,7 @@ def results(
         assert ended.returncode == 0, ended.stdout + ended.stderr
 
     def results_of(name: str, way: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        if way not in done:
-            done.add(way)
-            run_all(way)
+        run_all(way)
         stem = stem_of(name, way)
         return np.loadtxt(folder / f"{stem}.thermo"), last_dump(folder / f"{stem}.dump")
 
@@ -233,7 +232,7 @@ def test_equal_to_model_nn(results: Results, way: str, name: str) -> None:
 
 @pytest.mark.parametrize("name", SOFTPLUS)
 @pytest.mark.parametrize("way", ["mliappy", "2 ranks"])
-def test_equal_to_native_mliappy(results: Results, way: str, name: str) -> None:
+def test_equal_to_native_mliappy(native_lammps: list[str], results: Results, way: str, name: str) -> None:
     assert_equal(results(name, way), results(name, "native"))
 
 

@@ -18,10 +18,10 @@ def problems(path, overrides=()) -> list[str]:
     return [str(problem) for problem in error.value.problems]
 
 
-def test_fitsnaps_tantalum_example(tmp_path, ta_json):
+def test_fitsnaps_tantalum_example(tmp_path, tantalum):
     path = tmp_path / "Ta-example.in"
     groups = ("Displaced_BCC", "Elastic_FCC", "Liquid")
-    path.write_text(tantalum_input(os.path.relpath(ta_json, tmp_path), 100, groups))
+    path.write_text(tantalum_input(os.path.relpath(tantalum.folder, tmp_path), 100, groups))
     settings = load_settings(path)
     snap = settings.bispectrum
     assert settings.elements == ("Ta",)
@@ -41,7 +41,7 @@ def test_fitsnaps_tantalum_example(tmp_path, ta_json):
         1,
     )
     assert (fit.save_state_output, fit.output_file) == ("Ta_Pytorch.pt", "FitTorch_Pytorch.pt")
-    assert os.path.samefile(settings.data_path, ta_json)
+    assert os.path.samefile(settings.data_path, tantalum.folder)
     assert settings.outfile == Outfile(metrics="Ta_metrics.md", potential="Ta_pot")
     assert settings.output_folder == "Ta-example_fit"
     reference = "hybrid/overlay zero 10.0 zbl 4.0 4.8", ("* * zero", "* * zbl 73 73")

@@ -1,0 +1,67 @@
+"""Arguments that several commands share, and how errors in them are reported."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+from typing import Any, NoReturn
+
+from fitsnap_nn.errors import InputError, Problem
+from fitsnap_nn.launch import is_first_rank
+from fitsnap_nn.settings import Settings, load_settings
+from fitsnap_nn.settings.ini import COMMAND_LINE
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that raises `InputError` for wrong arguments."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError([Problem(COMMAND_LINE, f"{message}.", f"See {self.prog} --help.")])
+
+
+def say(text: str) -> None:
+    """Print on the first rank."""
+    if is_first_rank():
+        print(text, flush=True)
+
+
+def add_input(parser: argparse.ArgumentParser) -> None:
+    """Add the input file, and the options that override its keys."""
+    parser.add_argument("infile", help="input file")
+    add: Any = functools.partial(
+        parser.add_argument,
+        dest="overrides",
+        action="append",
+        default=[],
+        help="set a key; takes precedence over the input file",
+    )
+    add("-k", "--keyword", nargs=3, metavar=("SECTION", "KEY", "VALUE"))
+    add("--set", type=_assignment, metavar="SECTION.KEY=VALUE")
+
+
+def add_overwrite(parser: argparse.ArgumentParser) -> None:
+    """Add the option that allows replacing files."""
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Add the model file."""
+    parser.add_argument("model", help="model or restart file")
+
+
+def load(options: argparse.Namespace) -> Settings:
+    """Return the settings of the input file, with the keys that the command line sets.
+
+    Raises:
+        InputError: with every problem of both.
+    """
+    return load_settings(options.infile, [tuple(triple) for triple in options.overrides])
+
+
+def _assignment(text: str) -> tuple[str, str, str]:
+    """Split ``SECTION.key=value``."""
+    name, equals, value = text.partition("=")
+    section, dot, key = name.partition(".")
+    if not (equals and dot and section and key.strip()):
+        raise argparse.ArgumentTypeError(f"'{text}' is not of the form SECTION.key=value")
+    return section.strip(), key.strip(), value.strip()

@@ -1,0 +1,21 @@
+"""``fitsnap_nn show``: contents of a model file."""
+
+from __future__ import annotations
+
+import argparse
+
+from fitsnap_nn.cli.arguments import add_model, say
+
+HELP = "describe a model file"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    add_model(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the command."""
+    from fitsnap_nn.export.model_file import describe_model
+
+    say(describe_model(options.model))
