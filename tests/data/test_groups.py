@@ -360,7 +360,7 @@ def test_the_units_of_the_table_reach_the_labels(folder: Path) -> None:
     settings = settings_of(folder, row("A"))
     settings = replace(settings, scraper=Scraper(property_array="Energy: energy meV metal"))
     assert load(settings).configurations[0].energy == pytest.approx(-1e-3)
-    with pytest.raises(DataError, match=r"\[SCRAPER\] property_array: unknown unit"):
+    with pytest.raises(DataError, match=r"\[SCRAPER\] property_array: unknown energy unit"):
         load(replace(settings, scraper=Scraper(property_array="Energy: calories")))
 
 
