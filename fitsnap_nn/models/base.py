@@ -66,7 +66,6 @@ class Model(torch.nn.Module, ABC, Generic[B]):
         energy_scale: () eV, float64, the energy of one unit of the network's output.
         needs_augmentation: whether the model is not rotationally invariant by construction, so that training
             configurations are rotated and inverted at random.
-        keeps_freed_memory: whether training steps allocate so much that freed memory should stay with the process.
         has_prior: whether `prior_energies` may differ from zero.
     """
 
@@ -74,7 +73,6 @@ class Model(torch.nn.Module, ABC, Generic[B]):
     element_energies: Tensor
     energy_scale: Tensor
     needs_augmentation: ClassVar[bool] = False
-    keeps_freed_memory: ClassVar[bool] = False
     has_prior: ClassVar[bool] = False
 
     @property
@@ -199,7 +197,6 @@ class GraphModel(Model[Graph]):
 
     cutoff: float
     num_message_passing: int = 0
-    keeps_freed_memory = True
     has_prior = True
 
     def __init__(self, elements: tuple[str, ...]) -> None:
