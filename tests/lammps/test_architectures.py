@@ -12,8 +12,8 @@ from random_potentials import crystal
 from single_points import ELEMENTS, SECONDS, STRUCTURES, Case, Runs, check, run_cases, runs_of
 
 from fitsnap_nn.errors import LammpsError
-from fitsnap_nn.export.deck import data_text
 from fitsnap_nn.export.lammps_files import write_lammps_files
+from fitsnap_nn.lammps.data_file import data_text
 from fitsnap_nn.lammps.program import Lammps
 from fitsnap_nn.models import GraphModel, build_model
 from fitsnap_nn.settings.schema import Bispectrum, Reference
