@@ -80,7 +80,10 @@ MISTAKES = {
         ["pair_style mliap model mliappy LATER descriptor sna d.txt", "pair_coeff * * Ta", "run 0"],
         "No model was handed over by lammps.mliap.load_model",
     ),
-    "an unknown instruction set": (["pair_style mliap model mliappy m.pkl descriptor sna d.txt"], "no instruction set"),
+    "an unknown instruction set": (
+        ["pair_style mliap model mliappy m.pkl descriptor sna d.txt"],
+        "does not support the instruction set abacus",
+    ),
 }
 
 
@@ -154,7 +157,7 @@ DESCRIPTORS = {
         "switchinnerflag 1 goes with lines sinnerelems and dinnerelems",
     ),
     "radii without inner switch": (descriptor_text(TA) + "sinnerelems 1\ndinnerelems 1\n", "and 0 with neither"),
-    "no range": (with_line("rcutfac", "rcutfac 0"), "a cutoff, is not above rmin0"),
+    "no range": (with_line("rcutfac", "rcutfac 0"), "does not exceed rmin0"),
 }  # fmt: skip
 
 
