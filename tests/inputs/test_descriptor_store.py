@@ -118,7 +118,7 @@ def test_release_lets_go_of_resident_memory(tmp_path):
 
 
 def test_files_are_kept_small(tmp_path, monkeypatch):
-    monkeypatch.setattr(chunk, "LARGEST", 5000)
+    monkeypatch.setattr(chunk, "MAX_FILE_SIZE", 5000)
     store = filled(tmp_path)
     assert len(list(store.folder.glob("*.bin"))) > 2
     for configuration, record in SAMPLES:

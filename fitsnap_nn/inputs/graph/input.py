@@ -25,10 +25,10 @@ FIELDS = ("edge_i", "edge_j", "reverse_edge_index", "vectors")
 
 @dataclass(frozen=True)
 class GraphInput(ModelInput[CachedGraph]):
-    """All neighbours within a radius.
+    """Neighbour graph of all atom pairs within a cutoff.
 
     Args:
-        elements: chemical symbols, in the order of LAMMPS' atom types.
+        elements: chemical symbols, in the order of the LAMMPS atom types.
         radius: cutoff of the graph, Å.
     """
 
@@ -66,7 +66,7 @@ class GraphInput(ModelInput[CachedGraph]):
         return cls(tuple(payload["elements"]), payload["radius"])
 
     def differences(self, settings: Settings) -> list[str]:
-        """The radius is a hyperparameter of the model, so only the elements can differ."""
+        """Compare the elements; the cutoff is compared with the other hyperparameters of the model."""
         if settings.elements == self.elements:
             return []
         section, key = settings.elements_key

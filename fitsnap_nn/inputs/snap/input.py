@@ -22,14 +22,18 @@ from fitsnap_nn.settings.schema import Bispectrum, Reference, Settings
 if TYPE_CHECKING:
     from fitsnap_nn.inputs.snap.compute import SnapCompute
 
-# Strain derivatives by compute snap are central differences, accurate to about eight digits.
-DIFFERENCES_ERROR = 1e-6
+# Relative tolerance of the strain derivatives of compute snap, which are central differences of about eight digits.
+FINITE_DIFFERENCE_ERROR = 1e-6
 FIELDS = ("descriptors", "pair_i", "pair_j", "gradients", "strain_gradients")
 
 
 @dataclass(frozen=True)
 class SnapInput(DescriptorInput[CachedDescriptors]):
-    """Bispectrum components of each atom and their derivatives."""
+    """SNAP bispectrum components per atom and their derivatives.
+
+    Args:
+        bispectrum: section [BISPECTRUM].
+    """
 
     bispectrum: Bispectrum
 
@@ -42,7 +46,7 @@ class SnapInput(DescriptorInput[CachedDescriptors]):
 
     @property
     def size(self) -> int:
-        """Number of descriptors of an atom."""
+        """Number of descriptors per atom, D."""
         return n_descriptors(self.bispectrum)
 
     @property
@@ -59,13 +63,13 @@ class SnapInput(DescriptorInput[CachedDescriptors]):
     def strain_error(self) -> float:
         from fitsnap_nn.inputs.snap.compute import choose_route
 
-        return 0.0 if choose_route()[0] == "kernel" else DIFFERENCES_ERROR
+        return 0.0 if choose_route()[0] == "kernel" else FINITE_DIFFERENCE_ERROR
 
     def cache_key(self, derivatives: Derivatives) -> dict[str, Any]:
-        """Return the options of the components; which program computes them is not one of them.
+        """Return the options of the descriptors.
 
-        A fit thus continues with the descriptors it started with, bit for bit, even if the kernel has been built or
-        removed since.
+        The program that computes them is not included. A fit that is continued therefore uses the same cached
+        descriptors, bit for bit, even if the kernel has been built or removed in the meantime.
         """
         return {
             "snap": snap_arguments(self.bispectrum),
