@@ -138,8 +138,8 @@ def test_new_writes_an_input_that_can_be_checked(infile, calls, capsys):
     [
         (["Tb.in"], "no such file: Tb.in. Did you mean Ta.in?"),
         (["chek", "Ta.in"], "chek is neither a file nor a command. Did you mean check?"),
-        (["Ta.in", "-l"], "-l is not taken here. What LAMMPS says"),
-        (["Ta.in", "--screen2file", "x"], "--screen2file is not taken here."),
+        (["Ta.in", "-l"], "-l is not supported. Error messages contain what LAMMPS printed"),
+        (["Ta.in", "--screen2file", "x"], "--screen2file is not supported. Use --log FILE"),
         (["Ta.in", "--frobnicate"], "unrecognized arguments: --frobnicate"),
         (["Ta.in", "--set", "num_epochs=3"], "'num_epochs=3' is not of the form SECTION.key=value"),
         (["Ta.in", "-k", "PYTORCH", "num_epochs"], "expected 3 arguments"),
@@ -167,7 +167,7 @@ def test_no_arguments_print_the_help(infile, capsys):
     [
         (TrainingError("the loss is not a number"), 6, "error: the loss is not a number\n", False),
         (KeyboardInterrupt(), 130, "interrupted\n", False),
-        (ValueError("odd"), 1, "please report it", True),
+        (ValueError("odd"), 1, "This is a bug in fitsnap_nn. Please report it", True),
     ],
 )
 def test_failures_end_with_their_code(infile, calls, monkeypatch, capsys, error, code, message, traced):

@@ -20,7 +20,13 @@ from places import EXAMPLE, ROOT
 import fitsnap_nn
 from fitsnap_nn.plugin import BOOTSTRAP, CORE, STAMP
 
-SHIPPED = ("fitsnap_nn", "plugin", "tests", "examples", "setup.py", "pyproject.toml", "README.md", "LICENSE")
+FOLDERS = (".ci", ".github", "docs", "examples", "fitsnap_nn", "input_templates", "lammps_plugin", "tests")
+FILES = (
+    ".gitignore", ".pre-commit-config.yaml", "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE",
+    "MANIFEST.in", "Makefile", "README.md", "pyproject.toml", "setup.py",
+)  # fmt: skip
+SHIPPED = (*FOLDERS, *FILES)
+MADE = {"__pycache__", ".so", ".pyc", "plugin.json", "Ta_fit"}  # by building and running
 SOURCES = sorted((ROOT / "lammps_plugin").rglob("*"))
 
 
@@ -66,7 +72,8 @@ def test_nothing_compiled_names_a_folder_of_this_machine(wheel: zipfile.ZipFile)
         assert not [folder for folder in (sys.prefix, sys.base_prefix, str(ROOT)) if folder.encode() in content], name
 
 
-def test_sources_of_the_plugin_are_in_the_sdist(tmp_path: Path) -> None:
+def test_an_sdist_is_a_whole_checkout(tmp_path: Path) -> None:
+    """The plugin can be built and the tests run from it."""
     script = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
     for name in SHIPPED:
         (tmp_path / name).symlink_to(ROOT / name)
@@ -77,7 +84,13 @@ def test_sources_of_the_plugin_are_in_the_sdist(tmp_path: Path) -> None:
     (archive,) = tmp_path.glob("*.tar.gz")
     with tarfile.open(archive) as tar:
         names = {name.partition("/")[2] for name in tar.getnames()}
-    assert {path.relative_to(ROOT).as_posix() for path in SOURCES if path.is_file()} <= names
+    kept = {path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.is_file() and not is_made(path)}
+    assert {*FILES, *(path.relative_to(ROOT).as_posix() for path in kept)} <= names
+    assert [name for name in names if is_made(Path(name))] == []
+
+
+def is_made(path: Path) -> bool:
+    return bool(MADE & {*path.parts, path.suffix})
 
 
 def test_wheel_carries_the_licence(wheel: zipfile.ZipFile, metadata: email.message.Message) -> None:
@@ -90,6 +103,7 @@ def test_version_has_one_source(metadata: email.message.Message) -> None:
     assert metadata["Version"] == fitsnap_nn.__version__
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert f"## [{fitsnap_nn.__version__}]" in changelog
+    assert f"\nversion: {fitsnap_nn.__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
 
 
 def test_requirements_are_declared(metadata: email.message.Message) -> None:
@@ -99,6 +113,12 @@ def test_requirements_are_declared(metadata: email.message.Message) -> None:
     assert "lammps[mpi]==2025.7.22.4.0" in required
     assert set(metadata.get_all("Provides-Extra", [])) == {"all", "dev", "mace", "plots", "soap"}
     assert metadata["Requires-Python"] == ">=3.10"
+
+
+def test_who_made_it_and_for_whom_is_declared(metadata: email.message.Message) -> None:
+    assert metadata["Author"] == metadata["Maintainer"] == "fitsnap_nn developers"
+    classifiers = set(metadata.get_all("Classifier", []))
+    assert {f"Programming Language :: Python :: 3.{minor}" for minor in range(10, 14)} <= classifiers
 
 
 def test_command_is_declared(wheel: zipfile.ZipFile) -> None:

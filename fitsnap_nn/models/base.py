@@ -66,7 +66,6 @@ class Model(torch.nn.Module, ABC, Generic[B]):
         energy_scale: () eV, float64, the energy of one unit of the network's output.
         needs_augmentation: whether the model is not rotationally invariant by construction, so that training
             configurations are rotated and inverted at random.
-        keeps_freed_memory: whether training steps allocate so much that freed memory should stay with the process.
         has_prior: whether `prior_energies` may differ from zero.
     """
 
@@ -74,12 +73,11 @@ class Model(torch.nn.Module, ABC, Generic[B]):
     element_energies: Tensor
     energy_scale: Tensor
     needs_augmentation: ClassVar[bool] = False
-    keeps_freed_memory: ClassVar[bool] = False
     has_prior: ClassVar[bool] = False
 
     @property
     @abstractmethod
-    def input(self) -> ModelInput[Any]:
+    def input(self) -> ModelInput:
         """The model input that its batches are made from."""
 
     @abstractmethod
@@ -199,7 +197,6 @@ class GraphModel(Model[Graph]):
 
     cutoff: float
     num_message_passing: int = 0
-    keeps_freed_memory = True
     has_prior = True
 
     def __init__(self, elements: tuple[str, ...]) -> None:
@@ -209,7 +206,7 @@ class GraphModel(Model[Graph]):
         self.register_buffer("energy_scale", torch.ones((), dtype=torch.float64))
 
     @property
-    def input(self) -> ModelInput[Any]:
+    def input(self) -> ModelInput:
         from fitsnap_nn.inputs.graph.input import GraphInput
 
         return GraphInput(self.elements, self.cutoff)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from itertools import accumulate
 
 import numpy as np
 import torch
@@ -12,31 +11,20 @@ from torch import Tensor
 
 from fitsnap_nn.data.configuration import Configuration, Floats
 from fitsnap_nn.data.neighbours import find_neighbours
+from fitsnap_nn.inputs.batch import join_batches
 from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.inputs.graph.compute import GraphCompute
+from fitsnap_nn.inputs.graph.input import GraphInput
 from fitsnap_nn.models.base import GraphModel
-from fitsnap_nn.models.evaluation import single_batch
 from fitsnap_nn.settings.schema import Reference
 
 
 def make_graph(model: GraphModel, *configurations: Configuration, dtype: torch.dtype = torch.float64) -> Graph:
     """The graph that a model needs of one configuration, or of several in a batch."""
-    with GraphCompute(model.elements, model.cutoff, Reference()) as calculator:
-        records = [calculator.compute(one) for one in configurations]
-    batches = (single_batch(*each, model.elements, dtype) for each in zip(configurations, records, strict=True))
-    return join([batch for batch in batches if isinstance(batch, Graph)])
-
-
-def join(graphs: Sequence[Graph]) -> Graph:
-    """One graph of several; indices count on from each to the next."""
-    counted = {"config": "n_atoms", "edge_i": "species", "edge_j": "species", "reverse_edge_index": "vectors"}
-
-    def joined(name: str) -> Tensor:
-        parts = [getattr(graph, name) for graph in graphs]
-        sizes = [len(getattr(graph, counted[name])) if name in counted else 0 for graph in graphs]
-        return torch.cat([part + start for part, start in zip(parts, accumulate(sizes, initial=0), strict=False)])
-
-    return Graph(**{field.name: joined(field.name) for field in fields(Graph)})
+    with GraphCompute(model.elements, model.cutoff, Reference()) as compute:
+        pairs = [(one, compute.compute(one)) for one in configurations]
+    graph_input = GraphInput(model.elements, model.cutoff)
+    return join_batches([graph_input.to_batch(*pair) for pair in pairs], dtype)
 
 
 def crystal(elements: Sequence[str], seed: int = 0, *, count: int = 3, lattice: float = 3.2) -> Configuration:

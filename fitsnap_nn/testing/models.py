@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fitsnap_nn import models
 from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.data.properties import ENERGY
 from fitsnap_nn.data.voigt import from_voigt, voigt
 from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.models.base import GraphModel, Prediction, predict
@@ -97,7 +98,7 @@ class GraphModelTests:
         permuted = replace(configuration, species=species, positions=configuration.positions[order])
         expected = of_one(model, configuration)
         forces = forces_of(expected)[order]
-        expected = expected._replace(atom_energies=expected.atom_energies[order], forces=forces)
+        expected = Prediction(expected.atom_energies[order], {**expected.values, "forces": forces})
         assert_same(of_one(model, permuted), expected)
 
     def test_order_of_edges(self, model: GraphModel) -> None:
@@ -117,7 +118,8 @@ class GraphModelTests:
         doubled = replace(configuration, species=configuration.species * 2, positions=positions, cell=cell)
         once = of_one(model, configuration)
         atom_energies, forces = once.atom_energies.repeat(2), forces_of(once).repeat(2, 1)
-        assert_same(of_one(model, doubled), Prediction(2.0 * once.energy, atom_energies, forces, once.stress))
+        values = {"energy": 2.0 * once.energy, "forces": forces, "stress": stress_of(once)}
+        assert_same(of_one(model, doubled), Prediction(atom_energies, values))
 
     @pytest.mark.parametrize("others", [(), ((0.4, 0.35, 0.0), (0.7, -0.2, 0.3))], ids=["two atoms", "four atoms"])
     def test_energy_and_forces_are_continuous_at_the_cutoff(
@@ -158,7 +160,9 @@ class GraphModelTests:
         isolated = molecule(model.elements, np.zeros((1, 3)))
         each = [crystal(model.elements), isolated, crystal(model.elements, 1, count=2), crystal(model.elements, 2)]
         alone = [of_one(model, configuration) for configuration in each]
-        expected = Prediction(*(torch.cat(parts) for parts in zip(*alone, strict=True)))
+        atom_energies = torch.cat([one.atom_energies for one in alone])
+        values = {name: torch.cat([one.values[name] for one in alone]) for name in alone[0].values}
+        expected = Prediction(atom_energies, values)
         assert_same(predict(model, make_graph(model, *each)), expected)
 
     def test_float32_is_close_to_float64(self, model: GraphModel) -> None:
@@ -245,7 +249,7 @@ def of_one(model: GraphModel, configuration: Configuration) -> Prediction:
 
 
 def energy_of(model: GraphModel, configuration: Configuration) -> float:
-    return float(predict(model, make_graph(model, configuration), forces=False, stress=False).energy)
+    return float(predict(model, make_graph(model, configuration), [ENERGY]).energy)
 
 
 def energies_of(found: Prediction) -> Tensor:
@@ -287,10 +291,10 @@ def assert_close(found: Tensor, expected: Tensor) -> None:
 
 
 def assert_same(found: Prediction, expected: Prediction) -> None:
-    for one, other in zip(found, expected, strict=True):
-        assert one is not None
-        assert other is not None
-        assert_close(one, other)
+    assert_close(found.atom_energies, expected.atom_energies)
+    assert found.values.keys() == expected.values.keys()
+    for name, value in found.values.items():
+        assert_close(value, expected.values[name])
 
 
 def assert_turns(model: GraphModel, turn: Floats) -> None:
@@ -299,4 +303,5 @@ def assert_turns(model: GraphModel, turn: Floats) -> None:
     before, found = of_one(model, configuration), of_one(model, deformed(configuration, turn))
     forces = forces_of(before) @ torch.from_numpy(turn)
     stress = torch.from_numpy(voigt(turn.T @ from_voigt(stress_of(before)) @ turn))
-    assert_same(found, Prediction(before.energy, before.atom_energies, forces, stress))
+    values = {"energy": before.energy, "forces": forces, "stress": stress}
+    assert_same(found, Prediction(before.atom_energies, values))

@@ -234,8 +234,7 @@ def _make_trainer(
     restart: dict[str, Any],
     seed: int,
 ) -> Trainer:
-    if model.keeps_freed_memory:
-        keep_freed_memory()
+    keep_freed_memory()
     missing = [one.name for one in prepared.properties if not _predicted(model, one)]
     if missing:
         what = f"[PROPERTIES] {', '.join(missing)}: a {settings.pytorch.model} model does not predict this."

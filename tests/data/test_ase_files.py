@@ -134,7 +134,7 @@ def test_missing_labels_pbc_charges_and_weights(tmp_path: Path) -> None:
     assert configuration.stress is None
     assert configuration.pbc == (True, False, True)
     assert np.array_equal(configuration.charges, [0.25])
-    weights = (configuration.energy_weight, configuration.force_weight, configuration.stress_weight)
+    weights = tuple(configuration.weight(name) for name in ("energy", "forces", "stress"))
     assert weights == (2.0, 3.0, 0.0)
     (plain,) = read("XYZ", xyz(tmp_path, "energy=1"))
     assert plain.pbc == (False, False, False)
@@ -158,7 +158,7 @@ def test_config_type_names_the_group_of_a_frame(tmp_path: Path) -> None:
         ('virial="1 0 0 0 1 0 0 0 1"', "a virial must be numbers, and needs a Lattice"),
         (f"{LATTICE} REF_virial=none", "a virial must be numbers, and needs a Lattice"),
         (f'{LATTICE} stress="1 2 3"', "ASE cannot read it as extxyz|Stress has shape"),
-        ("energy_weight=heavy", "weights is not an array of numbers"),
+        ("energy_weight=heavy", "energy_weight is not an array of numbers"),
     ],
 )
 def test_what_does_not_fit_is_named_with_its_file(tmp_path: Path, comment: str, what: str) -> None:

@@ -15,17 +15,25 @@ from ase import Atoms
 from places import DataSet
 
 from fitsnap_nn.data.audit import atoms_closer_than
-from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.data.configuration import Configuration, Subset
 from fitsnap_nn.data.files import list_files, natural_order, read_files
 from fitsnap_nn.data.groups import Dataset, assemble, draw_seed
 from fitsnap_nn.data.readers import DataFile
 from fitsnap_nn.errors import DataError
 from fitsnap_nn.settings.schema import Bispectrum, GroupRow, Groups, PathSection, PytorchSection, Scraper, Settings
 
+TRAINING, VALIDATION, TEST = Subset
 
-def row(name: str, training: float | None = 1.0, testing: float | None = 0, weights: str = "1 1 1") -> GroupRow:
+
+def row(
+    name: str,
+    training: float | None = 1.0,
+    testing: float | None = 0,
+    weights: str = "1 1 1",
+    test: float | None = None,
+) -> GroupRow:
     eweight, fweight, vweight = map(float, weights.split())
-    return GroupRow(name, training, testing, eweight, fweight, vweight, f"Ta.in:{len(name)}")
+    return GroupRow(name, training, testing, eweight, fweight, vweight, f"Ta.in:{len(name)}", test)
 
 
 def settings_of(folder: Path, *rows: GroupRow, kind: str = "JSON", elements: str = "Ta", **groups: bool) -> Settings:
@@ -65,8 +73,12 @@ def folder(tmp_path: Path) -> Path:
     return data
 
 
-def ids(dataset: Dataset, testing: bool) -> list[str]:
-    return [item.id for item in dataset.configurations if item.testing == testing]
+def ids(dataset: Dataset, subset: Subset) -> list[str]:
+    return [item.id for item in dataset.configurations if item.subset is subset]
+
+
+def weights_of(configuration: Configuration) -> tuple[float, ...]:
+    return tuple(configuration.weight(name) for name in ("energy", "forces", "stress"))
 
 
 def test_natural_order() -> None:
@@ -87,7 +99,7 @@ def test_files_are_in_the_order_of_the_table_and_then_natural(folder: Path) -> N
 
 def test_an_exact_name_comes_before_wildcards(folder: Path) -> None:
     dataset = load(settings_of(folder, row("B?", weights="1 1 1"), row("B2", weights="5 5 5")))
-    weights = {item.group: item.energy_weight for item in dataset.configurations}
+    weights = {item.group: item.weight("energy") for item in dataset.configurations}
     assert weights == {"B1": 1.0, "B2": 5.0}
 
 
@@ -155,45 +167,129 @@ def test_eshift_is_added_for_each_atom(folder: Path) -> None:
 def test_sizes(folder: Path, training: float | None, testing: float | None, expected: tuple[int, int]) -> None:
     dataset = load(settings_of(folder, row("A", training, testing)))
     count, (trained, held_out) = sum(expected), expected
-    assert ids(dataset, False) == [f"A/f{k}.json" for k in range(trained)]
-    assert ids(dataset, True) == [f"A/f{k}.json" for k in range(trained, count)]
-    assert len(ids(dataset, True)) == held_out
+    assert ids(dataset, TRAINING) == [f"A/f{k}.json" for k in range(trained)]
+    assert ids(dataset, VALIDATION) == [f"A/f{k}.json" for k in range(trained, count)]
+    assert len(ids(dataset, VALIDATION)) == held_out
     assert dataset.warnings == ()
 
 
 @pytest.mark.parametrize(("training", "testing", "left"), [(0.9, 0.9, 1), (100, 5, 0), (1.0, 0.1, 0)])
 def test_a_group_too_small_for_both_loses_testing(folder: Path, training: float, testing: float, left: int) -> None:
     dataset = load(settings_of(folder, row("A", training, testing)))
-    assert len(ids(dataset, False)) == 12 - left
-    assert len(ids(dataset, True)) == left
+    assert len(ids(dataset, TRAINING)) == 12 - left
+    assert len(ids(dataset, VALIDATION)) == left
     assert f"group A: {12 - left} of 12" in dataset.warnings[0]
+
+
+# Of 12 configurations: training_size, testing_size, test_size, and how many each set gets.
+THREE_SETS = [
+    (0.5, 0.25, 0.25, (6, 3, 3)),
+    (1.0, 0.0, 0.0, (12, 0, 0)),
+    (5, 3, 2, (5, 3, 2)),
+    (5, 3, 4, (5, 3, 4)),
+    (0.7, 0.2, 2, (8, 2, 2)),
+    (6, 0, 0.5, (6, 0, 6)),
+    (0, 0, 1.0, (0, 0, 12)),
+    (0.01, 0.01, 0.01, (1, 1, 1)),
+    (0.5, None, None, (6, 6, 0)),
+    (0.5, None, 0, (6, 6, 0)),
+    (0.5, None, 0.25, (6, 3, 3)),
+    (8, None, 4, (8, 0, 4)),
+    (0.5, 0.25, None, (6, 3, 0)),
+]
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+@pytest.mark.parametrize(("training", "testing", "test", "expected"), THREE_SETS)
+def test_three_sets(
+    folder: Path,
+    training: float | None,
+    testing: float | None,
+    test: float | None,
+    expected: tuple[int, int, int],
+    shuffled: bool,
+) -> None:
+    settings = settings_of(folder, row("A", training, testing, test=test), random_sampling=shuffled)
+    dataset = load(settings)
+    sets = [ids(dataset, subset) for subset in Subset]
+    assert tuple(map(len, sets)) == expected
+    assert len({name for members in sets for name in members}) == sum(expected)
+    if not shuffled:
+        assert [name for members in sets for name in members] == [f"A/f{k}.json" for k in range(sum(expected))]
+    assert dataset.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("training", "testing", "test", "expected", "left"),
+    [
+        (0.9, 0.5, 0.5, (11, 1, 0), "1 for validation and 0 for testing"),
+        (6, 4, 4, (6, 4, 2), "4 for validation and 2 for testing"),
+        (6, 8, 1, (6, 6, 0), "6 for validation and 0 for testing"),
+        (10, None, 3, (10, 0, 2), "0 for validation and 2 for testing"),
+        (100, None, 1, (12, 0, 0), "0 for validation and 0 for testing"),
+        (None, None, 2, (12, 0, 0), "0 for validation and 0 for testing"),
+    ],
+)
+def test_a_group_too_small_for_three_sets(
+    folder: Path, training: float | None, testing: float | None, test: float, expected: tuple[int, ...], left: str
+) -> None:
+    dataset = load(settings_of(folder, row("A", training, testing, test=test)))
+    assert tuple(len(ids(dataset, subset)) for subset in Subset) == expected
+    assert dataset.warnings == (f"group A: {expected[0]} of 12 are trained on, which leaves {left}.",)
+
+
+@pytest.mark.parametrize(("test", "expected"), [(None, (9, 3, 0)), (1, (9, 2, 1)), (0.25, (9, 0, 3))])
+def test_training_fraction_leaves_the_test_set_its_size(
+    folder: Path, test: float | None, expected: tuple[int, int, int]
+) -> None:
+    """``training_fraction`` replaces the other two sizes; validation is what the test set leaves."""
+    settings = settings_of(folder, row("A", 2, 1, test=test))
+    dataset = load(replace(settings, pytorch=PytorchSection(training_fraction=0.75)))
+    assert tuple(len(ids(dataset, subset)) for subset in Subset) == expected
+
+
+def test_a_test_set_leaves_the_training_set_as_it_is(folder: Path) -> None:
+    """Also when shuffled, so that a test set can be held out of a fit that is known."""
+    without = load(settings_of(folder, row("A", 0.5, 0.25), random_sampling=True), 7)
+    dataset = load(settings_of(folder, row("A", 0.5, 0.25, test=0.25), random_sampling=True), 7)
+    for subset in (TRAINING, VALIDATION):
+        assert ids(dataset, subset) == ids(without, subset)
+    assert not {*ids(dataset, TEST)} & {*ids(dataset, TRAINING), *ids(dataset, VALIDATION)}
+
+
+def test_smartweights_divide_by_each_of_three_sets(folder: Path) -> None:
+    settings = settings_of(folder, row("A", 6, 4, "12 12 12", test=2), smartweights=True)
+    counts = {TRAINING: 6, VALIDATION: 4, TEST: 2}
+    for item in load(settings).configurations:
+        each = 12 / counts[item.subset]
+        assert weights_of(item) == pytest.approx((each, each / 6, each / 6))
 
 
 def test_training_fraction_stands_instead_of_the_sizes(folder: Path) -> None:
     settings = settings_of(folder, row("A", 2, 1), row("B1", None, None))
     dataset = load(replace(settings, pytorch=PytorchSection(training_fraction=0.75)))
     for group, expected in (("A", [9, 3]), ("B1", [3, 1])):
-        members = [item.testing for item in dataset.configurations if item.group == group]
-        assert [members.count(False), members.count(True)] == expected
+        members = [item.subset for item in dataset.configurations if item.group == group]
+        assert [members.count(subset) for subset in Subset] == [*expected, 0]
 
 
 def test_a_shuffle_is_repeated_by_its_seed_alone(folder: Path) -> None:
     settings = settings_of(folder, row("A", 0.5, 0.5), random_sampling=True)
-    first = ids(load(settings, seed=7), True)
-    assert first == ids(load(settings, seed=7), True)
-    assert first != ids(load(settings, seed=8), True)
+    first = ids(load(settings, seed=7), VALIDATION)
+    assert first == ids(load(settings, seed=7), VALIDATION)
+    assert first != ids(load(settings, seed=8), VALIDATION)
     assert first != [f"A/f{k}.json" for k in range(6, 12)]
 
 
 def test_a_split_does_not_depend_on_the_order_of_reading_or_on_other_groups(folder: Path) -> None:
     settings = settings_of(folder, row("A", 0.5, 0.5), random_sampling=True)
     configurations = read_files(settings, list_files(settings))
-    expected = [(item.id, item.testing) for item in assemble(settings, configurations, 7).configurations]
+    expected = [(item.id, item.subset) for item in assemble(settings, configurations, 7).configurations]
     for _ in range(3):
         random.shuffle(configurations)
-        assert [(item.id, item.testing) for item in assemble(settings, configurations, 7).configurations] == expected
+        assert [(item.id, item.subset) for item in assemble(settings, configurations, 7).configurations] == expected
     wider = settings_of(folder, row("B*", 0.5, 0.5), row("A", 0.5, 0.5), random_sampling=True)
-    assert [(item.id, item.testing) for item in load(wider, 7).configurations if item.group == "A"] == expected
+    assert [(item.id, item.subset) for item in load(wider, 7).configurations if item.group == "A"] == expected
 
 
 def test_a_table_that_uses_nothing_is_refused(folder: Path) -> None:
@@ -205,25 +301,24 @@ def test_weights_of_the_row_or_of_pytorch(folder: Path) -> None:
     settings = settings_of(folder, row("A", 0.5, 0.5, "100 2 0.5"), row("B1", weights="1 2 3"))
     for item in load(settings).configurations:
         expected = (100.0, 2.0, 0.5) if item.group == "A" else (1.0, 2.0, 3.0)
-        assert (item.energy_weight, item.force_weight, item.stress_weight) == expected
+        assert weights_of(item) == expected
     for item in load(replace(settings, pytorch=PytorchSection(energy_weight=0.0, force_weight=7.0))).configurations:
         expected = (0.0, 7.0, 0.5) if item.group == "A" else (0.0, 7.0, 3.0)
-        assert (item.energy_weight, item.force_weight, item.stress_weight) == expected
+        assert weights_of(item) == expected
 
 
 def test_smartweights_divide_by_the_subset_and_the_components(folder: Path) -> None:
     settings = settings_of(folder, row("A", 9, 3, "18 18 18"), smartweights=True)
     for item in load(settings).configurations:
-        count = 3 if item.testing else 9
-        weights = (item.energy_weight, item.force_weight, item.stress_weight)
-        assert weights == pytest.approx((18 / count, 18 / count / 6, 18 / count / 6))
+        count = 3 if item.subset is VALIDATION else 9
+        assert weights_of(item) == pytest.approx((18 / count, 18 / count / 6, 18 / count / 6))
 
 
 def test_the_weight_in_a_file_multiplies_the_groups(tmp_path: Path) -> None:
     frames = [Atoms("Ta", info={"energy_weight": 0.25}), Atoms("Ta", positions=[[1, 0, 0]])]
     ase.io.write(tmp_path / "bulk.xyz", frames, format="extxyz")
     dataset = load(settings_of(tmp_path, row("bulk", weights="4 4 4"), kind="XYZ"))
-    assert [item.energy_weight for item in dataset.configurations] == [1.0, 4.0]
+    assert [item.weight("energy") for item in dataset.configurations] == [1.0, 4.0]
     assert [item.id for item in dataset.configurations] == ["bulk/bulk.xyz#0", "bulk/bulk.xyz#1"]
 
 
@@ -234,7 +329,7 @@ def test_one_file_for_all_groups(tmp_path: Path) -> None:
     dataset = load(settings)
     expected = ["b/all.extxyz#1", "b/all.extxyz#4", "a/all.extxyz#0", "a/all.extxyz#3"]
     assert [item.id for item in dataset.configurations] == expected
-    assert ids(dataset, True) == ["b/all.extxyz#4"]
+    assert ids(dataset, VALIDATION) == ["b/all.extxyz#4"]
     with pytest.raises(DataError, match=r"\[GROUPS\] surface: there are no data for this row. The data have a, b"):
         load(settings_of(tmp_path / "all.extxyz", row("a"), row("b"), row("surface"), kind="XYZ"))
 
@@ -265,7 +360,7 @@ def test_the_units_of_the_table_reach_the_labels(folder: Path) -> None:
     settings = settings_of(folder, row("A"))
     settings = replace(settings, scraper=Scraper(property_array="Energy: energy meV metal"))
     assert load(settings).configurations[0].energy == pytest.approx(-1e-3)
-    with pytest.raises(DataError, match=r"\[SCRAPER\] property_array: unknown unit"):
+    with pytest.raises(DataError, match=r"\[SCRAPER\] property_array: unknown energy unit"):
         load(replace(settings, scraper=Scraper(property_array="Energy: calories")))
 
 
@@ -315,8 +410,8 @@ def test_fitsnap_counts_of_the_tantalum_example(tantalum: DataSet) -> None:
     groups = sorted(path.name for path in tantalum.folder.iterdir())
     rows = [row(name, 0.7, 0.3) for name in groups]
     dataset = load(settings_of(tantalum.folder, *rows, random_sampling=True), seed=1234)
-    assert len(ids(dataset, False)) == tantalum.training
-    assert len(ids(dataset, True)) == tantalum.configurations - tantalum.training
+    assert len(ids(dataset, TRAINING)) == tantalum.training
+    assert len(ids(dataset, VALIDATION)) == tantalum.configurations - tantalum.training
     assert sum(len(item) for item in dataset.configurations) == tantalum.atoms
     assert dataset.warnings == ()
     assert [source.path for source in list_files(settings_of(tantalum.folder, row("*")))] == [

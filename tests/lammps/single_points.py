@@ -72,25 +72,33 @@ STRUCTURES = {
 }
 
 
-def runs_of(factory: pytest.TempPathFactory, cases: Cases, chosen: Callable[[Lammps, int], Sequence[str]]) -> Runs:
+def runs_of(
+    factory: pytest.TempPathFactory,
+    cases: Cases,
+    chosen: Callable[[Lammps, int], Sequence[str]],
+    more: Callable[[Path, Lammps, int], Sequence[str]] = lambda folder, lammps, ranks: (),
+) -> Runs:
     """Finds the folder with what a LAMMPS wrote for cases, which it runs one after the other, once.
 
     Args:
         chosen: which of the cases a LAMMPS runs at a number of ranks.
+        more: commands that follow the cases; the files that they need go to the folder.
     """
 
     @once
     def folder_of(lammps: Lammps, ranks: int) -> Path:
         folder = factory.mktemp("graphs")
-        run_cases(folder, cases, chosen(lammps, ranks), lammps, ranks)
+        run_cases(folder, cases, chosen(lammps, ranks), lammps, ranks, more(folder, lammps, ranks))
         return folder
 
     return folder_of
 
 
-def run_cases(folder: Path, cases: Cases, names: Sequence[str], lammps: Lammps, ranks: int) -> None:
+def run_cases(
+    folder: Path, cases: Cases, names: Sequence[str], lammps: Lammps, ranks: int, more: Sequence[str] = ()
+) -> None:
     commands = [line for name in names for line in single_point(folder, cases, name, lammps)]
-    (folder / "in.run").write_text("\n".join(commands) + "\n")
+    (folder / "in.run").write_text("\n".join([*commands, *more]) + "\n")
     lammps.run(["-in", "in.run", "-log", "none"], folder, ranks, timeout=SECONDS)
 
 

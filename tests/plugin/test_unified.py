@@ -22,7 +22,7 @@ DIGITS = """
 units lj
 atom_style atomic
 lattice fcc 0.8442
-region box block 0 10 0 10 0 10
+region box block 0 6 0 6 0 6
 create_box 1 box
 create_atoms 1 box
 mass 1 1.0
@@ -58,7 +58,7 @@ def lennard_jones() -> LennardJones:
 
 # A smaller system where neighbours of ghosts are listed: LAMMPS' model then counts pairs more than once.
 GHOSTS = (
-    DIGITS.replace("0 10 0 10 0 10", "0 5 0 5 0 5")
+    DIGITS.replace("0 6 0 6 0 6", "0 5 0 5 0 5")
     .replace("lj.pkl 0", "lj.pkl 1\ncomm_modify cutoff 5.6")
     .replace("run 100", "timestep 1e-4\nrun 50")
 )

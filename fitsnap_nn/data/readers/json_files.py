@@ -79,5 +79,5 @@ def _raw(path: str, frame: dict[str, Any], columns: Sequence[Column]) -> Raw:
         pressure=frame.get("stress"),
         charges=frame.get("charges"),
         spins=frame.get("spins"),
-        others=[(one.property, frame[key]) for one in columns if (key := one.name.lower()) in frame],
+        others=[(one.property, label) for one in columns if (label := frame.get(one.name.lower())) is not None],
     )

@@ -1,0 +1,193 @@
+"""A loss, a property and an architecture added from outside: trained on and reported, no file of the package edited."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import bulk
+from ase.io import write
+from processes import run
+
+EXTENSION = '''\
+"""What another package brings: the section of an architecture, the architecture, and a loss."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from fitsnap_nn.models.base import GraphModel
+from fitsnap_nn.models.pairs import sum_by
+from fitsnap_nn.settings.architectures import Architecture
+from fitsnap_nn.settings.options import option
+from fitsnap_nn.training.losses import Loss
+
+
+@dataclass(frozen=True)
+class ChargeModelSection(Architecture):
+    """A toy."""
+
+    cutoff: float = option(4.0, "cutoff", unit="Å", minimum=0.1)
+    width: int = option(8, "number of features", minimum=1)
+
+
+class ChargeModel(GraphModel):
+    """Energies and charges of atoms, both linear in functions of the distances to the neighbours."""
+
+    def __init__(self, elements, *, cutoff, width):
+        super().__init__(tuple(elements))
+        self.cutoff, self.width = cutoff, width
+        self.embedding = nn.Embedding(len(self.elements), width)
+        self.mix = nn.Linear(width, width)
+        self.energy, self.charge = nn.Linear(width, 1, bias=False), nn.Linear(width, 1)
+
+    def description(self):
+        names = {"cutoff": self.cutoff, "width": self.width}
+        return {"architecture": "ChargeModel", "elements": list(self.elements), **names}
+
+    def features(self, graph):
+        distances = torch.linalg.vector_norm(graph.vectors, dim=1, keepdim=True) / self.cutoff
+        centres = torch.linspace(0.3, 1.0, self.width, dtype=distances.dtype)
+        radial = torch.exp(-20.0 * (distances - centres) ** 2) * (1.0 - distances).clamp(min=0.0) ** 2
+        received = sum_by(graph.edge_i, self.embedding(graph.species)[graph.edge_j] * radial, len(graph.species))
+        return torch.tanh(self.mix(received + self.embedding(graph.species)))
+
+    def forward(self, graph):
+        return self.energy(self.features(graph)).squeeze(1)
+
+    def predicts(self, name):
+        return name == "charge"
+
+    def property_values(self, batch, properties):
+        return {one.name: self.charge(self.features(batch)) for one in properties}
+
+
+@dataclass(frozen=True)
+class LogCosh(Loss):
+    """delta² log cosh(r / delta)."""
+
+    def value_and_slope(self, residual):
+        scaled = residual / self.delta
+        return self.delta**2 * torch.log(torch.cosh(scaled)), self.delta * torch.tanh(scaled)
+'''
+ENTRY_POINTS = """\
+[fitsnap_nn.architectures]
+ChargeModel = extension:ChargeModelSection
+
+[fitsnap_nn.models]
+ChargeModel = extension:ChargeModel
+
+[fitsnap_nn.losses]
+LogCosh = extension:LogCosh
+"""
+INPUT = """\
+[CALCULATOR]
+calculator = LAMMPSGRAPH
+elements = Cu Ag
+energy = 1
+force = 1
+stress = 0
+[PYTORCH]
+model = {model}
+num_epochs = 60
+batch_size = 4
+learning_rate = 1e-2
+dtype_setting = 2
+manual_seed_flag = 1
+output_file = model.pt
+save_state_output = restart.pt
+[PROPERTIES]
+charge = per_atom scalar column=ref_charge unit=e weight=10 loss=LogCosh delta=0.5
+[SCRAPER]
+scraper = XYZ
+[PATH]
+dataPath = data.xyz
+[OUTFILE]
+folder = out
+metrics = errors.json
+metrics_style = JSON
+[GROUPS]
+group_sections = name training_size testing_size test_size eweight fweight vweight
+group_types = str float float float float float float
+all = 0.6 0.2 0.2 1 1 0
+"""
+
+
+def frame(seed: int) -> Atoms:
+    """An alloy whose charges follow from the numbers of unlike neighbours; labels by a pair potential."""
+    random = np.random.default_rng(seed)
+    atoms = bulk("Cu", "fcc", a=3.8, cubic=True) * (2, 1, 1)
+    atoms.symbols[random.permutation(len(atoms))[: len(atoms) // 2]] = "Ag"
+    atoms.rattle(0.05, rng=random)
+    distances = atoms.get_all_distances(mic=True)
+    near = np.exp(-(distances**2) / 8.0) * (1 - np.eye(len(atoms)))
+    unlike = atoms.numbers[:, None] != atoms.numbers
+    sign = np.where(atoms.numbers == 29, 1.0, -1.0)
+    atoms.arrays["ref_charge"] = 0.4 * sign * (near * unlike).sum(axis=1)
+    atoms.info |= {"config_type": "all", "REF_energy": float(near.sum())}
+    return atoms
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with data and inputs; processes that start find the extension as an installed package."""
+    info = tmp_path / "site" / "extension-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: extension\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(ENTRY_POINTS)
+    (tmp_path / "site" / "extension.py").write_text(EXTENSION, encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")]))
+    frames = [frame(seed) for seed in range(30)]
+    del frames[3].arrays["ref_charge"]
+    write(tmp_path / "data.xyz", frames, format="extxyz")
+    for model in ("ChargeModel", "NANOPET"):
+        (tmp_path / f"{model}.in").write_text(INPUT.format(model=model))
+    return tmp_path
+
+
+def fit(folder: Path, *arguments: str, ranks: int = 1) -> str:
+    launch = ["mpirun", "-np", str(ranks)] if ranks > 1 else []
+    done = run([*launch, sys.executable, "-m", "fitsnap_nn", *arguments], folder, timeout=200)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_a_loss_and_a_property_from_outside(folder: Path) -> None:
+    output = fit(folder, "ChargeModel.in", "--no-verify")
+    assert "charge e" in output
+    rows = json.loads((folder / "out" / "errors.json").read_text(encoding="utf-8"))
+    found = {row["subset"]: row for row in rows if row["group"] == "*ALL" and row["property"] == "charge"}
+    assert {name: row["count"] for name, row in found.items()} == {"Train": 136, "Validation": 48, "Test": 48}
+    assert all(row["unit"] == "e" and row["r2"] > 0.95 for row in found.values())
+    for ending, count in (("", 136), ("_val", 48), ("_test", 48)):
+        assert np.loadtxt(folder / "out" / f"charge_comparison{ending}.dat").shape == (count, 2)
+    with (folder / "out" / "metrics.csv").open(encoding="utf-8") as file:
+        epochs = list(csv.DictReader(file))
+    first, last = (float(epochs[number]["charge_mae_e"]) for number in (0, -1))
+    assert last < 0.2 * first
+    model = torch.load(folder / "out" / "model.pt", weights_only=True)
+    assert "charge.weight" in model["state_dict"]
+
+
+def test_a_resumed_fit_of_a_property_is_the_same_on_two_ranks(folder: Path) -> None:
+    fit(folder, "ChargeModel.in", "--no-verify", "--set", "PYTORCH.num_epochs=6")
+    whole = (folder / "out" / "metrics.csv").read_text(encoding="utf-8").splitlines()
+    fit(folder, "ChargeModel.in", "--no-verify", "--overwrite", "--set", "PYTORCH.num_epochs=3", ranks=2)
+    fit(folder, "ChargeModel.in", "--no-verify", "--resume", "--set", "PYTORCH.num_epochs=6", ranks=2)
+    again = (folder / "out" / "metrics.csv").read_text(encoding="utf-8").splitlines()
+    numbers = [np.array([line.split(",")[:6] for line in lines[1:]], dtype=float) for lines in (whole, again)]
+    np.testing.assert_allclose(numbers[1], numbers[0], rtol=1e-10)
+
+
+def test_a_model_that_does_not_predict_a_property_is_refused(folder: Path) -> None:
+    done = run([sys.executable, "-m", "fitsnap_nn", "NANOPET.in"], folder, timeout=100)
+    assert done.returncode == 2
+    assert "[PROPERTIES] charge: a NANOPET model does not predict this" in done.stderr
