@@ -73,7 +73,7 @@ def arguments(path: Path, folder: str, *more: str) -> list[str]:
 
 
 def losses(folder: Path) -> list[float]:
-    return [loss for row in read_epochs(folder) for loss in (row.train_loss, row.test_loss)]
+    return [loss for row in read_epochs(folder) for loss in (row.train_loss, row.validation_loss)]
 
 
 def test_fit_restart_ranks_and_lammps(graph_input: Path) -> None:

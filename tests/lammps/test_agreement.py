@@ -12,7 +12,7 @@ from random_potentials import crystal, random_bpnn
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.export.lammps_files import write_lammps_files
-from fitsnap_nn.interfaces.ase import Potential
+from fitsnap_nn.interfaces.potential import Potential
 from fitsnap_nn.lammps.program import Lammps
 from fitsnap_nn.lammps.verify import Verification, verify
 from fitsnap_nn.settings.schema import Bispectrum, Reference
@@ -63,8 +63,8 @@ def checked(
     """Export a random potential and verify it; the differences must be rounding."""
     reference, ranks = choices.pop("reference", Reference()), choices.pop("ranks", (1, 2))
     model = random_bpnn(bispectrum, **choices)
-    files = write_lammps_files(model, bispectrum, reference, folder, "random")
-    potential = Potential(model, bispectrum, reference)
+    files = write_lammps_files(model, reference, folder, "random")
+    potential = Potential(model, reference)
     found = verify(files, configurations, [potential.predict(c) for c in configurations], lammps, ranks)
     assert found.difference is not None
     assert found.difference.energy < 1e-10
@@ -116,10 +116,10 @@ def test_a_reference_that_names_a_file_is_self_contained(tmp_path: Path, wheel: 
     tungsten = replace(TA, type=("W",))
     model = random_bpnn(tungsten)
     files = write_lammps_files(
-        model, tungsten, reference, tmp_path / "output", "W", structure=crystal(["W"], 1), reference_folder=source
+        model, reference, tmp_path / "output", "W", structure=crystal(["W"], 1), reference_folder=source
     )
     configurations = two(tungsten)
-    potential = Potential(model, tungsten, reference, source)
+    potential = Potential(model, reference, source)
     predictions = [potential.predict(c) for c in configurations]
     (source / "a potential").unlink()
     assert verify(files, configurations, predictions, lammps=wheel).difference is not None
@@ -127,7 +127,7 @@ def test_a_reference_that_names_a_file_is_self_contained(tmp_path: Path, wheel: 
 
 def test_the_deck_runs_from_any_folder(tmp_path: Path, wheel: Lammps) -> None:
     model = random_bpnn(TA)
-    files = write_lammps_files(model, TA, REFERENCES["only zero"], tmp_path / "out", "Ta", structure=crystal(["Ta"], 1))
+    files = write_lammps_files(model, REFERENCES["only zero"], tmp_path / "out", "Ta", structure=crystal(["Ta"], 1))
     assert files.deck is not None
     arguments = ["-in", "out/in.md", "-log", "none", "-var", "steps", "2", "-var", "potential_folder", "out"]
     output = wheel.run(arguments, tmp_path, ranks=2)

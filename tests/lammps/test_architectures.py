@@ -13,11 +13,11 @@ from random_potentials import crystal
 from single_points import ELEMENTS, SECONDS, STRUCTURES, Case, Runs, check, run_cases, runs_of
 
 from fitsnap_nn.errors import LammpsError
-from fitsnap_nn.export.deck import data_text
 from fitsnap_nn.export.lammps_files import write_lammps_files
+from fitsnap_nn.lammps.data_file import data_text
 from fitsnap_nn.lammps.program import Lammps
 from fitsnap_nn.models import GraphModel, build_model
-from fitsnap_nn.settings.schema import Bispectrum, Reference
+from fitsnap_nn.settings.schema import Reference
 
 LIBRARIES = {"SOAP_BPNN": "spex", "MACE": "mace"}
 SMALL_MACE = {
@@ -108,7 +108,7 @@ def dynamics(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Times in ps, total and potential energies in eV/atom, at constant energy from 600 K."""
     structure = crystal(ELEMENTS, 5)
-    files = write_lammps_files(model, Bispectrum(type=ELEMENTS), REPULSION, folder, "small")
+    files = write_lammps_files(model, REPULSION, folder, "small")
     (folder / "md.data").write_text(data_text(structure, ELEMENTS, files.atom_style))
     lines = [
         "units metal",

@@ -10,8 +10,9 @@ import pytest
 from random_potentials import crystal, random_bpnn
 
 from fitsnap_nn.data.voigt import from_voigt
-from fitsnap_nn.export.lammps_files import LammpsFiles, write_lammps_files
+from fitsnap_nn.export.lammps_files import write_lammps_files
 from fitsnap_nn.lammps.evaluate import evaluate_in_lammps, nve_drift
+from fitsnap_nn.lammps.files import LammpsFiles
 from fitsnap_nn.lammps.program import Lammps
 from fitsnap_nn.settings.schema import Bispectrum, Reference
 
@@ -21,7 +22,7 @@ ZBL = Reference(pair_style="zbl 4.0 4.8", pair_coeff=("1 1 49 49", "1 2 49 15", 
 
 
 def exported(folder: Path, bispectrum: Bispectrum, reference: Reference, option: int = 1) -> LammpsFiles:
-    return write_lammps_files(random_bpnn(bispectrum, option=option), bispectrum, reference, folder, "random")
+    return write_lammps_files(random_bpnn(bispectrum, option=option), reference, folder, "random")
 
 
 @pytest.mark.parametrize("option", [1, 2, 3])

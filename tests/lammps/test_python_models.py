@@ -16,11 +16,12 @@ from random_potentials import crystal, random_bpnn
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.errors import LammpsError
-from fitsnap_nn.export.deck import data_text
-from fitsnap_nn.export.lammps_files import LammpsFiles, write_lammps_files
+from fitsnap_nn.export.lammps_files import write_lammps_files
 from fitsnap_nn.export.mliappy import MliapModel, to_pickle
-from fitsnap_nn.interfaces.ase import Potential
+from fitsnap_nn.interfaces.potential import Potential
+from fitsnap_nn.lammps.data_file import data_text
 from fitsnap_nn.lammps.evaluate import nve_drift
+from fitsnap_nn.lammps.files import LammpsFiles
 from fitsnap_nn.lammps.program import Lammps, find_lammps
 from fitsnap_nn.lammps.verify import verify
 from fitsnap_nn.settings.schema import Bispectrum, Reference
@@ -45,10 +46,10 @@ CASES = {
 def test_every_activation(tmp_path: Path, python_lammps: Lammps, activation: str) -> None:
     bispectrum, option = CASES[activation]
     model = random_bpnn(bispectrum, activation=activation, option=option)
-    files = write_lammps_files(model, bispectrum, ZBL, tmp_path, "InP")
+    files = write_lammps_files(model, ZBL, tmp_path, "InP")
     files = replace(files, models={"mliappy": files.models["mliappy"]})
     configurations = [crystal(INP.type, 1), crystal(INP.type, 2, repeat=1, skew=0.1)]
-    potential = Potential(model, bispectrum, ZBL)
+    potential = Potential(model, ZBL)
     predictions = [potential.predict(configuration) for configuration in configurations]
     found = verify(files, configurations, predictions, python_lammps, ranks=(2,) if option == 3 else (1,))
     assert found.difference is not None
@@ -58,9 +59,9 @@ def test_every_activation(tmp_path: Path, python_lammps: Lammps, activation: str
 
 def test_both_forms(tmp_path: Path, python_lammps: Lammps) -> None:
     model = random_bpnn(INP, option=3)
-    files = write_lammps_files(model, INP, ZBL, tmp_path, "InP")
+    files = write_lammps_files(model, ZBL, tmp_path, "InP")
     configuration = crystal(INP.type, 1)
-    expected = Potential(model, INP, ZBL).predict(configuration)
+    expected = Potential(model, ZBL).predict(configuration)
     found = verify(files, [configuration], [expected], python_lammps, ranks=(2,))
     assert (found.formats, found.ranks) == (("nn", "mliappy"), (2,))
 
@@ -70,7 +71,7 @@ def test_the_mod_file_chooses_the_faster_form(
     tmp_path: Path, wheel: Lammps, monkeypatch: pytest.MonkeyPatch, plugin: str, form: str
 ) -> None:
     monkeypatch.setenv("FITSNAP_NN_PLUGIN", plugin)
-    write_lammps_files(random_bpnn(INP), INP, ZBL, tmp_path, "InP", structure=crystal(INP.type, 1))
+    write_lammps_files(random_bpnn(INP), ZBL, tmp_path, "InP", structure=crystal(INP.type, 1))
     arguments = ["-in", "in.md", "-log", "none", "-echo", "screen", "-var", "steps", "0"]
     assert f"InP.mliap.{form} " in wheel.run(arguments, tmp_path)
     assert "InP.mliap.nn " in wheel.run([*arguments, "-var", "potential_model", "nn"], tmp_path)
@@ -85,7 +86,7 @@ def halves() -> Configuration:
 
 def test_an_error_on_one_rank_ends_all_at_once(tmp_path: Path, python_lammps: Lammps) -> None:
     model = random_bpnn(INP, option=2, activation="softplus")
-    files = write_lammps_files(model, INP, Reference(), tmp_path, "InP")
+    files = write_lammps_files(model, Reference(), tmp_path, "InP")
     good = MliapModel(model.plain_networks())
     network = model.plain_networks()[1]
     bad = network._replace(shift=torch.full_like(network.shift, torch.nan))
@@ -109,7 +110,7 @@ def test_another_lammps_can_be_chosen(native: Lammps, monkeypatch: pytest.Monkey
 def test_the_pickle_needs_nothing_set(tmp_path: Path, native: Lammps, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", raising=False)
     monkeypatch.setenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "1")
-    files = write_lammps_files(random_bpnn(INP, activation="silu"), INP, Reference(), tmp_path, "InP")
+    files = write_lammps_files(random_bpnn(INP, activation="silu"), Reference(), tmp_path, "InP")
     drift = nve_drift(files, crystal(INP.type, 1, displacement=0.02), native, "mliappy", steps=50)
     assert np.isfinite(drift)
     assert isinstance(pickle.loads(files.models["mliappy"].read_bytes()), MliapModel)
@@ -120,7 +121,7 @@ def test_no_text_of_another_model_is_left(tmp_path: Path) -> None:
     def names(files: LammpsFiles) -> set[str]:
         return {path.name for path in files.folder.glob("*.mliap.*")}
 
-    assert "a.mliap.nn" in names(write_lammps_files(random_bpnn(INP), INP, ZBL, tmp_path, "a"))
-    second = write_lammps_files(random_bpnn(INP, activation="gelu"), INP, ZBL, tmp_path, "a")
+    assert "a.mliap.nn" in names(write_lammps_files(random_bpnn(INP), ZBL, tmp_path, "a"))
+    second = write_lammps_files(random_bpnn(INP, activation="gelu"), ZBL, tmp_path, "a")
     assert names(second) == {"a.mliap.descriptor", "a.mliap.mliappy"}
     assert "index mliappy" in second.mod.read_text()
