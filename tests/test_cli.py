@@ -143,7 +143,7 @@ def test_new_writes_an_input_that_can_be_checked(infile, calls, capsys):
         (["Ta.in", "--frobnicate"], "unrecognized arguments: --frobnicate"),
         (["Ta.in", "--set", "num_epochs=3"], "'num_epochs=3' is not of the form SECTION.key=value"),
         (["Ta.in", "-k", "PYTORCH", "num_epochs"], "expected 3 arguments"),
-        (["Ta.in", "-k", "PYTORCH", "num_epochs", "x"], "command line  [PYTORCH] num_epochs — 'x' is not a whole"),
+        (["Ta.in", "-k", "PYTORCH", "num_epochs", "x"], "command line  [PYTORCH] num_epochs — 'x' is not an integer"),
     ],
 )
 def test_mistakes_on_the_command_line(infile, calls, capsys, arguments, message):

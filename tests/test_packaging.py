@@ -20,7 +20,7 @@ from places import EXAMPLE, ROOT
 import fitsnap_nn
 from fitsnap_nn.plugin import BOOTSTRAP, CORE, STAMP
 
-SHIPPED = ("fitsnap_nn", "plugin", "tests", "examples", "setup.py", "pyproject.toml", "README.md", "LICENSE")
+SHIPPED = ("fitsnap_nn", "lammps_plugin", "tests", "examples", "setup.py", "pyproject.toml", "README.md", "LICENSE")
 SOURCES = sorted((ROOT / "lammps_plugin").rglob("*"))
 
 

@@ -235,7 +235,7 @@ def test_a_second_fit_computes_no_descriptors(small_input: Path, capsys: pytest.
 def test_check_counts_the_data(small_input: Path):
     text = check(load_settings(small_input))
     assert "15 configurations" in text
-    assert "11 to train, 4 to test" in text
+    assert "11 training, 4 validation" in text
 
 
 def test_a_model_of_other_descriptors_is_refused(small_input: Path):
