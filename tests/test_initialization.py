@@ -92,5 +92,5 @@ def test_several_isolated_atoms_of_an_element_are_averaged(tmp_path: Path) -> No
 
 
 def test_an_element_without_isolated_atom_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="is a lone atom of H, without neighbours up to 3 Å"):
+    with pytest.raises(DataError, match="is an isolated atom of H, without neighbours up to 3 Å"):
         initialized(tmp_path, "graph", "element_energies = isolated", WATER, CRYSTAL, ATOMS[0])
