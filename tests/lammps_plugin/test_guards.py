@@ -76,7 +76,10 @@ def refusals(done: subprocess.CompletedProcess[str]) -> list[str]:
         ({"FAKE_VERSION": "20240829"}, "it was built for LAMMPS 20250722, this is LAMMPS 20240829."),
         ({"FAKE_SIZE_OF": "tagint"}, "it was built for a LAMMPS whose tagint has 4 bytes, in this LAMMPS it has 16."),
         ({"FAKE_SIZE_OF": "bigint"}, "it was built for a LAMMPS whose bigint has 8 bytes, in this LAMMPS it has 16."),
-        ({"FAKE_SIZE_OF": "imageint"}, "it was built for a LAMMPS whose imageint has 4 bytes, in this LAMMPS it has 16."),
+        (
+            {"FAKE_SIZE_OF": "imageint"},
+            "it was built for a LAMMPS whose imageint has 4 bytes, in this LAMMPS it has 16.",
+        ),
         ({"FAKE_MPI": "Open MPI v5.0.3, package"}, "it was built for MPICH, this LAMMPS uses Open MPI."),
         ({"FAKE_MPI": "LAMMPS MPI STUBS\nserial"}, "it was built for MPICH, this LAMMPS uses LAMMPS MPI STUBS."),
     ],
