@@ -85,7 +85,8 @@ def outdated_reason(stamp: Stamp, abi: Abi) -> str:
     if stamp.built_for != abi:
         return f"the LAMMPS plugin was built for {stamp.built_for}, but installed is {abi}"
     if stamp.version != fitsnap_nn.__version__:
-        return f"the LAMMPS plugin was built by fitsnap_nn {stamp.version or 'of unknown version'}, not {fitsnap_nn.__version__}"
+        builder = stamp.version or "of unknown version"
+        return f"the LAMMPS plugin was built by fitsnap_nn {builder}, not {fitsnap_nn.__version__}"
     sources = find_sources()
     if sources is not None and stamp.sources != digest(sources):
         return f"the LAMMPS plugin was built from other C++ sources than those in {sources}"
