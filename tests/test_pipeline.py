@@ -19,8 +19,8 @@ from small_fit import without_plots
 
 import fitsnap_nn
 from fitsnap_nn.data.configuration import Configuration, Subset
-from fitsnap_nn.export.model_file import load_model
 from fitsnap_nn.errors import CheckpointError, InputError, TrainingError
+from fitsnap_nn.export.model_file import load_model
 from fitsnap_nn.models import BPNN, Model
 from fitsnap_nn.reports.epochs import read_epochs
 from fitsnap_nn.settings import Settings, load_settings
