@@ -36,7 +36,7 @@ MODEL_INPUTS: Mapping[str, str] = MappingProxyType(
 )
 
 
-def input_class(calculator: str) -> type[ModelInput[Any]]:
+def input_class(calculator: str) -> type[ModelInput]:
     """Return the model input class for a value of ``[CALCULATOR] calculator``.
 
     Args:
@@ -46,11 +46,11 @@ def input_class(calculator: str) -> type[ModelInput[Any]]:
         KeyError: no model input has this name.
     """
     module, _, attribute = MODEL_INPUTS[calculator].partition(":")
-    found: type[ModelInput[Any]] = getattr(import_module(module), attribute)
+    found: type[ModelInput] = getattr(import_module(module), attribute)
     return found
 
 
-def input_from_payload(payload: Mapping[str, Any]) -> ModelInput[Any]:
+def input_from_payload(payload: Mapping[str, Any]) -> ModelInput:
     """Rebuild a model input from the result of ``ModelInput.payload()``.
 
     Args:

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,14 +60,10 @@ class CachedInput(Protocol):
         """
 
 
-C = TypeVar("C", bound=CachedInput)
-C_co = TypeVar("C_co", bound=CachedInput, covariant=True)
-
-
-class Compute(Protocol[C_co]):
+class Compute(Protocol):
     """Computes cached inputs; its LAMMPS instance is reused for all configurations."""
 
-    def compute(self, configuration: Configuration) -> C_co:
+    def compute(self, configuration: Configuration) -> CachedInput:
         """Return the input of one configuration.
 
         Raises:
@@ -75,7 +71,7 @@ class Compute(Protocol[C_co]):
             LammpsError: LAMMPS reported an error.
         """
 
-    def compute_all(self, configurations: Iterable[Configuration]) -> Iterator[C_co]:
+    def compute_all(self, configurations: Iterable[Configuration]) -> Iterator[CachedInput]:
         """Yield the input of each configuration, in order.
 
         Raises:
@@ -83,7 +79,7 @@ class Compute(Protocol[C_co]):
         """
 
 
-class ModelInput(ABC, Generic[C]):
+class ModelInput(ABC):
     """Model input with its options; this package provides `SnapInput` and `GraphInput`.
 
     Attributes:
@@ -93,7 +89,7 @@ class ModelInput(ABC, Generic[C]):
     """
 
     calculator: ClassVar[str]
-    cached: ClassVar[type[Any]]
+    cached: ClassVar[type[CachedInput]]
     elements: tuple[str, ...]
 
     @property
@@ -122,7 +118,7 @@ class ModelInput(ABC, Generic[C]):
         """
 
     @abstractmethod
-    def open(self, reference: Reference, folder: Path, derivatives: Derivatives) -> AbstractContextManager[Compute[C]]:
+    def open(self, reference: Reference, folder: Path, derivatives: Derivatives) -> AbstractContextManager[Compute]:
         """Return a context manager that computes this input.
 
         Args:
@@ -132,7 +128,7 @@ class ModelInput(ABC, Generic[C]):
         """
 
     @abstractmethod
-    def to_batch(self, configuration: Configuration, cached: C) -> Batch:
+    def to_batch(self, configuration: Configuration, cached: CachedInput) -> Batch:
         """Return a batch of one configuration, whose tensors are views of the cached arrays.
 
         Dtypes stay those of the cache; `join_batches` converts them.
@@ -152,7 +148,7 @@ class ModelInput(ABC, Generic[C]):
         """Return one line per key in which this input differs from the one requested by ``settings``."""
 
 
-class DescriptorInput(ModelInput[C]):
+class DescriptorInput(ModelInput):
     """Model input with a fixed number of descriptors per atom."""
 
     @property

@@ -77,7 +77,7 @@ class Model(torch.nn.Module, ABC, Generic[B]):
 
     @property
     @abstractmethod
-    def input(self) -> ModelInput[Any]:
+    def input(self) -> ModelInput:
         """The model input that its batches are made from."""
 
     @abstractmethod
@@ -206,7 +206,7 @@ class GraphModel(Model[Graph]):
         self.register_buffer("energy_scale", torch.ones((), dtype=torch.float64))
 
     @property
-    def input(self) -> ModelInput[Any]:
+    def input(self) -> ModelInput:
         from fitsnap_nn.inputs.graph.input import GraphInput
 
         return GraphInput(self.elements, self.cutoff)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
 
 import numpy as np
 
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.inputs.base import CachedInput, Compute
+from fitsnap_nn.inputs.base import Compute
 from fitsnap_nn.inputs.cache.store import InputStore
-
-C = TypeVar("C", bound=CachedInput)
 
 
 def estimated_cost(configuration: Configuration, cutoff: float = 5.0) -> float:
@@ -35,8 +32,8 @@ def estimated_cost(configuration: Configuration, cutoff: float = 5.0) -> float:
 
 def compute_missing(
     configurations: Sequence[Configuration],
-    compute: Compute[C],
-    store: InputStore[C],
+    compute: Compute,
+    store: InputStore,
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
     """Compute and store the inputs that are not in the store yet.

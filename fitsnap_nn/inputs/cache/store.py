@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -30,12 +30,11 @@ from fitsnap_nn.inputs.cache.record_file import (
 )
 
 FORMAT_VERSION = 2
-C = TypeVar("C", bound=CachedInput)
 
 ABANDONED = 86400.0  # s without modification after which a data file without index has no running writer
 
 
-class InputStore(Generic[C]):
+class InputStore:
     """The cached inputs for one set of settings.
 
     Args:
@@ -50,7 +49,7 @@ class InputStore(Generic[C]):
     """
 
     def __init__(
-        self, folder: str | Path, settings: Mapping[str, Any], kind: type[C], dtype: DTypeLike = np.float64
+        self, folder: str | Path, settings: Mapping[str, Any], kind: type[CachedInput], dtype: DTypeLike = np.float64
     ) -> None:
         self._kind = kind
         self._dtypes = kind.dtypes(np.dtype(dtype))
@@ -83,7 +82,7 @@ class InputStore(Generic[C]):
                 file.release()
         return [configuration for fingerprint, configuration in wanted.items() if fingerprint not in self._locations]
 
-    def cached(self, configuration: Configuration) -> C:
+    def cached(self, configuration: Configuration) -> CachedInput:
         """Return the input of a configuration as views of a mapped file; writing to them does not change the file.
 
         Raises:

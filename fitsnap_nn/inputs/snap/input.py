@@ -11,7 +11,7 @@ import torch
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.properties import Derivatives
-from fitsnap_nn.inputs.base import DescriptorInput
+from fitsnap_nn.inputs.base import CachedInput, DescriptorInput
 from fitsnap_nn.inputs.batch import atom_fields
 from fitsnap_nn.inputs.snap.batch import DescriptorBatch
 from fitsnap_nn.inputs.snap.bispectrum import largest_cutoff, n_descriptors, snap_arguments
@@ -28,7 +28,7 @@ FIELDS = ("descriptors", "pair_i", "pair_j", "gradients", "strain_gradients")
 
 
 @dataclass(frozen=True)
-class SnapInput(DescriptorInput[CachedDescriptors]):
+class SnapInput(DescriptorInput):
     """SNAP bispectrum components per atom and their derivatives.
 
     Args:
@@ -38,7 +38,7 @@ class SnapInput(DescriptorInput[CachedDescriptors]):
     bispectrum: Bispectrum
 
     calculator: ClassVar[str] = "LAMMPSSNAP"
-    cached: ClassVar[type[Any]] = CachedDescriptors
+    cached: ClassVar[type[CachedInput]] = CachedDescriptors
 
     @property
     def elements(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -84,7 +84,7 @@ class SnapInput(DescriptorInput[CachedDescriptors]):
         gradients, strain = derivatives
         return SnapCompute(self.bispectrum, reference, gradients=gradients, strain=strain, folder=folder)
 
-    def to_batch(self, configuration: Configuration, cached: CachedDescriptors) -> DescriptorBatch:
+    def to_batch(self, configuration: Configuration, cached: CachedInput) -> DescriptorBatch:
         arrays = {name: torch.from_numpy(getattr(cached, name)) for name in FIELDS}
         return DescriptorBatch(**atom_fields(configuration, self.elements), **arrays)
 
