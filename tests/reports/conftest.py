@@ -17,10 +17,7 @@ MakeResult = Callable[..., Result]
 
 @pytest.fixture
 def make_result() -> MakeResult:
-    """Build a result of `atoms` atoms; a label or prediction that is not given is missing.
-
-    Those of other properties than energy, forces and stress are given by name in `labels` and `predictions`.
-    """
+    """Build a result of `atoms` atoms; a label or prediction that is not given is missing."""
 
     def make(
         group="bulk",
@@ -33,8 +30,6 @@ def make_result() -> MakeResult:
         forces=None,
         stress_label=None,
         stress=None,
-        labels=None,
-        predictions=None,
         name="a.json",
     ):
         configuration = Configuration(
@@ -43,26 +38,22 @@ def make_result() -> MakeResult:
             species=species or ("Ta",) * atoms,
             positions=np.zeros((atoms, 3)),
             cell=np.eye(3),
-            labels={**labels_of(energy=label, forces=force_label, stress=stress_label), **labels_of(**(labels or {}))},
+            labels=labels_of(energy=label, forces=force_label, stress=stress_label),
             subset=subset,
         )
-        values = {**labels_of(energy=energy, forces=forces, stress=stress), **labels_of(**(predictions or {}))}
-        return Result(configuration, Evaluation(values))
+        return Result(configuration, Evaluation(labels_of(energy=energy, forces=forces, stress=stress)))
 
     return make
 
 
 @pytest.fixture
 def random_results(make_result: MakeResult) -> list[Result]:
-    """Three groups with all labels: one of all three sets, one of training data only, one of a single configuration."""
+    """Three groups with all labels, one of them with training data only, one of a single configuration."""
     random = np.random.default_rng(7)
     results = []
-    train, validation, test = Subset
-    for group, subsets in (
-        ("bulk", [*[validation] * 3, *[train] * 3, test, test]),
-        ("melt", [train] * 4),
-        ("slab", [validation]),
-    ):
+    for group, members, validated, tested in (("bulk", 7, 3, 1), ("melt", 4, 0, 0), ("slab", 1, 1, 0)):
+        subsets = [Subset.VALIDATION] * validated + [Subset.TEST] * tested
+        subsets += [Subset.TRAINING] * (members - len(subsets))
         for number, subset in enumerate(subsets):
             atoms = 1 + number % 3
             tensor = random.normal(size=(3, 3))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from fitsnap_nn.data.configuration import Subset
-from fitsnap_nn.data.properties import STANDARD, Scalar, user_property
+from fitsnap_nn.data.properties import ENERGY, STANDARD, Cartesian, Scalar, user_property
 from fitsnap_nn.reports.comparison import write_comparisons, write_peratom, write_perconfig
 
 
@@ -15,7 +14,7 @@ def test_files_hold_model_and_target_and_load_with_numpy(random_results, tmp_pat
     assert set(written) == {path.name for path in tmp_path.iterdir()}
     for subset, ending in ((Subset.TRAINING, ""), (Subset.VALIDATION, "_val"), (Subset.TEST, "_test")):
         chosen = [result for result in random_results if result.configuration.subset is subset]
-        energies = np.loadtxt(tmp_path / f"energy_comparison{ending}.dat")
+        energies = np.loadtxt(tmp_path / f"energy_comparison{ending}.dat", ndmin=2)
         expected = [
             (
                 result.evaluation.energy / len(result.configuration),
@@ -43,16 +42,48 @@ def test_headers_name_the_units(random_results, tmp_path):
     write_comparisons(tmp_path, random_results, STANDARD)
     first = {path.name: path.read_text(encoding="utf-8").splitlines()[0] for path in tmp_path.iterdir()}
     assert first["energy_comparison.dat"] == "# model target (eV/atom)"
-    assert first["force_comparison_val.dat"] == first["force_comparison_test.dat"] == "# model target (eV/Å)"
+    assert first["force_comparison_val.dat"] == "# model target (eV/Å)"
     assert first["stress_comparison.dat"] == "# model target (GPa)"
 
 
-@pytest.mark.parametrize(("subset", "ending"), [(Subset.VALIDATION, "_val"), (Subset.TEST, "_test")])
-def test_nothing_to_compare_leaves_no_file_not_even_an_old_one(make_result, tmp_path, subset, ending):
-    write_comparisons(tmp_path, [make_result(subset=subset, label=1.0)], STANDARD)
-    assert [path.name for path in tmp_path.iterdir()] == [f"energy_comparison{ending}.dat"]
+def test_nothing_to_compare_leaves_no_file_not_even_an_old_one(make_result, tmp_path):
+    write_comparisons(tmp_path, [make_result(subset=Subset.VALIDATION, label=1.0)], STANDARD)
+    assert [path.name for path in tmp_path.iterdir()] == ["energy_comparison_val.dat"]
     written = write_comparisons(tmp_path, [make_result(label=1.0)], STANDARD)
     assert list(written) == [path.name for path in tmp_path.iterdir()] == ["energy_comparison.dat"]
+
+
+def test_each_set_leaves_only_its_own_files(make_result, tmp_path):
+    for subset, name in zip(
+        Subset, ("energy_comparison", "energy_comparison_val", "energy_comparison_test"), strict=True
+    ):
+        written = write_comparisons(tmp_path, [make_result(subset=subset, label=1.0)], STANDARD)
+        assert list(written) == [path.name for path in tmp_path.iterdir()] == [f"{name}.dat"]
+        assert subset.name.lower() in written[f"{name}.dat"]
+
+
+def test_properties_of_the_user_have_files_of_their_own(make_result, tmp_path):
+    charge, dipole = (
+        user_property("charge", "atom", Scalar(), "e"),
+        user_property("dipole", "configuration", Cartesian(1), "eÅ", intensive=False),
+    )
+    result = make_result(atoms=2)
+    result.configuration.labels.update(charge=np.array([0.5, -0.5]), dipole=np.array([2.0, 4.0, 6.0]))
+    result.evaluation.values.update(charge=np.array([[0.25], [-0.75]]), dipole=np.array([1.0, 3.0, 5.0]))
+    without = make_result(atoms=1)
+    written = write_comparisons(tmp_path, [result, without], (ENERGY, charge, dipole))
+    assert set(written) == {"charge_comparison.dat", "dipole_comparison.dat"}
+    np.testing.assert_allclose(np.loadtxt(tmp_path / "charge_comparison.dat"), [[0.25, 0.5], [-0.75, -0.5]])
+    np.testing.assert_allclose(np.loadtxt(tmp_path / "dipole_comparison.dat"), [[0.5, 1], [1.5, 2], [2.5, 3]])
+    first = (tmp_path / "dipole_comparison.dat").read_text(encoding="utf-8").splitlines()[0]
+    assert first == "# model target (eÅ/atom)"
+
+
+def test_testing_is_true_of_both_sets_that_are_held_out(make_result, tmp_path):
+    results = [make_result(subset=subset, label=1.0, name=f"{subset.name}.json") for subset in Subset]
+    write_perconfig(tmp_path / "perconfig.dat", results)
+    lines = (tmp_path / "perconfig.dat").read_text(encoding="utf-8").splitlines()[1:]
+    assert [line.split()[-2:] for line in lines] == [["False", "Train"], ["True", "Validation"], ["True", "Test"]]
 
 
 def test_perconfig_has_energies_per_atom_and_nan_without_a_label(make_result, tmp_path):
@@ -80,7 +111,6 @@ def test_peratom_has_a_line_for_each_predicted_force(make_result, tmp_path):
         ),
         make_result(species=("P",), atoms=1, forces=[[1, 2, 3]]),
         make_result(species=("P",), atoms=1, force_label=[[1, 2, 3]]),
-        make_result(species=("In",), atoms=1, force_label=[[3, 2, 1]], forces=[[1, 2, 3]], subset=Subset.TEST),
     ]
     write_peratom(tmp_path / "peratom.dat", results, ["In", "P"])
     assert (tmp_path / "peratom.dat").read_text(encoding="utf-8").splitlines() == [
@@ -88,26 +118,4 @@ def test_peratom_has_a_line_for_each_predicted_force(make_result, tmp_path):
         "bulk/a.json bulk 1 1 1 2 3 7 8 9 True Validation",
         "bulk/a.json bulk 2 2 4 5 6 0.5 -1 0.001 True Validation",
         "bulk/a.json bulk 1 2 nan nan nan 1 2 3 False Train",
-        "bulk/a.json bulk 1 1 3 2 1 1 2 3 True Test",
     ]
-
-
-def test_other_properties_have_files_of_their_own(make_result, tmp_path):
-    charge = user_property("charge", "atom", Scalar(), "e")
-    energy = user_property("enthalpy", "configuration", Scalar(), "eV", intensive=False)
-    results = [
-        make_result(
-            subset=subset,
-            labels={"charge": [0.5, -0.5], "enthalpy": 4.0},
-            predictions={"charge": [[0.25], [-1.0]], "enthalpy": [6.0]},
-        )
-        for subset in Subset
-    ]
-    written = write_comparisons(tmp_path, [*results, make_result()], [charge, energy])
-    ends = ("", "_val", "_test")
-    assert set(written) == {f"{name}_comparison{end}.dat" for name in ("charge", "enthalpy") for end in ends}
-    for end in ends:
-        path = tmp_path / f"charge_comparison{end}.dat"
-        assert path.read_text(encoding="utf-8").splitlines() == ["# model target (e)", "0.25 0.5", "-1 -0.5"]
-        path = tmp_path / f"enthalpy_comparison{end}.dat"
-        assert path.read_text(encoding="utf-8").splitlines() == ["# model target (eV/atom)", "3 2"]

@@ -55,13 +55,13 @@ def test_stress_is_compared_in_gpa_and_in_voigt_order(make_result):
 def test_groups_agree_with_numpy(random_results):
     rows = errors_table(random_results, STANDARD)
     for group in ("*ALL", "bulk", "melt", "slab"):
-        for subset, name in ((Subset.TRAINING, "Train"), (Subset.VALIDATION, "Validation"), (Subset.TEST, "Test")):
+        for subset in Subset:
             chosen = [
                 result
                 for result in random_results
                 if result.configuration.subset is subset and group in ("*ALL", result.configuration.group)
             ]
-            found = [row for row in rows if (row.group, row.subset, row.property) == (group, name, "Force")]
+            found = [row for row in rows if (row.group, row.subset, row.property) == (group, subset.value, "Force")]
             assert bool(found) == bool(chosen)
             if not chosen:
                 continue
@@ -72,15 +72,15 @@ def test_groups_agree_with_numpy(random_results):
             assert found[0].r2 == pytest.approx(1 - np.sum((label - model) ** 2) / (label.size * np.var(label)))
 
 
-def test_last_group_without_testing_data_leaves_the_totals_alone(make_result):
+def test_last_group_without_validation_data_leaves_the_totals_alone(make_result):
     rows = errors_table(
         [
-            make_result("first", subset=Subset.TEST, label=2.0, energy=0.0),
+            make_result("first", subset=Subset.VALIDATION, label=2.0, energy=0.0),
             make_result("last", label=2.0, energy=4.0),
         ],
         STANDARD,
     )
-    assert find(rows, "*ALL", "Test", "Energy").mae == pytest.approx(1.0)
+    assert find(rows, "*ALL", "Validation", "Energy").mae == pytest.approx(1.0)
     assert [row.subset for row in rows if row.group == "last"] == ["Train"]
 
 
@@ -119,12 +119,11 @@ def test_summary_is_in_units_people_read():
         ErrorRow("*ALL", "Test", "Force", 3, 0.0761, 0, 0, "eV/Å"),
         ErrorRow("*ALL", "Test", "Stress", 3, 0.4125, 0, 0, "GPa"),
         ErrorRow("*ALL", "Train", "Energy", 3, 9.0, 0, 0, "eV/atom"),
-        ErrorRow("*ALL", "Validation", "Energy", 3, 0.07, 0, 0, "eV/atom"),
         ErrorRow("bulk", "Test", "Energy", 3, 8.0, 0, 0, "eV/atom"),
     ]
     assert summary(rows, Subset.TEST, STANDARD) == "E 117.2 meV/atom, F 76.10 meV/Å, P 0.4125 GPa"
-    assert summary(rows, Subset.VALIDATION, STANDARD) == "E 70.00 meV/atom"
     assert summary(rows, Subset.TRAINING, STANDARD) == "E 9000 meV/atom"
+    assert summary(rows, Subset.VALIDATION, STANDARD) == ""
     assert summary([], Subset.TEST, STANDARD) == ""
 
 
@@ -170,13 +169,28 @@ def test_df_has_the_columns_of_fitsnap(random_results, tmp_path):
     np.testing.assert_allclose([float(line[4]) for line in lines], [row.mae for row in rows], rtol=1e-3)
 
 
-def test_each_set_has_errors_of_its_own(make_result):
-    results = [make_result(subset=subset, label=2.0, energy=2.0 * n) for n, subset in enumerate(Subset, start=1)]
-    rows = errors_table(results, STANDARD)
-    totals = {row.subset: (row.count, row.mae) for row in rows if row.group == "*ALL"}
-    assert totals == {"Train": (1, 0.0), "Validation": (1, 1.0), "Test": (1, 2.0)}
-    assert summary(rows, Subset.VALIDATION, STANDARD) == "E 1000 meV/atom"
-    assert summary(rows, Subset.TEST, STANDARD) == "E 2000 meV/atom"
+def test_properties_of_the_user_have_rows_in_their_own_units(make_result):
+    charge = user_property("charge", "atom", Scalar(), "e")
+    dipole = user_property("dipole", "configuration", Cartesian(1), "eÅ", intensive=False)
+    result = make_result(atoms=2, label=1.0)
+    result.configuration.labels.update(charge=np.array([0.5, -0.5]), dipole=np.array([2.0, 4.0, 6.0]))
+    result.evaluation.values.update(charge=np.array([[0.25], [-0.25]]), dipole=np.array([1.0, 4.0, 6.0]))
+    properties = (*STANDARD, charge, dipole)
+    rows = errors_table([result, make_result(atoms=1, label=1.0)], properties)
+    row = find(rows, "bulk", "Train", "charge")
+    assert (row.count, row.unit, row.mae) == (2, "e", pytest.approx(0.25))
+    row = find(rows, "bulk", "Train", "dipole")
+    assert (row.count, row.unit, row.mae) == (1, "eÅ/atom", pytest.approx(1 / 6))
+    assert summary(rows, Subset.TRAINING, (charge, dipole, *STANDARD)).endswith(
+        "charge 0.2500 e, dipole 0.1667 eÅ/atom"
+    )
+
+
+def test_each_set_counts_its_own(random_results):
+    rows = errors_table(random_results, STANDARD)
+    counts = {row.subset: row.count for row in rows if (row.group, row.property) == ("*ALL", "Energy")}
+    assert counts == {"Train": 7, "Validation": 4, "Test": 1}
+    assert {row.subset for row in rows if row.group == "melt"} == {"Train"}
 
 
 @pytest.mark.parametrize("style", ["MD", "CSV", "SSV", "JSON", "DF"])
@@ -184,27 +198,3 @@ def test_every_style_names_the_three_sets(random_results, tmp_path, style):
     write_errors_table(tmp_path / "metrics", errors_table(random_results, STANDARD), style)
     text = (tmp_path / "metrics").read_text(encoding="utf-8")
     assert all(text.count(name) >= 3 for name in ("Train", "Validation", "Test"))
-
-
-def test_other_properties_have_rows_with_their_units(make_result):
-    """Intensive ones as they are, extensive ones per atom, vectors by component; missing labels are left out."""
-    charge = user_property("charge", "atom", Scalar(), "e")
-    dipole = user_property("dipole", "configuration", Cartesian(1), "e Å")
-    volume = user_property("volume", "configuration", Scalar(), "Å³", intensive=False)
-    labelled = make_result(
-        subset=Subset.TEST,
-        labels={"charge": [1.0, -1.0], "dipole": [1.0, 2.0, 3.0], "volume": 20.0},
-        predictions={"charge": [[0.5], [-1.0]], "dipole": [[1.0, 2.0, 6.0]], "volume": [30.0]},
-    )
-    unlabelled = make_result(subset=Subset.TEST, predictions={"charge": [[9.0], [9.0]], "volume": [9.0]})
-    rows = errors_table([labelled, unlabelled], [charge, dipole, volume])
-    found = {row.property: (row.subset, row.count, row.mae, row.unit) for row in rows if row.group == "*ALL"}
-    assert found == {
-        "charge": ("Test", 2, 0.25, "e"),
-        "dipole": ("Test", 1, 1.0, "e Å"),
-        "volume": ("Test", 1, 5.0, "Å³/atom"),
-    }
-    assert (
-        summary(rows, Subset.TEST, [charge, dipole, volume])
-        == "charge 0.2500 e, dipole 1.000 e Å, volume 5.000 Å³/atom"
-    )
