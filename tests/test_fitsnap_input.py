@@ -29,11 +29,11 @@ def test_it_runs_as_it_is(
     rows = read_epochs(result.folder)
     counts = {(row.subset, row.property): row.count for row in result.errors if row.group == "*ALL"}
     assert counts["Train", "Energy"] == tantalum.training
-    assert counts["Test", "Energy"] == tantalum.configurations - tantalum.training
-    assert rows[-1].energy_mae < rows[0].energy_mae
+    assert counts["Validation", "Energy"] == tantalum.configurations - tantalum.training
+    assert rows[-1].mae[0] < rows[0].mae[0]
     if tantalum.configurations > 300:  # enough steps to learn in: the sample has eight times fewer
-        assert rows[-1].energy_mae < 0.6 * rows[0].energy_mae
-        assert rows[-1].force_mae < 0.4  # FitSNAP's is 0.21 to 0.27 eV/Å after 5 epochs and 0.1 after 100
+        assert rows[-1].mae[0] < 0.6 * rows[0].mae[0]
+        assert rows[-1].mae[1] < 0.4  # FitSNAP's is 0.21 to 0.27 eV/Å after 5 epochs and 0.1 after 100
     assert result.verification.formats == ("mliappy",)  # LAMMPS' text form knows no softplus
     assert result.verification.difference.force < 1e-9
     assert "Without effect" in capsys.readouterr().out

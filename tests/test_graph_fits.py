@@ -118,7 +118,7 @@ def folder(request: pytest.FixtureRequest) -> Path:
 
 
 def losses(folder: Path) -> list[float]:
-    return [loss for row in read_epochs(folder) for loss in (row.train_loss, row.test_loss)]
+    return [loss for row in read_epochs(folder) for loss in (row.train_loss, row.validation_loss)]
 
 
 def test_fit_restart_ranks_and_lammps(folder: Path) -> None:

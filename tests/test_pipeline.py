@@ -18,9 +18,9 @@ from processes import run
 from small_fit import without_plots
 
 import fitsnap_nn
-from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.deploy.model_file import load_model
+from fitsnap_nn.data.configuration import Configuration, Subset
 from fitsnap_nn.errors import CheckpointError, InputError, TrainingError
+from fitsnap_nn.export.model_file import load_model
 from fitsnap_nn.models import BPNN, Model
 from fitsnap_nn.reports.epochs import read_epochs
 from fitsnap_nn.settings import Settings, load_settings
@@ -42,7 +42,7 @@ def weights(result: Fit) -> torch.Tensor:
     return load_restart(result.folder / "restart.pt")["trainer"]["weights"]
 
 
-def of_all(result: Fit, quantity: str, subset: str = "Test") -> float:
+def of_all(result: Fit, quantity: str, subset: str = "Validation") -> float:
     (row,) = [r for r in result.errors if (r.group, r.subset, r.property) == ("*ALL", subset, quantity)]
     return row.mae
 
@@ -63,9 +63,9 @@ def test_a_fit_leaves_its_files_and_lammps_agrees(small_input: Path):
 
 def test_the_model_that_is_exported_is_the_one_reported(small_input: Path):
     result = fit(small_input, "fit", num_epochs=6, learning_rate=0.05)
-    best = min(read_epochs(result.folder), key=lambda row: row.test_loss)
+    best = min(read_epochs(result.folder), key=lambda row: row.validation_loss)
     assert best.epoch < 6, "the last epoch is the best: this test shows nothing"
-    assert of_all(result, "Energy") == pytest.approx(best.energy_mae, rel=1e-9)
+    assert of_all(result, "Energy") == pytest.approx(best.mae[0], rel=1e-9)
     tested = evaluate(load_settings(small_input, [("OUTFILE", "folder", str(result.folder))]), result.model_file)
     assert [(r.group, r.subset, r.mae) for r in tested.errors] == [(r.group, r.subset, r.mae) for r in result.errors]
 
@@ -100,7 +100,8 @@ def test_a_resumed_fit_ends_with_the_same_bits(
     one, other = (load_restart(result.folder / "restart.pt")["trainer"] for result in (whole, parts))
     assert torch.equal(one["best_weights"], other["best_weights"])
     assert one["best_epoch"] == other["best_epoch"]
-    assert [row.test_loss for row in read_epochs(whole.folder)] == [row.test_loss for row in read_epochs(parts.folder)]
+    losses = [[row.validation_loss for row in read_epochs(result.folder)] for result in (whole, parts)]
+    assert losses[0] == losses[1]
     assert whole.errors == parts.errors
 
 
@@ -224,7 +225,7 @@ def test_labels_that_are_not_fitted_do_not_matter(small_input: Path):
 def test_early_stopping_stops(small_input: Path):
     result = fit(small_input, "fit", num_epochs=500, learning_rate=0.3, early_stopping=2)
     rows = read_epochs(result.folder)
-    best = min(rows, key=lambda row: row.test_loss).epoch
+    best = min(rows, key=lambda row: row.validation_loss).epoch
     assert rows[-1].epoch == best + 2 < 500
 
 
@@ -243,7 +244,7 @@ def test_no_testing_data_is_fine(small_input: Path):
     text = small_input.read_text()
     small_input.write_text(text.replace("= 6 2 10", "= 6 0 10").replace("= 5 2 100", "= 5 0 100"))
     result = fit(small_input, "fit", verify=True)
-    assert math.isnan(read_epochs(result.folder)[0].test_loss)
+    assert math.isnan(read_epochs(result.folder)[0].validation_loss)
     assert {row.subset for row in result.errors} == {"Train"}
     assert result.verification.difference is not None
 
@@ -265,7 +266,7 @@ def test_a_second_fit_computes_no_descriptors(small_input: Path, capsys: pytest.
 def test_check_counts_the_data(small_input: Path):
     text = check(load_settings(small_input))
     assert "15 configurations" in text
-    assert "11 to train, 4 to test" in text
+    assert "11 training, 4 validation" in text
 
 
 def test_a_model_of_other_descriptors_is_refused(small_input: Path):
@@ -284,7 +285,7 @@ def test_loaded_potential_and_ase_calculator_repeat_the_report(small_input: Path
     from fitsnap_nn.workflow.preparation import read_dataset
 
     dataset = read_dataset(load_settings(small_input), Ranks())
-    held_out: Configuration = next(c for c in dataset.configurations if c.testing)
+    held_out: Configuration = next(c for c in dataset.configurations if c.subset is Subset.VALIDATION)
     found = potential.predict(held_out)
     atoms = ase.Atoms(held_out.species, held_out.positions, cell=held_out.cell, pbc=held_out.pbc)
     atoms.calc = fitsnap_nn.Calculator(potential)

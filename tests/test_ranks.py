@@ -24,7 +24,7 @@ DATA = EXAMPLE / "JSON"
 
 
 def losses(folder: Path) -> list[float]:
-    return [loss for row in read_epochs(folder) for loss in (row.train_loss, row.test_loss)]
+    return [loss for row in read_epochs(folder) for loss in (row.train_loss, row.validation_loss)]
 
 
 def arguments(path: Path, folder: str, *more: str) -> list[str]:

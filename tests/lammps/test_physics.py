@@ -10,8 +10,9 @@ import pytest
 from random_potentials import crystal, random_bpnn
 
 from fitsnap_nn.data.voigt import from_voigt
-from fitsnap_nn.export.lammps_files import LammpsFiles, write_lammps_files
+from fitsnap_nn.export.lammps_files import write_lammps_files
 from fitsnap_nn.lammps.evaluate import evaluate_in_lammps, nve_drift
+from fitsnap_nn.lammps.files import LammpsFiles
 from fitsnap_nn.lammps.program import Lammps
 from fitsnap_nn.settings.schema import Bispectrum, Reference
 
