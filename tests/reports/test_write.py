@@ -15,8 +15,8 @@ from fitsnap_nn.settings.schema import Bispectrum, Extras, Settings
 SETTINGS = Settings(bispectrum=Bispectrum(type=("Ta",)))
 
 
+@pytest.mark.usefixtures("matplotlib")
 def test_announced_files_are_those_that_were_written(random_results, tmp_path):
-    pytest.importorskip("matplotlib")
     with EpochLog(tmp_path, STANDARD) as log:
         log.write(EpochRow(1, 1.0, mae=(math.nan,) * 3))
     settings = replace(SETTINGS, extras=Extras(dump_peratom=True, dump_perconfig=True))
