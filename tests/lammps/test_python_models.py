@@ -20,11 +20,12 @@ from together import run_together
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.errors import LammpsError
-from fitsnap_nn.export.lammps_files import LammpsFiles, write_lammps_files
+from fitsnap_nn.export.lammps_files import write_lammps_files
 from fitsnap_nn.export.mliappy import MliapModel, to_pickle
 from fitsnap_nn.interfaces.potential import Potential
 from fitsnap_nn.lammps.data_file import data_text
 from fitsnap_nn.lammps.evaluate import nve_drift
+from fitsnap_nn.lammps.files import LammpsFiles
 from fitsnap_nn.lammps.program import Lammps, find_lammps
 from fitsnap_nn.lammps.verify import verify
 from fitsnap_nn.settings.schema import Bispectrum, Reference

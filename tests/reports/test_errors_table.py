@@ -191,3 +191,10 @@ def test_each_set_counts_its_own(random_results):
     counts = {row.subset: row.count for row in rows if (row.group, row.property) == ("*ALL", "Energy")}
     assert counts == {"Train": 7, "Validation": 4, "Test": 1}
     assert {row.subset for row in rows if row.group == "melt"} == {"Train"}
+
+
+@pytest.mark.parametrize("style", ["MD", "CSV", "SSV", "JSON", "DF"])
+def test_every_style_names_the_three_sets(random_results, tmp_path, style):
+    write_errors_table(tmp_path / "metrics", errors_table(random_results, STANDARD), style)
+    text = (tmp_path / "metrics").read_text(encoding="utf-8")
+    assert all(text.count(name) >= 3 for name in ("Train", "Validation", "Test"))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fitsnap_nn.data.configuration import Subset
-from fitsnap_nn.data.properties import STANDARD
+from fitsnap_nn.data.properties import STANDARD, Scalar, user_property
 from fitsnap_nn.reports.epochs import EpochRow
 from fitsnap_nn.reports.plots import COLOURS, plot_learning_curve, plot_parity
 
@@ -84,3 +84,16 @@ def test_reports_import_neither_torch_nor_matplotlib():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.usefixtures("matplotlib")
+def test_properties_of_the_user_are_drawn(make_result, tmp_path):
+    charge = user_property("charge", "atom", Scalar(), "e")
+    result = make_result(subset=Subset.TEST)
+    result.configuration.labels.update(charge=np.array([0.5, -0.5]))
+    result.evaluation.values.update(charge=np.array([[0.25], [-1.0]]))
+    assert plot_parity(tmp_path / "parity.png", [result], [charge]) == ""
+    assert coloured_pixels(tmp_path / "parity.png", COLOURS["Test"]) > 20
+    epochs = [EpochRow(n, 1 / n, 2 / n, (0.1 / n,)) for n in range(1, 6)]
+    assert plot_learning_curve(tmp_path / "curve.png", epochs, [charge]) == ""
+    assert coloured_pixels(tmp_path / "curve.png", "#4c6a92") > 20
