@@ -138,6 +138,10 @@ class ModelInput(ABC):
     def payload(self) -> dict[str, Any]:
         """Return the options as plain values, for model files."""
 
+    def changed_options(self) -> dict[str, Any]:
+        """Return the options that differ from their defaults, for people; all of them here."""
+        return self.payload()
+
     @classmethod
     @abstractmethod
     def from_payload(cls, payload: Mapping[str, Any]) -> Self:

@@ -222,12 +222,12 @@ def test_three_sets(
 @pytest.mark.parametrize(
     ("training", "testing", "test", "expected", "left"),
     [
-        (0.9, 0.5, 0.5, (11, 1, 0), "1 for validation and 0 for testing"),
-        (6, 4, 4, (6, 4, 2), "4 for validation and 2 for testing"),
-        (6, 8, 1, (6, 6, 0), "6 for validation and 0 for testing"),
-        (10, None, 3, (10, 0, 2), "0 for validation and 2 for testing"),
-        (100, None, 1, (12, 0, 0), "0 for validation and 0 for testing"),
-        (None, None, 2, (12, 0, 0), "0 for validation and 0 for testing"),
+        (0.9, 0.5, 0.5, (11, 1, 0), "1 for validation and 0 for the test set"),
+        (6, 4, 4, (6, 4, 2), "4 for validation and 2 for the test set"),
+        (6, 8, 1, (6, 6, 0), "6 for validation and 0 for the test set"),
+        (10, None, 3, (10, 0, 2), "0 for validation and 2 for the test set"),
+        (100, None, 1, (12, 0, 0), "0 for validation and 0 for the test set"),
+        (None, None, 2, (12, 0, 0), "0 for validation and 0 for the test set"),
     ],
 )
 def test_a_group_too_small_for_three_sets(
@@ -235,7 +235,9 @@ def test_a_group_too_small_for_three_sets(
 ) -> None:
     dataset = load(settings_of(folder, row("A", training, testing, test=test)))
     assert tuple(len(ids(dataset, subset)) for subset in Subset) == expected
-    assert dataset.warnings == (f"group A: {expected[0]} of 12 are trained on, which leaves {left}.",)
+    assert dataset.warnings == (
+        f"group A: {expected[0]} of 12 configurations are in the training set, which leaves {left}.",
+    )
 
 
 @pytest.mark.parametrize(("test", "expected"), [(None, (9, 3, 0)), (1, (9, 2, 1)), (0.25, (9, 0, 3))])

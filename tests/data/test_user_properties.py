@@ -122,7 +122,7 @@ def test_smartweights_divide_by_the_components_of_the_property(tmp_path: Path) -
         (GAP, [1.0, 2.0], r"gap has shape \(2,\), not \(\) or \(1,\)"),
         (DIPOLE, [1.0, 2.0], r"dipole has shape \(2,\), not \(3,\)"),
         (CHARGE, ["a", "b"], "charge is not an array of numbers"),
-        (GAP, float("nan"), "gap holds a number that is not finite"),
+        (GAP, float("nan"), "gap contains a number that is not finite"),
     ],
 )
 def test_a_label_of_another_shape_is_named_with_its_file(

@@ -75,7 +75,7 @@ OBJECTIVE = Objective([Term(one, SquaredError()) for one in STANDARD])
 
 
 def test_loss_is_the_formula(members: list[tuple[Configuration, CachedDescriptors]], prediction: Prediction):
-    samples = SampleSet([sample(c, r) for c, r in members])
+    samples = SampleSet([sample(c, r) for c, r in members], torch.float64)
     batch, labels = collated(samples.samples)
     found = OBJECTIVE.total(OBJECTIVE.sums(prediction, labels, batch), samples.total(range(4)))
 
@@ -130,7 +130,7 @@ def test_sums_over_batches_add_up(members: list[tuple[Configuration, CachedDescr
 def test_the_derivative_is_that_of_the_loss(
     members: list[tuple[Configuration, CachedDescriptors]], prediction: Prediction
 ):
-    samples = SampleSet([sample(c, r) for c, r in members])
+    samples = SampleSet([sample(c, r) for c, r in members], torch.float64)
     batch, labels = collated(samples.samples)
     counts = samples.total(range(4))
     leaves = {name: tensor.clone().requires_grad_(True) for name, tensor in prediction.values.items()}

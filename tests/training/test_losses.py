@@ -99,7 +99,7 @@ def samples_of(model: BPNN) -> Callable[[Mapping[str, float]], SampleSet]:
             of_all = {"energy": weight, "forces": 0.5 * weight, "stress": 1e-8 * weight}
             batch = model.input.to_batch(configuration, one)
             made.append(make_sample(replace(configuration, weights=of_all), one, batch, STANDARD, torch.float64))
-        return SampleSet(made)
+        return SampleSet(made, torch.float64)
 
     return make
 

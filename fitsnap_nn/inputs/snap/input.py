@@ -91,6 +91,10 @@ class SnapInput(DescriptorInput):
     def payload(self) -> dict[str, Any]:
         return {"calculator": self.calculator, **asdict(self.bispectrum)}
 
+    def changed_options(self) -> dict[str, Any]:
+        defaults = asdict(Bispectrum())
+        return {key: value for key, value in self.payload().items() if key not in defaults or value != defaults[key]}
+
     @classmethod
     def from_payload(cls, payload: Mapping[str, Any]) -> SnapInput:
         options: dict[str, Any] = {
