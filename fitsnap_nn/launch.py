@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import sys
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -56,17 +57,23 @@ def world_size() -> int:
     """
     library = ctypes.CDLL(None)
     if not hasattr(library, "MPI_Comm_size"):
-        return 1
+        return _world_size_of_mpi4py()
     initialized, size = ctypes.c_int(0), ctypes.c_int(1)
     library.MPI_Initialized(ctypes.byref(initialized))
     if not initialized.value:
-        return 1
+        return _world_size_of_mpi4py()
     if hasattr(library, "ompi_mpi_comm_world"):
         world: Any = ctypes.byref(ctypes.c_char.in_dll(library, "ompi_mpi_comm_world"))
     else:
         world = ctypes.c_int(MPICH_COMM_WORLD)
     library.MPI_Comm_size(world, ctypes.byref(size))
     return size.value
+
+
+def _world_size_of_mpi4py() -> int:
+    """Return the number of ranks that mpi4py knows, whose library other code of the process does not see."""
+    mpi = sys.modules.get("mpi4py.MPI")
+    return int(mpi.COMM_WORLD.Get_size()) if mpi is not None and mpi.Is_initialized() else 1
 
 
 def abort(world: Any, code: int) -> None:

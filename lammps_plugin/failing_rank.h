@@ -1,4 +1,4 @@
-// What fails on one rank ends all of them with its message: for both shared objects of the plugin, so without Python.
+// A failure on one rank becomes a LAMMPS error on all ranks. Used by both shared objects, hence without Python.
 
 #ifndef FITSNAP_NN_FAILING_RANK_H
 #define FITSNAP_NN_FAILING_RANK_H
@@ -9,15 +9,16 @@
 
 #include <string>
 
-// Handles of Open MPI are variables. Weak, so that the bootstrap's guards can run, and refuse, in an MPI that has them
-// not.
+// In Open MPI's ABI MPI_CHAR and the like are addresses of these variables, in MPICH's they are integers. As weak
+// symbols they do not prevent the bootstrap from loading in another MPI, where its guards then refuse with a clear
+// message.
 #pragma weak ompi_mpi_char
 #pragma weak ompi_mpi_int
 #pragma weak ompi_mpi_op_min
 
 namespace fitsnap_nn {
 
-// The lowest rank whose failure has any words, or the number of ranks where none has; called by all ranks.
+// Lowest rank with a non-empty `failure`, or the number of ranks if there is none. Collective.
 inline int lowest_failing_rank(LAMMPS_NS::LAMMPS *lmp, const std::string &failure) {
   const int mine = failure.empty() ? lmp->comm->nprocs : lmp->comm->me;
   int lowest = mine;
@@ -25,7 +26,7 @@ inline int lowest_failing_rank(LAMMPS_NS::LAMMPS *lmp, const std::string &failur
   return lowest;
 }
 
-// Raises a LAMMPS error on all ranks, with the failure of `rank` after a prefix; called by all ranks.
+// Raises a LAMMPS error on all ranks: `prefix` and the failure message of `rank`. Collective.
 [[noreturn]] inline void raise_failure_of(LAMMPS_NS::LAMMPS *lmp, int rank, std::string failure,
                                           const std::string &prefix) {
   int length = static_cast<int>(failure.size());

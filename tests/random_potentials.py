@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.inputs.snap.bispectrum import n_descriptors
 from fitsnap_nn.inputs.snap.compute import SnapCompute
+from fitsnap_nn.inputs.snap.input import SnapInput
 from fitsnap_nn.models import BPNN
 from fitsnap_nn.settings.schema import Bispectrum, Reference
 
@@ -44,7 +44,7 @@ def random_bpnn(
     """A network with random weights in float64, standardised on a few crystals, with an energy for each element."""
     torch.manual_seed(seed)
     elements = bispectrum.type
-    model = BPNN(elements, n_descriptors(bispectrum), hidden, activation, option)
+    model = BPNN(SnapInput(bispectrum), hidden, activation, option)
     model.set_precision(torch.float64)
     with SnapCompute(bispectrum, Reference(), gradients=False, strain=False) as calculator:
         found = [calculator.compute(crystal(elements, number)).descriptors for number in range(3)]

@@ -1,4 +1,4 @@
-"""One labelled arrangement of atoms, in the units the whole package uses: Å, eV, eV/Å, eV/Å³."""
+"""Labelled atomic configuration in the internal units of the package: Å, eV, eV/Å, eV/Å³."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Floats = NDArray[np.float64]
 
 
 class Subset(Enum):
-    """The sets of a fit; the value is their name in tables and plots.
+    """Subsets of the data; the value is the name in tables and plots.
 
-    The trainer learns from TRAINING, chooses the epoch and stops by VALIDATION, and never sees TEST.
+    TRAINING determines the parameters, VALIDATION the epoch and early stopping. TEST is never seen by the trainer.
     """
 
     TRAINING = "Train"
@@ -28,19 +28,19 @@ class Subset(Enum):
 
 @dataclass(frozen=True, eq=False)
 class Configuration:
-    """Atoms, their cell, and whatever labels the data have; a label that is missing is absent, never 0.
+    """Atoms, cell and labels; a missing label is absent from ``labels``, never 0.
 
     Attributes:
-        id: where it came from, unique in a data set: ``group/file`` or ``group/file#3``.
-        group: name of its group.
+        id: origin, unique in a data set: ``group/file`` or ``group/file#frame``.
+        group: name of the group.
         species: (N,) chemical symbols.
         positions: (N, 3) Å.
-        cell: (3, 3) Å, lattice vectors as rows; zero rows along directions that are not periodic are allowed.
+        cell: (3, 3) Å, lattice vectors as rows; rows of non-periodic directions may be zero.
         pbc: (3,) whether each direction is periodic.
-        labels: by property name, in internal units: ``energy`` () eV, ``forces`` (N, 3) eV/Å, ``stress`` (3, 3)
-            eV/Å³ in ASE's sign (dE/d(strain)/V, positive in tension), and those of the user's properties.
-        weights: in the loss, by property name; 1 for a property that is not among them.
-        subset: the set it belongs to.
+        labels: labels by property name, in internal units: ``energy`` () eV, ``forces`` (N, 3) eV/Å, ``stress`` (3, 3)
+            eV/Å³ in ASE's sign (dE/d(strain)/V, positive in tension), and user-defined properties.
+        weights: loss weights by property name; 1 for properties that are not listed.
+        subset: training, validation or test set.
         charges: (N,) elementary charges, for ``atom_style charge``.
         spins: (N, 4) magnitude (µB) and direction, for ``atom_style spin``.
     """
@@ -62,17 +62,17 @@ class Configuration:
 
     @property
     def energy(self) -> float | None:
-        """Label of the total energy, eV."""
+        """Label of the total energy, eV, or ``None``."""
         return float(self.labels["energy"]) if "energy" in self.labels else None
 
     @property
     def forces(self) -> Floats | None:
-        """(N, 3) label of the forces, eV/Å."""
+        """(N, 3) label of the forces, eV/Å, or ``None``."""
         return self.labels.get("forces")
 
     @property
     def stress(self) -> Floats | None:
-        """(3, 3) label of the stress, eV/Å³, ASE's sign."""
+        """(3, 3) label of the stress, eV/Å³, ASE's sign, or ``None``."""
         return self.labels.get("stress")
 
     def weight(self, name: str) -> float:
@@ -85,18 +85,20 @@ class Configuration:
         return float(abs(np.linalg.det(self.cell)))
 
     def element_indices(self, elements: Sequence[str]) -> NDArray[np.int64]:
-        """Return (N,) the index of each atom's element in ``elements``, from 0.
+        """Return (N,) zero-based indices of the atoms' elements in ``elements``.
 
         Raises:
-            DataError: an atom is of none of them.
+            DataError: an element is not in ``elements``.
         """
         indices = {element: index for index, element in enumerate(elements)}
         if unknown := sorted(set(self.species) - indices.keys()):
-            raise DataError(f"{self.id}: contains {', '.join(unknown)}; the elements are {' '.join(elements)}.")
+            raise DataError(
+                f"{self.id}: contains {', '.join(unknown)}, but the elements of the model are {' '.join(elements)}."
+            )
         return np.array([indices[symbol] for symbol in self.species], dtype=np.int64)
 
     def fingerprint(self) -> str:
-        """Return a digest of everything that a model input or a reference energy depends on: not labels or weights."""
+        """Return a hash of all data on which model inputs and reference energies depend; labels and weights are not."""
         digest = hashlib.sha256()
         digest.update(repr((self.species, self.pbc)).encode())
         for array in (self.positions, self.cell, self.charges, self.spins):

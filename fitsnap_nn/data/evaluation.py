@@ -1,4 +1,4 @@
-"""The prediction of a whole potential for one configuration, whoever makes it: a model in Python, or LAMMPS."""
+"""Prediction of a complete potential for one configuration, computed by a model in Python or by LAMMPS."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Prediction of a potential for a configuration of N atoms, the reference potential included.
+    """Prediction of a potential for a configuration of N atoms, including the reference potential.
 
     Attributes:
-        values: by property name, in internal units: ``energy`` () eV, ``forces`` (N, 3) eV/Å, ``stress`` (6,) eV/Å³
-            in Voigt order xx yy zz yz xz xy and ASE's sign, and others. What was not asked for is absent; so is the
-            stress of a cell that is not fully periodic.
+        values: predictions by property name, in internal units: ``energy`` () eV, ``forces`` (N, 3) eV/Å, ``stress``
+            (6,) eV/Å³ in Voigt order xx yy zz yz xz xy and ASE's sign, and user-defined properties. Properties that
+            were not requested are absent, and so is the stress of cells that are not fully periodic.
     """
 
     values: Mapping[str, Floats]
@@ -30,10 +30,10 @@ class Evaluation:
 
     @property
     def forces(self) -> Floats | None:
-        """(N, 3) eV/Å, or ``None`` where none were computed."""
+        """(N, 3) forces, eV/Å, or ``None`` if not computed."""
         return self.values.get("forces")
 
     @property
     def stress(self) -> Floats | None:
-        """(6,) eV/Å³, Voigt order, ASE's sign, or ``None``."""
+        """(6,) stress, eV/Å³, Voigt order, ASE's sign, or ``None`` if not computed."""
         return self.values.get("stress")

@@ -1,6 +1,6 @@
-"""Which files hold the groups of the table, and what is in them.
+"""Search and reading of the data files of the groups.
 
-Everything here is in natural order (``run2`` before ``run10``), so that nothing depends on the file system.
+Files are sorted in natural order (``run2`` before ``run10``), so that results do not depend on the file system.
 """
 
 from __future__ import annotations
@@ -25,27 +25,29 @@ Order = tuple[tuple[str | int, ...], str]
 
 
 def natural_order(text: str) -> Order:
-    """A sort key under which numbers within names count as numbers."""
+    """Return a sort key that compares digit sequences within names as numbers."""
     parts = re.split(r"([0-9]+)", text)
     return tuple(int(part) if k % 2 else part for k, part in enumerate(parts)), text
 
 
 def list_files(settings: Settings) -> list[DataFile]:
-    """The data files of all groups, in the order of the table, natural order within a row.
+    """Return the data files of all groups, in the order of the group table, and in natural order within a row.
 
-    A group is a folder below ``PATH dataPath``, or a file. Wildcards in a row stand for several groups, each with the
-    row's sizes and weights. When dataPath itself is a file, its frames name their groups.
+    A group is a folder or a file below ``[PATH] dataPath``. A row with wildcards applies to several groups, each with
+    the sizes and weights of the row. If ``dataPath`` is a file, each frame names its group.
 
     Raises:
-        DataError: no such folder, a row without data, a group that several rows or files claim.
+        DataError: the folder does not exist, a row has no data, or several rows or files match a group.
     """
     file_format = FORMATS[settings.scraper.scraper]
     root = Path(settings.data_path)
     if root.is_file() and file_format.group_by_frame:
         return [DataFile(str(root), "", root.name)]
     if not root.is_dir():
-        raise DataError(f"[PATH] dataPath: there is no folder {root} (working folder: {Path.cwd()}).")
-    sources: list[DataFile] = []
+        raise DataError(
+            f"[PATH] dataPath: there is no folder {root} (working directory: {Path.cwd()}). Correct the path."
+        )
+    data_files: list[DataFile] = []
     for row in settings.groups.rows:
         groups = _groups(root, row, file_format)
         files = [
@@ -56,12 +58,12 @@ def list_files(settings: Settings) -> list[DataFile]:
         ]
         if not files:
             raise no_data(row, [path.stem if path.is_file() else path.name for path in root.iterdir()])
-        sources += files
-    return sources
+        data_files += files
+    return data_files
 
 
 def row_of(rows: Sequence[GroupRow], group: str) -> GroupRow | None:
-    """The row of a group: the one of its exact name, else the one with wildcards that match, else ``None``.
+    """Return the row of a group; an exact name takes precedence over wildcards. ``None`` if no row matches.
 
     Raises:
         DataError: several rows with wildcards match.
@@ -69,31 +71,36 @@ def row_of(rows: Sequence[GroupRow], group: str) -> GroupRow | None:
     exact = [row for row in rows if row.name == group]
     found = exact or [row for row in rows if _matches(group, row.name)]
     if len(found) > 1:
-        claims = " and ".join(f"'{row.name}' ({row.where})" for row in found)
+        matches = " and ".join(f"'{row.name}' ({row.where})" for row in found)
         raise DataError(
-            f"group '{group}' is matched by {claims}. Give it a row of its own name, or narrow the wildcards."
+            f"group '{group}' is matched by {matches}. Add a row with the exact name, or make the wildcards narrower."
         )
     return found[0] if found else None
 
 
 def no_data(row: GroupRow, present: Iterable[str]) -> DataError:
-    """The error for a row of the table without data; ``present`` are the names that the data have."""
+    """Return the error for a row of the group table without data.
+
+    Args:
+        row: the row.
+        present: names of the groups in the data, for a suggestion.
+    """
     names = sorted(set(present), key=natural_order)
-    near = difflib.get_close_matches(row.name, names, n=1)
-    hint = f"Did you mean {near[0]}?" if near else f"The data have {', '.join(names[:12]) or 'no groups'}."
+    similar = difflib.get_close_matches(row.name, names, n=1)
+    hint = f"Did you mean {similar[0]}?" if similar else f"The groups are: {', '.join(names[:12]) or 'none'}."
     return DataError(f"{row.where}  [GROUPS] {row.name}: there are no data for this row. {hint}")
 
 
 def _matches(group: str, pattern: str) -> bool:
-    """Whether a name with as many parts between slashes fits a pattern; a star does not reach across a slash."""
+    """Return whether a group name matches a pattern; wildcards do not match slashes, unlike in ``fnmatch``."""
     names, patterns = group.split("/"), pattern.split("/")
     return len(names) == len(patterns) and all(map(fnmatchcase, names, patterns))
 
 
 def _groups(root: Path, row: GroupRow, file_format: Format) -> dict[str, Path]:
-    """The folders and files that a row stands for, by group name."""
+    """Return the folders and files that a row matches, by group name."""
     if Path(row.name).is_absolute() or ".." in Path(row.name).parts:
-        raise DataError(f"{row.where}  [GROUPS] {row.name}: a group lies below dataPath. Change dataPath.")
+        raise DataError(f"{row.where}  [GROUPS] {row.name}: groups must be below dataPath. Change [PATH] dataPath.")
     groups: dict[str, Path] = {}
     for suffix in dict.fromkeys(("", *file_format.suffixes)):
         exact = root / f"{row.name}{suffix}"
@@ -108,22 +115,27 @@ def _groups(root: Path, row: GroupRow, file_format: Format) -> dict[str, Path]:
 
 
 def _files_of(group: str, path: Path, file_format: Format) -> list[DataFile]:
-    """The data files of a group, which is a file or a folder, in natural order."""
+    """Return the data files of a group (a file or a folder), in natural order."""
     if path.is_file():
         return [DataFile(str(path), group, f"{group}/{path.name}")]
     found = {file for pattern in file_format.patterns for file in path.glob(pattern)}
     files = file_format.choose([file for file in found if file.is_file() and not file.name.startswith(".")])
-    sources = [DataFile(str(file), group, f"{group}/{file.relative_to(path).as_posix()}") for file in files]
-    return sorted(sources, key=lambda source: natural_order(source.id))
+    data_files = [DataFile(str(file), group, f"{group}/{file.relative_to(path).as_posix()}") for file in files]
+    return sorted(data_files, key=lambda data_file: natural_order(data_file.id))
 
 
 def read_files(settings: Settings, sources: Iterable[DataFile]) -> list[Configuration]:
-    """The configurations of some files, those of groups outside the table left out, with ESHIFT added to the energies.
+    """Read the configurations of data files and add ESHIFT to their energies.
 
-    Any part of `list_files` can be read, by any rank: files do not affect one another.
+    Frames of groups that are not in the group table are skipped. Files are independent of each other, so that ranks can
+    read different parts of the result of `list_files`.
+
+    Args:
+        settings: checked settings.
+        sources: data files to read.
 
     Raises:
-        DataError: a file that cannot be read, numbers that do not fit together, an element that is not asked for.
+        DataError: a file cannot be read, has inconsistent shapes, or contains an element that is not in the settings.
     """
     read = FORMATS[settings.scraper.scraper].read
     try:
@@ -140,13 +152,17 @@ def read_files(settings: Settings, sources: Iterable[DataFile]) -> list[Configur
 
 
 def _shifted(settings: Settings, path: str, configuration: Configuration) -> Configuration:
-    """With ESHIFT, an energy for each atom of an element in eV, added."""
+    """Return the configuration with ESHIFT (eV per atom, by element) added to the energy.
+
+    Raises:
+        DataError: an element is not in the settings.
+    """
     unknown = set(configuration.species) - set(settings.elements)
     if unknown:
         section, key = settings.elements_key
         raise DataError(
             f"{path}: {', '.join(sorted(unknown))} is not in [{section}] {key} = {' '.join(settings.elements)} "
-            f"(configuration {configuration.id}). Add it, or leave the configuration out."
+            f"(configuration {configuration.id}). Add the element, or remove the configuration."
         )
     if configuration.energy is None or not settings.eshift:
         return configuration

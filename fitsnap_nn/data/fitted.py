@@ -1,4 +1,4 @@
-"""The properties of a fit: which labels the loss is made of, and with which weights."""
+"""Properties of a fit: the labels that enter the loss, and their weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SYMMETRIES: Mapping[str, Symmetry] = MappingProxyType({"scalar": Scalar(), "vect
 
 
 def user_columns(settings: Settings) -> Iterator[tuple[Property, str]]:
-    """Yield the properties of section [PROPERTIES], each with its name in the data files."""
+    """Yield each property of section [PROPERTIES] with its column name in the data files."""
     for row in settings.properties:
         symmetry, intensive = SYMMETRIES[row.symmetry], row.intensive or row.per == "atom"
         per: Literal["atom", "configuration"] = "atom" if row.per == "atom" else "configuration"
@@ -22,18 +22,23 @@ def user_columns(settings: Settings) -> Iterator[tuple[Property, str]]:
 
 
 def user_weights(settings: Settings) -> Iterator[tuple[Property, float]]:
-    """Yield the properties of section [PROPERTIES], each with its weight in the loss."""
+    """Yield each property of section [PROPERTIES] with its weight in the loss."""
     rows = zip(user_columns(settings), settings.properties, strict=True)
     yield from ((one, row.weight) for (one, _), row in rows)
 
 
 def fitted_properties(settings: Settings, configurations: Iterable[Configuration]) -> tuple[Property, ...]:
-    """Return what is predicted and reported: the energy, forces where asked for, stress where it is also labelled.
+    """Return the properties that are predicted and reported.
 
-    A stress takes strain derivatives, so it must have a label with a weight.
+    These are the energy, forces and stress if requested in [CALCULATOR], and the user-defined properties. The stress
+    needs costly strain derivatives, so at least one configuration must also have a stress label with a positive weight.
+
+    Args:
+        settings: checked settings.
+        configurations: all sets of the fit.
     """
     calculator = settings.calculator
     labelled = any(one.stress is not None and one.weight("stress") > 0 for one in configurations)
-    chosen = {ENERGY: True, FORCES: calculator.force, STRESS: calculator.stress and labelled}
-    others = (one for one, _ in user_columns(settings))
-    return (*(one for one, wanted in chosen.items() if wanted), *others)
+    requested = {ENERGY: True, FORCES: calculator.force, STRESS: calculator.stress and labelled}
+    user_defined = (one for one, _ in user_columns(settings))
+    return (*(one for one, wanted in requested.items() if wanted), *user_defined)

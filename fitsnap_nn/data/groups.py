@@ -1,4 +1,4 @@
-"""From configurations to a data set: which are trained on, which are held out, and with which weights."""
+"""Assembly of a data set: split into training, validation and test set, and weights per configuration."""
 
 from __future__ import annotations
 
@@ -21,13 +21,12 @@ from fitsnap_nn.settings.schema import GroupRow, Settings
 
 @dataclass(frozen=True)
 class Dataset:
-    """The configurations of a fit.
+    """Configurations of a fit.
 
     Attributes:
-        configurations: those trained on and those held out (``testing``), by group in the order of the table, then
-            in natural order of their ids.
-        seed: what the shuffle before the split started from.
-        warnings: what the user should look at.
+        configurations: all sets, sorted by group in the order of the group table, then by id in natural order.
+        seed: random seed of the shuffle before the split.
+        warnings: possible mistakes in the data, for the user.
     """
 
     configurations: tuple[Configuration, ...]
@@ -36,22 +35,27 @@ class Dataset:
 
 
 def draw_seed() -> int:
-    """A seed for the shuffle from the system's entropy, short enough to be typed in again; never 0."""
+    """Return a random seed from 1 to 99999, drawn from system entropy and short enough to be typed."""
     return 1 + secrets.randbelow(99999)
 
 
 def assemble(settings: Settings, configurations: Iterable[Configuration], seed: int) -> Dataset:
-    """Sort, split and weight what `fitsnap_nn.data.files.read_files` read, in whatever order and by whatever rank.
+    """Sort, split and weight the configurations that `fitsnap_nn.data.files.read_files` has read.
 
-    Each group is put in natural order, shuffled when ``random_sampling`` is on, and split: first those to train on,
-    then those to hold out; the rest is left out. The shuffle of a group depends on ``seed`` and its name only, so
-    another group in the table leaves it as it is. Without ``random_sampling``, ``seed`` has no effect.
+    Each group is sorted in natural order, shuffled if ``random_sampling`` is set, and split into training, validation
+    and test set in this order; remaining configurations are not used. The shuffle of a group depends only on ``seed``
+    and on the name of the group, so that adding a group does not change the split of the others.
+
+    Args:
+        settings: checked settings.
+        configurations: in any order, for example gathered from several ranks.
+        seed: random seed; without effect if ``random_sampling`` is not set.
 
     Raises:
-        DataError: a row without configurations, an id that occurs twice, sizes that are all 0.
+        DataError: a row has no configurations, an id occurs twice, or all sizes are 0.
     """
     configurations = list(configurations)
-    _refuse_twins(configurations)
+    _check_unique_ids(configurations)
     groups: dict[str, list[Configuration]] = {}
     for configuration in configurations:
         groups.setdefault(configuration.group, []).append(configuration)
@@ -68,19 +72,19 @@ def assemble(settings: Settings, configurations: Iterable[Configuration], seed: 
             chosen += sorted(weighted, key=lambda configuration: natural_order(configuration.id))
             warnings += warning
     if not chosen:
-        raise DataError("[GROUPS] all sizes are 0: no configuration is left to train on or to test. Raise a size.")
+        raise DataError("[GROUPS] all sizes are 0, so that no configuration is left for any set. Increase a size.")
     warnings += audit(chosen, settings.elements)
-    return Dataset(tuple(map(_fittable, chosen)), seed, tuple(warnings))
+    return Dataset(tuple(map(_without_undefined_stress, chosen)), seed, tuple(warnings))
 
 
-def _refuse_twins(configurations: Iterable[Configuration]) -> None:
-    twins = [name for name, count in Counter(item.id for item in configurations).items() if count > 1]
-    if twins:
-        raise DataError(f"{twins[0]} was read more than once. Let each file belong to one group only.")
+def _check_unique_ids(configurations: Iterable[Configuration]) -> None:
+    duplicates = [name for name, count in Counter(item.id for item in configurations).items() if count > 1]
+    if duplicates:
+        raise DataError(f"{duplicates[0]} was read more than once. Each file must belong to one group only.")
 
 
-def _fittable(configuration: Configuration) -> Configuration:
-    """Return it without the stress of a cell that is not fully periodic, whose volume has no meaning."""
+def _without_undefined_stress(configuration: Configuration) -> Configuration:
+    """Remove the stress label if the cell is not fully periodic, because its volume is undefined."""
     if all(configuration.pbc) or "stress" not in configuration.labels:
         return configuration
     return replace(
@@ -91,7 +95,7 @@ def _fittable(configuration: Configuration) -> Configuration:
 def _split(
     settings: Settings, row: GroupRow, members: list[Configuration], seed: int
 ) -> tuple[dict[Subset, list[Configuration]], list[str]]:
-    """Return the three sets of one group, and warnings where it is too small for them."""
+    """Return the three sets of one group, and a warning if the group is too small for the requested sizes."""
     name, total = members[0].group, len(members)
     sizes = {
         Subset.TRAINING: row.training_size,
@@ -102,18 +106,22 @@ def _split(
         sizes |= {Subset.TRAINING: float(settings.pytorch.training_fraction), Subset.VALIDATION: None}
     counts = {Subset.TRAINING: min(_count(sizes[Subset.TRAINING], total), total)}
     rest = total - counts[Subset.TRAINING]
-    wanted = _count(sizes[Subset.TEST], total)
-    # Without a size of its own, the validation set is what the other two leave.
+    wanted_test = _count(sizes[Subset.TEST], total)
+    # Without its own size, the validation set receives all configurations that the other two leave.
     validation = sizes[Subset.VALIDATION]
-    wanted_first = max(0, rest - wanted) if validation is None else _count(validation, total)
-    counts[Subset.VALIDATION] = min(wanted_first, rest)
-    counts[Subset.TEST] = min(wanted, rest - counts[Subset.VALIDATION])
+    wanted_validation = max(0, rest - wanted_test) if validation is None else _count(validation, total)
+    counts[Subset.VALIDATION] = min(wanted_validation, rest)
+    counts[Subset.TEST] = min(wanted_test, rest - counts[Subset.VALIDATION])
     warnings = []
-    if counts[Subset.VALIDATION] < wanted_first or counts[Subset.TEST] < wanted:
+    if counts[Subset.VALIDATION] < wanted_validation or counts[Subset.TEST] < wanted_test:
         left = f"{counts[Subset.VALIDATION]} for validation"
-        left += f" and {counts[Subset.TEST]} for testing" if wanted else ""
-        warnings.append(f"group {name}: {counts[Subset.TRAINING]} of {total} are trained on, which leaves {left}.")
+        left += f" and {counts[Subset.TEST]} for the test set" if wanted_test else ""
+        warnings.append(
+            f"group {name}: {counts[Subset.TRAINING]} of {total} configurations are in the training set, "
+            f"which leaves {left}."
+        )
     if settings.groups.random_sampling:
+        # sha256 instead of hash(), which differs between Python processes.
         digest = hashlib.sha256(name.encode()).digest()
         order = np.random.default_rng([seed, int.from_bytes(digest[:8], "big")]).permutation(total)
         members = [members[k] for k in order]
@@ -126,7 +134,10 @@ def _split(
 
 
 def _count(size: float | int | None, total: int) -> int:
-    """FitSNAP's rule: a fraction that is not 0 takes at least one; an integer is a count; ``None`` is all."""
+    """Convert a size to a number of configurations by FitSNAP's rule.
+
+    A non-zero fraction yields at least one configuration, an integer is a number, and ``None`` means all.
+    """
     if size is None:
         return total
     if isinstance(size, int):
@@ -137,11 +148,11 @@ def _count(size: float | int | None, total: int) -> int:
 def _weighted(
     settings: Settings, row: GroupRow, members: Sequence[Configuration], subset: Subset
 ) -> list[Configuration]:
-    """Return one set of one group with its weights.
+    """Return one set of one group with loss weights.
 
-    The weight of the row, or the one of PYTORCH that replaces it for all groups, times the factor that the file gives
-    the configuration. smartweights divides the row's weights by the number of configurations in the set, the force
-    weight also by 3N, the stress weight by 6. Labels that CALCULATOR does not ask for have weight 0.
+    The weight is that of the row, or that of [PYTORCH] if set, times the factor in the data file. With
+    ``smartweights`` the weight of the row is divided by the number of label components in the set: the number of
+    configurations, times 3N for forces and 6 for the stress. Properties disabled in [CALCULATOR] get weight 0.
     """
     pytorch, calculator = settings.pytorch, settings.calculator
     rules = (
@@ -153,9 +164,9 @@ def _weighted(
     weighted = []
     for configuration in members:
         weights = {}
-        for quantity, of_group, of_all, fitted in rules:
+        for quantity, row_weight, override, fitted in rules:
             divisor = len(members) * quantity.count(len(configuration)) if settings.groups.smartweights else 1
-            weight = of_group / divisor if of_all is None else of_all
+            weight = row_weight / divisor if override is None else override
             weights[quantity.name] = configuration.weight(quantity.name) * weight * fitted
         weighted.append(replace(configuration, weights=weights, subset=subset))
     return weighted

@@ -1,4 +1,4 @@
-"""Pairs of atoms closer than a cutoff, in any cell: what kernels and graphs start from."""
+"""Neighbour lists for arbitrary cells, used by the SNAP kernel and by graphs."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from vesin import NeighborList
 from fitsnap_nn.data.configuration import Configuration, Floats
 from fitsnap_nn.errors import DataError
 
-FLATTEST = 1e-8  # volume of the unit vectors along a, b and c below which they do not span space
-LARGEST_GRID = 1e5  # bins of vesin's grid; where it would take more, it makes them larger, all by one factor,
-FEWEST_BINS = 4.0  # which leaves a side without any unless it has some to spare
-SLIMMEST = 30.0  # ratio of the longest to other sides of the search box, where these are free
+MIN_UNIT_VOLUME = 1e-8  # volume spanned by the normalised lattice vectors below which they are linearly dependent
+# The cell list of vesin has at most this number of bins. In larger cells vesin enlarges all bins by the same factor.
+# If the cell has few bins along one direction, none may remain there, and vesin divides by zero.
+MAX_BINS = 1e5
+MIN_BINS_PER_SIDE = 4.0  # bins along the shortest direction at which the enlarged bins are still valid
+MAX_ASPECT_RATIO = 30.0  # longest side of the search box over its sides along non-periodic directions
 
 
 class Neighbours(NamedTuple):
-    """Every pair twice, as (i, j) and as (j, i), sorted by i.
+    """Full neighbour list of P pairs: every pair is listed as (i, j) and as (j, i), sorted by i.
 
     Attributes:
-        i, j: (P,) int32, atoms; an atom can be the neighbour of its own images.
-        vectors: (P, 3) Å, from atom i to that image of atom j.
-        shifts: (P, 3) int32, the lattice vectors to that image: vectors = R_j - R_i + shifts @ cell.
+        i, j: (P,) int32, atom indices; an atom can be a neighbour of its own periodic images.
+        vectors: (P, 3) Å, from atom i to the image of atom j.
+        shifts: (P, 3) int32, cell shift of the image: vectors = R_j - R_i + shifts @ cell.
     """
 
     i: NDArray[np.int32]
@@ -33,14 +35,18 @@ class Neighbours(NamedTuple):
 
 
 def find_neighbours(configuration: Configuration, cutoff: float) -> Neighbours:
-    """All pairs closer than a cutoff (Å), with images along periodic directions.
+    """Find all pairs of atoms within a cutoff, including periodic images.
 
-    Cells may be small, skewed or left-handed, and atoms may lie outside; lattice vectors of directions that are not
-    periodic do not matter.
+    Cells may be small, skewed or left-handed, and atoms may lie outside the cell. Lattice vectors of non-periodic
+    directions are ignored.
+
+    Args:
+        configuration: the atoms.
+        cutoff: Å.
 
     Raises:
-        DataError: a number is not finite, the lattice vectors of the periodic directions do not span space, or the
-            cell is far too long for its width; names the configuration.
+        DataError: a number is not finite, the lattice vectors of the periodic directions are linearly dependent, or the
+            cell is too elongated; the message names the configuration.
     """
     box = _search_box(configuration, cutoff)
     search = NeighborList(cutoff=cutoff, full_list=True, sorted=True, n_threads=1)
@@ -49,32 +55,51 @@ def find_neighbours(configuration: Configuration, cutoff: float) -> Neighbours:
 
 
 def _search_box(configuration: Configuration, cutoff: float) -> Floats:
-    """(3, 3) Å, the cell, with vectors so long along directions that are not periodic that no image is a neighbour.
+    """Return (3, 3) Å a periodic search box with the same neighbours as the configuration.
 
-    What vesin would divide by zero on, which ends the process, is refused.
+    Along non-periodic directions the vectors are orthogonal to the lattice and long enough that no periodic image is a
+    neighbour. Cells are rejected here if vesin would divide by zero, because that terminates the process.
+
+    Raises:
+        DataError: see `find_neighbours`.
     """
     box, positions, periodic = configuration.cell, configuration.positions, np.array(configuration.pbc)
     if not (np.isfinite(box[periodic]).all() and np.isfinite(positions).all()):
-        raise DataError(f"{configuration.id}: a position or a lattice vector is not a finite number.")
+        raise DataError(
+            f"{configuration.id}: a position or a lattice vector is not a finite number. Correct the structure."
+        )
     if not periodic.all() and len(positions):
         lattice = box[periodic]
+        # The last right singular vectors are an orthonormal basis of the null space of the lattice vectors.
         normals = np.linalg.svd(lattice)[2][len(lattice) :]
         lengths = np.ptp(positions @ normals.T, axis=0) + 2.0 * cutoff
         longest = max(np.linalg.norm(lattice, axis=1).max(initial=0.0), lengths.max())
         box = box.copy()
-        box[~periodic] = np.maximum(lengths, longest / SLIMMEST)[:, None] * normals
+        box[~periodic] = np.maximum(lengths, longest / MAX_ASPECT_RATIO)[:, None] * normals
     sides = np.linalg.norm(box, axis=1)
-    if not abs(np.linalg.det(box)) > FLATTEST * sides.prod():
-        raise DataError(f"{configuration.id}: the lattice vectors do not span a cell: {configuration.cell.tolist()}.")
+    if not abs(np.linalg.det(box)) > MIN_UNIT_VOLUME * sides.prod():
+        raise DataError(
+            f"{configuration.id}: the lattice vectors do not span a cell: {configuration.cell.tolist()}. "
+            "Correct the lattice, or mark the direction as not periodic."
+        )
     bins = np.maximum(1.0 / np.linalg.norm(np.linalg.inv(box), axis=0) / cutoff, 1.0)
-    if bins.prod() > LARGEST_GRID * max(bins.min() / FEWEST_BINS, 1.0) ** 3:
+    if bins.prod() > MAX_BINS * max(bins.min() / MIN_BINS_PER_SIDE, 1.0) ** 3:
         size = " x ".join(f"{side:.0f}" for side in sides)
-        raise DataError(f"{configuration.id}: {size} Å are too long for their width to search for neighbours.")
+        raise DataError(
+            f"{configuration.id}: the cell of {size} Å is too elongated for the neighbour search. "
+            "Use a smaller cell, or mark the long direction as not periodic."
+        )
     return box
 
 
 def reverse_edges(neighbours: Neighbours) -> NDArray[np.int32]:
-    """(P,) int32, for each pair the one of the same two images seen from the other end."""
+    """Return the index of the reverse pair of each pair.
+
+    Returns:
+        (P,) int32, index of the pair (j, i) between the same two images, whose shift is the negative.
+    """
+    # Both sorts order the pairs by the same key: (i, j, shift) of a pair and (j, i, -shift) of its reverse. The k-th
+    # entries of the two orders are therefore reverses of each other.
     i, j, shifts = neighbours.i, neighbours.j, neighbours.shifts
     forward = np.lexsort((*shifts.T, j, i))
     backward = np.lexsort((*-shifts.T, i, j))

@@ -1,6 +1,6 @@
-"""Properties: what is labelled in the data, predicted by a model, trained on and reported.
+"""Properties: quantities that are labelled in the data, predicted by a model, fitted and reported.
 
-Energy, forces and stress are three rows of one table. An input file adds others in its section [PROPERTIES].
+Energy, forces and stress are predefined. An input file defines others in section [PROPERTIES].
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Scalar:
-    """A number that rotations leave unchanged."""
+    """Rotationally invariant number."""
 
     components = 1
 
 
 @dataclass(frozen=True)
 class Cartesian:
-    """A Cartesian tensor: a vector (rank 1), or a symmetric matrix (rank 2) as six numbers in Voigt order."""
+    """Cartesian tensor: a vector (rank 1), or a symmetric matrix (rank 2) stored as six numbers in Voigt order."""
 
     rank: Literal[1, 2]
 
@@ -41,11 +41,11 @@ Symmetry = Scalar | Cartesian
 
 
 class Unit(NamedTuple):
-    """A unit in which values are used or shown.
+    """Unit for computation or output.
 
     Attributes:
-        label: as printed.
-        size: the unit in internal units; a value in internal units is divided by it.
+        label: printed name.
+        size: one unit in internal units; values in internal units are divided by it.
     """
 
     label: str
@@ -57,21 +57,21 @@ NO_UNIT = Unit("")
 
 @dataclass(frozen=True)
 class Property:
-    """A labelled quantity.
+    """Quantity that can be labelled, predicted and fitted.
 
     Attributes:
-        name: key of the mappings of labels, weights and predictions.
-        per: whether a label belongs to a configuration or to each of its atoms.
-        symmetry: how it transforms under rotations, and so how many components it has.
+        name: key in the mappings of labels, weights and predictions.
+        per: whether there is one label per configuration or one per atom.
+        symmetry: transformation under rotations, which defines the number of components.
         unit: internal unit; the readers convert to it.
-        derivative: ``positions`` or ``strain`` where it is a derivative of the energy, which no model predicts by
-            itself; ``None`` for a property that a model predicts.
-        intensive: whether it does not grow with the configuration. An extensive property of a configuration is
+        derivative: ``positions`` or ``strain`` for a derivative of the energy; ``None`` for a property that a model
+            predicts directly.
+        intensive: whether the value is independent of the system size. Extensive properties of a configuration are
             divided by the number of atoms in losses, errors and tables.
-        title: name in tables, plots and file names; FitSNAP's where FitSNAP has the property.
-        loss_unit: unit of residuals in the loss; ``huber`` deltas and group weights refer to it.
+        title: name in tables, plots and file names, as in FitSNAP where FitSNAP has the property.
+        loss_unit: unit of residuals in the loss; Huber deltas and group weights refer to it.
         report_unit: unit in tables and plots.
-        symbol, display_unit: of the one-line summary and of the line printed for each epoch.
+        symbol, display_unit: symbol and unit in the log line per epoch and in the one-line summary.
     """
 
     name: str
@@ -88,14 +88,17 @@ class Property:
 
     @property
     def per_atom(self) -> bool:
-        """Whether values are divided by the number of atoms before they are compared."""
+        """Whether values are divided by the number of atoms before comparison."""
         return self.per == "configuration" and not self.intensive
 
     def rows(self, value: ArrayLike) -> Floats:
-        """Return a label or a prediction as an array (rows, components).
+        """Return the value of one configuration as a 2D array.
 
         Args:
-            value: of one configuration: a number, (N,), (N, 3), (3, 3) or (6,).
+            value: label or prediction: a number, (N,), (N, 3), (3, 3) or (6,).
+
+        Returns:
+            (rows, components); one row per configuration or per atom.
         """
         array = np.asarray(value, dtype=np.float64)
         if isinstance(self.symmetry, Cartesian) and self.symmetry.rank == 2 and array.shape[-2:] == (3, 3):
@@ -110,10 +113,13 @@ class Property:
 def user_property(
     name: str, per: Literal["configuration", "atom"], symmetry: Symmetry, unit: str, *, intensive: bool = True
 ) -> Property:
-    """Return a property that a model predicts directly, shown in its own unit.
+    """Return a user-defined property, which a model predicts directly.
 
     Args:
-        unit: label of the unit of the data, which is used as it is.
+        name: name of the property.
+        per: one label per configuration or per atom.
+        symmetry: transformation under rotations.
+        unit: name of the unit of the data; values are not converted.
         intensive: see `Property`.
     """
     shown = Unit(unit if intensive or per == "atom" else f"{unit}/atom")
@@ -136,18 +142,18 @@ STANDARD = (ENERGY, FORCES, STRESS)
 
 
 class Derivatives(NamedTuple):
-    """Derivatives of the energy that the properties of a fit need: with respect to positions and to strain."""
+    """Required derivatives of the energy, with respect to positions and to strain."""
 
     positions: bool = True
     strain: bool = True
 
 
 def derivatives_of(properties: Iterable[Property]) -> Derivatives:
-    """Return the derivatives of the energy that some properties need."""
-    needed = {one.derivative for one in properties}
-    return Derivatives("positions" in needed, "strain" in needed)
+    """Return the derivatives of the energy that a set of properties requires."""
+    required = {one.derivative for one in properties}
+    return Derivatives("positions" in required, "strain" in required)
 
 
 def labels_of(**labels: ArrayLike | None) -> Mapping[str, Floats]:
-    """Return labels by property name, without those that are ``None``."""
+    """Return a mapping of labels by property name that omits ``None``."""
     return {name: np.asarray(value, dtype=np.float64) for name, value in labels.items() if value is not None}

@@ -1,6 +1,6 @@
-"""Symmetric tensors as six numbers in Voigt order: xx, yy, zz, yz, xz, xy, as ASE has it.
+"""Symmetric tensors as six numbers in Voigt order xx, yy, zz, yz, xz, xy (as in ASE).
 
-LAMMPS prints pressures as xx, yy, zz, xy, xz, yz: ``FROM_LAMMPS`` puts them in Voigt order.
+LAMMPS orders pressure components as xx, yy, zz, xy, xz, yz; indexing with ``FROM_LAMMPS`` converts them to Voigt order.
 """
 
 from __future__ import annotations
@@ -16,13 +16,20 @@ FROM_LAMMPS = (0, 1, 2, 5, 4, 3)
 
 
 def voigt(tensor: ArrayLike) -> Floats:
-    """The symmetric part of (..., 3, 3) as (..., 6); components, not twice the shear as engineers' strain."""
+    """Return the symmetric part of a tensor in Voigt order.
+
+    Args:
+        tensor: (..., 3, 3).
+
+    Returns:
+        (..., 6) tensor components; shear components are not doubled as in engineering strain.
+    """
     full = np.asarray(tensor, dtype=np.float64)
     return 0.5 * (full[..., ROWS, COLUMNS] + full[..., COLUMNS, ROWS])
 
 
 def from_voigt(components: ArrayLike) -> Floats:
-    """(..., 6) -> (..., 3, 3); the inverse of `voigt`."""
+    """Return the symmetric tensor (..., 3, 3) of components (..., 6) in Voigt order; the inverse of `voigt`."""
     six = np.asarray(components, dtype=np.float64)
     full = np.empty((*six.shape[:-1], 3, 3))
     full[..., ROWS, COLUMNS] = six

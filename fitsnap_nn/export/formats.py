@@ -37,7 +37,7 @@ class Formats(NamedTuple):
 
 
 @singledispatch
-def formats_of(model_input: ModelInput[Any], model: Model[Any]) -> Formats:
+def formats_of(model_input: ModelInput, model: Model[Any]) -> Formats:
     """Return every format that can hold a model; a package that adds a model input registers its own here.
 
     Args:

@@ -20,7 +20,7 @@ from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.errors import CheckpointError
 from fitsnap_nn.files import atomic_write
 from fitsnap_nn.models import Model, build_model
-from fitsnap_nn.settings.schema import Reference, Settings
+from fitsnap_nn.settings.schema import Bispectrum, Reference, Settings
 
 FORMAT = "fitsnap_nn model"
 VERSION = 2
@@ -163,16 +163,19 @@ def describe_model(path: str | Path) -> str:
     lines.append(f"elements    {' '.join(payload['elements'])} (LAMMPS types 1 to {len(payload['elements'])})")
     lines.append(f"model       {_listed(description)}; {count} numbers")
     if model_input:
-        lines.append(f"input       {_listed(model_input)}")
-    default = asdict(Reference())
-    changed = {key: value for key, value in payload["reference"].items() if value != default[key]}
-    lines.append(f"reference   {_listed(changed) or 'none'}")
+        lines.append(f"input       {_listed(_changed(model_input, asdict(Bispectrum())))}")
+    lines.append(f"reference   {_listed(_changed(payload['reference'], asdict(Reference()))) or 'none'}")
     if payload["eshift"]:
         lines.append(f"eshift      {_listed(payload['eshift'])} eV, added to the data's energies")
     for key, value in payload["provenance"].items():
         text = str(value)
         lines.append(f"{key}:\n{text.rstrip()}" if "\n" in text else f"{key:<11} {text}")
     return "\n".join(lines)
+
+
+def _changed(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that are not the default of their key."""
+    return {key: value for key, value in values.items() if key not in defaults or value != defaults[key]}
 
 
 def _read(path: str | Path) -> Any:

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from fitsnap_nn.errors import LammpsError
+from fitsnap_nn.export.lammps_data import LammpsData
 from fitsnap_nn.inputs.graph.batch import Graph
 
 Ints = NDArray[np.int64]
@@ -28,7 +29,7 @@ ROUNDING = 1e-6  # Å, in which a vector may differ from its reverse
 GENERIC = np.array([0.8191725, 0.6710436, 0.5497005])  # a direction onto which different images have different shadows
 
 
-def graph_without_messages(data: Any, n_elements: int, dtype: torch.dtype) -> Graph:
+def graph_without_messages(data: LammpsData, n_elements: int, dtype: torch.dtype) -> Graph:
     """Of a model that needs no more of neighbours than their elements: one atom of each element stands for them all."""
     own = int(data.nlistatoms)
     species = np.concatenate([data.ielems[:own], np.arange(n_elements)])
@@ -36,7 +37,7 @@ def graph_without_messages(data: Any, n_elements: int, dtype: torch.dtype) -> Gr
     return OwnGraph(**_shared(data, species, neighbours, dtype), reverse_edge_index=_index([]), own=own)
 
 
-def graph_of_rank(data: Any, dtype: torch.dtype) -> Graph:
+def graph_of_rank(data: LammpsData, dtype: torch.dtype) -> Graph:
     """The graph of a rank in LAMMPS with our plugin, which passes messages on.
 
     Where all neighbours are images of own atoms, as on one rank, it is told which edges belong together: a model can
@@ -61,7 +62,7 @@ def graph_of_rank(data: Any, dtype: torch.dtype) -> Graph:
     return RankGraph(**shared, reverse_edge_index=reverse, own=own, data=data, rows=_index(rows))
 
 
-def graph_of_all(data: Any, tags: NDArray[np.int32], dtype: torch.dtype) -> Graph:
+def graph_of_all(data: LammpsData, tags: NDArray[np.int32], dtype: torch.dtype) -> Graph:
     """The graph of the atoms of a LAMMPS that runs on one rank, where all ghosts are images of own atoms.
 
     Args:
@@ -107,7 +108,7 @@ class RankGraph(OwnGraph):
         rows: (N,) for each atom the row of LAMMPS that is taken for it.
     """
 
-    data: Any
+    data: LammpsData
     rows: Tensor
 
     def with_ghosts(self, features: Tensor) -> Tensor:
@@ -125,7 +126,7 @@ class _FromOwners(torch.autograd.Function):
     """Features (own, ...) of own atoms -> (N, ...) of all; gradients go back to the ranks that own the atoms."""
 
     @staticmethod
-    def forward(ctx: Any, features: Tensor, data: Any, rows: Tensor) -> Tensor:
+    def forward(ctx: Any, features: Tensor, data: LammpsData, rows: Tensor) -> Tensor:
         ctx.data, ctx.rows, ctx.own = data, rows, len(features)
         shape = features.shape[1:]
         values = features.new_zeros(data.ntotal, shape.numel())
@@ -163,7 +164,7 @@ def _exchanged(values: Tensor, exchange: Exchange) -> Tensor:
     return found
 
 
-def _shared(data: Any, species: ArrayLike, edge_j: ArrayLike, dtype: torch.dtype) -> dict[str, Tensor]:
+def _shared(data: LammpsData, species: ArrayLike, edge_j: ArrayLike, dtype: torch.dtype) -> dict[str, Tensor]:
     """The fields that are alike for all graphs. Arrays without elements are not read: LAMMPS' own has none such."""
     own = int(data.nlistatoms)
     numbers = data.numneighs[:own] if data.npairs else np.zeros(own, dtype=np.int64)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fitsnap_nn.errors import LammpsError
+from fitsnap_nn.export.lammps_data import LammpsData
 from fitsnap_nn.export.mliappy import ending_all_ranks
 from fitsnap_nn.export.payload import keep_to_one_thread, packed, unpacked
 from fitsnap_nn.export.rank_graph import NEEDS_IDS, graph_of_all, graph_of_rank, graph_without_messages
@@ -59,13 +60,13 @@ class UnifiedModel:
         self.element_types = list(model.elements)
         self.rcutfac = 0.5 * model.cutoff
 
-    def compute_descriptors(self, data: Any) -> None:
+    def compute_descriptors(self, data: LammpsData) -> None:
         """Nothing is to be done in this turn of LAMMPS."""
 
-    def compute_gradients(self, data: Any) -> None:
+    def compute_gradients(self, data: LammpsData) -> None:
         """Nor in this."""
 
-    def compute_forces(self, data: Any) -> None:
+    def compute_forces(self, data: LammpsData) -> None:
         """Fill in the energies of this rank's atoms, and the forces that follow from them on these and on ghosts.
 
         Args:
@@ -82,7 +83,7 @@ class UnifiedModel:
             if edge_gradients is not None:
                 data.update_pair_forces(edge_gradients.numpy())
 
-    def _evaluate(self, data: Any, exchanges: bool) -> tuple[Tensor, Tensor | None]:
+    def _evaluate(self, data: LammpsData, exchanges: bool) -> tuple[Tensor, Tensor | None]:
         """Energies (nlistatoms,) and their derivatives (npairs, 3), ``None`` without pairs; float64."""
         own = int(data.nlistatoms)
         if not self.model.num_message_passing:

@@ -1,7 +1,7 @@
-"""Model inputs: what a model is given for a configuration, how it is computed, cached and made into batches.
+"""Model inputs: descriptors or neighbour graphs, and how they are computed, cached and batched.
 
-To add one: a folder with a subclass of `ModelInput`, a class for its cached arrays, and one for its batches; its name
-in `MODEL_INPUTS`; and its file formats for LAMMPS (``export/formats.py``).
+To add a model input, create a folder with a subclass of `ModelInput`, a class for its cached arrays and a class for
+its batches. Then register it in `MODEL_INPUTS` and add its LAMMPS file formats to ``export/formats.py``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ __all__ = [
     "join_batches",
 ]
 
-# Where each model input is, by the value of [CALCULATOR] calculator; imported when it is needed.
+# Module and class of each model input, keyed by [CALCULATOR] calculator. Imported on first use, because the
+# implementations import torch, ASE and compiled code.
 MODEL_INPUTS: Mapping[str, str] = MappingProxyType(
     {
         "LAMMPSSNAP": "fitsnap_nn.inputs.snap.input:SnapInput",
@@ -35,17 +36,27 @@ MODEL_INPUTS: Mapping[str, str] = MappingProxyType(
 )
 
 
-def input_class(calculator: str) -> type[ModelInput[Any]]:
-    """Return the class of a model input by the value of ``[CALCULATOR] calculator``.
+def input_class(calculator: str) -> type[ModelInput]:
+    """Return the model input class for a value of ``[CALCULATOR] calculator``.
+
+    Args:
+        calculator: key of `MODEL_INPUTS`.
 
     Raises:
-        KeyError: there is no model input of that name.
+        KeyError: no model input has this name.
     """
     module, _, attribute = MODEL_INPUTS[calculator].partition(":")
-    kind: type[ModelInput[Any]] = getattr(import_module(module), attribute)
-    return kind
+    found: type[ModelInput] = getattr(import_module(module), attribute)
+    return found
 
 
-def input_from_payload(payload: Mapping[str, Any]) -> ModelInput[Any]:
-    """Return the model input that ``ModelInput.payload()`` described; raises as `input_class` does."""
+def input_from_payload(payload: Mapping[str, Any]) -> ModelInput:
+    """Rebuild a model input from the result of ``ModelInput.payload()``.
+
+    Args:
+        payload: plain values, as stored in a model file.
+
+    Raises:
+        KeyError: no model input has the stored name.
+    """
     return input_class(payload["calculator"]).from_payload(payload)

@@ -1,4 +1,4 @@
-"""The contract of a model input: what a model is given for a configuration, computed once and cached on disk."""
+"""Interface of a model input: the arrays a model reads per configuration, computed once and cached on disk."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,121 +26,137 @@ DOUBLE, INTEGER = np.dtype(np.float64), np.dtype(np.int32)
 
 
 class CachedInput(Protocol):
-    """The cached input of one configuration: arrays for a batch, and the reference potential."""
+    """Cached input of one configuration: the arrays of a batch, and the results of the reference potential."""
 
     @property
-    def reference_energy(self) -> float: ...
+    def reference_energy(self) -> float:
+        """Energy of the reference potential, eV."""
 
     @property
-    def reference_forces(self) -> NDArray[np.float64]: ...
+    def reference_forces(self) -> NDArray[np.float64]:
+        """(N, 3) forces of the reference potential, eV/Å."""
 
     @property
-    def reference_stress(self) -> NDArray[np.float64]: ...
+    def reference_stress(self) -> NDArray[np.float64]:
+        """(6,) stress of the reference potential, eV/Å³, Voigt order, ASE sign."""
 
     @property
     def has_strain(self) -> bool:
-        """Whether it yields a stress, for a cell that is fully periodic."""
+        """Whether the input contains the derivatives that a stress needs (fully periodic cells only)."""
 
     def arrays(self) -> Arrays:
-        """Return all of it as arrays, for a file."""
+        """Return all data as a list of arrays, to be written to a file."""
 
     @classmethod
     def from_arrays(cls, arrays: Arrays) -> Self:
-        """Return the object that ``arrays()`` was called on."""
+        """Rebuild the object from the result of `arrays`."""
 
     @classmethod
-    def kinds(cls, dtype: DType) -> Sequence[DType]:
-        """Return the types of the arrays on disk, where ``dtype`` is the user's choice for floating-point numbers."""
+    def dtypes(cls, dtype: DType) -> Sequence[DType]:
+        """Return the dtype of each array on disk.
+
+        Args:
+            dtype: floating-point type chosen by the user for descriptors and their derivatives.
+        """
 
 
-C = TypeVar("C", bound=CachedInput)
-C_co = TypeVar("C_co", bound=CachedInput, covariant=True)
+class Compute(Protocol):
+    """Computes cached inputs; its LAMMPS instance is reused for all configurations."""
 
-
-class Compute(Protocol[C_co]):
-    """Computes cached inputs; keeps its LAMMPS from one configuration to the next."""
-
-    def compute(self, configuration: Configuration) -> C_co:
+    def compute(self, configuration: Configuration) -> CachedInput:
         """Return the input of one configuration.
 
         Raises:
-            DataError: the configuration does not suit LAMMPS or the settings.
-            LammpsError: LAMMPS refused it.
+            DataError: the settings or LAMMPS do not support the configuration.
+            LammpsError: LAMMPS reported an error.
         """
 
-    def compute_all(self, configurations: Iterable[Configuration]) -> Iterator[C_co]:
-        """Yield the inputs of configurations, in their order; raises as `compute` does."""
+    def compute_all(self, configurations: Iterable[Configuration]) -> Iterator[CachedInput]:
+        """Yield the input of each configuration, in order.
+
+        Raises:
+            DataError, LammpsError: see `compute`.
+        """
 
 
-class ModelInput(ABC, Generic[C]):
-    """A kind of model input with its options; `SnapInput` and `GraphInput` are the two of this package.
+class ModelInput(ABC):
+    """Model input with its options; this package provides `SnapInput` and `GraphInput`.
 
     Attributes:
-        calculator: its name, the value of ``[CALCULATOR] calculator``.
-        cached: class of its cached inputs.
-        elements: chemical symbols, in the order of LAMMPS' atom types.
+        calculator: value of ``[CALCULATOR] calculator`` that selects this input.
+        cached: class of the cached inputs.
+        elements: chemical symbols, in the order of the LAMMPS atom types.
     """
 
     calculator: ClassVar[str]
-    cached: ClassVar[type[Any]]
+    cached: ClassVar[type[CachedInput]]
     elements: tuple[str, ...]
 
     @property
     def strain_error(self) -> float:
-        """Relative error of strain derivatives that are finite differences; 0 where they are exact."""
+        """Relative error of the strain derivatives where they are finite differences; 0 if they are analytic."""
         return 0.0
 
     @property
     @abstractmethod
     def cutoff(self) -> float:
-        """Largest distance of two neighbours, Å."""
+        """Largest neighbour distance, Å."""
 
     @property
     @abstractmethod
     def summary(self) -> str:
-        """What is computed and by what, in one phrase for the log."""
+        """Phrase for the log that names the input and the program that computes it."""
 
     @abstractmethod
     def cache_key(self, derivatives: Derivatives) -> dict[str, Any]:
-        """Return everything a cached input depends on besides configuration and reference, as plain values."""
+        """Return the options on which a cached input depends, as plain values.
 
-    @abstractmethod
-    def open(self, reference: Reference, folder: Path, derivatives: Derivatives) -> AbstractContextManager[Compute[C]]:
-        """Return what computes it, to be used in a ``with`` statement.
+        The configuration and the reference potential are not included; the cache adds them.
 
         Args:
-            reference: the pair style whose energy, forces and stress are cached too.
-            folder: where relative names of potential files start.
-            derivatives: which derivatives of the energy are needed.
+            derivatives: the derivatives of the energy that are needed.
         """
 
     @abstractmethod
-    def to_batch(self, configuration: Configuration, cached: C) -> Batch:
-        """Return a batch of one configuration: views of the cached arrays, in their types; see `join_batches`."""
+    def open(self, reference: Reference, folder: Path, derivatives: Derivatives) -> AbstractContextManager[Compute]:
+        """Return a context manager that computes this input.
+
+        Args:
+            reference: pair style whose energy, forces and stress are cached as well.
+            folder: base folder of relative potential file names.
+            derivatives: the derivatives of the energy that are needed.
+        """
+
+    @abstractmethod
+    def to_batch(self, configuration: Configuration, cached: CachedInput) -> Batch:
+        """Return a batch of one configuration, whose tensors are views of the cached arrays.
+
+        Dtypes stay those of the cache; `join_batches` converts them.
+        """
 
     @abstractmethod
     def payload(self) -> dict[str, Any]:
-        """Return its options as plain values, for model files."""
+        """Return the options as plain values, for model files."""
 
     @classmethod
     @abstractmethod
     def from_payload(cls, payload: Mapping[str, Any]) -> Self:
-        """Return the input that ``payload()`` describes."""
+        """Rebuild the input from the result of `payload`."""
 
     @abstractmethod
     def differences(self, settings: Settings) -> list[str]:
-        """Return what differs from the input that settings ask for, a line for each key."""
+        """Return one line per key in which this input differs from the one requested by ``settings``."""
 
 
-class DescriptorInput(ModelInput[C]):
-    """A model input with a fixed number of descriptors for each atom."""
+class DescriptorInput(ModelInput):
+    """Model input with a fixed number of descriptors per atom."""
 
     @property
     @abstractmethod
     def size(self) -> int:
-        """Number of descriptors of an atom."""
+        """Number of descriptors per atom, D."""
 
     @classmethod
     @abstractmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Return the input that an input file asks for."""
+        """Return the input requested by an input file."""

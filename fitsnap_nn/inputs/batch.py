@@ -1,4 +1,4 @@
-"""Batches: the atoms of several configurations as tensors. Each model input adds what its models need of them."""
+"""Batches: the atoms of several configurations as tensors. Each model input adds its own fields."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from fitsnap_nn.data.configuration import Configuration
 
 @dataclass(frozen=True)
 class Batch(ABC):
-    """Atoms of C configurations, concatenated: N atoms.
+    """The N atoms of C configurations, concatenated.
 
     Attributes:
         species: (N,) int64, index into the model's elements.
-        config: (N,) int64, the configuration that an atom belongs to.
-        n_atoms: (C,) int64.
-        volume: (C,) float64 Å³.
+        config: (N,) int64, index of the configuration of each atom.
+        n_atoms: (C,) int64, number of atoms per configuration.
+        volume: (C,) float64, Å³; 1 for a configuration without a cell.
     """
 
     species: Tensor
@@ -31,31 +31,42 @@ class Batch(ABC):
     n_atoms: Tensor
     volume: Tensor
 
-    # Fields that hold indices, each with the field whose rows it counts.
+    # Index fields, each with the field that it indexes. join_batches() adds to an index field the number of rows
+    # that precede it in the field it indexes.
     indices: ClassVar[Mapping[str, str]] = MappingProxyType({"config": "n_atoms"})
-    # Index fields that are stored as int32 and needed as int64.
+    # Index fields stored as int32 that torch's index operations need as int64.
     long_indices: ClassVar[tuple[str, ...]] = ()
 
     @property
     @abstractmethod
     def cost(self) -> float:
-        """Measured cost of a training step with it, by which ranks share work; 1 is one pair of atoms with SNAP."""
+        """Measured relative cost of a training step, used to balance ranks; 1 = one atom pair with SNAP."""
 
     def rotated(self, matrices: Tensor) -> Batch:
-        """Return the batch with each configuration rotated by its matrix (C, 3, 3).
+        """Return a copy with each configuration rotated.
+
+        Args:
+            matrices: (C, 3, 3) rotation matrix per configuration.
 
         Raises:
-            NotImplementedError: the model input holds nothing that rotates.
+            NotImplementedError: the model input is rotationally invariant.
         """
         raise NotImplementedError(f"{type(self).__name__} is rotationally invariant")
 
 
 B = TypeVar("B", bound=Batch)
-NO_FIELDS = frozenset({"indices", "long_indices"})  # class variables, which dataclasses list among the fields
+CLASS_VARIABLES = frozenset({"indices", "long_indices"})  # dataclasses lists class variables in __dataclass_fields__
 
 
 def atom_fields(configuration: Configuration, elements: Sequence[str]) -> dict[str, Tensor]:
-    """Return the fields of `Batch` for one configuration."""
+    """Return the fields of `Batch` for one configuration.
+
+    Args:
+        elements: chemical symbols, in the order of the model.
+
+    Raises:
+        DataError: the configuration contains another element.
+    """
     return {
         "species": torch.from_numpy(configuration.element_indices(elements)),
         "config": torch.zeros(len(configuration), dtype=torch.int64),
@@ -65,13 +76,15 @@ def atom_fields(configuration: Configuration, elements: Sequence[str]) -> dict[s
 
 
 def join_batches(batches: Sequence[B], dtype: torch.dtype | None = None, device: torch.device | None = None) -> B:
-    """Return one batch of several; indices count on from each to the next.
+    """Concatenate batches and offset their index fields.
 
-    Batches of single configurations are views of memory-mapped files, in the types of the files. They are converted
-    here, so that only the batch itself takes memory.
+    Batches of single configurations are views of memory-mapped files, with the dtypes of the files. Conversion happens
+    here, so that memory is needed for the joined batch only.
 
     Args:
-        dtype: of floating-point fields, but for ``volume``, which stays float64; as stored if ``None``.
+        batches: at least one batch, all of the same class.
+        dtype: of the floating-point fields; ``None`` keeps the stored one. ``volume`` always stays float64.
+        device: of the result; ``None`` for the CPU.
     """
     return join_groups([batches], dtype, device)[0]
 
@@ -79,41 +92,58 @@ def join_batches(batches: Sequence[B], dtype: torch.dtype | None = None, device:
 def join_groups(
     groups: Sequence[Sequence[B]], dtype: torch.dtype | None = None, device: torch.device | None = None
 ) -> list[B]:
-    """Return a batch for each group of batches; the batches' tensors are views of the same memory.
+    """Concatenate each group of batches; the tensors of the results are views of shared memory.
 
-    Small batches are joined many at a time and then split: a call costs more than the copying that it does.
+    All groups are concatenated at once and then split, because for small batches the overhead of a torch call exceeds
+    the time for copying.
+
+    Args:
+        groups: non-empty groups of batches, all of the same class.
+        dtype, device: see `join_batches`.
+
+    Returns:
+        One batch per group.
     """
     batches = [batch for group in groups for batch in group]
     sizes = [len(group) for group in groups]
-    kind = type(batches[0])
+    batch_class = type(batches[0])
     columns = {}
-    # dataclasses.fields() would take as long as joining one of them.
-    for name in kind.__dataclass_fields__:
-        if name in NO_FIELDS:
+    # dataclasses.fields() builds a tuple on every call, which takes as long as joining one field.
+    for name in batch_class.__dataclass_fields__:
+        if name in CLASS_VARIABLES:
             continue
         parts: list[Tensor] = [getattr(batch, name) for batch in batches]
         joined = torch.cat(parts)
-        if counted := kind.indices.get(name):
-            joined = joined.long() if name in kind.long_indices else joined
+        if indexed_field := batch_class.indices.get(name):
+            joined = joined.long() if name in batch_class.long_indices else joined
             if len(parts) > 1:
-                rows = [getattr(batch, counted).shape[0] for batch in batches]
-                starts = torch.tensor(_starts(rows, sizes), dtype=joined.dtype)
-                joined += starts.repeat_interleave(torch.tensor([part.shape[0] for part in parts]))
+                rows = [getattr(batch, indexed_field).shape[0] for batch in batches]
+                offsets = torch.tensor(_offsets(rows, sizes), dtype=joined.dtype)
+                joined += offsets.repeat_interleave(torch.tensor([part.shape[0] for part in parts]))
         elif dtype is not None and joined.is_floating_point() and name != "volume":
             joined = joined.to(dtype)
         columns[name] = split_groups(parts, sizes, joined.to(device))
-    return [kind(**dict(zip(columns, parts, strict=True))) for parts in zip(*columns.values(), strict=True)]
+    return [batch_class(**dict(zip(columns, parts, strict=True))) for parts in zip(*columns.values(), strict=True)]
 
 
 def split_groups(parts: Sequence[Tensor], sizes: Sequence[int], joined: Tensor) -> Sequence[Tensor]:
-    """Return the rows of each group of joined parts; ``sizes`` are the numbers of parts in the groups."""
+    """Split concatenated rows into groups.
+
+    Args:
+        parts: tensors that were concatenated.
+        sizes: number of parts per group.
+        joined: their concatenation.
+
+    Returns:
+        One view of ``joined`` per group.
+    """
     if len(sizes) == 1:
         return [joined]
     rows = iter([part.shape[0] for part in parts])
     return torch.split(joined, [sum(islice(rows, size)) for size in sizes])
 
 
-def _starts(rows: Sequence[int], sizes: Sequence[int]) -> list[int]:
-    """Return the number of rows of its group before each part."""
+def _offsets(rows: Sequence[int], sizes: Sequence[int]) -> list[int]:
+    """Return for each part the number of rows that precede it within its group."""
     ends = list(accumulate(sizes))
     return [start for a, b in zip([0, *ends], ends, strict=False) for start in accumulate(rows[a : b - 1], initial=0)]

@@ -39,7 +39,7 @@ class Potential:
         self.elements = model.elements
         self._reference = reference
         self._folder = folder
-        self._computes: dict[str, Compute[Any]] = {}
+        self._computes: dict[str, Compute] = {}
 
     def __repr__(self) -> str:
         weights = sum(parameter.numel() for parameter in self.model.parameters())
@@ -67,7 +67,7 @@ class Potential:
         compute = self._compute(derivatives_of(wanted))
         return evaluate(self.model, configuration, compute.compute(configuration), wanted)
 
-    def _compute(self, derivatives: Derivatives) -> Compute[Any]:
+    def _compute(self, derivatives: Derivatives) -> Compute:
         """Return what computes the model's input; model inputs that are the same for other derivatives share one."""
         key = json.dumps(self.model.input.cache_key(derivatives), sort_keys=True)
         if key not in self._computes:

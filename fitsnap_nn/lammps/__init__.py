@@ -1,3 +1,3 @@
-"""Everything that drives LAMMPS: sessions, cells, reference potentials, programs and verification."""
+"""Interface to LAMMPS: library sessions, cells, reference potentials, the executable, and verification."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Atoms as a file for LAMMPS' ``read_data``, in units ``metal``."""
+"""Data files for LAMMPS' ``read_data``, in units ``metal``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ from fitsnap_nn.lammps.cell import LammpsCell, to_lammps
 
 
 def data_text(configuration: Configuration, elements: Sequence[str], atom_style: str) -> str:
-    """A file for ``read_data``: box, masses and atoms, atom i of the configuration having id i + 1."""
+    """Return the text of a data file with box, masses and atoms; atom i of the configuration has atom ID i + 1.
+
+    Args:
+        elements: chemical symbols, in the order of the atom types.
+        atom_style: ``atomic``, ``charge`` or ``spin``.
+
+    Raises:
+        DataError: the configuration contains another element, or its cell is invalid.
+    """
     cell = to_lammps(configuration)
     lines = [f"# {configuration.id}; units metal (Å, g/mol)", ""]
     lines += [f"{len(configuration)} atoms", f"{len(elements)} atom types", ""]
@@ -24,8 +32,8 @@ def data_text(configuration: Configuration, elements: Sequence[str], atom_style:
     lines += [f"{n} {mass:.8g}  # {el}" for n, (mass, el) in enumerate(zip(masses, elements, strict=True), start=1)]
     lines += ["", f"Atoms  # {atom_style}", ""]
     for number, element in enumerate(configuration.element_indices(elements)):
-        before, after = _atom_columns(configuration, cell, atom_style, number)
-        columns = [*before, *cell.positions[number], *after]
+        leading, trailing = _atom_columns(configuration, cell, atom_style, number)
+        columns = [*leading, *cell.positions[number], *trailing]
         values = " ".join(f"{value:.17g}" for value in columns)
         lines.append(f"{number + 1} {element + 1} {values}")
     return "\n".join(lines) + "\n"
@@ -34,7 +42,10 @@ def data_text(configuration: Configuration, elements: Sequence[str], atom_style:
 def _atom_columns(
     configuration: Configuration, cell: LammpsCell, atom_style: str, number: int
 ) -> tuple[list[float], list[float]]:
-    """What an atom style has before and after the coordinates, between the type and the end of the line."""
+    """Return the columns of an atom style between atom type and coordinates, and those after the coordinates.
+
+    See the table of atom styles in the LAMMPS manual (``read_data``).
+    """
     if atom_style == "charge":
         return [0.0 if configuration.charges is None else float(configuration.charges[number])], []
     if atom_style == "spin":

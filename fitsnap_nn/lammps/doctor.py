@@ -1,4 +1,4 @@
-"""What this installation can do, for people."""
+"""Report on the installation: versions, LAMMPS packages, and usable model formats."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from fitsnap_nn.plugin.build import find_compiler
 DISTRIBUTIONS = ("fitsnap_nn", "torch", "numpy", "ase", "lammps", "mpi4py", "mpich", "matplotlib")
 PACKAGES = ("ML-IAP", "ML-SNAP", "PYTHON", "PLUGIN")
 
-# The plugin has started Python and loaded all of itself when it finds that there is no model.
+# EXISTS asks for the model that a script passed to load_unified(). There is none, so the expected error proves that
+# the plugin started Python and loaded all its parts.
 PROBE = """\
 region box block 0 1 0 1 0 1
 create_box 1 box
@@ -28,10 +29,10 @@ REFUSED = "is not used: "
 
 
 def report(command: list[str] | None = None) -> str:
-    """Versions of what a fit and its molecular dynamics need, and the formats of a model that LAMMPS can run.
+    """Return the versions of all dependencies, and the model formats that LAMMPS can run.
 
     Args:
-        command: a LAMMPS to look at instead of the one at hand.
+        command: LAMMPS command line; ``None`` for the result of `find_lammps`.
     """
     lines = [f"python      {platform.python_version()} ({sys.executable})"]
     lines += [f"{name:<11} {_version(name)}" for name in DISTRIBUTIONS]
@@ -72,7 +73,7 @@ def _about_plugin(lammps: Lammps) -> list[str]:
 
 
 def _loading(lammps: Lammps, folder: Path) -> str:
-    """Whether a LAMMPS takes the plugin, by trying."""
+    """Return whether LAMMPS loads the plugin, determined by running a probe input."""
     load = f"plugin load {folder / BOOTSTRAP}\n"
     try:
         output = _output(lammps, load)

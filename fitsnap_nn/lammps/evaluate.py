@@ -1,4 +1,4 @@
-"""Exported files in LAMMPS: energies, forces and stresses of configurations, and molecular dynamics."""
+"""Evaluation of exported potentials in LAMMPS: energies, forces, stresses, and molecular dynamics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fitsnap_nn.lammps.data_file import data_text
 from fitsnap_nn.lammps.files import LammpsFiles
 from fitsnap_nn.lammps.program import Lammps
 
-LAMMPS_BAR = 1.0 / 1.6021765e6  # eV/Å³ in a bar, as LAMMPS rounds it in units metal
+LAMMPS_BAR = 1.0 / 1.6021765e6  # 1 bar in eV/Å³, with the digits of nktv2p in LAMMPS' units metal (update.cpp)
 RESULTS = "results"
 ENERGIES = "energies"
 ANY_GRID = "* * *"
@@ -32,33 +32,45 @@ def evaluate_in_lammps(
     ranks: int = 1,
     timeout: float = 600,
 ) -> list[Evaluation | None]:
-    """What one run of LAMMPS finds for each configuration, in its own frame.
+    """Evaluate configurations in a single LAMMPS run.
 
-    A rank without atoms crashes LAMMPS' own Python ML-IAP (4 Feb 2025), so for ``mliappy`` without the plugin the box
-    is cut where each of several ranks has some; a configuration for which that is impossible gets ``None``.
+    LAMMPS' own Python ML-IAP crashes on ranks without atoms (seen in 4 Feb 2025). For ``mliappy`` without the plugin,
+    a processor grid is therefore chosen that assigns atoms to each rank.
+
+    Args:
+        files: exported potential.
+        configurations: structures to evaluate.
+        lammps: executable.
+        model_format: ``nn``, ``mliappy`` or ``unified``.
+        ranks: number of MPI ranks.
+        timeout: seconds.
+
+    Returns:
+        The evaluation of each configuration, in the frame of the configuration; ``None`` if no suitable processor grid
+        exists.
 
     Raises:
         LammpsError: LAMMPS failed.
     """
     cells = [to_lammps(configuration) for configuration in configurations]
     needs_atoms = model_format == "mliappy" and not lammps.plugin
-    grids = [_processors(cell, ranks) if needs_atoms else ANY_GRID for cell in cells]
-    chosen = [number for number, grid in enumerate(grids) if grid]
+    grids = [_processor_grid(cell, ranks) if needs_atoms else ANY_GRID for cell in cells]
+    selected = [number for number, grid in enumerate(grids) if grid]
     results: list[Evaluation | None] = [None] * len(cells)
-    if not chosen:
+    if not selected:
         return results
     with tempfile.TemporaryDirectory() as name:
-        folder = _prepared(files, name)
+        folder = _copy_potential(files, name)
         commands = []
-        for number in chosen:
+        for number in selected:
             text = data_text(configurations[number], files.elements, files.atom_style)
             (folder / f"{number}.data").write_text(text)
-            commands += ["clear", *_set_up(files, cells[number], f"{number}.data", grids[number])]
+            commands += ["clear", *_setup_commands(files, cells[number], f"{number}.data", grids[number])]
             commands += _single_point(number)
         (folder / "in.run").write_text("\n".join(commands) + "\n")
         lammps.run(_arguments(model_format), folder, ranks, timeout)
         rows = {int(row[0]): row[1:] for row in np.loadtxt(folder / RESULTS, ndmin=2)}
-        for number in chosen:
+        for number in selected:
             forces = np.loadtxt(folder / f"{number}.forces", skiprows=9, ndmin=2)[:, 1:]
             results[number] = _evaluation(cells[number], rows[number], forces)
     return results
@@ -77,21 +89,33 @@ def nve_drift(
     ranks: int = 1,
     timeout: float = 600,
 ) -> float:
-    """Drift of the total energy in molecular dynamics at constant energy, meV/atom/ps, by a straight line through it.
+    """Return the drift of the total energy in NVE molecular dynamics, from a linear fit.
 
     Args:
-        repeat: how often the cell is repeated along its vectors.
-        temperature: of the first velocities, K.
+        files: exported potential.
+        structure: initial structure.
+        lammps: executable.
+        model_format: ``nn``, ``mliappy`` or ``unified``.
+        repeat: number of replicas along each cell vector.
+        temperature: of the initial velocities, K.
         timestep: ps.
+        steps: number of time steps.
+        ranks: number of MPI ranks.
+        timeout: seconds.
+
+    Returns:
+        Drift, meV/atom/ps.
 
     Raises:
         LammpsError: LAMMPS failed.
     """
     with tempfile.TemporaryDirectory() as name:
-        folder = _prepared(files, name)
+        folder = _copy_potential(files, name)
         (folder / "md.data").write_text(data_text(structure, files.elements, files.atom_style))
         commands = [
-            *_set_up(files, to_lammps(structure), "md.data", ANY_GRID, f"replicate {' '.join(map(str, repeat))}"),
+            *_setup_commands(
+                files, to_lammps(structure), "md.data", ANY_GRID, f"replicate {' '.join(map(str, repeat))}"
+            ),
             f"velocity all create {temperature!r} 4928459 mom yes rot no dist gaussian",
             f"timestep {timestep!r}",
             "fix integrate all nve",
@@ -110,15 +134,15 @@ def nve_drift(
     return 1e3 * float(slope) / (len(structure) * int(np.prod(repeat)))
 
 
-def _prepared(files: LammpsFiles, name: str) -> Path:
-    """A folder with what a run needs and nothing else, so that it is the exported files that are run."""
+def _copy_potential(files: LammpsFiles, name: str) -> Path:
+    """Copy the exported files, and nothing else, so that a run proves them complete."""
     folder = Path(name)
     for path in files.potential:
         shutil.copyfile(path, folder / path.name)
     return folder
 
 
-def _set_up(files: LammpsFiles, cell: LammpsCell, data: str, grid: str, *more: str) -> list[str]:
+def _setup_commands(files: LammpsFiles, cell: LammpsCell, data: str, grid: str, *more: str) -> list[str]:
     return [
         "units metal",
         f"atom_style {files.atom_style}",
@@ -153,11 +177,12 @@ def _evaluation(cell: LammpsCell, row: Floats, forces: Floats) -> Evaluation:
     return Evaluation(values)
 
 
-def _processors(cell: LammpsCell, ranks: int) -> str:
-    """A grid of processors that cuts the box into slabs which all have atoms; empty if there is none."""
+def _processor_grid(cell: LammpsCell, ranks: int) -> str:
+    """Return arguments of ``processors`` that divide the box into slabs with atoms in each; empty if impossible."""
     fractions = (cell.positions - cell.lo) @ np.linalg.inv(cell.box)
     for axis in range(3):
         slabs = fractions[:, axis] * ranks
+        # Rounding decides which side of a slab boundary an atom is assigned to, so atoms there are not counted.
         inside = slabs[np.abs(slabs - np.round(slabs)) > 1e-6]
         if len(set(np.floor(inside).astype(int))) == ranks or ranks == 1:
             return " ".join(str(ranks) if number == axis else "1" for number in range(3))

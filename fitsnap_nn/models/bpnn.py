@@ -57,7 +57,7 @@ class BPNN(DescriptorModel):
 
     def __init__(
         self,
-        model_input: DescriptorInput[Any] | Mapping[str, Any],
+        model_input: DescriptorInput | Mapping[str, Any],
         hidden: Sequence[int],
         activation: str = "softplus",
         multi_element_option: int = SHARED,
@@ -65,7 +65,7 @@ class BPNN(DescriptorModel):
     ) -> None:
         super().__init__()
         if isinstance(model_input, Mapping):
-            model_input = cast(DescriptorInput[Any], input_from_payload(model_input))
+            model_input = cast(DescriptorInput, input_from_payload(model_input))
         self._input = model_input
         self.elements = self._input.elements
         self.hidden = tuple(hidden)
@@ -87,7 +87,7 @@ class BPNN(DescriptorModel):
         self.register_buffer("energy_scale", torch.ones((), dtype=torch.float64))
 
     @property
-    def input(self) -> DescriptorInput[Any]:
+    def input(self) -> DescriptorInput:
         return self._input
 
     @property

@@ -29,6 +29,11 @@ class Architecture:
         """Return the keyword arguments of the model besides the elements."""
         return asdict(self)
 
+    @property
+    def pretrained(self) -> tuple[str, str]:
+        """File of a pretrained model to start from, and the head in it; both empty without one."""
+        return "", ""
+
 
 @dataclass(frozen=True)
 class SoapBpnn(Architecture):
@@ -155,6 +160,10 @@ class Mace(Architecture):
             yield "radial_type", "chebyshev needs distances scaled to 0 … 1, that is distance_transform = Agnesi"
         if self.use_last_readout_only and self.num_interactions == 1:
             yield "use_last_readout_only", "has no effect with num_interactions = 1, which has one readout"
+
+    @property
+    def pretrained(self) -> tuple[str, str]:
+        return self.mace_model, self.mace_head_name
 
     def hyperparameters(self) -> dict[str, Any]:
         """Return the keyword arguments of a model that is not read from ``mace_model``."""

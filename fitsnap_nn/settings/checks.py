@@ -163,7 +163,7 @@ def _baselines(document: Document, settings: Settings) -> None:
     if not training.composition_baseline:
         what = "has no effect with composition_baseline = 0"
         document.report("PYTORCH", "element_energies", what, "Remove one of the two.")
-    if training.model == "MACE" and settings.architecture.mace_model:
+    if settings.architecture.pretrained[0]:
         document.report(
             "PYTORCH",
             "element_energies",

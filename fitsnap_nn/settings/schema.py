@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
 
-from fitsnap_nn.settings.architectures import BUILT_IN, architecture_names, load_architecture
+from fitsnap_nn.settings.architectures import BUILT_IN, Architecture, architecture_names, load_architecture
 from fitsnap_nn.settings.losses import LossChoice, choose_losses
 from fitsnap_nn.settings.options import LARGEST_SEED, option
 from fitsnap_nn.settings.rows import GroupRow as GroupRow
@@ -214,7 +214,7 @@ class Settings:
     eshift: dict[str, float] = field(default_factory=dict)
     properties: tuple[PropertyRow, ...] = ()
     pytorch: PytorchSection = field(default_factory=PytorchSection)
-    architectures: Mapping[str, Any] = field(
+    architectures: Mapping[str, Architecture] = field(
         default_factory=lambda: {name: section() for name, section in BUILT_IN.items()}
     )
     solver: Solver = Solver()
@@ -231,9 +231,9 @@ class Settings:
     notices: tuple[str, ...] = ()
 
     @property
-    def architecture(self) -> Any:
-        """Section of the chosen model; BPNN has none."""
-        return self.architectures[self.pytorch.model]
+    def architecture(self) -> Architecture:
+        """Section of the chosen model; an empty one for BPNN, which has none."""
+        return self.architectures.get(self.pytorch.model, Architecture())
 
     def section(self, name: str) -> Any:
         """Return a section by its name in an input file; defaults for a section of another package that is absent.

@@ -14,6 +14,7 @@ from fitsnap_nn.data.neighbours import find_neighbours
 from fitsnap_nn.inputs.batch import join_batches
 from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.inputs.graph.compute import GraphCompute
+from fitsnap_nn.inputs.graph.input import GraphInput
 from fitsnap_nn.models.base import GraphModel
 from fitsnap_nn.settings.schema import Reference
 
@@ -21,8 +22,9 @@ from fitsnap_nn.settings.schema import Reference
 def make_graph(model: GraphModel, *configurations: Configuration, dtype: torch.dtype = torch.float64) -> Graph:
     """The graph that a model needs of one configuration, or of several in a batch."""
     with GraphCompute(model.elements, model.cutoff, Reference()) as compute:
-        graphs: list[Graph] = [model.input.to_batch(one, compute.compute(one)) for one in configurations]
-    return join_batches(graphs, dtype)
+        pairs = [(one, compute.compute(one)) for one in configurations]
+    graph_input = GraphInput(model.elements, model.cutoff)
+    return join_batches([graph_input.to_batch(*pair) for pair in pairs], dtype)
 
 
 def crystal(elements: Sequence[str], seed: int = 0, *, count: int = 3, lattice: float = 3.2) -> Configuration:

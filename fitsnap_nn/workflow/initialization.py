@@ -38,8 +38,7 @@ def create_model(settings: Settings) -> Model[Any]:
     if pretrained := pretrained_file(settings):
         from fitsnap_nn.interfaces.mace_files import run_and_convert
 
-        head = settings.architecture.mace_head_name
-        description, state = run_and_convert(pretrained, settings.elements, head)
+        description, state = run_and_convert(pretrained, settings.elements, settings.architecture.pretrained[1])
         model = build_model(description)
         model.load_state_dict(state)
         return model
@@ -56,7 +55,7 @@ def create_model(settings: Settings) -> Model[Any]:
 
 def pretrained_file(settings: Settings) -> Path | None:
     """Return the MACE file that the fit starts from, relative to the input file."""
-    name: str = settings.architecture.mace_model if settings.pytorch.model == "MACE" else ""
+    name, _ = settings.architecture.pretrained
     return Path(settings.folder, name) if name else None
 
 

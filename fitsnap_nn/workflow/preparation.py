@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -41,8 +40,8 @@ class Prepared:
     """
 
     dataset: Dataset
-    model_input: ModelInput[Any]
-    store: InputStore[Any]
+    model_input: ModelInput
+    store: InputStore
     properties: tuple[Property, ...]
 
     def subset(self, subset: Subset) -> list[Configuration]:
@@ -78,7 +77,7 @@ class Prepared:
 
 def prepare(
     settings: Settings,
-    model_input: ModelInput[Any],
+    model_input: ModelInput,
     ranks: Ranks,
     console: Console,
     split_seed: int | None = None,

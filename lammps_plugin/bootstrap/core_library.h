@@ -1,4 +1,4 @@
-// The other shared object of the plugin, which has the pair styles that need Python.
+// Loads the core, the shared object with the pair styles that need Python.
 
 #ifndef FITSNAP_NN_CORE_LIBRARY_H
 #define FITSNAP_NN_CORE_LIBRARY_H
@@ -9,9 +9,9 @@
 
 namespace fitsnap_nn {
 
-// A pair style that computes with Python's help; the first call in a process finds and starts Python. To be called on
-// all ranks: what fails on one is an error of LAMMPS on all.
-std::unique_ptr<InnerPair> create_python_pair(LAMMPS_NS::LAMMPS *lmp, int count, char **words);
+// Creates a pair style that calls Python. The first call in a process loads the core and starts Python. Collective: a
+// failure on one rank raises a LAMMPS error on all.
+std::unique_ptr<InnerPair> create_python_pair(LAMMPS_NS::LAMMPS *lmp, int narg, char **arg);
 
 }    // namespace fitsnap_nn
 

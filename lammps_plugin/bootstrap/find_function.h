@@ -1,4 +1,4 @@
-// Functions that are looked for when they are needed, because without them the plugin must still load.
+// Functions that are resolved when needed: a missing one must not keep the plugin from loading.
 
 #ifndef FITSNAP_NN_FIND_FUNCTION_H
 #define FITSNAP_NN_FIND_FUNCTION_H
@@ -7,7 +7,7 @@
 
 namespace fitsnap_nn {
 
-// A C function of a shared object, or of any in this process; null if there is none.
+// A C function of a shared object, by default of any in this process. Null if there is none.
 template <typename Function> Function *find_function(const char *name, void *library = RTLD_DEFAULT) {
   return reinterpret_cast<Function *>(dlsym(library, name));
 }

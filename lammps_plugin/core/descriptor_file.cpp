@@ -17,10 +17,10 @@ namespace fitsnap_nn {
 namespace {
 
 constexpr int MISSING = -1;
-constexpr int MOST = 100;    // elements, and twojmax: whatever is more is a slip
+constexpr int MAX_ELEMENTS = 100;    // sanity limit: more is a typing error
 
-// The whole file, on all ranks. LAMMPS looks for it among its potentials, too.
-std::string read_everywhere(LAMMPS *lmp, const std::string &name) {
+// Contents of the file on all ranks. LAMMPS also searches the folders of LAMMPS_POTENTIALS.
+std::string read_and_broadcast(LAMMPS *lmp, const std::string &name) {
   std::string text;
   int length = 0;
   if (lmp->comm->me == 0) {
@@ -52,20 +52,20 @@ class Parser {
       ++line_;
       const std::vector<std::string> words = utils::split_words(utils::trim_comment(line));
       if (!words.empty())
-        read(words);
+        parse_line(words);
     }
     for (const char *keyword : {"rcutfac", "twojmax", "nelems", "elems", "radelems", "welems"})
       if (!seen_.count(keyword))
-        fail(std::string("has no line ") + keyword);
+        fail(std::string("lacks the line `") + keyword + " ...`");
     const snap::Options &options = file_.options;
     const bool inner = seen_.count("sinnerelems") && seen_.count("dinnerelems");
     if (options.switchinnerflag != inner || seen_.count("sinnerelems") != seen_.count("dinnerelems"))
-      fail("switchinnerflag 1 goes with lines sinnerelems and dinnerelems, and 0 with neither");
+      fail("is inconsistent: switchinnerflag 1 requires the lines sinnerelems and dinnerelems, 0 allows neither");
     return file_;
   }
 
  private:
-  void read(const std::vector<std::string> &words) {
+  void parse_line(const std::vector<std::string> &words) {
     snap::Options &options = file_.options;
     const std::map<std::string, double *> numbers{
         {"rcutfac", &options.rcutfac}, {"rfac0", &options.rfac0}, {"rmin0", &options.rmin0}};
@@ -79,37 +79,37 @@ class Parser {
                                                              {"dinnerelems", &options.dinner}};
     const std::string &keyword = words[0];
     if (!seen_.insert(keyword).second)
-      fail_at_line(keyword + " is there for the second time");
+      fail_at_line("duplicate keyword " + keyword);
     if (keyword == "elems") {
-      expect(words, elements_);
+      expect_values(words, elements_);
       file_.elements.assign(words.begin() + 1, words.end());
       if (std::set<std::string>(words.begin() + 1, words.end()).size() != file_.elements.size())
-        fail_at_line("an element is named twice");
+        fail_at_line("an element is listed twice");
     } else if (auto list = lists.find(keyword); list != lists.end()) {
-      expect(words, elements_);
+      expect_values(words, elements_);
       list->second->clear();
       for (auto word = words.begin() + 1; word != words.end(); ++word)
         list->second->push_back(number(*word));
     } else {
-      expect(words, 1);
+      expect_values(words, 1);
       if (auto value = numbers.find(keyword); value != numbers.end())
         *value->second = number(words[1]);
       else if (auto flag = flags.find(keyword); flag != flags.end())
-        *flag->second = whole_number(words[1], 0, 1) != 0;
+        *flag->second = integer(words[1], 0, 1) != 0;
       else if (keyword == "twojmax")
-        options.twojmax = whole_number(words[1], 0, MOST);
+        options.twojmax = integer(words[1], 0, snap::MAX_TWOJMAX);
       else if (keyword == "nelems")
-        elements_ = whole_number(words[1], 1, MOST);
+        elements_ = integer(words[1], 1, MAX_ELEMENTS);
       else
         fail_at_line("unknown keyword " + keyword);
     }
   }
 
-  void expect(const std::vector<std::string> &words, int count) {
+  void expect_values(const std::vector<std::string> &words, int count) {
     if (count == 0)
       fail_at_line("nelems must come before " + words[0]);
     if (static_cast<int>(words.size()) != count + 1)
-      fail_at_line(words[0] + " takes " + std::to_string(count) + " value(s), there are " +
+      fail_at_line(words[0] + " takes " + std::to_string(count) + " value(s), found " +
                    std::to_string(words.size() - 1));
   }
 
@@ -120,10 +120,10 @@ class Parser {
     return value;
   }
 
-  int whole_number(const std::string &word, int least, int most) {
+  int integer(const std::string &word, int minimum, int maximum) {
     const double value = utils::is_integer(word) ? std::strtod(word.c_str(), nullptr) : HUGE_VAL;
-    if (value < least || value > most)
-      fail_at_line(word + " is not a whole number from " + std::to_string(least) + " to " + std::to_string(most));
+    if (value < minimum || value > maximum)
+      fail_at_line(word + " is not an integer from " + std::to_string(minimum) + " to " + std::to_string(maximum));
     return static_cast<int>(value);
   }
 
@@ -143,7 +143,7 @@ class Parser {
 }    // namespace
 
 DescriptorFile read_descriptor_file(LAMMPS *lmp, const std::string &name) {
-  return Parser(lmp, name).parse(read_everywhere(lmp, name));
+  return Parser(lmp, name).parse(read_and_broadcast(lmp, name));
 }
 
 }    // namespace fitsnap_nn

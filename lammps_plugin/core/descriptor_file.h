@@ -1,4 +1,4 @@
-// The file after `descriptor sna`.
+// Parser of the SNAP parameter file of `pair_style mliap ... descriptor sna FILE`.
 
 #ifndef FITSNAP_NN_DESCRIPTOR_FILE_H
 #define FITSNAP_NN_DESCRIPTOR_FILE_H
@@ -17,7 +17,7 @@ struct DescriptorFile {
   std::vector<std::string> elements;
 };
 
-// Called by all ranks, of which the first reads the file. What is wrong with it becomes a LAMMPS error.
+// Rank 0 reads the file and broadcasts it. An invalid file raises a LAMMPS error on all ranks. Collective.
 DescriptorFile read_descriptor_file(LAMMPS_NS::LAMMPS *lmp, const std::string &name);
 
 }    // namespace fitsnap_nn

@@ -1,11 +1,11 @@
-// Exchange of atoms' features between ranks, from within a model's own code, at any number of ranks.
+// Exchange of features between ranks, called from inside a model at any point of its computation.
 
 #ifndef FITSNAP_NN_EXCHANGE_H
 #define FITSNAP_NN_EXCHANGE_H
 
 #include "edge_exchange.h"
+#include "feature_matrix.h"
 #include "neighbor_arrays.h"
-#include "rows.h"
 
 #include "pair.h"
 
@@ -13,34 +13,37 @@
 
 namespace fitsnap_nn {
 
-// What a rank does next in a step.
-enum class Turn : int {
-  finish,
-  forward,    // owners' rows are copied to their ghosts
-  reverse,    // ghosts' rows are added to their owners', then zeroed
-  edges       // each pair i->j gets the row of the pair j->i
+enum class ExchangeKind : int {
+  finish,     // no exchange: the model of this rank has returned
+  forward,    // copy the rows of local atoms to their ghosts
+  reverse,    // add the rows of ghosts to those of their owners, then zero them
+  edges       // give each pair i->j the row of the pair j->i
 };
 
-// Models exchange features as they please; the ranks agree before each what comes next. A rank whose model has
-// returned (it may have no atoms) keeps on taking part until all have finished, and all learn of a failure at once.
+// LAMMPS' communication is collective, but models decide at run time how many exchanges they do, and a rank without
+// atoms may do none. The ranks therefore agree on the next exchange before each one, by a small reduction. A rank whose
+// model has returned takes part in the exchanges of the others until all have finished. The same reduction carries
+// failures, so that no rank waits for one that has raised an exception.
 class Exchange {
  public:
-  // Doubles per atom in one message. LAMMPS sizes its buffers for it, wider features go in several messages.
+  // Columns per message. LAMMPS sizes its buffers by it (Pair::comm_forward); wider features need several messages.
   static constexpr int chunk = 64;
 
-  // The pair style hands its pack and unpack functions on to this object.
+  // `pair` must forward its pack and unpack functions to this object.
   Exchange(LAMMPS_NS::LAMMPS *lmp, LAMMPS_NS::Pair *pair) : lmp_(lmp), pair_(pair), edges_(lmp) {}
 
-  // What the rows of this step are.
+  // Declares the rows of this step.
   void begin_step(const NeighborArrays &neighbors, double cutoff);
 
-  // Called by models, on any ranks; throws where another rank failed or asks for something else.
-  void take_turn(Turn turn, const Rows &rows);
+  // An exchange that a model asks for, on any subset of the ranks. Throws if a rank failed or asks for another
+  // exchange.
+  void request(ExchangeKind kind, const FeatureMatrix &features);
 
-  // Called by all ranks, outside the models.
-  void perform(Turn turn, const Rows &rows);
+  // An exchange outside the models. Collective, without agreement.
+  void perform(ExchangeKind kind, const FeatureMatrix &features);
 
-  // Serves the others until all have finished; raises a LAMMPS error on all ranks if any failed.
+  // Takes part in exchanges until all ranks have finished; raises a LAMMPS error on all ranks if one failed.
+  // Collective.
   void finish_step(const std::string &failure);
 
   int pack_forward(int count, const int *atoms, double *buffer) const;
@@ -49,27 +52,27 @@ class Exchange {
   void unpack_reverse(int count, const int *atoms, const double *buffer) const;
 
  private:
-  struct Agreed {
-    Turn turn;
+  struct Agreement {
+    ExchangeKind kind;
     int width;
-    bool consistent;    // all ranks that ask for an exchange ask for the same
+    bool consistent;    // all ranks that ask for an exchange ask for the same one
   };
 
-  Agreed agree(Turn turn, int width, bool failed);
+  Agreement agree(ExchangeKind kind, int width, bool failed);
   void match_edges();
   void zero_ghosts();
-  template <class T> T *row(T *base, int atom) const;
-  template <class T, class Next> void pack(T *base, int count, Next next, double *buffer) const;
+  template <class T> T *row(T *data, int atom) const;
+  template <class T, class Atom> void pack(T *data, int count, Atom atom, double *buffer) const;
 
   LAMMPS_NS::LAMMPS *lmp_;
   LAMMPS_NS::Pair *pair_;
   const NeighborArrays *neighbors_ = nullptr;
   double cutoff_ = 0.0;
   EdgeExchange edges_;
-  bool edges_matched_ = false;    // for this step
-  int failed_rank_ = -1;          // the lowest that failed in this step
-  Rows rows_;                     // what is being exchanged
-  int first_column_ = 0;          // of this message
+  bool edges_matched_ = false;    // in this step
+  int failed_rank_ = -1;          // lowest rank that failed in this step
+  FeatureMatrix features_;        // of the exchange in progress
+  int first_column_ = 0;          // of the message in progress
   int columns_ = 0;
 };
 

@@ -12,11 +12,13 @@ struct LinkObject {
   PyObject_HEAD ModelCalls *calls;
 };
 
-// Runs a method's work with the pair style; C++ exceptions become Python ones.
+// Runs the body of a method and converts C++ exceptions to Python exceptions: none may pass through the interpreter's C
+// frames.
 template <class Work> PyObject *with_calls(PyObject *self, Work work) {
   ModelCalls *calls = reinterpret_cast<LinkObject *>(self)->calls;
   if (!calls) {
-    PyErr_SetString(PyExc_RuntimeError, "these data belong to a step of LAMMPS that is over");
+    PyErr_SetString(PyExc_RuntimeError,
+                    "this data object belongs to an earlier LAMMPS step. Use the one passed to the current call");
     return nullptr;
   }
   try {
@@ -27,62 +29,65 @@ template <class Work> PyObject *with_calls(PyObject *self, Work work) {
   }
 }
 
+// A new reference to None, which PyRef will release.
 PyRef none() {
   Py_INCREF(Py_None);
   return PyRef(Py_None);
 }
 
-Buffer doubles(PyObject *array, Py_ssize_t count, const char *what) {
+Buffer float64_buffer(PyObject *array, Py_ssize_t count, const char *what) {
   Buffer buffer(array, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT);
   const Py_buffer &view = buffer.view();
   if (std::strcmp(view.format, "d") != 0 || view.len != count * view.itemsize)
-    throw std::invalid_argument(std::string(what) + " must be " + std::to_string(count) + " float64 numbers");
+    throw std::invalid_argument(std::string(what) + " must be a contiguous array of " + std::to_string(count) +
+                                " float64 values");
   return buffer;
 }
 
 PyObject *add_pair_energies(PyObject *self, PyObject *energies) {
   return with_calls(self, [&](ModelCalls &calls) {
-    const Buffer buffer = doubles(energies, calls.pair_count(), "pair energies");
+    const Buffer buffer = float64_buffer(energies, calls.pair_count(), "pair energies");
     return checked(PyFloat_FromDouble(calls.add_pair_energies(static_cast<double *>(buffer.view().buf))));
   });
 }
 
 PyObject *add_pair_forces(PyObject *self, PyObject *forces) {
   return with_calls(self, [&](ModelCalls &calls) {
-    const Buffer buffer = doubles(forces, 3 * calls.pair_count(), "pair forces");
+    const Buffer buffer = float64_buffer(forces, 3 * calls.pair_count(), "pair forces");
     calls.add_pair_forces(static_cast<double *>(buffer.view().buf));
     return none();
   });
 }
 
-PyObject *exchange(PyObject *self, PyObject *features, Turn turn) {
+PyObject *exchange(PyObject *self, PyObject *features, ExchangeKind kind) {
   return with_calls(self, [&](ModelCalls &calls) {
     const Buffer buffer(features, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | PyBUF_WRITABLE);
     const Py_buffer &view = buffer.view();
-    const bool single = std::strcmp(view.format, "f") == 0;
-    if (!single && std::strcmp(view.format, "d") != 0)
+    const bool is_float32 = std::strcmp(view.format, "f") == 0;
+    if (!is_float32 && std::strcmp(view.format, "d") != 0)
       throw std::invalid_argument("features must be float32 or float64");
-    const Py_ssize_t rows = turn == Turn::edges ? calls.pair_count() : calls.atom_count();
+    const Py_ssize_t rows = kind == ExchangeKind::edges ? calls.pair_count() : calls.atom_count();
     if (view.ndim != 2 || view.shape[0] != rows || view.shape[1] > INT_MAX)
-      throw std::invalid_argument("features must be a matrix of " + std::to_string(rows) + " rows");
-    calls.exchange(turn, view.buf, static_cast<int>(view.shape[1]), single);
+      throw std::invalid_argument("features must be a matrix with " + std::to_string(rows) + " rows");
+    calls.exchange(kind, {view.buf, static_cast<int>(view.shape[1]), is_float32});
     return none();
   });
 }
 
 PyObject *forward_exchange(PyObject *self, PyObject *features) {
-  return exchange(self, features, Turn::forward);
+  return exchange(self, features, ExchangeKind::forward);
 }
 
 PyObject *reverse_exchange(PyObject *self, PyObject *features) {
-  return exchange(self, features, Turn::reverse);
+  return exchange(self, features, ExchangeKind::reverse);
 }
 
 PyObject *edge_exchange(PyObject *self, PyObject *features) {
-  return exchange(self, features, Turn::edges);
+  return exchange(self, features, ExchangeKind::edges);
 }
 
 void deallocate(PyObject *self) {
+  // An instance of a heap type owns a reference to its type (C API documentation of PyType_FromSpec).
   PyTypeObject *type = Py_TYPE(self);
   type->tp_free(self);
   Py_DECREF(type);

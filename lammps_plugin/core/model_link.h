@@ -1,4 +1,4 @@
-// The Python object through which a model reaches the pair style that called it, for as long as the call lasts.
+// The Python object through which a model calls the pair style, valid during one call of the model.
 
 #ifndef FITSNAP_NN_MODEL_LINK_H
 #define FITSNAP_NN_MODEL_LINK_H
@@ -8,20 +8,21 @@
 
 namespace fitsnap_nn {
 
-// What a model may ask of its pair style.
+// Functions of the pair style that a model can call.
 class ModelCalls {
  public:
   virtual Py_ssize_t atom_count() const = 0;
   virtual Py_ssize_t pair_count() const = 0;
-  virtual double add_pair_energies(const double *energies) = 0;    // (pairs,); returns this rank's energy of them
+  virtual double add_pair_energies(const double *energies) = 0;    // (pairs,); returns their sum on this rank
   virtual void add_pair_forces(const double *forces) = 0;          // (pairs, 3)
-  virtual void exchange(Turn turn, void *features, int width, bool single) = 0;    // (atoms, width)
+  virtual void exchange(ExchangeKind kind, const FeatureMatrix &features) = 0;    // (atoms or pairs, width)
 
  protected:
   ~ModelCalls() = default;
 };
 
-// Makes the object; once this is gone, calls of a model that kept it raise a Python exception.
+// Owns the Python object for the duration of a scope. A model may keep a reference for longer: its calls then raise a
+// Python exception instead of following a dangling pointer.
 class ModelLink {
  public:
   explicit ModelLink(ModelCalls *calls);

@@ -1,5 +1,5 @@
-// What the core exports: its pair styles to the bootstrap, and an empty module, so that Python can tell whether it
-// loads.
+// Exports of the core: the pair styles, for the bootstrap, and an empty Python module, so that importing it
+// tests whether the shared object loads.
 
 #include "pair_mliappy.h"
 #include "pair_unified.h"
@@ -11,13 +11,13 @@
 
 using namespace fitsnap_nn;
 
-InnerPair *fitsnap_nn_create_pair(LAMMPS_NS::LAMMPS *lmp, int count, char **words) {
+InnerPair *fitsnap_nn_create_pair(LAMMPS_NS::LAMMPS *lmp, int narg, char **arg) {
   std::unique_ptr<InnerPair> pair;
-  if (std::string(words[0]) == "unified")
+  if (std::string(arg[0]) == "unified")
     pair = std::make_unique<PairUnified>(lmp);
   else
     pair = std::make_unique<PairMliappy>(lmp);
-  pair->settings(count, words);
+  pair->settings(narg, arg);
   return pair.release();
 }
 

@@ -7,10 +7,11 @@
 
 namespace fitsnap_nn {
 
-void NeighborArrays::build(const LAMMPS_NS::NeighList &list, const std::vector<int> &element_of, int absent,
-                           const Reach &reach) {
-  number_atoms(element_of, absent);
-  const int listed = list.inum + (reach.ghosts ? list.gnum : 0);
+void NeighborArrays::build(const LAMMPS_NS::NeighList &list, const std::vector<int> &element_of, int excluded,
+                           const NeighborOptions &options) {
+  assign_rows(element_of, excluded);
+  const int listed = list.inum + (options.ghosts ? list.gnum : 0);
+  // The LAMMPS list extends to cutoff plus skin: its size is an upper bound.
   Py_ssize_t candidates = 0;
   for (int ii = 0; ii < listed; ++ii)
     candidates += list.numneigh[list.ilist[ii]];
@@ -21,15 +22,15 @@ void NeighborArrays::build(const LAMMPS_NS::NeighList &list, const std::vector<i
     array->reserve(listed);
 
   centres_ = pairs_ = 0;
-  const bool by_layers = reach.ghosts && reach.layers > 0;
-  const int at_once = by_layers ? list.inum : listed;
-  for (int ii = 0; ii < at_once; ++ii)
-    add_centre(list, list.ilist[ii], reach.cutoff * reach.cutoff);
-  if (by_layers)
-    add_layers(list, reach);
+  const bool limited = options.ghosts && options.layers > 0;
+  const int complete = limited ? list.inum : listed;
+  for (int ii = 0; ii < complete; ++ii)
+    add_centre(list, list.ilist[ii], options.cutoff * options.cutoff);
+  if (limited)
+    add_ghost_layers(list, options);
 }
 
-void NeighborArrays::number_atoms(const std::vector<int> &element_of, int absent) {
+void NeighborArrays::assign_rows(const std::vector<int> &element_of, int excluded) {
   const LAMMPS_NS::Atom &atom = *lmp_->atom;
   const int all = atom.nlocal + atom.nghost;
   elements.reserve(all);
@@ -38,9 +39,9 @@ void NeighborArrays::number_atoms(const std::vector<int> &element_of, int absent
   atom_of_.clear();
   for (int i = 0; i < all; ++i) {
     if (i == atom.nlocal)
-      own_ = atoms();
+      local_ = atoms();
     const int element = element_of[atom.type[i]];
-    if (element < 0 || atom.mask[i] & absent)
+    if (element < 0 || atom.mask[i] & excluded)
       continue;
     const int row = row_of_[i] = atoms();
     elements.data()[row] = element;
@@ -48,7 +49,7 @@ void NeighborArrays::number_atoms(const std::vector<int> &element_of, int absent
     atom_of_.push_back(i);
   }
   if (atom.nghost == 0)
-    own_ = atoms();
+    local_ = atoms();
 }
 
 void NeighborArrays::add_centre(const LAMMPS_NS::NeighList &list, int atom, double cutoff_squared) {
@@ -60,7 +61,7 @@ void NeighborArrays::add_centre(const LAMMPS_NS::NeighList &list, int atom, doub
   const int *neighbors = list.firstneigh[atom];
   int end = pairs_;
   for (int jj = 0; jj < list.numneigh[atom]; ++jj) {
-    const int j = neighbors[jj] & NEIGHMASK;
+    const int j = neighbors[jj] & NEIGHMASK;    // the upper bits mark special (bonded) neighbours
     const double dx = x[j][0] - xi, dy = x[j][1] - yi, dz = x[j][2] - zi;
     if (!(dx * dx + dy * dy + dz * dz < cutoff_squared) || row_of_[j] < 0)
       continue;
@@ -80,12 +81,13 @@ void NeighborArrays::add_centre(const LAMMPS_NS::NeighList &list, int atom, doub
   pairs_ = end;
 }
 
-// Layer by layer, the ghosts that the pairs of the layer before lead to.
-void NeighborArrays::add_layers(const LAMMPS_NS::NeighList &list, const Reach &reach) {
+// Breadth-first search over ghosts: each layer adds the pairs of the ghosts that the previous layer's pairs lead to.
+// LAMMPS' REQ_GHOST list holds the neighbours of all ghosts, most of which a model with few layers does not need.
+void NeighborArrays::add_ghost_layers(const LAMMPS_NS::NeighList &list, const NeighborOptions &options) {
   std::vector<char> seen(atoms(), 0);
-  std::fill_n(seen.begin(), own_, 1);
+  std::fill_n(seen.begin(), local_, 1);
   int first_pair = 0;
-  for (int layer = 1; layer < reach.layers; ++layer) {
+  for (int layer = 1; layer < options.layers; ++layer) {
     std::vector<int> next;
     for (int pair = first_pair; pair < pairs_; ++pair) {
       const int row = pair_j.data()[pair];
@@ -94,9 +96,10 @@ void NeighborArrays::add_layers(const LAMMPS_NS::NeighList &list, const Reach &r
       seen[row] = 1;
     }
     first_pair = pairs_;
+    // In the order of LAMMPS, so that sums over pairs do not depend on the order of discovery.
     std::sort(next.begin(), next.end());
     for (const int row : next)
-      add_centre(list, atom_of_[row], reach.cutoff * reach.cutoff);
+      add_centre(list, atom_of_[row], options.cutoff * options.cutoff);
   }
 }
 

@@ -1,4 +1,4 @@
-// What a model sees of this rank: its atoms, those of other ranks nearby, and the pairs within the cutoff, as arrays.
+// Local atoms, ghost atoms and the pairs within the cutoff, as the arrays that are passed to a model.
 
 #ifndef FITSNAP_NN_NEIGHBOR_ARRAYS_H
 #define FITSNAP_NN_NEIGHBOR_ARRAYS_H
@@ -16,29 +16,30 @@ class NeighList;
 
 namespace fitsnap_nn {
 
-// Whose neighbours are wanted.
-struct Reach {
+// Extent of the neighbour lists that a model needs.
+struct NeighborOptions {
   double cutoff;
-  bool ghosts;    // those of ghosts too,
-  int layers;     // but only of ghosts that fewer than this many steps from atom to neighbour lead to; 0: of all
+  bool ghosts;    // also list the neighbours of ghosts,
+  int layers;     // but only of those fewer than `layers` hops from a local atom; 0 = of all ghosts
 };
 
-// A model counts only the atoms that it is for: rows run over own atoms, then ghosts, in LAMMPS' order but without
-// atoms of types that are mapped to NULL and without atoms that take part in no interaction at all.
+// Rows are local atoms, then ghosts, in the order of LAMMPS. Atoms of types that pair_coeff maps to NULL and atoms that
+// neigh_modify exclude removes from all interactions have no row, so a row is not a LAMMPS index: see atom_of, row_of.
 class NeighborArrays {
  public:
   explicit NeighborArrays(LAMMPS_NS::LAMMPS *lmp) : lmp_(lmp) {}
 
-  // `element_of[type]` is -1 for a type that is mapped to NULL; atoms with a bit of `absent` in their mask are left
-  // out.
-  void build(const LAMMPS_NS::NeighList &list, const std::vector<int> &element_of, int absent, const Reach &reach);
+  // `element_of[type]` is -1 for a type that is mapped to NULL. Atoms with a bit of `excluded` in their group mask are
+  // skipped.
+  void build(const LAMMPS_NS::NeighList &list, const std::vector<int> &element_of, int excluded,
+             const NeighborOptions &options);
 
-  int own() const { return own_; }                                   // atoms of this rank
-  int atoms() const { return static_cast<int>(atom_of_.size()); }    // and ghosts
-  int centres() const { return centres_; }                           // atoms whose neighbours are listed
+  int local() const { return local_; }                               // local atoms
+  int atoms() const { return static_cast<int>(atom_of_.size()); }    // local and ghost atoms
+  int centres() const { return centres_; }                           // central atoms: those whose neighbours are listed
   int pairs() const { return pairs_; }
-  const std::vector<int> &atom_of() const { return atom_of_; }    // LAMMPS' index of each row
-  const std::vector<int> &row_of() const { return row_of_; }      // the reverse, -1 where there is none
+  const std::vector<int> &atom_of() const { return atom_of_; }    // LAMMPS index of each row
+  const std::vector<int> &row_of() const { return row_of_; }      // row of each LAMMPS index, -1 for none
   double bytes() const;
 
   NumpyArray<int> elements;                                       // (atoms,)
@@ -48,12 +49,12 @@ class NeighborArrays {
   NumpyArray<double, 3> vectors;                                  // (pairs, 3): from i to j
 
  private:
-  void number_atoms(const std::vector<int> &element_of, int absent);
+  void assign_rows(const std::vector<int> &element_of, int excluded);
   void add_centre(const LAMMPS_NS::NeighList &list, int atom, double cutoff_squared);
-  void add_layers(const LAMMPS_NS::NeighList &list, const Reach &reach);
+  void add_ghost_layers(const LAMMPS_NS::NeighList &list, const NeighborOptions &options);
 
   LAMMPS_NS::LAMMPS *lmp_;
-  int own_ = 0, centres_ = 0, pairs_ = 0;
+  int local_ = 0, centres_ = 0, pairs_ = 0;
   std::vector<int> atom_of_, row_of_;
 };
 

@@ -1,4 +1,5 @@
-// Memory that numpy owns: a view that a model keeps stays valid when the array grows, or when its pair style has gone.
+// Arrays in memory owned by NumPy. A model may keep a view: it stays valid when the array grows or the pair style is
+// deleted, because the view holds a reference to the memory.
 
 #ifndef FITSNAP_NN_NUMPY_ARRAY_H
 #define FITSNAP_NN_NUMPY_ARRAY_H
@@ -9,7 +10,7 @@
 
 namespace fitsnap_nn {
 
-// A buffer that a Python object lends, given back at the end.
+// Owner of a Py_buffer, released on destruction.
 class Buffer {
  public:
   Buffer() = default;
@@ -30,7 +31,7 @@ class Buffer {
   Py_buffer view_{};
 };
 
-// The name numpy has for a type.
+// NumPy's type code.
 template <class T> constexpr const char *dtype();
 template <> constexpr const char *dtype<double>() {
   return "f8";
@@ -44,14 +45,15 @@ template <> constexpr const char *dtype<std::int64_t>() {
 
 PyRef empty_array(Py_ssize_t rows, int columns, const char *dtype);
 
-// Rows of one or several columns; it never shrinks.
+// An array that grows but never shrinks, with one or several columns.
 template <class T, int columns = 1> class NumpyArray {
  public:
-  // Makes room; what was in the array is lost where it grows.
+  // Ensures room for `rows` rows. The contents are lost if the array grows: it is then a new NumPy array, since
+  // resizing would invalidate the views of models.
   void reserve(Py_ssize_t rows) {
     if (rows <= capacity_)
       return;
-    const Py_ssize_t capacity = rows + rows / 8;
+    const Py_ssize_t capacity = rows + rows / 8;    // the numbers of ghosts and pairs fluctuate from step to step
     PyRef array = empty_array(capacity, columns, dtype<T>());
     memory_ = Buffer(array.get(), PyBUF_CONTIG);
     array_ = std::move(array);

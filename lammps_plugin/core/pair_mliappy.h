@@ -1,5 +1,5 @@
-// pair_style mliap model mliappy FILE descriptor sna FILE: a Python object computes energies of atoms, and their
-// derivatives by the atoms' bispectrum, which is computed here.
+// pair_style mliap model mliappy FILE descriptor sna FILE: bispectrum components B are computed here, a Python model
+// returns the energy per atom and beta = dE/dB, and forces follow from beta.
 
 #ifndef FITSNAP_NN_PAIR_MLIAPPY_H
 #define FITSNAP_NN_PAIR_MLIAPPY_H
@@ -18,7 +18,7 @@ class PairMliappy : public PairModel {
  public:
   explicit PairMliappy(LAMMPS_NS::LAMMPS *lmp) : PairModel(lmp), neighbors_(lmp) {}
 
-  void settings(int count, char **words) override;
+  void settings(int narg, char **arg) override;
   void init_style_for(LAMMPS_NS::Pair *owner) override;
   double init_one(int i, int j) override;
   void compute(int eflag, int vflag) override;
@@ -27,7 +27,7 @@ class PairMliappy : public PairModel {
  private:
   void load(const std::string &descriptor_file);
   void connect();
-  void find_neighbors(int absent);
+  void find_neighbors(int excluded);
   void call_model();
   void check_results() const;
   void add_results();
@@ -35,12 +35,12 @@ class PairMliappy : public PairModel {
   PyRef model_;    // descriptor_model.DescriptorModel
   std::unique_ptr<snap::Descriptor> descriptor_;
 
-  Reach reach_;    // the largest of the cutoffs
+  NeighborOptions neighbor_options_;    // with the largest cutoff; the descriptor applies that of each pair
   NeighborArrays neighbors_;
-  std::vector<int> first_;                    // where an atom's pairs start
-  std::vector<double> forces_;                // (pairs, 3)
-  NumpyArray<double> components_, slopes_;    // (atoms, components), one row after the other
-  NumpyArray<double> energies_;               // (atoms,)
+  std::vector<int> first_;                  // (centres + 1,): first pair of each atom
+  std::vector<double> forces_;              // (pairs, 3): dE by the vector from i to j
+  NumpyArray<double> components_, beta_;    // (centres * components,)
+  NumpyArray<double> energies_;             // (centres,)
 };
 
 }    // namespace fitsnap_nn

@@ -42,29 +42,29 @@ PairModel::~PairModel() {
 void PairModel::check_units(const std::string &units) {
   const std::string style = update->unit_style;
   if (!units.empty() && units != style)
-    error->all(FLERR, "The model in " + file_ + " is in units " + units + ", but the input says units " + style);
+    error->all(FLERR, "The model in " + file_ + " uses units " + units + ", but the input script uses units " + style);
   if (units.empty() && style != "metal" && style != "lj" && comm->me == 0)
     error->warning(FLERR, "The model in " + file_ +
-                              " does not say its units (an attribute `units`): its energies and distances are taken " +
-                              "as those of units " + style);
+                              " does not declare its units (attribute `units`). Its energies and " +
+                              "distances are assumed to be in units " + style);
 }
 
-void PairModel::coeff(int count, char **words) {
+void PairModel::coeff(int narg, char **arg) {
   const int types = atom->ntypes;
-  if (count != types + 2 || std::strcmp(words[0], "*") != 0 || std::strcmp(words[1], "*") != 0)
-    error->all(FLERR, "pair_coeff for " + file_ + " takes * * and an element, or NULL, for each of the " +
+  if (narg != types + 2 || std::strcmp(arg[0], "*") != 0 || std::strcmp(arg[1], "*") != 0)
+    error->all(FLERR, "pair_coeff for " + file_ + " takes * * and one element or NULL for each of the " +
                           std::to_string(types) + " atom types");
   std::vector<int> element_of(types + 1, -1);
   for (int type = 1; type <= types; ++type) {
-    const std::string name = words[type + 1];
+    const std::string name = arg[type + 1];
     const auto found = std::find(elements_.begin(), elements_.end(), name);
     if (found != elements_.end())
       element_of[type] = static_cast<int>(found - elements_.begin());
     else if (name != "NULL")
-      error->all(FLERR, "The model in " + file_ + " is for " + joined(elements_) + ", not for " + name);
+      error->all(FLERR, "The model in " + file_ + " supports " + joined(elements_) + " but not " + name);
   }
   if (std::all_of(element_of.begin(), element_of.end(), [](int element) { return element < 0; }))
-    error->all(FLERR, "pair_coeff for " + file_ + " gives no atom type an element");
+    error->all(FLERR, "pair_coeff for " + file_ + " maps all atom types to NULL. At least one type needs an element");
   element_of_ = element_of;
   if (!allocated)
     allocate();
@@ -84,33 +84,36 @@ void PairModel::allocate() {
   allocated = 1;
 }
 
-// Pairs that neigh_modify exclude leaves out can be honored if the atoms take part in nothing at all, as fix gcmc does
-// for those that it tries to delete: these are not there for the model.
-int PairModel::absent_atoms(bool pairwise) {
+// A many-body energy is well defined without an atom, but not without some of its pairs. Exclusions of a group from the
+// group `all` remove atoms entirely, as fix gcmc does for a trial deletion: these atoms are hidden from the model. Any
+// other exclusion is partial.
+int PairModel::excluded_atoms(bool pairwise) {
   if (!neighbor->exclude)
     return 0;
   bool partial = neighbor->nex_mol > 0;
   for (int k = 0; k < neighbor->nex_type; ++k)
     partial |= element_of_[neighbor->ex1_type[k]] >= 0 && element_of_[neighbor->ex2_type[k]] >= 0;
-  int absent = 0;
+  int excluded = 0;
   const int group_all = 0;
   for (int k = 0; k < neighbor->nex_group; ++k) {
     if (neighbor->ex2_group[k] == group_all)
-      absent |= neighbor->ex1_bit[k];
+      excluded |= neighbor->ex1_bit[k];
     else if (neighbor->ex1_group[k] == group_all)
-      absent |= neighbor->ex2_bit[k];
+      excluded |= neighbor->ex2_bit[k];
     else
       partial = true;
   }
   if (partial && !pairwise)
-    error->all(FLERR, "neigh_modify exclude hides neighbors that the energies of the model in " + file_ +
-                          " depend on; a model that is a sum over pairs says so by an attribute `pairwise = True`");
-  return absent;
+    error->all(FLERR, "neigh_modify exclude removes some neighbors of an atom, but the energy of the model in " +
+                          file_ +
+                          " depends on all of them. A model that is a sum over pairs declares `pairwise = True`");
+  return excluded;
 }
 
-std::string PairModel::not_finite(const char *what, tagint atom, int element) const {
-  return "the model in " + file_ + ": " + what + " of atom " + std::to_string(atom) + " (" + elements_[element] +
-         ") is not a finite number: atoms have come too close, or the run has blown up";
+std::string PairModel::not_finite_message(const char *quantity, tagint atom, int element) const {
+  return "the model in " + file_ + ": " + quantity + " of atom " + std::to_string(atom) + " (" + elements_[element] +
+         ") is not a finite number. Atoms are too close together or the simulation is unstable: check the initial " +
+         "structure, the timestep and the temperature";
 }
 
 }    // namespace fitsnap_nn

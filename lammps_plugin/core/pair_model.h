@@ -1,4 +1,4 @@
-// What pair styles have in common whose forces come from a model in Python.
+// Base class of the pair styles whose forces come from a Python model: elements, units and excluded atoms.
 
 #ifndef FITSNAP_NN_PAIR_MODEL_H
 #define FITSNAP_NN_PAIR_MODEL_H
@@ -15,20 +15,20 @@ class PairModel : public InnerPair {
   explicit PairModel(LAMMPS_NS::LAMMPS *lmp);
   ~PairModel() override;
 
-  void coeff(int count, char **words) override;
+  void coeff(int narg, char **arg) override;
 
  protected:
-  // The user's units must be the model's, if it declares them.
+  // Raises a LAMMPS error if the model declares other units than the input script.
   void check_units(const std::string &units);
-  // Bits of the masks of atoms that are not there for the model. An error where neigh_modify exclude hides some of an
-  // atom's neighbors, unless the model's energy is a sum over pairs.
-  int absent_atoms(bool pairwise);
-  // Why the run has to stop at an atom.
-  std::string not_finite(const char *what, LAMMPS_NS::tagint atom, int element) const;
+  // Group bits of the atoms that neigh_modify exclude removes entirely; these are hidden from the model. Excluding only
+  // some pairs of an atom raises a LAMMPS error, unless the model's energy is a sum over pairs.
+  int excluded_atoms(bool pairwise);
+  // Message for an energy or a force of an atom that is NaN or infinite.
+  std::string not_finite_message(const char *quantity, LAMMPS_NS::tagint atom, int element) const;
 
-  std::string file_;                     // the model
-  std::vector<std::string> elements_;    // that it knows
-  std::vector<int> element_of_;          // of each LAMMPS type, -1 for NULL
+  std::string file_;                     // of the model, as the input script names it
+  std::vector<std::string> elements_;    // of the model
+  std::vector<int> element_of_;          // element index of each LAMMPS type, -1 for NULL
 
  private:
   void allocate();

@@ -26,17 +26,18 @@ PairUnified::PairUnified(LAMMPS *lmp) : PairModel(lmp), neighbors_(lmp), exchang
 }
 
 PairUnified::~PairUnified() {
-  if (own_cutoff_ > 0.0 && comm->cutghostuser == own_cutoff_)
-    comm->cutghostuser = users_cutoff_;
+  // Restore the user's communication cutoff, unless a comm_modify command has changed it since.
+  if (model_cutghost_ > 0.0 && comm->cutghostuser == model_cutghost_)
+    comm->cutghostuser = user_cutghost_;
 }
 
-void PairUnified::settings(int count, char **words) {
-  if (count < 2 || count > 3)
-    error->all(FLERR, "pair_style mliap unified takes a FILE, and 0 or 1 for ghosts' neighbors");
-  file_ = words[1];
-  reach_.ghosts = count == 3 && utils::logical(FLERR, words[2], false, lmp);
+void PairUnified::settings(int narg, char **arg) {
+  if (narg < 2 || narg > 3)
+    error->all(FLERR, "Usage: pair_style mliap unified FILE [0|1], where 1 adds the neighbors of ghost atoms");
+  file_ = arg[1];
+  neighbor_options_.ghosts = narg == 3 && utils::logical(FLERR, arg[2], false, lmp);
   load();
-  ghostneigh = reach_.ghosts;
+  ghostneigh = neighbor_options_.ghosts;
 }
 
 void PairUnified::load() {
@@ -44,52 +45,54 @@ void PairUnified::load() {
   call_on_all_ranks(lmp, [&] {
     const PyRef runtime = checked(PyImport_ImportModule("fitsnap_nn.plugin.runtime"));
     model_ = checked(PyObject_CallMethod(runtime.get(), "load_unified", "si", file_.c_str(), universe->nprocs));
-    elements_ = texts(model_.get(), "elements");
-    units = text(model_.get(), "units");
-    reach_.cutoff = number(model_.get(), "cutoff");
-    reach_.layers = static_cast<int>(number(model_.get(), "ghost_layers"));
-    pairwise_ = number(model_.get(), "pairwise") != 0.0;
+    elements_ = get_strings(model_.get(), "elements");
+    units = get_string(model_.get(), "units");
+    neighbor_options_.cutoff = get_double(model_.get(), "cutoff");
+    neighbor_options_.layers = static_cast<int>(get_double(model_.get(), "ghost_layers"));
+    pairwise_ = get_double(model_.get(), "pairwise") != 0.0;
   });
   check_units(units);
-  if (reach_.layers > 1)
-    reach_.ghosts = true;
+  if (neighbor_options_.layers > 1)
+    neighbor_options_.ghosts = true;
 }
 
 void PairUnified::init_style_for(Pair *owner) {
-  neighbor->add_request(owner, NeighConst::REQ_FULL | (reach_.ghosts ? NeighConst::REQ_GHOST : 0));
-  if (reach_.ghosts)
+  neighbor->add_request(owner, NeighConst::REQ_FULL | (neighbor_options_.ghosts ? NeighConst::REQ_GHOST : 0));
+  if (neighbor_options_.ghosts)
     set_communication_cutoff();
 }
 
 double PairUnified::init_one(int i, int j) {
   if (setflag[i][j] == 0)
     error->all(FLERR, "All pair coeffs are not set");
-  cutghost[i][j] = cutghost[j][i] = reach_.cutoff;
-  return reach_.cutoff;
+  cutghost[i][j] = cutghost[j][i] = neighbor_options_.cutoff;
+  return neighbor_options_.cutoff;
 }
 
-// Ghosts as far as the model looks. LAMMPS fetches them when lists are built: until the next time, atoms come nearer by
-// no more than the skin.
+// Extends the communication cutoff to the receptive field of the model plus the skin: ghosts are selected when
+// neighbour lists are built, and until the next build two atoms approach each other by at most the skin.
 void PairUnified::set_communication_cutoff() {
-  if (reach_.layers == 0) {
-    if (comm->me == 0 && comm->cutghostuser < 2.0 * reach_.cutoff)
-      error->warning(FLERR, "The model in " + file_ + " does not say how many neighbors away it looks (an attribute " +
-                                "`ghost_layers`): comm_modify cutoff must be that many cutoffs and the neighbor skin");
+  if (neighbor_options_.layers == 0) {
+    if (comm->me == 0 && comm->cutghostuser < 2.0 * neighbor_options_.cutoff)
+      error->warning(FLERR, "The model in " + file_ +
+                                " does not declare its receptive field (attribute `ghost_layers`, in " +
+                                "cutoffs). Set comm_modify cutoff to at least its receptive field plus the skin");
     return;
   }
   if (comm->mode != Comm::SINGLE)
-    error->all(FLERR, "The model in " + file_ + " needs comm_modify mode single");
-  if (comm->cutghostuser != own_cutoff_)
-    users_cutoff_ = comm->cutghostuser;
-  own_cutoff_ = comm->cutghostuser = std::max(users_cutoff_, reach_.layers * reach_.cutoff + neighbor->skin);
+    error->all(FLERR, "The model in " + file_ + " requires comm_modify mode single");
+  if (comm->cutghostuser != model_cutghost_)
+    user_cutghost_ = comm->cutghostuser;
+  model_cutghost_ = comm->cutghostuser =
+      std::max(user_cutghost_, neighbor_options_.layers * neighbor_options_.cutoff + neighbor->skin);
 }
 
 void PairUnified::compute(int eflag, int vflag) {
   ev_init(eflag, vflag);
-  const int absent = absent_atoms(pairwise_);
-  exchange_.begin_step(neighbors_, reach_.cutoff);
-  const std::string failure = failure_of([&] {
-    neighbors_.build(*list, element_of_, absent, reach_);
+  const int excluded = excluded_atoms(pairwise_);
+  exchange_.begin_step(neighbors_, neighbor_options_.cutoff);
+  const std::string failure = error_of([&] {
+    neighbors_.build(*list, element_of_, excluded, neighbor_options_);
     zero_results();
     call_model(eflag, vflag);
     check_results();
@@ -101,22 +104,23 @@ void PairUnified::compute(int eflag, int vflag) {
 }
 
 void PairUnified::zero_results() {
-  atom_energies_.reserve(neighbors_.own());
+  atom_energies_.reserve(neighbors_.local());
   forces_.reserve(neighbors_.atoms());
-  std::fill_n(atom_energies_.data(), neighbors_.own(), 0.0);
+  std::fill_n(atom_energies_.data(), neighbors_.local(), 0.0);
   std::fill_n(forces_.data(), 3 * std::ptrdiff_t(neighbors_.atoms()), 0.0);
-  // Without newton LAMMPS has zeroed, and reads, no more than the own atoms' virials.
+  // With newton off, Pair::ev_setup zeroes the per-atom virials of local atoms only; reverse communication below also
+  // needs those of ghosts.
   if (vflag_atom && !force->newton_pair && atom->nghost)
     std::fill_n(vatom[atom->nlocal], 6 * std::ptrdiff_t(atom->nghost), 0.0);
 }
 
 void PairUnified::call_model(int eflag, int vflag) {
   const ModelLink link(this);
-  const int atoms = neighbors_.atoms(), own = neighbors_.own();
+  const int atoms = neighbors_.atoms(), local = neighbors_.local();
   const int centres = neighbors_.centres(), pairs = neighbors_.pairs();
   const std::array<PyRef, 14> arguments = {checked(PyLong_FromLong(eflag)),
                                            checked(PyLong_FromLong(vflag)),
-                                           checked(PyLong_FromLong(own)),
+                                           checked(PyLong_FromLong(local)),
                                            neighbors_.elements.rows(atoms),
                                            neighbors_.tags.rows(atoms),
                                            neighbors_.centre_atoms.rows(centres),
@@ -126,8 +130,9 @@ void PairUnified::call_model(int eflag, int vflag) {
                                            neighbors_.pair_j.rows(pairs),
                                            neighbors_.pair_elements.rows(pairs),
                                            neighbors_.vectors.rows(pairs),
-                                           atom_energies_.rows(own),
+                                           atom_energies_.rows(local),
                                            forces_.rows(atoms)};
+  // Vectorcall avoids a tuple of arguments per step; it must not drop the references, which `arguments` owns.
   std::array<PyObject *, 16> stack = {model_.get(), link.get()};
   std::transform(arguments.begin(), arguments.end(), stack.begin() + 2, [](const PyRef &item) { return item.get(); });
   static PyObject *method = checked(PyUnicode_InternFromString("compute")).release();
@@ -138,45 +143,47 @@ void PairUnified::call_model(int eflag, int vflag) {
 }
 
 void PairUnified::check_results() const {
-  const auto complain = [this](const char *what, int row) {
-    throw std::runtime_error(not_finite(what, neighbors_.tags.data()[row], neighbors_.elements.data()[row]));
+  const auto fail = [this](const char *quantity, int row) {
+    throw std::runtime_error(
+        not_finite_message(quantity, neighbors_.tags.data()[row], neighbors_.elements.data()[row]));
   };
-  for (int row = 0; row < neighbors_.own(); ++row)
+  for (int row = 0; row < neighbors_.local(); ++row)
     if (!std::isfinite(atom_energies_.data()[row]))
-      complain("the energy", row);
+      fail("the energy", row);
   for (int row = 0; row < neighbors_.atoms(); ++row) {
     const double *force = forces_.data() + 3 * std::ptrdiff_t(row);
     if (!std::isfinite(force[0] + force[1] + force[2]))
-      complain("the force", row);
+      fail("the force", row);
   }
   if (!std::isfinite(energy_))
-    throw std::runtime_error("the energy of the model in " + file_ + " is not a finite number");
+    throw std::runtime_error("the total energy of the model in " + file_ + " is not a finite number");
 }
 
 void PairUnified::add_results() {
+  // With newton off, LAMMPS does no reverse communication of forces, but a model adds forces to ghosts in any case.
   if (!force->newton_pair) {
-    exchange_.perform(Turn::reverse, {forces_.data(), 3, false, neighbors_.row_of().data()});
+    exchange_.perform(ExchangeKind::reverse, {forces_.data(), 3, false, neighbors_.row_of().data()});
     if (vflag_atom)
-      exchange_.perform(Turn::reverse, {vatom[0], 6});
+      exchange_.perform(ExchangeKind::reverse, {vatom[0], 6});
   }
   const std::vector<int> &atom_of = neighbors_.atom_of();
-  for (int row = 0; row < (force->newton_pair ? neighbors_.atoms() : neighbors_.own()); ++row)
+  for (int row = 0; row < (force->newton_pair ? neighbors_.atoms() : neighbors_.local()); ++row)
     for (int axis = 0; axis < 3; ++axis)
       atom->f[atom_of[row]][axis] += forces_.data()[3 * std::ptrdiff_t(row) + axis];
   if (eflag_global)
     eng_vdwl += energy_;
   if (eflag_atom)
-    for (int row = 0; row < neighbors_.own(); ++row)
+    for (int row = 0; row < neighbors_.local(); ++row)
       eatom[atom_of[row]] += atom_energies_.data()[row];
 }
 
-// Sums run in the order of LAMMPS' own style, so that all digits are the same.
+// Sums in the order of LAMMPS' MLIAPDataPy, so that results agree to the last digit.
 double PairUnified::add_pair_energies(const double *energies) {
   double total = 0.0;
-  std::fill_n(atom_energies_.data(), neighbors_.own(), 0.0);
+  std::fill_n(atom_energies_.data(), neighbors_.local(), 0.0);
   for (int pair = 0; pair < neighbors_.pairs(); ++pair) {
     const int i = neighbors_.pair_i.data()[pair];
-    if (i >= neighbors_.own())
+    if (i >= neighbors_.local())
       continue;
     const double half = 0.5 * energies[pair];
     atom_energies_.data()[i] += half;
@@ -214,10 +221,14 @@ void PairUnified::tally_virial(int pair, const double *force) {
       vatom[neighbors_.atom_of()[row]][component] += 0.5 * products[component];
 }
 
-void PairUnified::exchange(Turn turn, void *features, int width, bool single) {
-  if (turn == Turn::edges && reach_.ghosts)
-    throw std::logic_error("pairs of ghosts have no reverse to exchange with");
-  exchange_.take_turn(turn, {features, width, single, neighbors_.row_of().data()});
+void PairUnified::exchange(ExchangeKind kind, const FeatureMatrix &features) {
+  if (kind == ExchangeKind::edges && neighbor_options_.ghosts)
+    throw std::logic_error("edge_exchange needs a neighbour list of local atoms only: pairs of ghosts have no reverse "
+                           "pair on another rank. "
+                           "Declare ghost_layers or call edge_exchange, not both");
+  FeatureMatrix rows = features;
+  rows.row_of = neighbors_.row_of().data();
+  exchange_.request(kind, rows);
 }
 
 int PairUnified::pack_forward_comm(int count, int *atoms, double *buffer, int, int *) {

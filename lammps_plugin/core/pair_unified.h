@@ -1,4 +1,4 @@
-// pair_style mliap unified FILE [0|1]: a Python object computes the energy, and forces along pairs of atoms.
+// pair_style mliap unified FILE [0|1]: a Python model computes the energy and the forces, by pairs or by atoms.
 
 #ifndef FITSNAP_NN_PAIR_UNIFIED_H
 #define FITSNAP_NN_PAIR_UNIFIED_H
@@ -15,7 +15,7 @@ class PairUnified : public PairModel, private ModelCalls {
   explicit PairUnified(LAMMPS_NS::LAMMPS *lmp);
   ~PairUnified() override;
 
-  void settings(int count, char **words) override;
+  void settings(int narg, char **arg) override;
   void init_style_for(LAMMPS_NS::Pair *owner) override;
   double init_one(int i, int j) override;
   void compute(int eflag, int vflag) override;
@@ -31,7 +31,7 @@ class PairUnified : public PairModel, private ModelCalls {
   Py_ssize_t pair_count() const override { return neighbors_.pairs(); }
   double add_pair_energies(const double *energies) override;
   void add_pair_forces(const double *forces) override;
-  void exchange(Turn turn, void *features, int width, bool single) override;
+  void exchange(ExchangeKind kind, const FeatureMatrix &features) override;
 
   void load();
   void set_communication_cutoff();
@@ -42,14 +42,14 @@ class PairUnified : public PairModel, private ModelCalls {
   void tally_virial(int pair, const double *force);
 
   PyRef model_;    // runtime.UnifiedInterface
-  Reach reach_{};
-  bool pairwise_ = false;        // the energy is a sum over pairs
-  double users_cutoff_ = 0.0;    // of communication,
-  double own_cutoff_ = 0.0;      // and what this pair style made of it
+  NeighborOptions neighbor_options_{};
+  bool pairwise_ = false;          // the energy is a sum over pairs
+  double user_cutghost_ = 0.0;     // comm_modify cutoff of the user
+  double model_cutghost_ = 0.0;    // the larger value that this pair style set instead, 0 for none
 
   NeighborArrays neighbors_;
   Exchange exchange_;
-  NumpyArray<double> atom_energies_;    // (own,)
+  NumpyArray<double> atom_energies_;    // (local,)
   NumpyArray<double, 3> forces_;        // (atoms, 3)
   double energy_ = 0.0;
 };

@@ -3,7 +3,7 @@
 namespace fitsnap_nn {
 namespace {
 
-PyRef raised_exception() {
+PyRef fetch_exception() {
 #if PY_VERSION_HEX >= 0x030c0000
   return PyRef(PyErr_GetRaisedException());
 #else
@@ -27,7 +27,8 @@ std::string utf8(const PyRef &string) {
   return characters ? characters : "an exception that cannot be printed";
 }
 
-std::string described(const PyRef &exception) {
+std::string format_exception(const PyRef &exception) {
+  // Only errors of fitsnap_nn (errors.py) have an exit_code. Importing the class to compare could fail itself.
   if (PyObject_HasAttrString(exception.get(), "exit_code"))
     return utf8(PyRef(PyObject_Str(exception.get())));
   const PyRef module(PyImport_ImportModule("traceback"));
@@ -35,11 +36,11 @@ std::string described(const PyRef &exception) {
   const PyRef last(lines ? PySequence_GetItem(lines.get(), -1) : nullptr);
   const PyRef nothing(PyUnicode_FromString(""));
   const PyRef all(lines ? PyUnicode_Join(nothing.get(), lines.get()) : nullptr);
-  // The last line comes first: LAMMPS' Python module hands on no more than the first kilobyte.
+  // The last line comes first: the LAMMPS Python module truncates error messages to about one kilobyte.
   return utf8(last) + utf8(all);
 }
 
-std::string as_text(PyObject *string) {
+std::string to_string(PyObject *string) {
   const char *characters = PyUnicode_AsUTF8(string);
   if (!characters)
     throw PythonError();
@@ -48,7 +49,7 @@ std::string as_text(PyObject *string) {
 
 }    // namespace
 
-PythonError::PythonError() : std::runtime_error(described(raised_exception())) {}
+PythonError::PythonError() : std::runtime_error(format_exception(fetch_exception())) {}
 
 PyRef checked(PyObject *owned) {
   if (!owned)
@@ -56,7 +57,7 @@ PyRef checked(PyObject *owned) {
   return PyRef(owned);
 }
 
-double number(PyObject *object, const char *attribute) {
+double get_double(PyObject *object, const char *attribute) {
   const PyRef value = checked(PyObject_GetAttrString(object, attribute));
   const double result = PyFloat_AsDouble(value.get());
   if (result == -1.0 && PyErr_Occurred())
@@ -64,15 +65,15 @@ double number(PyObject *object, const char *attribute) {
   return result;
 }
 
-std::string text(PyObject *object, const char *attribute) {
-  return as_text(checked(PyObject_GetAttrString(object, attribute)).get());
+std::string get_string(PyObject *object, const char *attribute) {
+  return to_string(checked(PyObject_GetAttrString(object, attribute)).get());
 }
 
-std::vector<std::string> texts(PyObject *object, const char *attribute) {
+std::vector<std::string> get_strings(PyObject *object, const char *attribute) {
   const PyRef sequence = checked(PyObject_GetAttrString(object, attribute));
   std::vector<std::string> result;
   for (Py_ssize_t item = 0; item < PySequence_Size(sequence.get()); ++item)
-    result.push_back(as_text(checked(PySequence_GetItem(sequence.get(), item)).get()));
+    result.push_back(to_string(checked(PySequence_GetItem(sequence.get(), item)).get()));
   return result;
 }
 

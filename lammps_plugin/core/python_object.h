@@ -1,5 +1,5 @@
-// Owning references to Python objects, and Python exceptions as C++ ones. Everything here needs the interpreter's lock,
-// except dropping what is owned: LAMMPS deletes its styles without it, and perhaps after Python has gone.
+// Owning references to Python objects, and Python exceptions as C++ exceptions. The caller must hold the GIL, except in
+// destructors: LAMMPS deletes styles without it, possibly after Python has been finalised.
 
 #ifndef FITSNAP_NN_PYTHON_OBJECT_H
 #define FITSNAP_NN_PYTHON_OBJECT_H
@@ -14,7 +14,7 @@
 
 namespace fitsnap_nn {
 
-// The interpreter's lock: LAMMPS runs without it, in whatever thread.
+// Holds the GIL. LAMMPS runs without it: start_python.cpp releases it, and Python's ctypes does when it calls LAMMPS.
 class GilGuard {
  public:
   GilGuard() : state_(PyGILState_Ensure()) {}
@@ -26,6 +26,7 @@ class GilGuard {
   PyGILState_STATE state_;
 };
 
+// For destructors. After finalisation there is nothing to release, and PyGILState_Ensure would crash.
 template <class Release> void with_lock_if_running(Release release) {
   if (!Py_IsInitialized())
     return;
@@ -55,19 +56,20 @@ class PyRef {
   PyObject *object_ = nullptr;
 };
 
-// A Python exception, already cleared; what() is its last line and, unless it is one of fitsnap_nn's own that speak for
-// themselves, the traceback.
+// The pending Python exception, which the constructor clears. what() is the traceback, preceded by its last line; for
+// exceptions of fitsnap_nn, whose messages are written for users, it is the message alone.
 class PythonError : public std::runtime_error {
  public:
   PythonError();
 };
 
-// What the Python C API returned, or its exception thrown.
+// Takes ownership of a new reference returned by the C API; throws PythonError if it is null.
 PyRef checked(PyObject *owned);
 
-double number(PyObject *object, const char *attribute);
-std::string text(PyObject *object, const char *attribute);
-std::vector<std::string> texts(PyObject *object, const char *attribute);
+// Attributes of an object; all throw PythonError.
+double get_double(PyObject *object, const char *attribute);
+std::string get_string(PyObject *object, const char *attribute);
+std::vector<std::string> get_strings(PyObject *object, const char *attribute);
 
 }    // namespace fitsnap_nn
 

@@ -9,7 +9,8 @@
 namespace fitsnap_nn {
 namespace {
 
-// Python is never ended, because models may be alive until the process ends, so what it has printed is flushed here.
+// Py_Finalize is never called: LAMMPS may delete styles, and with them models, after any point at which we could call
+// it. Python's buffered output is therefore flushed at exit.
 void flush_output() {
   PyGILState_STATE state = PyGILState_Ensure();
   for (const char *name : {"stdout", "stderr"}) {
@@ -24,7 +25,7 @@ void check(PyConfig *config, PyStatus status) {
   if (!PyStatus_Exception(status))
     return;
   PyConfig_Clear(config);
-  throw std::runtime_error(std::string("Python does not start: ") +
+  throw std::runtime_error(std::string("Python cannot be started: ") +
                            (status.err_msg ? status.err_msg : "no reason given"));
 }
 
@@ -36,12 +37,15 @@ void fitsnap_nn_start_python(const char *executable) {
   PyConfig config;
   PyConfig_InitPythonConfig(&config);
   config.parse_argv = 0;
+  // Python's SIGINT handler only sets a flag that LAMMPS' main loop never checks: Ctrl-C would be ignored.
   config.install_signal_handlers = 0;
-  // From these Python finds the environment that the program belongs to, activated or not.
+  // Python derives sys.prefix, and so the virtual environment, from the path of its executable. The environment need
+  // not be activated.
   check(&config, PyConfig_SetBytesString(&config, &config.program_name, executable));
   check(&config, PyConfig_SetBytesString(&config, &config.executable, executable));
   check(&config, Py_InitializeFromConfig(&config));
   PyConfig_Clear(&config);
   std::atexit(fitsnap_nn::flush_output);
+  // Release the GIL that initialisation left with this thread; GilGuard takes it for each call.
   PyEval_SaveThread();
 }

@@ -9,6 +9,7 @@ using fitsnap_nn::snap::Options;
 
 namespace {
 
+// Loading and computing can only fail for lack of memory: options were checked by snap_create.
 template <class Work> int succeeds(Work work) {
   try {
     work();
@@ -44,8 +45,8 @@ EXPORTED Descriptor *snap_create(int twojmax, double rcutfac, double rfac0, doub
       options.dinner.push_back(values[3]);
     }
     return new Descriptor(options, instruction_set);
-  } catch (const std::exception &problem) {
-    std::snprintf(error, error_size, "%s", problem.what());
+  } catch (const std::exception &exception) {
+    std::snprintf(error, error_size, "%s", exception.what());
     return nullptr;
   }
 }

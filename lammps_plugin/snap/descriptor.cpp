@@ -15,10 +15,11 @@ extern const Kernel kernel_generic;
 namespace {
 
 constexpr double PI = 3.14159265358979323846;
-constexpr double CLOSEST = 1e-10;    // atoms at one place have no direction; LAMMPS leaves them out, too
+constexpr double MIN_DISTANCE = 1e-10;    // coincident atoms have no direction; LAMMPS skips such pairs, too
 constexpr int EMPTY = -1;
 
-// Those that this processor can run, the best first.
+// The kernels that this processor can run, best first. All features that the flags in build.py allow the compiler to
+// use are queried.
 std::vector<const Kernel *> usable_kernels() {
   std::vector<const Kernel *> kernels;
 #if defined(__x86_64__)
@@ -33,42 +34,44 @@ std::vector<const Kernel *> usable_kernels() {
   return kernels;
 }
 
-const Kernel *choose(const std::string &name) {
+const Kernel *choose_kernel(const std::string &name) {
   const std::vector<const Kernel *> kernels = usable_kernels();
   if (name.empty())
     return kernels.front();
   for (const Kernel *kernel : kernels)
     if (name == kernel->name)
       return kernel;
-  throw std::invalid_argument("this processor has no instruction set " + name);
+  throw std::invalid_argument("this processor does not support the instruction set " + name);
 }
 
-const Options &checked(const Options &options) {
+const Options &validated(const Options &options) {
   const std::size_t elements = options.radii.size();
   if (elements == 0)
-    throw std::invalid_argument("there are no elements");
+    throw std::invalid_argument("no elements are given");
   if (options.weights.size() != elements)
-    throw std::invalid_argument("each element needs a radius and a weight");
+    throw std::invalid_argument("the numbers of radii (radelem) and weights (wj) differ");
   if (options.switchinnerflag && (options.sinner.size() != elements || options.dinner.size() != elements))
-    throw std::invalid_argument("with switchinnerflag each element needs sinner and dinner");
+    throw std::invalid_argument("switchinnerflag requires sinner and dinner for each element");
   if (options.twojmax < 0)
     throw std::invalid_argument("twojmax is negative");
-  const double least = 2.0 * options.rcutfac * *std::min_element(options.radii.begin(), options.radii.end());
-  if (!(least > std::max(options.rmin0, 0.0)))
-    throw std::invalid_argument("2 rcutfac times the least radius, a cutoff, is not above rmin0");
+  if (options.twojmax > MAX_TWOJMAX)
+    throw std::invalid_argument("twojmax is larger than " + std::to_string(MAX_TWOJMAX));
+  const double min_cutoff = 2.0 * options.rcutfac * *std::min_element(options.radii.begin(), options.radii.end());
+  if (!(min_cutoff > std::max(options.rmin0, 0.0)))
+    throw std::invalid_argument("the smallest cutoff, 2 rcutfac times the smallest radius, does not exceed rmin0");
   return options;
 }
 
 }    // namespace
 
 Descriptor::Descriptor(const Options &options, const std::string &instruction_set)
-    : options_(checked(options)), tables_(options_), view_(tables_.view()), kernel_(choose(instruction_set)) {}
+    : options_(validated(options)), tables_(options_), view_(tables_.view()), kernel_(choose_kernel(instruction_set)) {}
 
 double Descriptor::cutoff(int element, int other) const {
   return (options_.radii[element] + options_.radii[other]) * options_.rcutfac;
 }
 
-void Descriptor::load(const Neighbourhoods &atoms) {
+void Descriptor::load(const NeighbourLists &atoms) {
   const int lanes = kernel_->lanes;
   groups_.clear();
   channel_slots_.clear();
@@ -78,35 +81,37 @@ void Descriptor::load(const Neighbourhoods &atoms) {
   neighbour_count_ = atoms.atoms ? atoms.first[atoms.atoms] : 0;
   for (int first = 0; first < atoms.atoms; first += lanes)
     add_group(atoms, first, std::min(lanes, atoms.atoms - first));
-  const std::size_t density = std::size_t{2} * view_.channels * view_.half_size * lanes;
-  densities_.assign(groups_.size() * density, 0.0);
+  const std::size_t ulisttot_size = std::size_t{2} * view_.channels * view_.idxu_half_max * lanes;
+  ulisttot_.assign(groups_.size() * ulisttot_size, 0.0);
   scratch_.resize(std::max(scratch_.size(), kernel_->scratch_size(view_)));
   for (std::size_t group = 0; group < groups_.size(); ++group) {
-    const Batch all = batch(group);
+    const Batch batch = batch_of(group);
     for (int lane = 0; lane < groups_[group].atoms; ++lane) {
-      const int own = options_.chemflag ? elements_[groups_[group].first_atom + lane] : 0;
+      const int self = options_.chemflag ? elements_[groups_[group].first_atom + lane] : 0;
       for (int channel = 0; channel < view_.channels; ++channel) {
-        if (channel != own && !options_.wselfallflag)
+        if (channel != self && !options_.wselfallflag)
           continue;
+        // Self contribution: the central atom is at the pole of the 3-sphere, where U is the unit matrix (wself = 1).
         for (int j = 0; j <= view_.twojmax; ++j)
           for (int m = 0; 2 * m <= j; ++m) {
-            const int element = channel * view_.half_size + view_.half_offset[j] + m * (j + 2);
-            all.density[2 * element * lanes + lane] = 1.0;
+            const int element = channel * view_.idxu_half_max + view_.idxu_half_block[j] + m * (j + 2);
+            batch.ulisttot[2 * element * lanes + lane] = 1.0;
           }
       }
     }
-    kernel_->densities(view_, all);
+    kernel_->compute_ui(view_, batch);
   }
 }
 
-// Sorts the neighbours within the cutoff by channel and deals them out to slots.
-void Descriptor::add_group(const Neighbourhoods &atoms, int first_atom, int count) {
+// Assigns the neighbours within the cutoff to slots, channel by channel. An atom's neighbours keep their order,
+// whatever other atoms are in the group, so that its sums round the same way.
+void Descriptor::add_group(const NeighbourLists &atoms, int first_atom, int count) {
   const int lanes = kernel_->lanes;
   const std::size_t first_slot = neighbours_.size() / lanes;
   int slot = 0;
   channel_slots_.push_back(0);
   for (int channel = 0; channel < view_.channels; ++channel) {
-    int most = 0;
+    int channel_size = 0;
     for (int lane = 0; lane < count; ++lane) {
       const int element = atoms.elements[first_atom + lane];
       int used = 0;
@@ -116,53 +121,55 @@ void Descriptor::add_group(const Neighbourhoods &atoms, int first_atom, int coun
           continue;
         const double *d = atoms.displacements + 3 * std::size_t(n);
         const double r = std::sqrt(d[0] * d[0] + d[1] * d[1] + d[2] * d[2]);
-        if (!(r < cutoff(element, other)) || r < CLOSEST)
+        if (!(r < cutoff(element, other)) || r < MIN_DISTANCE)
           continue;
         const std::size_t place = first_slot + slot + used;
-        if (used++ == most) {
-          ++most;
+        if (used++ == channel_size) {
+          ++channel_size;
           neighbours_.resize((place + 1) * lanes, EMPTY);
           slots_.resize((place + 1) * lanes * SLOT_FIELDS, 0.0);
         }
         neighbours_[place * lanes + lane] = n;
-        set_slot(&slots_[place * lanes * SLOT_FIELDS + lane], element, other, d, r);
+        fill_slot(&slots_[place * lanes * SLOT_FIELDS + lane], element, other, d, r);
       }
     }
-    slot += most;
+    slot += channel_size;
     channel_slots_.push_back(slot);
   }
   groups_.push_back({first_atom, count, first_slot, slot});
 }
 
-// The map of a distance to an angle on the 3-sphere: theta0 = rfac0 pi (r - rmin0) / (rcut - rmin0), z0 = r / tan
-// theta0.
-void Descriptor::set_slot(double *field, int element, int other, const double *displacement, double r) const {
+// Maps a displacement to a point on the 3-sphere, as LAMMPS does: theta0 = rfac0 pi (r - rmin0) / (rcut - rmin0),
+// z0 = r / tan(theta0), r0^2 = r^2 + z0^2. The neighbour is represented by the rotation with Cayley-Klein parameters
+// a = (z0 - i z) / r0, b = (y - i x) / r0.
+void Descriptor::fill_slot(double *field, int element, int other, const double *displacement, double r) const {
   const int lanes = kernel_->lanes;
   auto set = [&](SlotField which, double value) { field[which * lanes] = value; };
   const double rate = options_.rfac0 * PI / (cutoff(element, other) - options_.rmin0);
   const double theta = rate * (r - options_.rmin0);
   const double z0 = r * std::cos(theta) / std::sin(theta);
-  const double dz0 = z0 / r - rate * (r * r + z0 * z0) / r;
-  const double inverse = 1.0 / std::sqrt(r * r + z0 * z0);
-  const double d_inverse = -inverse * inverse * inverse * (r + z0 * dz0);
-  double value, slope;
-  weigh(element, other, r, value, slope);
-  set(A_RE, inverse * z0);
-  set(A_IM, -inverse * displacement[2]);
-  set(B_RE, inverse * displacement[1]);
-  set(B_IM, -inverse * displacement[0]);
-  set(WEIGHT, value);
-  set(D_WEIGHT, slope);
-  set(DIRECTION_X, displacement[0] / r);
-  set(DIRECTION_Y, displacement[1] / r);
-  set(DIRECTION_Z, displacement[2] / r);
-  set(INVERSE, inverse);
-  set(D_A_RE, dz0 * inverse + z0 * d_inverse);
-  set(D_INVERSE, r * d_inverse);
+  const double dz0_dr = z0 / r - rate * (r * r + z0 * z0) / r;
+  const double r0inv = 1.0 / std::sqrt(r * r + z0 * z0);
+  const double dr0inv_dr = -r0inv * r0inv * r0inv * (r + z0 * dz0_dr);
+  double sfac, dsfac;
+  compute_sfac(element, other, r, sfac, dsfac);
+  set(A_RE, r0inv * z0);
+  set(A_IM, -r0inv * displacement[2]);
+  set(B_RE, r0inv * displacement[1]);
+  set(B_IM, -r0inv * displacement[0]);
+  set(SFAC, sfac);
+  set(DSFAC, dsfac);
+  set(UNIT_X, displacement[0] / r);
+  set(UNIT_Y, displacement[1] / r);
+  set(UNIT_Z, displacement[2] / r);
+  set(R0INV, r0inv);
+  set(DA_RE_DR, dz0_dr * r0inv + z0 * dr0inv_dr);
+  set(R_DR0INV_DR, r * dr0inv_dr);
 }
 
-// The neighbour's weight times the switching functions at the cutoff and, where asked for, at short distances.
-void Descriptor::weigh(int element, int other, double r, double &weight, double &slope) const {
+// Weight of the neighbour's element times the outer switching function and, with switchinnerflag, the inner one; and
+// the derivative by r.
+void Descriptor::compute_sfac(int element, int other, double r, double &sfac, double &dsfac) const {
   double outer = 1.0, d_outer = 0.0;
   if (options_.switchflag && r > options_.rmin0) {
     const double rate = PI / (cutoff(element, other) - options_.rmin0);
@@ -182,18 +189,19 @@ void Descriptor::weigh(int element, int other, double r, double &weight, double 
       d_inner = 0.5 * std::sin(phase) * rate;
     }
   }
-  weight = options_.weights[other] * outer * inner;
-  slope = options_.weights[other] * (d_outer * inner + outer * d_inner);
+  sfac = options_.weights[other] * outer * inner;
+  dsfac = options_.weights[other] * (d_outer * inner + outer * d_inner);
 }
 
-Batch Descriptor::batch(std::size_t group) {
+Batch Descriptor::batch_of(std::size_t group) {
   const int lanes = kernel_->lanes;
-  const std::size_t density = std::size_t{2} * view_.channels * view_.half_size * lanes;
+  const std::size_t ulisttot_size = std::size_t{2} * view_.channels * view_.idxu_half_max * lanes;
   return {slots_.data() + groups_[group].first_slot * SLOT_FIELDS * lanes,
-          channel_slots_.data() + group * (view_.channels + 1), densities_.data() + group * density, scratch_.data()};
+          channel_slots_.data() + group * (view_.channels + 1), ulisttot_.data() + group * ulisttot_size,
+          scratch_.data()};
 }
 
-template <class Copy> void Descriptor::each_neighbour(const Group &group, Copy copy) const {
+template <class Copy> void Descriptor::for_each_neighbour(const Group &group, Copy copy) const {
   const int lanes = kernel_->lanes;
   for (int slot = 0; slot < group.slots; ++slot)
     for (int lane = 0; lane < group.atoms; ++lane) {
@@ -208,12 +216,12 @@ void Descriptor::components(double *values) {
   Doubles packed(std::size_t(count) * lanes);
   for (std::size_t number = 0; number < groups_.size(); ++number) {
     const Group &group = groups_[number];
-    kernel_->components(view_, batch(number), packed.data());
+    kernel_->compute_bi(view_, batch_of(number), packed.data());
     for (int lane = 0; lane < group.atoms; ++lane) {
       const int atom = group.first_atom + lane;
       const int channel = options_.chemflag ? elements_[atom] : 0;
       for (int k = 0; k < count; ++k)
-        values[std::size_t(atom) * count + k] = packed[k * lanes + lane] - tables_.shift(k, channel);
+        values[std::size_t(atom) * count + k] = packed[k * lanes + lane] - tables_.bzero(k, channel);
     }
   }
 }
@@ -228,8 +236,8 @@ void Descriptor::forces(const double *beta, double *values) {
       for (int k = 0; k < count; ++k)
         packed_beta[k * lanes + lane] = beta[std::size_t(group.first_atom + lane) * count + k];
     packed.resize(std::max(packed.size(), std::size_t(group.slots) * 3 * lanes));
-    kernel_->forces(view_, batch(number), packed_beta.data(), packed.data());
-    each_neighbour(group, [&](int slot, int lane, std::size_t neighbour) {
+    kernel_->compute_deidrj(view_, batch_of(number), packed_beta.data(), packed.data());
+    for_each_neighbour(group, [&](int slot, int lane, std::size_t neighbour) {
       for (int k = 0; k < 3; ++k)
         values[3 * neighbour + k] = packed[(3 * slot + k) * lanes + lane];
     });
@@ -239,13 +247,13 @@ void Descriptor::forces(const double *beta, double *values) {
 void Descriptor::gradients(double *values) {
   const int lanes = kernel_->lanes, count = size();
   Doubles packed;
-  scratch_.resize(std::max(scratch_.size(), kernel_->gradient_scratch_size(view_)));
+  scratch_.resize(std::max(scratch_.size(), kernel_->dbidrj_scratch_size(view_)));
   std::fill(values, values + 3 * neighbour_count_ * count, 0.0);
   for (std::size_t number = 0; number < groups_.size(); ++number) {
     const Group &group = groups_[number];
     packed.resize(std::max(packed.size(), std::size_t(group.slots) * 3 * count * lanes));
-    kernel_->gradients(view_, batch(number), packed.data());
-    each_neighbour(group, [&](int slot, int lane, std::size_t neighbour) {
+    kernel_->compute_dbidrj(view_, batch_of(number), packed.data());
+    for_each_neighbour(group, [&](int slot, int lane, std::size_t neighbour) {
       const double *from = packed.data() + std::size_t(slot) * 3 * count * lanes + lane;
       for (int k = 0; k < 3 * count; ++k)
         values[3 * neighbour * count + k] = from[k * lanes];
@@ -254,7 +262,7 @@ void Descriptor::gradients(double *values) {
 }
 
 double Descriptor::memory_usage() const {
-  const std::size_t doubles = slots_.capacity() + densities_.capacity() + scratch_.capacity();
+  const std::size_t doubles = slots_.capacity() + ulisttot_.capacity() + scratch_.capacity();
   const std::size_t ints = neighbours_.capacity() + channel_slots_.capacity() + elements_.capacity();
   return static_cast<double>(doubles * sizeof(double) + ints * sizeof(int) + groups_.capacity() * sizeof(Group));
 }

@@ -1,4 +1,5 @@
-// Bispectrum descriptors of atoms and their derivatives, for the pair style and for Python. Knows neither of them.
+// Bispectrum components and their derivatives. Used by the pair style and, through c_api.h, by Python; includes neither
+// LAMMPS nor Python headers.
 
 #ifndef FITSNAP_NN_SNAP_DESCRIPTOR_H
 #define FITSNAP_NN_SNAP_DESCRIPTOR_H
@@ -12,16 +13,17 @@
 
 namespace fitsnap_nn::snap {
 
-// Atoms and the vectors from each to its neighbours; those beyond the cutoff are allowed and count for nothing.
-struct Neighbourhoods {
+// Central atoms and their neighbours. Neighbours beyond the cutoff are allowed and ignored.
+struct NeighbourLists {
   int atoms;
-  const int *elements;              // [atom]: index, from 0
-  const int *first;                 // [atom + 1]: where an atom's neighbours start
+  const int *elements;              // [atom]: element index from 0
+  const int *first;                 // [atom + 1]: index of an atom's first neighbour
   const int *neighbour_elements;    // [neighbour]
-  const double *displacements;      // [neighbour][xyz]
+  const double *displacements;      // [neighbour][xyz]: from the atom to the neighbour
 };
 
-// Memory as the widest vector registers want it.
+// Allocator with the alignment of the widest vector registers (64 bytes): the kernel reads its arrays with aligned
+// loads, and malloc guarantees 16 bytes only.
 template <class T> struct Aligned {
   using value_type = T;
   static constexpr std::align_val_t ALIGNMENT{64};
@@ -36,39 +38,39 @@ using Doubles = std::vector<double, Aligned<double>>;
 
 class Descriptor {
  public:
-  // `instruction_set` names a kernel; the best that this processor has if it is empty.
-  // Throws std::invalid_argument where options or name make no sense.
+  // `instruction_set` is the name of a kernel; empty selects the best one that this processor supports.
+  // Throws std::invalid_argument if an option or the name is invalid.
   explicit Descriptor(const Options &options, const std::string &instruction_set = "");
 
   int size() const { return view_.components; }
   double cutoff(int element, int other) const;
   const char *instruction_set() const { return kernel_->name; }
 
-  // The atoms that all that follows is about.
-  void load(const Neighbourhoods &atoms);
-  // [atom][component]
+  // Sets the atoms of the following calls and computes their U matrices.
+  void load(const NeighbourLists &atoms);
+  // values [atom][component]: the components B.
   void components(double *values);
-  // beta [atom][component] = dE/dB -> [neighbour][xyz]: derivative of E by the displacement.
+  // beta [atom][component] = dE/dB -> values [neighbour][xyz]: dE by the displacement of the neighbour.
   void forces(const double *beta, double *values);
-  // [neighbour][xyz][component]: derivatives of the atom's components by the displacement.
+  // values [neighbour][xyz][component]: dB of the central atom by the displacement of the neighbour.
   void gradients(double *values);
-  // Bytes held.
+  // In bytes.
   double memory_usage() const;
 
  private:
-  // As many atoms as the kernel takes at a time; fewer in the last group. They share slots, of which they leave some
-  // empty where they have fewer neighbours than others.
+  // The atoms of one kernel call: `lanes` of them, fewer in the last group. Slot k holds the k-th neighbour of each
+  // atom (of a channel); lanes of atoms with fewer neighbours stay empty.
   struct Group {
     int first_atom, atoms;
     std::size_t first_slot;
     int slots;
   };
 
-  void add_group(const Neighbourhoods &atoms, int first_atom, int count);
-  void set_slot(double *field, int element, int other, const double *displacement, double r) const;
-  void weigh(int element, int other, double r, double &weight, double &slope) const;
-  Batch batch(std::size_t group);
-  template <class Copy> void each_neighbour(const Group &group, Copy copy) const;
+  void add_group(const NeighbourLists &atoms, int first_atom, int count);
+  void fill_slot(double *field, int element, int other, const double *displacement, double r) const;
+  void compute_sfac(int element, int other, double r, double &sfac, double &dsfac) const;
+  Batch batch_of(std::size_t group);
+  template <class Copy> void for_each_neighbour(const Group &group, Copy copy) const;
 
   Options options_;
   Tables tables_;
@@ -77,9 +79,9 @@ class Descriptor {
   std::size_t neighbour_count_ = 0;
   std::vector<Group> groups_;
   std::vector<int> elements_;         // [atom]
-  std::vector<int> channel_slots_;    // [group][channel + 1], from the group's first slot
-  std::vector<int> neighbours_;       // [slot][lane]: which neighbour, or EMPTY
-  Doubles slots_, densities_, scratch_;
+  std::vector<int> channel_slots_;    // [group][channel + 1]: first slot of each channel, relative to the group's
+  std::vector<int> neighbours_;       // [slot][lane]: index of the neighbour, or EMPTY
+  Doubles slots_, ulisttot_, scratch_;
 };
 
 }    // namespace fitsnap_nn::snap

@@ -1,22 +1,27 @@
-// See kernel.h. Densities are kept in half rows; an element counts twice in a sum over the whole matrix unless it is in
-// the middle row, which holds both of the elements that are each other's mirror image.
+// The functions of kernel.h, in the notation of tables.h. U, Z and Y are stored as half blocks. A sum over the whole
+// matrix is taken over the half block with weight 2, because mirrored elements contribute complex conjugates and only
+// the real part is used. The middle row of an even j is its own mirror image and gets weight 1.
 
-#include "products.h"
+#include "zi.h"
 
 namespace fitsnap_nn::snap {
 
 namespace {
 
-// Of (alpha s + beta t)^(j-mb) (gamma s + delta t)^mb, row mb of level j holds the coefficients of s^(j-ma) t^ma. Times
-// `norm` they are the Wigner matrix of angular momentum j, for alpha = conj a, beta = -conj b, gamma = b, delta = a.
-template <class T> struct Rotation {
+// Cayley-Klein parameters of the rotation on the 3-sphere: alpha = conj a, beta = -conj b, gamma = b, delta = a.
+template <class T> struct CayleyKlein {
   T alpha, beta, gamma, delta;
 };
 
-template <class T> inline void raise(int j, const Rotation<T> &rotation, const T *below, T *level) {
+// One step of the recursion j-1 -> j for the Wigner matrix U_j. Row mb holds the coefficients of s^(j-ma) t^ma in
+// (alpha s + beta t)^(j-mb) (gamma s + delta t)^mb. These polynomials need no square roots: LAMMPS' compute_uarray
+// multiplies by rootpq at every step (D. A. Varshalovich et al., Quantum Theory of Angular Momentum, section 4.8.2),
+// here TablesView::norm is applied once, after the sum over neighbours. The middle row of an even j has no row mb of
+// level j-1 in the half block. It is built from row mb-1 by a factor (gamma s + delta t) instead of (alpha s + beta t).
+template <class T> inline void compute_uarray_level(int j, const CayleyKlein<T> &ck, const T *below, T *level) {
   for (int mb = 0; 2 * mb <= j; ++mb) {
     const bool middle = 2 * mb == j;
-    const T &left = middle ? rotation.gamma : rotation.alpha, &right = middle ? rotation.delta : rotation.beta;
+    const T &left = middle ? ck.gamma : ck.alpha, &right = middle ? ck.delta : ck.beta;
     const T *from = below + (middle ? mb - 1 : mb) * j;
     T *row = level + mb * (j + 1);
     row[0] = left * from[0];
@@ -26,266 +31,286 @@ template <class T> inline void raise(int j, const Rotation<T> &rotation, const T
   }
 }
 
-inline Rotation<Complex> rotation(const Vec *slot) {
+inline CayleyKlein<Complex> cayley_klein(const Vec *slot) {
   const Complex a{slot[A_RE], slot[A_IM]}, b{slot[B_RE], slot[B_IM]};
   return {conj(a), {-b.re, b.im}, b, a};
 }
 
-void densities(const TablesView &tables, const Batch &batch) {
+void compute_ui(const TablesView &tables, const Batch &batch) {
   Scratch scratch(batch.scratch);
-  Complex *power = scratch.take<Complex>(tables.half_size), *sum = scratch.take<Complex>(tables.half_size);
+  Complex *ulist = scratch.take<Complex>(tables.idxu_half_max), *sum = scratch.take<Complex>(tables.idxu_half_max);
   for (int channel = 0; channel < tables.channels; ++channel) {
-    for (int i = 0; i < tables.half_size; ++i)
+    for (int i = 0; i < tables.idxu_half_max; ++i)
       sum[i] = Complex{};
     for (int n = batch.channel_slots[channel]; n < batch.channel_slots[channel + 1]; ++n) {
       const Vec *slot = vectors(batch.slots) + n * SLOT_FIELDS;
-      const Rotation<Complex> turn = rotation(slot);
-      power[0] = {slot[WEIGHT], Vec{}};
+      const CayleyKlein<Complex> ck = cayley_klein(slot);
+      // The recursion is linear, so starting it at sfac instead of 1 weights all levels. In the empty slots of a lane
+      // sfac is 0: they add exact zeros, which makes the result independent of the other atoms of the batch.
+      ulist[0] = {slot[SFAC], Vec{}};
       for (int j = 1; j <= tables.twojmax; ++j)
-        raise(j, turn, power + tables.half_offset[j - 1], power + tables.half_offset[j]);
-      for (int i = 0; i < tables.half_size; ++i)
-        sum[i] = sum[i] + power[i];
+        compute_uarray_level(j, ck, ulist + tables.idxu_half_block[j - 1], ulist + tables.idxu_half_block[j]);
+      for (int i = 0; i < tables.idxu_half_max; ++i)
+        sum[i] = sum[i] + ulist[i];
     }
-    Complex *density = complexes(batch.density) + channel * tables.half_size;
-    for (int i = 0; i < tables.half_size; ++i)
-      density[i] = density[i] + constant(tables.norm[i]) * sum[i];
+    Complex *ulisttot = complexes(batch.ulisttot) + channel * tables.idxu_half_max;
+    for (int i = 0; i < tables.idxu_half_max; ++i)
+      ulisttot[i] = ulisttot[i] + broadcast(tables.norm[i]) * sum[i];
   }
 }
 
-// How often element i of the half rows of angular momentum j counts.
+// Weight of element i of the half block of j in a sum over the whole matrix.
 inline double multiplicity(int j, int i) {
   return i < (j + 1) / 2 * (j + 1) ? 2.0 : 1.0;
 }
 
-void components(const TablesView &tables, const Batch &batch, double *components) {
-  Vec *result = reinterpret_cast<Vec *>(components);
-  each_product(tables, batch, true, Scratch(batch.scratch), [&](const Product &product, const Complex *z) {
-    for (const Use *use = tables.uses + product.first_use; use < tables.uses + product.last_use; ++use) {
-      if (use->value == 0.0)
+void compute_bi(const TablesView &tables, const Batch &batch, double *blist) {
+  Vec *result = reinterpret_cast<Vec *>(blist);
+  for_each_zi(tables, batch, true, Scratch(batch.scratch), [&](const ZIndex &z_index, const Complex *z) {
+    for (const BispectrumTerm *term = tables.terms + z_index.first_term; term < tables.terms + z_index.last_term;
+         ++term) {
+      if (term->b_factor == 0.0)
         continue;
-      const Complex *u = complexes(batch.density) + use->channel * tables.half_size + tables.half_offset[product.j];
+      const Complex *u =
+          complexes(batch.ulisttot) + term->channel * tables.idxu_half_max + tables.idxu_half_block[z_index.j];
       Vec sum{};
-      for (int i = 0; i < half_elements(product.j); ++i)
-        sum += constant(multiplicity(product.j, i)) * (u[i].re * z[i].re + u[i].im * z[i].im);
-      result[use->component] = constant(use->value) * sum;
+      for (int i = 0; i < half_block_size(z_index.j); ++i)
+        sum += broadcast(multiplicity(z_index.j, i)) * (u[i].re * z[i].re + u[i].im * z[i].im);
+      result[term->component] = broadcast(term->b_factor) * sum;
     }
   });
 }
 
-// [channel][half element]: G, so that dE = Re sum conj(G) dU over whole matrices.
-void adjoint(const TablesView &tables, const Batch &batch, const Vec *beta, Scratch scratch, Complex *g) {
-  for (int i = 0; i < tables.channels * tables.half_size; ++i)
-    g[i] = Complex{};
-  each_product(tables, batch, false, scratch, [&](const Product &product, const Complex *z) {
-    const Use *use = tables.uses + product.first_use, *last = tables.uses + product.last_use;
-    while (use < last) {
-      const int channel = use->channel;
+// ylist [channel][half block element]: Y = sum over components of beta dB/dU, so that dE = Re sum conj(Y) dU over whole
+// matrices. With Y the cost of the forces does not grow with the number of components: dB/dU is never formed per
+// neighbour (R. Gayatri et al., arXiv:2011.12875, "adjoint refactorization").
+void compute_yi(const TablesView &tables, const Batch &batch, const Vec *beta, Scratch scratch, Complex *ylist) {
+  for (int i = 0; i < tables.channels * tables.idxu_half_max; ++i)
+    ylist[i] = Complex{};
+  for_each_zi(tables, batch, false, scratch, [&](const ZIndex &z_index, const Complex *z) {
+    const BispectrumTerm *term = tables.terms + z_index.first_term, *last = tables.terms + z_index.last_term;
+    // Terms are sorted by channel: the factors of one channel are summed before the matrix is scaled once.
+    while (term < last) {
+      const int channel = term->channel;
       Vec factor{};
-      for (; use < last && use->channel == channel; ++use)
-        factor += constant(use->slope) * beta[use->component];
-      Complex *level = g + channel * tables.half_size + tables.half_offset[product.j];
-      for (int i = 0; i < half_elements(product.j); ++i)
-        level[i] = level[i] + factor * z[i];
+      for (; term < last && term->channel == channel; ++term)
+        factor += broadcast(term->dbdu_factor) * beta[term->component];
+      Complex *y = ylist + channel * tables.idxu_half_max + tables.idxu_half_block[z_index.j];
+      for (int i = 0; i < half_block_size(z_index.j); ++i)
+        y[i] = y[i] + factor * z[i];
     }
   });
 }
 
-// Coefficients of one element w of `raise`'s levels in dE/da and dE/db, where dE = Re(dE/da da + dE/db db).
-struct Pull {
+// Contribution of one element w of ulist, without norm, to dE/da and dE/db, where dE = Re(dE/da da + dE/db db). The
+// coefficients depend on Y only and are shared by all neighbours of an atom.
+struct DedabCoefficients {
   Vec a_re_re, a_re_im, a_im_re, a_im_im, b_re_re, b_re_im, b_im_re, b_im_im;
 };
 
-// p conj(w) + q w, split into what multiplies the real and the imaginary part of w.
-inline void split(const Complex &p, const Complex &q, Vec &re_re, Vec &re_im, Vec &im_re, Vec &im_im) {
+// The map w -> p conj(w) + q w as a real 2x2 matrix acting on (Re w, Im w).
+inline void to_real_matrix(const Complex &p, const Complex &q, Vec &re_re, Vec &re_im, Vec &im_re, Vec &im_im) {
   re_re = p.re + q.re;
   re_im = p.im - q.im;
   im_re = p.im + q.im;
   im_im = q.re - p.re;
 }
 
-// From d U_j / d alpha [mb][ma] = sqrt((j-ma) (j-mb)) U_(j-1)[mb][ma] and so on: the elements of level j-1 that
-// contribute to the derivatives of level j, in half rows.
-void pulls(const TablesView &tables, const Complex *g, Pull *pull) {
+// Uses that the derivative of a Wigner matrix by a Cayley-Klein parameter is an element of the level below:
+// d U_j[mb][ma] / d alpha = sqrt((j-ma) (j-mb)) U_(j-1)[mb][ma], and likewise for beta, gamma and delta. Each element
+// of level j-1 collects the elements of Y_j to which it contributes. Therefore the forces need neither dU (LAMMPS'
+// compute_duidrj) nor the level twojmax of U.
+void compute_dedab_coefficients(const TablesView &tables, const Complex *ylist, DedabCoefficients *coefficients) {
   for (int j = 1; j <= tables.twojmax; ++j) {
-    const Complex *above = g + tables.half_offset[j];
+    const Complex *above = ylist + tables.idxu_half_block[j];
     for (int mb = 0; 2 * mb <= j - 1; ++mb)
       for (int ma = 0; ma < j; ++ma) {
         const bool middle = 2 * mb == j - 1;
-        const int element = tables.half_offset[j - 1] + mb * j + ma;
+        const int element = tables.idxu_half_block[j - 1] + mb * j + ma;
         const Complex *row = above + mb * (j + 1), *next = row + (middle ? 0 : j + 1);
-        const Vec norm = constant(2.0 * tables.norm[element]);
-        auto root = [&](int x, int y) { return norm * constant(__builtin_sqrt(static_cast<double>(x * y))); };
+        const Vec norm = broadcast(2.0 * tables.norm[element]);
+        auto root = [&](int x, int y) { return norm * broadcast(__builtin_sqrt(static_cast<double>(x * y))); };
         Complex pa = root(j - ma, j - mb) * row[ma], pb = -root(ma + 1, j - mb) * row[ma + 1];
         Complex qa{}, qb{};
+        // alpha = conj a and beta = -conj b enter row mb of level j, gamma = b and delta = a row mb+1. From the middle
+        // row of level j-1, row mb+1 is in the mirrored half and is already counted by the factor 2.
         if (!middle) {
           qa = root(ma + 1, mb + 1) * conj(next[ma + 1]);
           qb = root(j - ma, mb + 1) * conj(next[ma]);
         }
-        Pull &to = pull[element];
-        split(pa, qa, to.a_re_re, to.a_re_im, to.a_im_re, to.a_im_im);
-        split(pb, qb, to.b_re_re, to.b_re_im, to.b_im_re, to.b_im_im);
+        DedabCoefficients &to = coefficients[element];
+        to_real_matrix(pa, qa, to.a_re_re, to.a_re_im, to.a_im_re, to.a_im_im);
+        to_real_matrix(pb, qb, to.b_re_re, to.b_re_im, to.b_im_re, to.b_im_im);
       }
   }
 }
 
-// The force of one slot from the sums over all levels: the chain rule through a and b.
-inline void pull_back(const Vec *slot, const Complex &da, const Complex &db, const Vec &energy, Vec *force) {
-  const Vec a_im = -da.im, b_im = -db.im;
-  const Vec *u = slot + DIRECTION_X;
-  const Vec turn = u[1] * db.re - u[0] * b_im - u[2] * a_im;
-  const Vec radial = slot[WEIGHT] * (da.re * slot[D_A_RE] + slot[D_INVERSE] * turn) + slot[D_WEIGHT] * energy;
-  const Vec across = slot[WEIGHT] * slot[INVERSE];
-  force[0] = radial * u[0] - across * b_im;
-  force[1] = radial * u[1] + across * db.re;
-  force[2] = radial * u[2] - across * a_im;
+// dE by the displacement of one neighbour: the chain rule through a(r), b(r) and sfac(r). dedsfac is dE/dsfac.
+inline void compute_dedr(const Vec *slot, const Complex &deda, const Complex &dedb, const Vec &dedsfac, Vec *dedr) {
+  // a_im = -z/r0, b_re = y/r0 and b_im = -x/r0 point along the displacement; only a_re = z0/r0 depends on r alone.
+  const Vec a_im = -deda.im, b_im = -dedb.im;
+  const Vec *u = slot + UNIT_X;
+  const Vec dedr0inv = u[1] * dedb.re - u[0] * b_im - u[2] * a_im;
+  const Vec radial = slot[SFAC] * (deda.re * slot[DA_RE_DR] + slot[R_DR0INV_DR] * dedr0inv) + slot[DSFAC] * dedsfac;
+  const Vec cartesian = slot[SFAC] * slot[R0INV];
+  dedr[0] = radial * u[0] - cartesian * b_im;
+  dedr[1] = radial * u[1] + cartesian * dedb.re;
+  dedr[2] = radial * u[2] - cartesian * a_im;
 }
 
-void forces(const TablesView &tables, const Batch &batch, const double *beta, double *forces) {
+void compute_deidrj(const TablesView &tables, const Batch &batch, const double *beta, double *deidrj) {
   Scratch scratch(batch.scratch);
-  Complex *g = scratch.take<Complex>(tables.channels * tables.half_size);
-  Pull *pull = scratch.take<Pull>(tables.half_size);
-  Complex *power = scratch.take<Complex>(tables.half_size);
-  adjoint(tables, batch, vectors(beta), scratch, g);
-  Vec *force = reinterpret_cast<Vec *>(forces);
+  Complex *ylist = scratch.take<Complex>(tables.channels * tables.idxu_half_max);
+  DedabCoefficients *coefficients = scratch.take<DedabCoefficients>(tables.idxu_half_max);
+  Complex *ulist = scratch.take<Complex>(tables.idxu_half_max);
+  compute_yi(tables, batch, vectors(beta), scratch, ylist);
+  Vec *dedr = reinterpret_cast<Vec *>(deidrj);
   for (int channel = 0; channel < tables.channels; ++channel) {
-    pulls(tables, g + channel * tables.half_size, pull);
+    compute_dedab_coefficients(tables, ylist + channel * tables.idxu_half_max, coefficients);
     for (int n = batch.channel_slots[channel]; n < batch.channel_slots[channel + 1]; ++n) {
       const Vec *slot = vectors(batch.slots) + n * SLOT_FIELDS;
-      const Rotation<Complex> turn = rotation(slot);
-      Complex da{}, db{};
-      Vec energy = g[channel * tables.half_size].re;
-      power[0] = {constant(1.0), Vec{}};
+      const CayleyKlein<Complex> ck = cayley_klein(slot);
+      Complex deda{}, dedb{};
+      Vec dedsfac = ylist[channel * tables.idxu_half_max].re;
+      ulist[0] = {broadcast(1.0), Vec{}};
       for (int j = 1; j <= tables.twojmax; ++j) {
         if (j > 1)
-          raise(j - 1, turn, power + tables.half_offset[j - 2], power + tables.half_offset[j - 1]);
+          compute_uarray_level(j - 1, ck, ulist + tables.idxu_half_block[j - 2], ulist + tables.idxu_half_block[j - 1]);
         Complex a{}, b{};
-        for (int i = tables.half_offset[j - 1]; i < tables.half_offset[j]; ++i) {
-          const Complex &w = power[i];
-          const Pull &p = pull[i];
-          a = {a.re + p.a_re_re * w.re + p.a_re_im * w.im, a.im + p.a_im_re * w.re + p.a_im_im * w.im};
-          b = {b.re + p.b_re_re * w.re + p.b_re_im * w.im, b.im + p.b_im_re * w.re + p.b_im_im * w.im};
+        for (int i = tables.idxu_half_block[j - 1]; i < tables.idxu_half_block[j]; ++i) {
+          const Complex &w = ulist[i];
+          const DedabCoefficients &c = coefficients[i];
+          a = {a.re + c.a_re_re * w.re + c.a_re_im * w.im, a.im + c.a_im_re * w.re + c.a_im_im * w.im};
+          b = {b.re + c.b_re_re * w.re + c.b_re_im * w.im, b.im + c.b_im_re * w.re + c.b_im_im * w.im};
         }
-        // Level j is a homogeneous polynomial of degree j in a and b.
-        energy += constant(1.0 / j) * (a.re * slot[A_RE] - a.im * slot[A_IM] + b.re * slot[B_RE] - b.im * slot[B_IM]);
-        da = da + a;
-        db = db + b;
+        // Euler's theorem: U_j is a homogeneous polynomial of degree j in a and b, so Re sum conj(Y_j) U_j, which is
+        // the contribution of level j to dE/dsfac, follows from the derivatives and U_j itself is not needed.
+        dedsfac += broadcast(1.0 / j) * (a.re * slot[A_RE] - a.im * slot[A_IM] + b.re * slot[B_RE] - b.im * slot[B_IM]);
+        deda = deda + a;
+        dedb = dedb + b;
       }
-      pull_back(slot, da, db, energy, force + 3 * n);
+      compute_dedr(slot, deda, dedb, dedsfac, dedr + 3 * n);
     }
   }
 }
 
-inline Dual parameter(const Vec &re, const Vec &im) {
+inline Dual dual_constant(const Vec &re, const Vec &im) {
   return {{re, im}, {}};
 }
 
-// a and b of one slot with their derivatives.
-void dual_rotation(const Vec *slot, Rotation<Dual> &turn) {
-  const Vec *u = slot + DIRECTION_X;
-  Dual a = parameter(slot[A_RE], slot[A_IM]), b = parameter(slot[B_RE], slot[B_IM]);
+// The Cayley-Klein parameters of one slot and their derivatives by the displacement. The total derivatives of y/r0 and
+// the like have a part along the displacement (through r0) and one along the Cartesian axis.
+void dual_cayley_klein(const Vec *slot, CayleyKlein<Dual> &ck) {
+  const Vec *u = slot + UNIT_X;
+  Dual a = dual_constant(slot[A_RE], slot[A_IM]), b = dual_constant(slot[B_RE], slot[B_IM]);
   for (int k = 0; k < 3; ++k) {
-    a.slope[k] = {slot[D_A_RE] * u[k], -u[2] * slot[D_INVERSE] * u[k]};
-    b.slope[k] = {u[1] * slot[D_INVERSE] * u[k], -u[0] * slot[D_INVERSE] * u[k]};
+    a.derivative[k] = {slot[DA_RE_DR] * u[k], -u[2] * slot[R_DR0INV_DR] * u[k]};
+    b.derivative[k] = {u[1] * slot[R_DR0INV_DR] * u[k], -u[0] * slot[R_DR0INV_DR] * u[k]};
   }
-  a.slope[2].im -= slot[INVERSE];
-  b.slope[1].re += slot[INVERSE];
-  b.slope[0].im -= slot[INVERSE];
-  turn.delta = a;
-  turn.gamma = b;
-  turn.alpha = {conj(a.value), {conj(a.slope[0]), conj(a.slope[1]), conj(a.slope[2])}};
+  a.derivative[2].im -= slot[R0INV];
+  b.derivative[1].re += slot[R0INV];
+  b.derivative[0].im -= slot[R0INV];
+  ck.delta = a;
+  ck.gamma = b;
+  ck.alpha = {conj(a.value), {conj(a.derivative[0]), conj(a.derivative[1]), conj(a.derivative[2])}};
   auto minus_conj = [](const Complex &x) { return Complex{-x.re, x.im}; };
-  turn.beta = {minus_conj(b.value), {minus_conj(b.slope[0]), minus_conj(b.slope[1]), minus_conj(b.slope[2])}};
+  ck.beta = {minus_conj(b.value),
+             {minus_conj(b.derivative[0]), minus_conj(b.derivative[1]), minus_conj(b.derivative[2])}};
 }
 
-// All products, with what the sums over half rows multiply them by.
-void weighted_products(const TablesView &tables, const Batch &batch, Scratch scratch, Complex *weighted) {
-  each_product(tables, batch, false, scratch, [&](const Product &product, const Complex *z) {
-    const double *norm = tables.norm + tables.half_offset[product.j];
-    for (int i = 0; i < half_elements(product.j); ++i)
-      *weighted++ = constant(multiplicity(product.j, i) * norm[i]) * z[i];
+// All Z matrices times multiplicity and norm, which are thus applied once per atom and not once per neighbour.
+void compute_weighted_zlist(const TablesView &tables, const Batch &batch, Scratch scratch, Complex *zlist) {
+  for_each_zi(tables, batch, false, scratch, [&](const ZIndex &z_index, const Complex *z) {
+    const double *norm = tables.norm + tables.idxu_half_block[z_index.j];
+    for (int i = 0; i < half_block_size(z_index.j); ++i)
+      *zlist++ = broadcast(multiplicity(z_index.j, i) * norm[i]) * z[i];
   });
 }
 
-std::size_t products_size(const TablesView &tables) {
+std::size_t zlist_size(const TablesView &tables) {
   std::size_t size = 0;
-  for (int n = 0; n < tables.n_products; ++n)
-    size += half_elements(tables.products[n].j);
+  for (int n = 0; n < tables.idxz_max; ++n)
+    size += half_block_size(tables.idxz[n].j);
   return size;
 }
 
-// The uses of a product by components whose density of `channel` changes.
-void add_gradient(const TablesView &tables, const Product &product, int channel, const Complex *z, const Dual *power,
-                  Vec *gradient) {
-  Vec slope[3] = {};
-  bool known = false;
-  for (int n = product.first_use; n < product.last_use; ++n) {
-    const Use &use = tables.uses[n];
-    if (use.channel != channel)
+// Adds the terms of one Z matrix to the derivatives of the components by a neighbour of `channel`.
+void add_dbidrj(const TablesView &tables, const ZIndex &z_index, int channel, const Complex *z, const Dual *ulist,
+                Vec *dbdr) {
+  Vec zdu[3] = {};
+  bool contracted = false;
+  for (int n = z_index.first_term; n < z_index.last_term; ++n) {
+    const BispectrumTerm &term = tables.terms[n];
+    if (term.channel != channel)
       continue;
-    if (!known) {
-      const Dual *level = power + tables.half_offset[product.j];
-      for (int i = 0; i < half_elements(product.j); ++i)
+    // The contraction is the same for all terms, but most Z matrices have none of this channel.
+    if (!contracted) {
+      const Dual *du = ulist + tables.idxu_half_block[z_index.j];
+      for (int i = 0; i < half_block_size(z_index.j); ++i)
         for (int k = 0; k < 3; ++k)
-          slope[k] += z[i].re * level[i].slope[k].re + z[i].im * level[i].slope[k].im;
-      known = true;
+          zdu[k] += z[i].re * du[i].derivative[k].re + z[i].im * du[i].derivative[k].im;
+      contracted = true;
     }
     for (int k = 0; k < 3; ++k)
-      gradient[k * tables.components + use.component] += constant(use.slope) * slope[k];
+      dbdr[k * tables.components + term.component] += broadcast(term.dbdu_factor) * zdu[k];
   }
 }
 
-void gradients(const TablesView &tables, const Batch &batch, double *gradients) {
+void compute_dbidrj(const TablesView &tables, const Batch &batch, double *dbidrj) {
   Scratch scratch(batch.scratch);
-  Complex *products = scratch.take<Complex>(products_size(tables));
-  Dual *power = scratch.take<Dual>(tables.half_size);
-  weighted_products(tables, batch, scratch, products);
+  Complex *zlist = scratch.take<Complex>(zlist_size(tables));
+  Dual *ulist = scratch.take<Dual>(tables.idxu_half_max);
+  compute_weighted_zlist(tables, batch, scratch, zlist);
   for (int channel = 0; channel < tables.channels; ++channel)
     for (int n = batch.channel_slots[channel]; n < batch.channel_slots[channel + 1]; ++n) {
       const Vec *slot = vectors(batch.slots) + n * SLOT_FIELDS;
-      Rotation<Dual> turn;
-      dual_rotation(slot, turn);
-      power[0] = parameter(slot[WEIGHT], Vec{});
+      CayleyKlein<Dual> ck;
+      dual_cayley_klein(slot, ck);
+      ulist[0] = dual_constant(slot[SFAC], Vec{});
       for (int k = 0; k < 3; ++k)
-        power[0].slope[k].re = slot[D_WEIGHT] * slot[DIRECTION_X + k];
+        ulist[0].derivative[k].re = slot[DSFAC] * slot[UNIT_X + k];
+      // The same recursion in dual numbers (forward-mode differentiation) gives U and dU/dr together.
       for (int j = 1; j <= tables.twojmax; ++j)
-        raise(j, turn, power + tables.half_offset[j - 1], power + tables.half_offset[j]);
-      Vec *gradient = reinterpret_cast<Vec *>(gradients) + 3 * n * tables.components;
+        compute_uarray_level(j, ck, ulist + tables.idxu_half_block[j - 1], ulist + tables.idxu_half_block[j]);
+      Vec *dbdr = reinterpret_cast<Vec *>(dbidrj) + 3 * n * tables.components;
       for (int i = 0; i < 3 * tables.components; ++i)
-        gradient[i] = Vec{};
-      const Complex *z = products;
-      for (const Product *product = tables.products; product < tables.products + tables.n_products; ++product) {
-        add_gradient(tables, *product, channel, z, power, gradient);
-        z += half_elements(product->j);
+        dbdr[i] = Vec{};
+      const Complex *z = zlist;
+      for (const ZIndex *z_index = tables.idxz; z_index < tables.idxz + tables.idxz_max; ++z_index) {
+        add_dbidrj(tables, *z_index, channel, z, ulist, dbdr);
+        z += half_block_size(z_index->j);
       }
     }
 }
 
-// Of each_product, in complex numbers.
-std::size_t product_scratch_size(const TablesView &tables) {
+// Scratch memory of for_each_zi, in complex numbers.
+std::size_t zi_scratch_size(const TablesView &tables) {
   const std::size_t levels = tables.twojmax + 1;
-  return tables.channels * tables.full_size + levels * levels + levels * half_elements(tables.twojmax);
+  return tables.channels * tables.idxu_max + levels * levels + levels * half_block_size(tables.twojmax);
 }
 
 std::size_t scratch_size(const TablesView &tables) {
-  const std::size_t half = tables.half_size;
-  const std::size_t complexes = product_scratch_size(tables) + tables.channels * half + 2 * half;
-  return LANES * 2 * complexes + LANES * half * (sizeof(Pull) / sizeof(Vec));
+  const std::size_t half = tables.idxu_half_max;
+  const std::size_t complexes = zi_scratch_size(tables) + tables.channels * half + 2 * half;
+  return LANES * 2 * complexes + LANES * half * (sizeof(DedabCoefficients) / sizeof(Vec));
 }
 
-std::size_t gradient_scratch_size(const TablesView &tables) {
-  const std::size_t complexes = product_scratch_size(tables) + products_size(tables);
-  return LANES * 2 * complexes + LANES * tables.half_size * (sizeof(Dual) / sizeof(Vec));
+std::size_t dbidrj_scratch_size(const TablesView &tables) {
+  const std::size_t complexes = zi_scratch_size(tables) + zlist_size(tables);
+  return LANES * 2 * complexes + LANES * tables.idxu_half_max * (sizeof(Dual) / sizeof(Vec));
 }
 
 }    // namespace
 
-#define SNAP_JOIN(x, y) x##y
-#define SNAP_KERNEL(isa) SNAP_JOIN(kernel_, isa)
-#define SNAP_TEXT(x) #x
-#define SNAP_NAME(isa) SNAP_TEXT(isa)
+// Two levels of macros, so that SNAP_ISA is expanded before it is concatenated or stringified.
+#define SNAP_CONCATENATE(x, y) x##y
+#define SNAP_KERNEL(isa) SNAP_CONCATENATE(kernel_, isa)
+#define SNAP_STRINGIFY(x) #x
+#define SNAP_NAME(isa) SNAP_STRINGIFY(isa)
 
+// A const object has internal linkage unless it is declared extern before.
 extern const Kernel SNAP_KERNEL(SNAP_ISA);
-const Kernel SNAP_KERNEL(SNAP_ISA) = {SNAP_NAME(SNAP_ISA), LANES,      scratch_size, gradient_scratch_size,
-                                      densities,           components, forces,       gradients};
+const Kernel SNAP_KERNEL(SNAP_ISA) = {SNAP_NAME(SNAP_ISA), LANES,      scratch_size,   dbidrj_scratch_size,
+                                      compute_ui,          compute_bi, compute_deidrj, compute_dbidrj};
 
 }    // namespace fitsnap_nn::snap

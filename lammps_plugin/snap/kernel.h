@@ -1,7 +1,9 @@
-// The arithmetic of the bispectrum, for as many atoms at a time as a vector register holds ("lanes").
+// The SNAP kernel: U, Z, B, Y and their derivatives for as many atoms at a time as a vector register holds ("lanes").
 //
-// kernel.cpp is compiled once for each instruction set; the best that the processor has is chosen at run time. No other
-// code may be compiled with those flags, so the interface is plain pointers and kernel.cpp uses no library.
+// kernel.cpp is compiled once per instruction set, and the best one that the processor supports is chosen at run time.
+// Only kernel.cpp may be compiled with these flags: an inline function of the standard library that was compiled with
+// -mavx512f could be the copy that the linker keeps for everyone, and would crash on other processors. The interface
+// is therefore plain pointers, and kernel.cpp includes no library code.
 
 #ifndef FITSNAP_NN_SNAP_KERNEL_H
 #define FITSNAP_NN_SNAP_KERNEL_H
@@ -12,47 +14,47 @@
 
 namespace fitsnap_nn::snap {
 
-// What the kernel needs of one pair, each for all lanes: the Cayley-Klein parameters a, b of the rotation, the weight s
-// of the neighbour, its derivative by the distance, the unit vector to it, and the derivatives of the parameters.
-// In lanes without such a neighbour s, ds, direction and inverse are 0.
+// Data of one neighbour, each field for all lanes. x, y, z is the displacement and r its length; theta0, z0 and r0 are
+// defined in Descriptor::fill_slot. In lanes without such a neighbour SFAC, DSFAC, UNIT and R0INV are 0.
 enum SlotField {
-  A_RE,
+  A_RE,    // Cayley-Klein parameters a = (z0 - i z) / r0 and b = (y - i x) / r0
   A_IM,
   B_RE,
   B_IM,
-  WEIGHT,
-  D_WEIGHT,
-  DIRECTION_X,
-  DIRECTION_Y,
-  DIRECTION_Z,
-  INVERSE,      // r0^-1 with r0^2 = r^2 + z0^2; a = (z0 - i z) / r0, b = (y - i x) / r0
-  D_A_RE,       // d a_re / dr
-  D_INVERSE,    // r times d r0^-1 / dr
+  SFAC,      // weight of the neighbour's element times the switching functions
+  DSFAC,     // d SFAC / dr
+  UNIT_X,    // the displacement over r
+  UNIT_Y,
+  UNIT_Z,
+  R0INV,          // 1 / r0, where r0^2 = r^2 + z0^2
+  DA_RE_DR,       // d A_RE / dr
+  R_DR0INV_DR,    // r d R0INV / dr
   SLOT_FIELDS
 };
 
-// The neighbours of `lanes` atoms. All arrays run over the lanes fastest.
+// The neighbours of `lanes` atoms. In all arrays the lane is the fastest index.
 struct Batch {
   const double *slots;         // [slot][SlotField]
   const int *channel_slots;    // [channel + 1]: the slots of each channel
-  double *density;             // [channel][half element][re, im]; holds the atoms' own part when it is accumulated
-  double *scratch;             // as much as scratch_size() says
+  double *ulisttot;            // [channel][half block element][re, im]; compute_ui adds to the self contribution
+  double *scratch;             // of the size that scratch_size() or dbidrj_scratch_size() returns
 };
 
+// The functions are named as in LAMMPS' class SNA.
 struct Kernel {
   const char *name;
   int lanes;
-  // Doubles of scratch memory that the other functions need, and those that gradients() needs.
+  // Scratch memory in doubles: that of compute_ui, compute_bi and compute_deidrj, and that of compute_dbidrj.
   std::size_t (*scratch_size)(const TablesView &tables);
-  std::size_t (*gradient_scratch_size)(const TablesView &tables);
-  // Adds the neighbours to the densities.
-  void (*densities)(const TablesView &tables, const Batch &batch);
-  // [component]: the components, before bzeroflag.
-  void (*components)(const TablesView &tables, const Batch &batch, double *components);
-  // beta [component] -> [slot][xyz]: sum of beta times the components' derivatives by the vector to each neighbour.
-  void (*forces)(const TablesView &tables, const Batch &batch, const double *beta, double *forces);
-  // [slot][xyz][component]: the components' derivatives by the vector to each neighbour.
-  void (*gradients)(const TablesView &tables, const Batch &batch, double *gradients);
+  std::size_t (*dbidrj_scratch_size)(const TablesView &tables);
+  // Adds the contributions of the neighbours to ulisttot.
+  void (*compute_ui)(const TablesView &tables, const Batch &batch);
+  // blist [component]: the components without the subtraction of bzeroflag.
+  void (*compute_bi)(const TablesView &tables, const Batch &batch, double *blist);
+  // beta [component] -> deidrj [slot][xyz]: sum over components of beta dB/dr, r the displacement of the neighbour.
+  void (*compute_deidrj)(const TablesView &tables, const Batch &batch, const double *beta, double *deidrj);
+  // dbidrj [slot][xyz][component]: dB/dr.
+  void (*compute_dbidrj)(const TablesView &tables, const Batch &batch, double *dbidrj);
 };
 
 }    // namespace fitsnap_nn::snap

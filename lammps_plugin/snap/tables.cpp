@@ -18,7 +18,7 @@ double factorial(int n) {
 
 }    // namespace
 
-// Racah's formula; all arguments of factorials are whole numbers although the angular momenta may be half ones.
+// Racah's formula. All factorials have integer arguments although the angular momenta may be half-integer.
 double clebsch_gordan(int j1, int m1, int j2, int m2, int j) {
   const int aa = 2 * m1 - j1, bb = 2 * m2 - j2, cc = aa + bb;
   if (std::abs(cc) > j)
@@ -42,48 +42,48 @@ double clebsch_gordan(int j1, int m1, int j2, int m2, int j) {
 Tables::Tables(const Options &options) : options_(options), channels_(options.chemflag ? options.elements() : 1) {
   int half = 0, full = 0;
   for (int j = 0; j <= options.twojmax; ++j) {
-    half_offset_.push_back(half);
-    full_offset_.push_back(full);
+    idxu_half_block_.push_back(half);
+    idxu_block_.push_back(full);
     half += (j / 2 + 1) * (j + 1);
     full += (j + 1) * (j + 1);
     for (int mb = 0; 2 * mb <= j; ++mb)
       for (int ma = 0; ma <= j; ++ma)
         norm_.push_back(std::sqrt(factorial(j - ma) * factorial(ma) / (factorial(j - mb) * factorial(mb))));
   }
-  half_offset_.push_back(half);
-  full_offset_.push_back(full);
-  list_components();
-  list_products();
+  idxu_half_block_.push_back(half);
+  idxu_block_.push_back(full);
+  build_idxb();
+  build_idxz();
 }
 
 TablesView Tables::view() const {
   return {options_.twojmax,
           channels_,
-          static_cast<int>(components_.size()),
-          half_offset_.back(),
-          full_offset_.back(),
-          half_offset_.data(),
-          full_offset_.data(),
+          static_cast<int>(idxb_.size()),
+          idxu_half_block_.back(),
+          idxu_block_.back(),
+          idxu_half_block_.data(),
+          idxu_block_.data(),
           norm_.data(),
-          factors_.data(),
-          static_cast<int>(factors_.size()),
-          products_.data(),
-          static_cast<int>(products_.size()),
-          uses_.data(),
-          coupling_rows_.data(),
-          coefficients_.data()};
+          upairs_.data(),
+          static_cast<int>(upairs_.size()),
+          idxz_.data(),
+          static_cast<int>(idxz_.size()),
+          terms_.data(),
+          cg_rows_.data(),
+          cglist_.data()};
 }
 
-double Tables::shift(int component, int channel) const {
-  const Component &c = components_[component];
-  const bool own = c.channel1 == channel && c.channel2 == channel && c.channel3 == channel;
-  if (!options_.bzeroflag || !(own || options_.wselfallflag))
+double Tables::bzero(int component, int channel) const {
+  const BIndex &c = idxb_[component];
+  const bool self = c.channel1 == channel && c.channel2 == channel && c.channel3 == channel;
+  if (!options_.bzeroflag || !(self || options_.wselfallflag))
     return 0.0;
   return options_.bnormflag ? 1.0 : c.j + 1.0;
 }
 
-// In LAMMPS' order: elements run outermost, then j1 >= j2 and j >= j1.
-void Tables::list_components() {
+// In the order of LAMMPS: elements are the outermost indices, then j1 >= j2 and j >= j1.
+void Tables::build_idxb() {
   for (int channel1 = 0; channel1 < channels_; ++channel1)
     for (int channel2 = 0; channel2 < channels_; ++channel2)
       for (int channel3 = 0; channel3 < channels_; ++channel3)
@@ -91,65 +91,69 @@ void Tables::list_components() {
           for (int j2 = 0; j2 <= j1; ++j2)
             for (int j = j1 - j2; j <= std::min(options_.twojmax, j1 + j2); j += 2)
               if (j >= j1)
-                components_.push_back({channel1, j1, channel2, j2, channel3, j});
+                idxb_.push_back({channel1, j1, channel2, j2, channel3, j});
 }
 
-// The sum behind a component is symmetric in its three densities but for j + 1, so its derivative by each of them is
-// the product of the other two.
-void Tables::list_products() {
+// Apart from a factor j + 1, B is symmetric in its three U matrices, so its derivative by each of them is the Z matrix
+// of the other two (symmetry relation of the paper). Different components share Z matrices: the map collects all terms
+// of each.
+void Tables::build_idxz() {
   using Key = std::tuple<int, int, int, int, int>;
-  std::map<Key, std::vector<Use>> uses;
-  auto add = [&](int j1, int channel1, int j2, int channel2, int j, Use use) {
+  std::map<Key, std::vector<BispectrumTerm>> terms;
+  auto add = [&](int j1, int channel1, int j2, int channel2, int j, BispectrumTerm term) {
     if (std::tie(j1, channel1) < std::tie(j2, channel2)) {
       std::swap(j1, j2);
       std::swap(channel1, channel2);
     }
-    std::vector<Use> &list = uses[{j1, channel1, j2, channel2, j}];
-    for (Use &known : list)
-      if (known.component == use.component && known.channel == use.channel) {
-        known.slope += use.slope;
-        known.value += use.value;
+    std::vector<BispectrumTerm> &list = terms[{j1, channel1, j2, channel2, j}];
+    for (BispectrumTerm &known : list)
+      if (known.component == term.component && known.channel == term.channel) {
+        known.dbdu_factor += term.dbdu_factor;
+        known.b_factor += term.b_factor;
         return;
       }
-    list.push_back(use);
+    list.push_back(term);
   };
-  for (int k = 0; k < static_cast<int>(components_.size()); ++k) {
-    const Component &c = components_[k];
+  for (int k = 0; k < static_cast<int>(idxb_.size()); ++k) {
+    const BIndex &c = idxb_[k];
     const double scale = options_.bnormflag ? 1.0 / (c.j + 1) : 1.0;
     add(c.j1, c.channel1, c.j2, c.channel2, c.j, {k, c.channel3, scale, scale});
     add(c.j, c.channel3, c.j2, c.channel2, c.j1, {k, c.channel1, scale * (c.j + 1) / (c.j1 + 1), 0.0});
     add(c.j, c.channel3, c.j1, c.channel1, c.j2, {k, c.channel2, scale * (c.j + 1) / (c.j2 + 1), 0.0});
   }
-  for (auto &[key, list] : uses) {
+  for (auto &[key, list] : terms) {
     const auto &[j1, channel1, j2, channel2, j] = key;
-    std::stable_sort(list.begin(), list.end(), [](const Use &a, const Use &b) { return a.channel < b.channel; });
-    const int first = static_cast<int>(uses_.size());
-    uses_.insert(uses_.end(), list.begin(), list.end());
-    const bool defining = std::any_of(list.begin(), list.end(), [](const Use &use) { return use.value != 0.0; });
-    const int number = static_cast<int>(products_.size());
-    products_.push_back({j, coupling(j1, j2, j), first, static_cast<int>(uses_.size()), defining});
-    if (factors_.empty() || std::tie(factors_.back().j1, factors_.back().channel1, factors_.back().j2,
-                                     factors_.back().channel2) != std::tie(j1, channel1, j2, channel2))
-      factors_.push_back({channel1, j1, channel2, j2, number, number, number});
-    factors_.back().last_product = number + 1;
-    if (!defining)
-      factors_.back().first_defining = number + 1;
+    std::stable_sort(list.begin(), list.end(),
+                     [](const BispectrumTerm &a, const BispectrumTerm &b) { return a.channel < b.channel; });
+    const int first = static_cast<int>(terms_.size());
+    terms_.insert(terms_.end(), list.begin(), list.end());
+    const bool has_b =
+        std::any_of(list.begin(), list.end(), [](const BispectrumTerm &term) { return term.b_factor != 0.0; });
+    const int number = static_cast<int>(idxz_.size());
+    idxz_.push_back({j, find_cg_rows(j1, j2, j), first, static_cast<int>(terms_.size()), has_b});
+    if (upairs_.empty() || std::tie(upairs_.back().j1, upairs_.back().channel1, upairs_.back().j2,
+                                    upairs_.back().channel2) != std::tie(j1, channel1, j2, channel2))
+      upairs_.push_back({channel1, j1, channel2, j2, number, number, number});
+    upairs_.back().last_z = number + 1;
+    if (!has_b)
+      upairs_.back().first_b = number + 1;
   }
 }
 
-int Tables::coupling(int j1, int j2, int j) {
+// First of the rows of (j1, j2, j) in cg_rows_. They do not depend on channels, so each triple is computed once.
+int Tables::find_cg_rows(int j1, int j2, int j) {
   const int size = options_.twojmax + 1;
-  coupling_index_.resize(size * size * size, -1);
-  int &index = coupling_index_[(j1 * size + j2) * size + j];
+  cg_index_.resize(size * size * size, -1);
+  int &index = cg_index_[(j1 * size + j2) * size + j];
   if (index >= 0)
     return index;
-  index = static_cast<int>(coupling_rows_.size());
+  index = static_cast<int>(cg_rows_.size());
   for (int m = 0; m <= j; ++m) {
     const int sum = m + (j1 + j2 - j) / 2;
     const int first = std::max(0, sum - j2), last = std::min(j1, sum);
-    coupling_rows_.push_back({first, last, sum, static_cast<int>(coefficients_.size())});
+    cg_rows_.push_back({first, last, sum, static_cast<int>(cglist_.size())});
     for (int m1 = first; m1 <= last; ++m1)
-      coefficients_.push_back(clebsch_gordan(j1, m1, j2, sum - m1, j));
+      cglist_.push_back(clebsch_gordan(j1, m1, j2, sum - m1, j));
   }
   return index;
 }

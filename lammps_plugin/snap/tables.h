@@ -1,10 +1,12 @@
-// What depends on the settings only: indices, Clebsch-Gordan coefficients, and which products make up a component.
+// Everything that depends on the settings only: index lists, Clebsch-Gordan coefficients, and the Z matrices needed for
+// each bispectrum component. Names follow LAMMPS' class SNA (idxu, idxz, idxb, cglist).
 //
-// Notation. A density U of angular momentum j (all are doubled: 0, 1, ..., twojmax) is a (j+1)x(j+1) matrix with row mb
-// and column ma. Since U[j-mb][j-ma] = (-1)^(ma-mb) conj U[mb][ma], its rows mb <= j/2 ("half") determine it.
-// A component is B = Re sum conj(U3) Z with the product Z[mb][ma] = sum C(mb1 mb2|mb) C(ma1 ma2|ma) U1[mb1][ma1]
-// U2[mb2][ma2] of angular momenta j1, j2, coupled to j (A. P. Thompson et al., J. Comput. Phys. 285, 316 (2015)).
-// With chemflag every element has a density (a "channel") of its own.
+// Notation of A. P. Thompson et al., J. Comput. Phys. 285, 316 (2015). Angular momenta are doubled: j = 0, 1, ...,
+// twojmax. U_j is a (j+1) x (j+1) matrix with row mb and column ma. Since
+//   U[j-mb][j-ma] = (-1)^(ma-mb) conj U[mb][ma],
+// its rows mb <= j/2, the "half block", determine it. A component is
+//   B = Re sum conj(U_j) Z_j,   Z_j[mb][ma] = sum C(mb1 mb2|mb) C(ma1 ma2|ma) U_j1[mb1][ma1] U_j2[mb2][ma2].
+// With chemflag each element has a U of its own, a "channel"; without, all elements share channel 0.
 
 #ifndef FITSNAP_NN_SNAP_TABLES_H
 #define FITSNAP_NN_SNAP_TABLES_H
@@ -15,49 +17,51 @@
 
 namespace fitsnap_nn::snap {
 
-struct Component {
+// Entry of idxb: one bispectrum component.
+struct BIndex {
   int channel1, j1, channel2, j2, channel3, j;
 };
 
-// dB_component / dU_channel = slope * Z, and B_component = value * Re sum conj(U_channel) Z unless value is 0.
-struct Use {
+// Use of one Z matrix in one component: it contributes dbdu_factor * Z to dB_component / dU_channel and, unless
+// b_factor is 0, B_component = b_factor * Re sum conj(U_channel) Z.
+struct BispectrumTerm {
   int component, channel;
-  double slope, value;
+  double dbdu_factor, b_factor;
 };
 
-// One product Z of two densities, which serves the components from uses[first_use] to before uses[last_use].
-struct Product {
+// Entry of idxz: one Z matrix and its terms, terms[first_term] to before terms[last_term].
+struct ZIndex {
   int j;
-  int coupling;    // where the coefficients of (j1, j2, j) start in `coupling_rows`
-  int first_use, last_use;
-  bool defining;    // whether any of its uses has a value
+  int cg_row;    // first row of (j1, j2, j) in cg_rows
+  int first_term, last_term;
+  bool has_b;    // whether a term has a b_factor
 };
 
-// Two densities, and their products from products[first_product] to before products[last_product], of growing j. From
-// first_defining on they define components.
-struct Factors {
+// A pair of U matrices and its Z matrices in order of j, idxz[first_z] to before idxz[last_z]. Those from first_b on
+// include all that occur in a component B.
+struct UPair {
   int channel1, j1, channel2, j2;
-  int first_product, first_defining, last_product;
+  int first_z, first_b, last_z;
 };
 
-// The coefficients C(m1 m2|m) of one m: m1 from `first` to `last`, m2 = sum - m1.
-struct CouplingRow {
-  int first, last, sum, coefficient;
+// The coefficients C(m1 m2|m) of one m, from cglist[first_cg]: m1 runs from `first` to `last`, m2 = sum - m1.
+struct ClebschGordanRow {
+  int first, last, sum, first_cg;
 };
 
-// Plain pointers into `Tables`, for code that is compiled for one instruction set.
+// Plain pointers into Tables for kernel.cpp, which must not use the standard library (see kernel.h).
 struct TablesView {
   int twojmax, channels, components;
-  int half_size, full_size;
-  const int *half_offset, *full_offset;    // of each j
-  const double *norm;                      // of each half element: sqrt((j-ma)! ma! / ((j-mb)! mb!))
-  const Factors *factors;
-  int n_factors;
-  const Product *products;
-  int n_products;
-  const Use *uses;
-  const CouplingRow *coupling_rows;
-  const double *coefficients;
+  int idxu_half_max, idxu_max;
+  const int *idxu_half_block, *idxu_block;    // [j]: first element of the half block and of the whole matrix
+  const double *norm;    // [half block element]: sqrt((j-ma)! ma! / ((j-mb)! mb!)), see compute_uarray_level
+  const UPair *upairs;
+  int upairs_max;
+  const ZIndex *idxz;
+  int idxz_max;
+  const BispectrumTerm *terms;
+  const ClebschGordanRow *cg_rows;
+  const double *cglist;
 };
 
 class Tables {
@@ -65,29 +69,29 @@ class Tables {
   explicit Tables(const Options &options);
 
   TablesView view() const;
-  const std::vector<Component> &components() const { return components_; }
-  // What bzeroflag takes away from each component of an atom whose own density is in `channel`.
-  double shift(int component, int channel) const;
+  const std::vector<BIndex> &components() const { return idxb_; }
+  // Value that bzeroflag subtracts from a component of an atom whose element has `channel`.
+  double bzero(int component, int channel) const;
 
  private:
-  void list_components();
-  void list_products();
-  int coupling(int j1, int j2, int j);
+  void build_idxb();
+  void build_idxz();
+  int find_cg_rows(int j1, int j2, int j);
 
   Options options_;
   int channels_;
-  std::vector<int> half_offset_, full_offset_;
+  std::vector<int> idxu_half_block_, idxu_block_;
   std::vector<double> norm_;
-  std::vector<Component> components_;
-  std::vector<Factors> factors_;
-  std::vector<Product> products_;
-  std::vector<Use> uses_;
-  std::vector<CouplingRow> coupling_rows_;
-  std::vector<double> coefficients_;
-  std::vector<int> coupling_index_;
+  std::vector<BIndex> idxb_;
+  std::vector<UPair> upairs_;
+  std::vector<ZIndex> idxz_;
+  std::vector<BispectrumTerm> terms_;
+  std::vector<ClebschGordanRow> cg_rows_;
+  std::vector<double> cglist_;
+  std::vector<int> cg_index_;
 };
 
-// <j1 m1 j2 m2 | j m> for doubled angular momenta; m1 and m2 count from 0.
+// <j1 m1 j2 m2 | j m> for doubled angular momenta; m1 and m2 are row indices from 0 to j1 and j2.
 double clebsch_gordan(int j1, int m1, int j2, int m2, int j);
 
 }    // namespace fitsnap_nn::snap

@@ -1,5 +1,8 @@
-// Vectors of numbers of several atoms, as wide as the instruction set that this is compiled for, and complex numbers
-// and derivatives made of them. For kernel.cpp only.
+// SIMD vectors with one atom per lane, as wide as the registers of the instruction set that this is compiled for, and
+// complex and dual numbers of them. For kernel.cpp only.
+//
+// Everything is in an unnamed namespace: kernel.cpp is compiled once per instruction set, and without internal linkage
+// the linker would keep a single copy of each function for all of them.
 
 #ifndef FITSNAP_NN_SNAP_VECTOR_H
 #define FITSNAP_NN_SNAP_VECTOR_H
@@ -17,6 +20,7 @@ namespace fitsnap_nn::snap {
 namespace {
 
 constexpr int LANES = SNAP_LANES;
+// GCC's and Clang's vector extension: operators work lane by lane, without intrinsics per instruction set.
 typedef double Vec __attribute__((vector_size(sizeof(double) * LANES)));
 
 struct Complex {
@@ -36,25 +40,27 @@ inline Complex conj(const Complex &x) {
   return {x.re, -x.im};
 }
 
-// A number and its derivatives by x, y and z.
+// Dual number for forward-mode differentiation: a value and its derivatives by x, y and z.
 struct Dual {
-  Complex value, slope[3];
+  Complex value, derivative[3];
 };
 
 inline Dual operator+(const Dual &x, const Dual &y) {
-  return {x.value + y.value, {x.slope[0] + y.slope[0], x.slope[1] + y.slope[1], x.slope[2] + y.slope[2]}};
+  return {x.value + y.value,
+          {x.derivative[0] + y.derivative[0], x.derivative[1] + y.derivative[1], x.derivative[2] + y.derivative[2]}};
 }
 inline Dual operator*(const Dual &x, const Dual &y) {
   Dual z{x.value * y.value, {}};
   for (int k = 0; k < 3; ++k)
-    z.slope[k] = x.slope[k] * y.value + x.value * y.slope[k];
+    z.derivative[k] = x.derivative[k] * y.value + x.value * y.derivative[k];
   return z;
 }
 
-inline Vec constant(double x) {
+// The vector extension has no conversion from double, but an operation of a scalar and a vector broadcasts the scalar.
+inline Vec broadcast(double x) {
   return x - Vec{};
 }
-inline double sign(int power) {
+inline double parity_sign(int power) {
   return power % 2 ? -1.0 : 1.0;
 }
 inline const Vec *vectors(const double *data) {
@@ -64,7 +70,7 @@ inline Complex *complexes(double *data) {
   return reinterpret_cast<Complex *>(data);
 }
 
-// Hands out parts of the scratch memory.
+// Allocates consecutive parts of the scratch memory. Passed by value: a callee's parts are free again when it returns.
 class Scratch {
  public:
   explicit Scratch(double *memory) : memory_(memory) {}

@@ -27,9 +27,9 @@ from measure import run
 from numpy.typing import NDArray
 
 from fitsnap_nn.data.atoms import configuration_from_atoms
-from fitsnap_nn.export.deck import data_text
 from fitsnap_nn.export.unified import unified_pickle
 from fitsnap_nn.interfaces.mace_files import run_and_convert
+from fitsnap_nn.lammps.data_file import data_text
 from fitsnap_nn.models import GraphModel, build_model
 from fitsnap_nn.plugin import plugin_dir
 

@@ -153,10 +153,10 @@ def test_config_type_names_the_group_of_a_frame(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("comment", "what"),
     [
-        ("energy=NaN", "Energy holds a number that is not finite"),
+        ("energy=NaN", "Energy contains a number that is not finite"),
         ("energy=none", "Energy is not an array of numbers"),
-        ('virial="1 0 0 0 1 0 0 0 1"', "a virial must be numbers, and needs a Lattice"),
-        (f"{LATTICE} REF_virial=none", "a virial must be numbers, and needs a Lattice"),
+        ('virial="1 0 0 0 1 0 0 0 1"', "a virial must consist of numbers and requires a Lattice"),
+        (f"{LATTICE} REF_virial=none", "a virial must consist of numbers and requires a Lattice"),
         (f'{LATTICE} stress="1 2 3"', "ASE cannot read it as extxyz|Stress has shape"),
         ("energy_weight=heavy", "energy_weight is not an array of numbers"),
     ],

@@ -112,7 +112,7 @@ def test_wildcards_that_claim_the_same_group_are_refused(folder: Path) -> None:
     ("name", "what"),
     [
         ("Aa", r"Ta.in:2  \[GROUPS\] Aa: there are no data for this row. Did you mean A\?"),
-        ("Surface", "The data have A, B1, B2, C, notes"),
+        ("Surface", "The groups are: A, B1, B2, C, notes"),
         ("Z*", "there are no data"),
         ("C", "there are no data"),
         ("../JSON/A", "below dataPath"),
@@ -330,7 +330,7 @@ def test_one_file_for_all_groups(tmp_path: Path) -> None:
     expected = ["b/all.extxyz#1", "b/all.extxyz#4", "a/all.extxyz#0", "a/all.extxyz#3"]
     assert [item.id for item in dataset.configurations] == expected
     assert ids(dataset, VALIDATION) == ["b/all.extxyz#4"]
-    with pytest.raises(DataError, match=r"\[GROUPS\] surface: there are no data for this row. The data have a, b"):
+    with pytest.raises(DataError, match=r"\[GROUPS\] surface: there are no data for this row. The groups are: a, b"):
         load(settings_of(tmp_path / "all.extxyz", row("a"), row("b"), row("surface"), kind="XYZ"))
 
 
@@ -368,8 +368,8 @@ def test_warnings_name_what_looks_wrong(folder: Path) -> None:
     shutil.copy(folder / "A" / "f0.json", folder / "A" / "f9.json")
     write(folder / "A" / "f1.json", 3.9)
     dataset = load(settings_of(folder, row("A", 0.5, 0.5), elements="Ta W"))
-    assert dataset.warnings[0].startswith("no configuration has W")
-    assert dataset.warnings[1].startswith("A/f9.json: held out, but the same atoms")
+    assert dataset.warnings[0].startswith("no configuration contains W")
+    assert dataset.warnings[1].startswith("A/f9.json: in the validation or test set, but the same atoms")
     assert len(dataset.warnings) == 2
 
 
@@ -397,7 +397,7 @@ def test_a_stress_without_a_volume_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "slab.xyz").write_text(frames)
     dataset = load(settings_of(tmp_path, row("slab"), kind="XYZ"))
     assert [item.stress is None for item in dataset.configurations] == [False, True]
-    assert "slab/slab.xyz#1: a stress label that is not fitted" in dataset.warnings[0]
+    assert "slab/slab.xyz#1: the stress label is ignored" in dataset.warnings[0]
 
 
 def test_a_drawn_seed_is_never_zero() -> None:

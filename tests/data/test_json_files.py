@@ -133,9 +133,12 @@ def test_one_atom(tmp_path: Path) -> None:
     [
         ({**FRAME, "Forces": [[0.0, 0.0, 0.0]]}, r"Forces has shape \(1, 3\), not \(2, 3\)"),
         ({**FRAME, "Forces": [[0.0, 0.0, 0.0], [0.0, 0.0]]}, "Forces is not an array of numbers"),
-        ({**FRAME, "Forces": [[0.0, 0.0, float("nan")], [0.0, 0.0, 0.0]]}, "Forces holds a number that is not finite"),
-        ({**FRAME, "Energy": float("nan")}, "Energy holds a number that is not finite"),
-        ({**FRAME, "Energy": float("-inf")}, "Energy holds a number that is not finite"),
+        (
+            {**FRAME, "Forces": [[0.0, 0.0, float("nan")], [0.0, 0.0, 0.0]]},
+            "Forces contains a number that is not finite",
+        ),
+        ({**FRAME, "Energy": float("nan")}, "Energy contains a number that is not finite"),
+        ({**FRAME, "Energy": float("-inf")}, "Energy contains a number that is not finite"),
         ({**FRAME, "Energy": [1.0, 2.0]}, r"Energy has shape \(2,\)"),
         ({**FRAME, "Stress": [1.0, 2.0, 3.0]}, r"Stress has shape \(3,\)"),
         ({**FRAME, "Lattice": [[1.0, 0.0], [0.0, 1.0]]}, r"Lattice has shape \(2, 2\), not \(3, 3\)"),
@@ -172,7 +175,7 @@ def test_an_unknown_style_is_named_with_its_field(tmp_path: Path) -> None:
     [
         ("", "no line starts with"),
         ("# comment only\n", "no line starts with"),
-        ('# comment\n{"Dataset":\n {"Data": [}}', ":3: this is not JSON"),
+        ('# comment\n{"Dataset":\n {"Data": [}}', ":3: the file is not valid JSON"),
         ('{"Data": []}', "no object 'Dataset'"),
         ('{"Dataset": {"Data": []}}', "at least one configuration"),
         ('{"Dataset": {"Data": {}}}', "at least one configuration"),

@@ -18,7 +18,8 @@ from fitsnap_nn.data.atoms import configuration_from_atoms
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.errors import CheckpointError, DataError
 from fitsnap_nn.export.model_file import save_model
-from fitsnap_nn.interfaces.ase import Calculator, Potential, load_potential
+from fitsnap_nn.interfaces.ase import Calculator
+from fitsnap_nn.interfaces.potential import Potential, load_potential
 from fitsnap_nn.settings.schema import Bispectrum, Reference, Settings
 
 INP = Bispectrum(num_types=2, type=("In", "P"), twojmax=(4,), wj=(1.0, 0.9), radelem=(0.5, 0.42))
@@ -26,7 +27,7 @@ ZBL = Reference(pair_style="zbl 4.0 4.8", pair_coeff=("1 1 49 49", "1 2 49 15", 
 
 
 def potential(reference: Reference = ZBL) -> Potential:
-    return Potential(random_bpnn(INP, option=3), INP, reference)
+    return Potential(random_bpnn(INP, option=3), reference)
 
 
 def atoms_of(configuration: Configuration) -> Atoms:
@@ -91,7 +92,7 @@ def test_cells_that_are_not_periodic_have_no_stress() -> None:
 
 
 def test_lone_atoms_have_the_energy_of_their_element_and_no_force() -> None:
-    one = Potential(random_bpnn(INP), INP, Reference())
+    one = Potential(random_bpnn(INP), Reference())
     lone = Configuration("lone", "g", ("P",), np.zeros((1, 3)), np.zeros((3, 3)), (False, False, False))
     far = replace(lone, species=("P", "P"), positions=np.array([[0.0, 0.0, 0.0], [30.0, 0.0, 0.0]]))
     assert one.predict(far).energy == pytest.approx(2 * one.predict(lone).energy, abs=1e-12)

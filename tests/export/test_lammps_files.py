@@ -8,16 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from random_potentials import crystal, random_bpnn
+from stand_in_input import StandInInput
 
 from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.data.properties import labels_of
 from fitsnap_nn.errors import LammpsError
 from fitsnap_nn.export.chemical import symmetrized, twin_components
-from fitsnap_nn.export.deck import data_text, starting_structure
+from fitsnap_nn.export.deck import starting_structure
 from fitsnap_nn.export.formats import descriptor_text
 from fitsnap_nn.export.lammps_files import write_lammps_files
 from fitsnap_nn.export.mliappy import MliapModel
 from fitsnap_nn.export.nn_text import nn_text, unsupported_reason
 from fitsnap_nn.inputs.snap.compute import SnapCompute
+from fitsnap_nn.lammps.data_file import data_text
 from fitsnap_nn.models import BPNN
 from fitsnap_nn.settings.schema import Bispectrum, Reference
 
@@ -26,11 +29,11 @@ CHEM = replace(INP, chemflag=True)
 
 
 def small(activation: str = "tanh") -> BPNN:
-    return BPNN(("In", "P"), 3, (4, 2), activation, 2).double()
+    return BPNN(StandInInput(("In", "P"), 3), (4, 2), activation, 2).double()
 
 
 def test_every_file_is_text_that_ends_and_names_its_units(tmp_path: Path) -> None:
-    files = write_lammps_files(random_bpnn(INP), INP, Reference(), tmp_path, "InP", structure=crystal(INP.type, 1))
+    files = write_lammps_files(random_bpnn(INP), Reference(), tmp_path, "InP", structure=crystal(INP.type, 1))
     texts = [path for path in files.all if path.suffix != ".mliappy"]
     assert len(texts) == 5
     for path in texts:
@@ -43,7 +46,7 @@ def test_every_file_is_text_that_ends_and_names_its_units(tmp_path: Path) -> Non
 @pytest.mark.parametrize("stem", ["two words", "", "a/b", "tab\t"])
 def test_a_name_that_lammps_cannot_read_is_refused(tmp_path: Path, stem: str) -> None:
     with pytest.raises(LammpsError, match="potential"):
-        write_lammps_files(small(), INP, Reference(), tmp_path / "new", stem)
+        write_lammps_files(small(), Reference(), tmp_path / "new", stem)
     assert not (tmp_path / "new").exists()
 
 
@@ -113,7 +116,7 @@ def test_atom_styles_have_their_columns() -> None:
 
 def test_dynamics_start_from_the_calmest_structure_with_all_elements() -> None:
     def labelled(seed: int, energy: float | None, **changes: object) -> Configuration:
-        return replace(crystal(INP.type, seed), energy=energy, **changes)
+        return replace(crystal(INP.type, seed), labels=labels_of(energy=energy), **changes)
 
     best = labelled(1, -50.0)
     others = [labelled(2, -40.0), labelled(3, None), labelled(4, -99.0, pbc=(False, True, True))]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import pickletools
 import subprocess
@@ -12,8 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from processes import mpirun
+from stand_in_input import StandInInput
 
-from fitsnap_nn.export.mliappy import RANK_COUNTS, MliapModel, to_pickle
+from fitsnap_nn.data.properties import ENERGY
+from fitsnap_nn.export.mliappy import MliapModel, to_pickle
 from fitsnap_nn.inputs.snap.batch import DescriptorBatch
 from fitsnap_nn.inputs.snap.bispectrum import with_products
 from fitsnap_nn.models import BPNN, predict
@@ -24,7 +26,7 @@ COUNT, DESCRIPTORS = 7, 5
 
 def network(activation: str = "tanh", option: int = 2, inputs: int = DESCRIPTORS) -> BPNN:
     torch.manual_seed(3)
-    model = BPNN(("In", "P"), inputs, (6, 4), activation, option).double()
+    model = BPNN(StandInInput(("In", "P"), inputs), (6, 4), activation, option).double()
     model.element_energies += torch.tensor([-3.0, -5.0], dtype=torch.float64)
     return model
 
@@ -59,7 +61,7 @@ def test_energies_are_the_trained_models_and_slopes_their_derivatives(activation
         gradients=torch.zeros(0, 3, DESCRIPTORS, dtype=torch.float64),
         strain_gradients=torch.zeros(0, 6, DESCRIPTORS, dtype=torch.float64),
     )
-    trained = predict(model, batch, forces=False, stress=False).atom_energies.detach().numpy()
+    trained = predict(model, batch, [ENERGY]).atom_energies.detach().numpy()
     assert np.abs(energy - trained).max() < 1e-13
     step = 1e-5 * np.random.default_rng(1).standard_normal(descriptors.shape)
     above, _ = called(MliapModel(model.plain_networks()), species, descriptors + step)
@@ -95,9 +97,7 @@ def test_an_unknown_element_is_not_passed_over() -> None:
         called(MliapModel(network().plain_networks()), np.array([0, 2], np.int32), np.zeros((2, DESCRIPTORS)))
 
 
-def test_not_a_number_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in RANK_COUNTS:
-        monkeypatch.delenv(name, raising=False)
+def test_not_a_number_is_an_error() -> None:
     species, descriptors = example()
     descriptors[2, 1] = np.nan
     with pytest.raises(FloatingPointError, match="too close"):
@@ -107,13 +107,12 @@ def test_not_a_number_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_among_ranks_an_error_ends_the_process(tmp_path: Path) -> None:
     (tmp_path / "model").write_bytes(to_pickle(MliapModel(network().plain_networks())))
     program = (
-        "import pickle, sys, numpy as np; model = pickle.load(open(sys.argv[1], 'rb'))\n"
+        "import pickle, sys, numpy as np; from mpi4py import MPI\n"
+        "model = pickle.load(open(sys.argv[1], 'rb'))\n"
         "try: model(np.zeros(1, np.int32), np.full((1, 5), np.nan), np.zeros((1, 5)), np.zeros(1))\n"
         "finally: print('still here')"
     )
-    command = [sys.executable, "-c", program, str(tmp_path / "model")]
-    environment = {**os.environ, "PMI_SIZE": "2"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = mpirun(2, ["-c", program, str(tmp_path / "model")], tmp_path, timeout=60)
     assert done.returncode == 1
     assert "still here" not in done.stdout
     assert "FloatingPointError" in done.stderr

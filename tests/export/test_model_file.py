@@ -6,7 +6,7 @@ import pickle
 import sys
 import types
 import zipfile
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,9 @@ from fitsnap_nn.export import model_file
 from fitsnap_nn.export.export import export
 from fitsnap_nn.export.mliappy import MliapModel, to_pickle
 from fitsnap_nn.export.model_file import describe_model, load_model, load_payload, model_payload, save_model
-from fitsnap_nn.models import BPNN
+from fitsnap_nn.inputs.graph.input import GraphInput
+from fitsnap_nn.inputs.snap.input import SnapInput
+from fitsnap_nn.models import BPNN, build_model
 from fitsnap_nn.settings.schema import Bispectrum, Outfile, Reference, Settings
 
 SETTINGS = Settings(
@@ -33,7 +35,7 @@ PROVENANCE = {"input": "[BISPECTRUM]\ntype = In P\n", "torch": "2.13", "seed": 3
 
 def network(dtype: torch.dtype = torch.float32) -> BPNN:
     torch.manual_seed(0)
-    model = BPNN(("In", "P"), 5, (4,), "tanh", 2)
+    model = BPNN(SnapInput(SETTINGS.bispectrum), (4,), "tanh", 2)
     model.set_precision(dtype)
     model.element_energies += torch.tensor([-1.0 / 3, -2.0 / 7], dtype=torch.float64)
     return model
@@ -54,7 +56,7 @@ def test_what_is_saved_is_loaded(tmp_path: Path, dtype: torch.dtype) -> None:
     for name, tensor in content.model.state_dict().items():
         assert tensor.dtype == expected[name].dtype
         assert torch.equal(tensor, expected[name])
-    assert content.bispectrum == SETTINGS.bispectrum
+    assert content.model.input == SnapInput(SETTINGS.bispectrum)
     assert content.reference == SETTINGS.reference
     assert (content.eshift, content.potential) == (SETTINGS.eshift, "InP_pot")
     assert content.provenance == PROVENANCE
@@ -160,15 +162,44 @@ def test_older_files_are_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.
     torch.save(old, tmp_path / "old.pt")
 
     def renamed(payload: model_file.Payload) -> model_file.Payload:
-        return {**payload, "version": 2, "potential": payload["old_name"]}
+        return {**payload, "version": 3, "potential": payload["old_name"]}
 
     def marked(payload: model_file.Payload) -> model_file.Payload:
-        return {**payload, "version": 3, "potential": payload["potential"] + "!"}
+        return {**payload, "version": 4, "potential": payload["potential"] + "!"}
 
-    monkeypatch.setattr(model_file, "VERSION", 3)
-    monkeypatch.setattr(model_file, "UPGRADES", {1: renamed, 2: marked})
-    assert load_payload(tmp_path / "old.pt")["version"] == 3
+    monkeypatch.setattr(model_file, "VERSION", 4)
+    monkeypatch.setattr(model_file, "UPGRADES", {2: renamed, 3: marked})
+    assert load_payload(tmp_path / "old.pt")["version"] == 4
     assert load_model(tmp_path / "old.pt").potential == "InP_pot!"
+
+
+def test_a_network_of_version_1_is_loaded(tmp_path: Path) -> None:
+    """Which kept the descriptors beside the model, and their number in its description."""
+    old = {**model_payload(network(), SETTINGS, PROVENANCE), "version": 1, "bispectrum": asdict(SETTINGS.bispectrum)}
+    old["description"] = {
+        "architecture": "BPNN",
+        "elements": ["In", "P"],
+        "n_descriptors": 5,
+        "hidden": [4],
+        "activation": "tanh",
+        "multi_element_option": 2,
+    }
+    torch.save(old, tmp_path / "old.pt")
+    content = load_model(tmp_path / "old.pt")
+    assert content.model.input == SnapInput(SETTINGS.bispectrum)
+    assert content.model.description() == network().description()
+    for name, tensor in network().state_dict().items():
+        assert torch.equal(content.model.state_dict()[name], tensor)
+
+
+def test_a_graph_model_of_version_1_is_loaded(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, bispectrum=Bispectrum(type=("In", "P")))
+    model = build_model({"architecture": "NANOPET", "elements": ["In", "P"], "cutoff": 3.0, "d_pet": 4, "num_heads": 2})
+    old = {**model_payload(model, settings, PROVENANCE), "version": 1, "bispectrum": asdict(settings.bispectrum)}
+    torch.save(old, tmp_path / "old.pt")
+    content = load_model(tmp_path / "old.pt")
+    assert content.model.input == GraphInput(("In", "P"), 3.0)
+    assert content.model.description() == model.description()
 
 
 def test_the_description_tells_what_a_user_wants_to_know(tmp_path: Path) -> None:

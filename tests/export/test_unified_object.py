@@ -16,19 +16,12 @@ from toy_model import AtomMessages, EdgeMessages, ToyModel
 
 from fitsnap_nn import models
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.export.mliappy import RANK_COUNTS
 from fitsnap_nn.export.rank_graph import graph_of_rank, graph_without_messages
 from fitsnap_nn.export.unified import UnifiedModel, unified_pickle
 from fitsnap_nn.models import GraphModel, predict
 from fitsnap_nn.testing.graphs import crystal, ghost_graph, make_graph, molecule
 
 ELEMENTS = ("Ta", "O")
-
-
-@pytest.fixture(autouse=True)
-def one_rank(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in RANK_COUNTS:
-        monkeypatch.delenv(name, raising=False)
 
 
 def prepared(kind: type[ToyModel] = AtomMessages, dtype: torch.dtype = torch.float64, **choices: int) -> GraphModel:
@@ -83,7 +76,7 @@ def test_energies_are_the_models_and_forces_their_derivatives(
     data = step(model, configuration)
     UnifiedModel(model).compute_forces(data)
     graph = make_graph(model, configuration, dtype=dtype)
-    energies, edge_gradients = model.energies_and_edge_gradients(graph)
+    energies, edge_gradients = model.energies_and_gradients(graph)
     rounding = 1e-12 if dtype == torch.float64 else 1e-5
     assert data.eatoms.dtype == data.edge_gradients.dtype == np.float64
     assert np.abs(data.eatoms - energies.detach().numpy()).max() < rounding

@@ -9,19 +9,23 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from clusters import ELEMENTS, make_configuration
 
+from fitsnap_nn.data.configuration import Subset
+from fitsnap_nn.data.properties import Derivatives, labels_of
 from fitsnap_nn.errors import DataError
 from fitsnap_nn.inputs.cache import record_file as chunk
-from fitsnap_nn.inputs.cache.cache_key import descriptor_key
+from fitsnap_nn.inputs.cache.cache_key import reference_key
 from fitsnap_nn.inputs.cache.compute import compute_missing
 from fitsnap_nn.inputs.cache.store import ABANDONED, InputStore
 from fitsnap_nn.inputs.snap import compute as snap
 from fitsnap_nn.inputs.snap.cached import CachedDescriptors
 from fitsnap_nn.inputs.snap.compute import SnapCompute
+from fitsnap_nn.inputs.snap.input import SnapInput
 from fitsnap_nn.settings.schema import Bispectrum, Reference
 
 SETTINGS = {"elements": ["In", "P"], "snap": "some words"}
@@ -81,17 +85,17 @@ def test_what_is_stored_comes_back(dtype, tmp_path):
     store = InputStore(tmp_path, SETTINGS, CachedDescriptors, dtype)
     assert store.missing(CONFIGURATIONS) == []
     for configuration, record in SAMPLES:
-        assert_equal(store.record(configuration), record, dtype)
+        assert_equal(store.cached(configuration), record, dtype)
     assert store.size_bytes == only(tmp_path, "*.bin").stat().st_size - len(chunk.MAGIC)
 
 
 def test_views_may_be_written_without_harm_and_memory_given_back(tmp_path):
     store = filled(tmp_path)
     configuration, record = SAMPLES[3]
-    view = store.record(configuration).descriptors
+    view = store.cached(configuration).descriptors
     assert view.flags.writeable  # torch.from_numpy warns of arrays that are not
     view += 1.0
-    assert_equal(InputStore(tmp_path, SETTINGS, CachedDescriptors).record(configuration), record)
+    assert_equal(InputStore(tmp_path, SETTINGS, CachedDescriptors).cached(configuration), record)
     store.release()
     np.testing.assert_array_equal(view, record.descriptors)
 
@@ -110,7 +114,7 @@ def test_release_lets_go_of_resident_memory(tmp_path):
         return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
     before = resident()
-    assert not store.record(configuration).gradients.any()
+    assert not store.cached(configuration).gradients.any()
     read = resident()
     store.release()
     assert read - before > 0.9 * large.nbytes
@@ -118,16 +122,16 @@ def test_release_lets_go_of_resident_memory(tmp_path):
 
 
 def test_files_are_kept_small(tmp_path, monkeypatch):
-    monkeypatch.setattr(chunk, "LARGEST", 5000)
+    monkeypatch.setattr(chunk, "MAX_FILE_SIZE", 5000)
     store = filled(tmp_path)
     assert len(list(store.folder.glob("*.bin"))) > 2
     for configuration, record in SAMPLES:
-        assert_equal(store.record(configuration), record)
+        assert_equal(store.cached(configuration), record)
 
 
 def test_equal_configurations_are_computed_once(tmp_path):
     store = InputStore(tmp_path, SETTINGS, CachedDescriptors)
-    twin = replace(CONFIGURATIONS[0], id="elsewhere", energy=1.0, testing=True)
+    twin = replace(CONFIGURATIONS[0], id="elsewhere", labels=labels_of(energy=1.0), subset=Subset.VALIDATION)
     assert store.missing([CONFIGURATIONS[0], twin, CONFIGURATIONS[1]]) == CONFIGURATIONS[:2]
     assert filled(tmp_path).missing([twin]) == []
 
@@ -139,7 +143,7 @@ def test_later_configurations_are_added(tmp_path):
     assert filled(tmp_path, SAMPLES[5:]).missing(CONFIGURATIONS) == []
     store.refresh()
     for configuration, record in SAMPLES:
-        assert_equal(store.record(configuration), record)
+        assert_equal(store.cached(configuration), record)
 
 
 def test_two_writers_at_once_and_a_reader_in_between(tmp_path, monkeypatch):
@@ -151,7 +155,7 @@ def test_two_writers_at_once_and_a_reader_in_between(tmp_path, monkeypatch):
             reader.refresh()
             assert len(reader.missing(CONFIGURATIONS)) == len(SAMPLES) - number
             for known, expected in SAMPLES[:number]:
-                assert_equal(reader.record(known), expected)
+                assert_equal(reader.cached(known), expected)
 
 
 def test_a_killed_writer_leaves_what_it_had_indexed(tmp_path):
@@ -171,7 +175,7 @@ with InputStore({str(tmp_path)!r}, SETTINGS, CachedDescriptors).writer() as writ
     assert subprocess.run([sys.executable, "-c", script], timeout=60, check=False).returncode == -9
     store = InputStore(tmp_path, SETTINGS, CachedDescriptors)
     assert store.missing(CONFIGURATIONS) == CONFIGURATIONS[7:]
-    assert_equal(store.record(CONFIGURATIONS[6]), SAMPLES[6][1])
+    assert_equal(store.cached(CONFIGURATIONS[6]), SAMPLES[6][1])
 
 
 def test_data_without_an_index_are_removed_once_they_are_old(tmp_path):
@@ -232,7 +236,7 @@ def test_damaged_files_are_recomputed_with_a_warning(pattern, damage, tmp_path):
     store = filled(tmp_path)
     assert store.missing(CONFIGURATIONS) == []
     for configuration, record in SAMPLES:
-        assert_equal(store.record(configuration), record)
+        assert_equal(store.cached(configuration), record)
 
 
 def test_a_folder_that_cannot_be_written_is_named_with_the_remedy(tmp_path):
@@ -271,16 +275,20 @@ with InputStore({str(tmp_path)!r}, SETTINGS, CachedDescriptors).writer() as writ
     store = InputStore(tmp_path, SETTINGS, CachedDescriptors)
     assert store.missing(CONFIGURATIONS) == CONFIGURATIONS[5:]
     for configuration, record in SAMPLES[:5]:
-        assert_equal(store.record(configuration), record)
+        assert_equal(store.cached(configuration), record)
 
 
 SNAP = Bispectrum(num_types=2, type=ELEMENTS, twojmax=(2,), rcutfac=1.0, wj=(1.0, 0.9), radelem=(2.2, 2.0))
 REFERENCE = Reference(pair_style="lj/cut 4.0", pair_coeff=("* * 0.1 2.0",))
 
 
+def key_of(derivatives: Derivatives) -> dict[str, Any]:
+    return {**SnapInput(SNAP).cache_key(derivatives), **reference_key(SNAP.type, REFERENCE, Path())}
+
+
 def test_a_second_fit_computes_nothing(tmp_path):
     counts = []
-    settings = descriptor_key(SNAP, REFERENCE, gradients=True, strain=True)
+    settings = key_of(Derivatives())
     with SnapCompute(SNAP, REFERENCE, gradients=True, strain=True) as calculator:
         store = InputStore(tmp_path, settings, CachedDescriptors)
         progress = lambda done, total: counts.append((done, total))  # noqa: E731
@@ -290,14 +298,14 @@ def test_a_second_fit_computes_nothing(tmp_path):
             == 0
         )
         for configuration in CONFIGURATIONS[:3]:
-            assert_equal(store.record(configuration), calculator.compute(configuration))
+            assert_equal(store.cached(configuration), calculator.compute(configuration))
     assert counts == [(1, 3), (2, 3), (3, 3)]
 
 
 def test_an_error_keeps_the_records_before_it(tmp_path, monkeypatch):
     monkeypatch.setattr(snap, "BATCH", 1)
     broken = replace(CONFIGURATIONS[2], species=("Xe",) * len(CONFIGURATIONS[2]))
-    settings = descriptor_key(SNAP, REFERENCE, gradients=False, strain=False)
+    settings = key_of(Derivatives(positions=False, strain=False))
     with (
         SnapCompute(SNAP, REFERENCE, gradients=False, strain=False) as calculator,
         pytest.raises(DataError, match="g/2"),

@@ -46,7 +46,7 @@ def test_environments_are_those_of_each_configuration_in_turn():
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
 def test_parts_make_the_whole(size):
     whole = find_environments([SMALL, LONE, SLAB], SNAP)
-    parts = list(whole.parts(size))
+    parts = list(whole.blocks(size))
     assert all(len(part.elements) <= size for part in parts)
     assert all(part.first[0] == 0 and part.first[-1] == len(part.i) for part in parts)
     for name in ("elements", "neighbour_elements", "i", "j", "vectors"):
@@ -104,6 +104,8 @@ def test_an_element_without_descriptors_is_named():
 def test_the_documented_example_runs(kernel_is_built):
     """In a Python of its own, where nothing is imported yet."""
     example = textwrap.dedent(fitsnap_nn.inputs.snap.__doc__.partition("\n")[2])
-    example += "print(components.shape, gradients.shape, by_positions.shape, strain_gradients.shape, pair_forces.shape)"
+    example += (
+        "print(components.shape, gradients.shape, position_gradients.shape, strain_gradients.shape, pair_forces.shape)"
+    )
     done = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout == "(2, 55) (28, 3, 55) (4, 3, 55) (2, 6, 55) (28, 3)\n", done.stderr

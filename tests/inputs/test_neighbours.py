@@ -92,7 +92,7 @@ def test_cells_too_long_for_their_width_are_refused_by_name():
 
     assert len(find_neighbours(needle(1e5), CUTOFF).i) == 8
     for length in (1e6, 1e9):
-        with pytest.raises(DataError, match=rf"a/b: {length:.0f} x 3 x 3 Å are too long for their width"):
+        with pytest.raises(DataError, match=rf"a/b: the cell of {length:.0f} x 3 x 3 Å is too elongated"):
             find_neighbours(needle(length), CUTOFF)
 
 

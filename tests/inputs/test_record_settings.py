@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from clusters import ELEMENTS, make_configuration
 
-from fitsnap_nn.inputs.cache.cache_key import descriptor_key
+from fitsnap_nn.data.properties import Derivatives
+from fitsnap_nn.inputs.cache.cache_key import reference_key
 from fitsnap_nn.inputs.cache.compute import estimated_cost
 from fitsnap_nn.inputs.cache.store import InputStore
 from fitsnap_nn.inputs.snap import kernel
 from fitsnap_nn.inputs.snap.cached import CachedDescriptors
+from fitsnap_nn.inputs.snap.input import SnapInput
 from fitsnap_nn.settings.schema import Bispectrum, Reference
 
 SNAP = Bispectrum(num_types=2, type=ELEMENTS, twojmax=(2,), rcutfac=1.0, wj=(1.0, 0.9), radelem=(2.2, 2.0))
@@ -38,7 +40,8 @@ CHANGES = {
 
 
 def folder_of(bispectrum=SNAP, reference=REFERENCE, folder=".", dtype=np.float64, gradients=True, strain=True) -> Path:
-    settings = descriptor_key(bispectrum, reference, gradients=gradients, strain=strain, folder=folder)
+    options = SnapInput(bispectrum).cache_key(Derivatives(gradients, strain))
+    settings = {**options, **reference_key(bispectrum.type, reference, Path(folder))}
     return InputStore("cache", settings, CachedDescriptors, dtype).folder
 
 

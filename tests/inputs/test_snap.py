@@ -236,7 +236,7 @@ def test_without_the_kernel_lammps_computes_and_the_reason_is_said(monkeypatch, 
     monkeypatch.setattr(kernel, "LIBRARY", "missing.so")
     route, description = choose_route()
     assert route == "compute snap"
-    assert re.match(r"LAMMPS' compute snap, for .*missing\.so.*doctor --rebuild", description)
+    assert re.match(r"LAMMPS' compute snap, because .*missing\.so.*doctor --rebuild", description)
     with SnapCompute(PLAIN, NOTHING, gradients=True, strain=False) as calculator:
         found = calculator.compute(CELLS["skewed"])
     with SnapCompute(PLAIN, NOTHING, gradients=True, strain=False, route="compute snap") as calculator:

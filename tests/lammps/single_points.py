@@ -13,9 +13,9 @@ from random_potentials import crystal
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.voigt import FROM_LAMMPS
-from fitsnap_nn.export.deck import data_text
 from fitsnap_nn.export.unified import HAND_OVER, unified_pickle
 from fitsnap_nn.lammps.cell import in_lammps_frame, to_lammps
+from fitsnap_nn.lammps.data_file import data_text
 from fitsnap_nn.lammps.evaluate import LAMMPS_BAR
 from fitsnap_nn.lammps.program import Lammps
 from fitsnap_nn.models import GraphModel, predict

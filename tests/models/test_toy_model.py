@@ -76,8 +76,8 @@ def test_a_wrong_model_is_found(name: str) -> None:
     tests = TestMessagesBetweenAtoms()
     model = AtomMessages(["Ta", "O"])
     model.set_precision(torch.float64)
-    good = model.outputs
-    model.outputs = lambda graph: WRONG[name](good, graph)
+    good = model.forward
+    model.forward = lambda graph: WRONG[name](good, graph)
     with pytest.raises((AssertionError, RuntimeError)):
         getattr(tests, name)(model)
 

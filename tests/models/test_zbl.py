@@ -12,6 +12,7 @@ from ase.data import atomic_numbers, covalent_radii
 from torch import Tensor
 
 from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.data.properties import ENERGY
 from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.inputs.graph.compute import GraphCompute
 from fitsnap_nn.models.base import GraphModel, predict
@@ -57,7 +58,7 @@ def end_of(first: str, second: str) -> float:
 def energy(first: str, second: str, distance: float, model: Repulsion | None = None) -> float:
     places = np.array([[0.0, 0.0, 0.0], [0.6 * distance, 0.0, 0.8 * distance]])
     model = model or Repulsion()
-    return float(predict(model, make_graph(model, molecule((first, second), places)), forces=False).energy)
+    return float(predict(model, make_graph(model, molecule((first, second), places)), [ENERGY]).energy)
 
 
 def dense() -> Configuration:

@@ -14,7 +14,7 @@ from location_model import Location
 from numpy.typing import NDArray
 
 from fitsnap_nn.data.atoms import configuration_from_atoms
-from fitsnap_nn.export.deck import data_text
+from fitsnap_nn.lammps.data_file import data_text
 
 # One atom in the model that `save_location` puts into the folder of LAMMPS.
 UNIFIED = [

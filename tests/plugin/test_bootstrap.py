@@ -109,7 +109,8 @@ def test_without_python_it_says_where_it_has_looked(folder):
     done = raw_lmp(folder, PATH=str(folder), LAMMPS_PLUGIN_PATH=str(plugin))
     assert done.returncode == 1
     assert (
-        f"needs Python {VERSION}, which is neither above {plugin} nor on the PATH; set FITSNAP_NN_PYTHON" in done.stdout
+        f"need Python {VERSION}, which is neither in an environment that contains {plugin} nor on the PATH. "
+        "Set FITSNAP_NN_PYTHON" in done.stdout
     )
 
 
@@ -137,7 +138,7 @@ def test_a_core_of_another_python_is_refused(folder):
     fake = compiled(folder, 'int Py_IsInitialized() { return 1; } const char *Py_GetVersion() { return "3.7.1 (x)"; }')
     done = raw_lmp(folder, LD_PRELOAD=str(fake))
     assert done.returncode == 1
-    assert f"built for Python {VERSION}, but the one in this process is 3.7.1; build it with that one" in done.stdout
+    assert f"built for Python {VERSION}, but this process runs Python 3.7.1. Rebuild it with that Python" in done.stdout
 
 
 def compiled(folder: Path, source: str) -> Path:
@@ -208,7 +209,7 @@ def refused(command):
 here.commands_string(unified)
 assert "no model file absent.pkl" in refused("pair_style mliap unified absent.pkl")
 assert "All pair coeffs are not set" in refused("run 1")
-assert "give the pair_style command again" in refused("pair_coeff * * Ar")
+assert "repeat the pair_style command before pair_coeff" in refused("pair_coeff * * Ar")
 here.commands_string(unified)
 print("ended", here.get_thermo("pe"))
 """

@@ -26,7 +26,7 @@ def test_plugin_that_loads(plugin_environment):
 
 def test_lammps_that_refuses_it(native_lammps):
     report = lines(doctor.report([*native_lammps, "lmp"]))
-    assert report["loads"].startswith("no: it was built for LAMMPS 20250722, this is 20250204.")
+    assert report["loads"].startswith("no: it was built for LAMMPS 20250722, this is LAMMPS 20250204.")
 
 
 def test_plugin_that_is_not_there(monkeypatch, tmp_path, capsys):

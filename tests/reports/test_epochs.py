@@ -7,15 +7,19 @@ import math
 import numpy as np
 import pytest
 
+from fitsnap_nn.data.properties import ENERGY, FORCES, STANDARD, Cartesian, Scalar, user_property
 from fitsnap_nn.reports.epochs import EpochLog, EpochRow, epoch_header, epoch_line, read_epochs
+
+NO_ERRORS = (math.nan,) * 3
 
 
 def row(epoch: int) -> EpochRow:
-    return EpochRow(epoch, 1 / epoch, 2 / epoch, 0.1172, 0.0761, math.nan, 5e-5, 0.21, best=epoch % 2 == 1)
+    mae = (0.1172, 0.0761, math.nan)
+    return EpochRow(epoch, 1 / epoch, 2 / epoch, mae, 5e-5, 0.21, best=epoch % 2 == 1)
 
 
 def test_every_epoch_is_on_disk_before_the_next(tmp_path):
-    with EpochLog(tmp_path) as log:
+    with EpochLog(tmp_path, STANDARD) as log:
         for epoch in (1, 2, 3):
             log.write(row(epoch))
             losses = np.loadtxt(tmp_path / "loss_vs_epochs.dat", ndmin=2)
@@ -24,20 +28,20 @@ def test_every_epoch_is_on_disk_before_the_next(tmp_path):
 
 
 def test_metrics_come_back_as_they_were(tmp_path):
-    with EpochLog(tmp_path) as log:
+    with EpochLog(tmp_path, STANDARD) as log:
         log.write(row(3))
-        log.write(EpochRow(4, np.float64(0.25)))
+        log.write(EpochRow(4, np.float64(0.25), mae=NO_ERRORS))
     first, second = read_epochs(tmp_path)
     assert str(first) == str(row(3))  # nan equals nan as text
-    assert str(second) == str(EpochRow(4, 0.25))
+    assert str(second) == str(EpochRow(4, 0.25, mae=NO_ERRORS))
 
 
 def test_going_on_drops_only_what_the_restart_file_does_not_know(tmp_path):
-    with EpochLog(tmp_path) as log:
+    with EpochLog(tmp_path, STANDARD) as log:
         for epoch in range(1, 13):
             log.write(row(epoch))
     before = (tmp_path / "metrics.csv").read_text(encoding="utf-8").splitlines()
-    with EpochLog(tmp_path, after=10) as log:
+    with EpochLog(tmp_path, STANDARD, after=10) as log:
         log.write(row(11))
     after = (tmp_path / "metrics.csv").read_text(encoding="utf-8").splitlines()
     assert after == before[:12]
@@ -46,34 +50,36 @@ def test_going_on_drops_only_what_the_restart_file_does_not_know(tmp_path):
 
 @pytest.mark.parametrize("name", ["metrics.csv", "loss_vs_epochs.dat"])
 def test_a_line_cut_off_in_the_middle_goes(tmp_path, name):
-    with EpochLog(tmp_path) as log:
+    with EpochLog(tmp_path, STANDARD) as log:
         log.write(row(1))
         log.write(row(2))
     text = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(text[:-7])
-    with EpochLog(tmp_path, after=5) as log:
+    with EpochLog(tmp_path, STANDARD, after=5) as log:
         log.write(row(3))
     lines = (tmp_path / name).read_text(encoding="utf-8").splitlines()[1:]
     assert [line.replace(",", " ").split()[0] for line in lines] == ["1", "3"]
 
 
 def test_going_on_without_files_starts_them(tmp_path):
-    with EpochLog(tmp_path, after=7) as log:
+    with EpochLog(tmp_path, STANDARD, after=7) as log:
         log.write(row(8))
     assert [entry.epoch for entry in read_epochs(tmp_path)] == [8]
 
 
 def test_a_new_fit_starts_new_files(tmp_path):
     for _ in range(2):
-        with EpochLog(tmp_path) as log:
+        with EpochLog(tmp_path, STANDARD) as log:
             log.write(row(1))
     assert len(read_epochs(tmp_path)) == 1
 
 
 @pytest.mark.parametrize("stress", [False, True])
 def test_lines_stand_under_their_titles(stress):
-    header = epoch_header(stress)
-    line = epoch_line(EpochRow(12, 0.123456, 0.2, 0.1172, 0.0761, 0.41, 5e-5, 0.21, best=True), stress)
+    properties = STANDARD if stress else STANDARD[:2]
+    header = epoch_header(properties)
+    mae = (0.1172, 0.0761, 0.41)[: len(properties)]
+    line = epoch_line(EpochRow(12, 0.123456, 0.2, mae, 5e-5, 0.21, best=True), properties)
     assert line.endswith(" *best")
     values = {"epoch": "12", "train loss": "0.1235", "E meV/atom": "117.2", "F meV/Å": "76.1", "lr": "5.0e-05"}
     if stress:
@@ -85,4 +91,31 @@ def test_lines_stand_under_their_titles(stress):
 
 
 def test_what_does_not_exist_is_a_dash():
-    assert epoch_line(EpochRow(1, 2.0, seconds=1.0), stress=True).split() == ["1", "2.000", *"-----", "1.00"]
+    assert epoch_line(EpochRow(1, 2.0, seconds=1.0), STANDARD).split() == ["1", "2.000", *"-----", "1.00"]
+
+
+def test_columns_are_those_of_the_properties(tmp_path):
+    charge = user_property("charge", "atom", Scalar(), "e")
+    dipole = user_property("dipole", "configuration", Cartesian(1), "", intensive=True)
+    with EpochLog(tmp_path, (ENERGY, FORCES, charge, dipole)) as log:
+        log.write(EpochRow(1, 1.0, 2.0, (0.1, 0.2, 0.3, 0.4), 1e-3, 0.5))
+    header, line = (tmp_path / "metrics.csv").read_text(encoding="utf-8").splitlines()
+    assert header.split(",") == [
+        "epoch", "train_loss", "validation_loss", "energy_mae_eV_per_atom", "force_mae_eV_per_A", "charge_mae_e",
+        "dipole_mae", "learning_rate", "seconds", "best",
+    ]  # fmt: skip
+    assert line.split(",")[3:7] == ["0.1", "0.2", "0.3", "0.4"]
+    assert read_epochs(tmp_path)[0].mae == (0.1, 0.2, 0.3, 0.4)
+    shown = epoch_line(read_epochs(tmp_path)[0], (ENERGY, FORCES, charge, dipole)).split()
+    assert shown == ["1", "1.000", "2.000", "100.0", "200.0", "0.300", "0.400", "1.0e-03", "0.50"]
+
+
+def test_standard_columns_and_the_header_of_the_losses(tmp_path):
+    with EpochLog(tmp_path, STANDARD):
+        pass
+    assert (tmp_path / "metrics.csv").read_text(encoding="utf-8") == (
+        "epoch,train_loss,validation_loss,energy_mae_eV_per_atom,force_mae_eV_per_A,stress_mae_GPa,"
+        "learning_rate,seconds,best\n"
+    )
+    losses = (tmp_path / "loss_vs_epochs.dat").read_text(encoding="utf-8")
+    assert losses == "# epoch training_loss validation_loss\n"

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
+from fitsnap_nn.data.configuration import Subset
+from fitsnap_nn.data.properties import STANDARD
 from fitsnap_nn.reports.epochs import EpochRow
-from fitsnap_nn.reports.plots import plot_learning_curve, plot_parity
+from fitsnap_nn.reports.plots import COLOURS, plot_learning_curve, plot_parity
 
-EPOCHS = [EpochRow(n, 1 / n, 2 / n, 0.1 / n, 0.2 / n, best=n < 4) for n in range(1, 6)]
+EPOCHS = [EpochRow(n, 1 / n, 2 / n, (0.1 / n, 0.2 / n, math.nan), best=n < 4) for n in range(1, 6)]
 
 
 def coloured_pixels(path, colour):
@@ -25,23 +28,24 @@ def coloured_pixels(path, colour):
 
 
 @pytest.mark.usefixtures("matplotlib")
-def test_parity_shows_training_and_testing_points(random_results, tmp_path):
-    assert plot_parity(tmp_path / "parity.png", random_results) == ""
-    assert coloured_pixels(tmp_path / "parity.png", "#7fa3c7") > 100
-    assert coloured_pixels(tmp_path / "parity.png", "#d1495b") > 100
+def test_parity_shows_points_of_all_three_sets(random_results, tmp_path):
+    assert plot_parity(tmp_path / "parity.png", random_results, STANDARD) == ""
+    for colour in COLOURS.values():
+        assert coloured_pixels(tmp_path / "parity.png", colour) > 100
 
 
 @pytest.mark.usefixtures("matplotlib")
-def test_parity_of_training_data_only_shows_no_testing_point(random_results, tmp_path):
-    training = [result for result in random_results if not result.configuration.testing]
-    assert plot_parity(tmp_path / "parity.png", training) == ""
+def test_parity_of_training_data_only_shows_no_other_point(random_results, tmp_path):
+    training = [result for result in random_results if result.configuration.subset is Subset.TRAINING]
+    assert plot_parity(tmp_path / "parity.png", training, STANDARD) == ""
     assert coloured_pixels(tmp_path / "parity.png", "#7fa3c7") > 100
     assert coloured_pixels(tmp_path / "parity.png", "#d1495b") == 0
+    assert coloured_pixels(tmp_path / "parity.png", "#3c8d5a") == 0
 
 
 @pytest.mark.usefixtures("matplotlib")
 def test_parity_of_a_single_configuration(make_result, tmp_path):
-    assert plot_parity(tmp_path / "parity.png", [make_result(atoms=1, label=1.0, energy=2.0)]) == ""
+    assert plot_parity(tmp_path / "parity.png", [make_result(atoms=1, label=1.0, energy=2.0)], STANDARD) == ""
     assert coloured_pixels(tmp_path / "parity.png", "#7fa3c7") > 20
 
 
@@ -49,26 +53,26 @@ def test_parity_of_a_single_configuration(make_result, tmp_path):
 @pytest.mark.usefixtures("matplotlib")
 def test_parity_of_errors_that_a_logarithm_cannot_show(make_result, tmp_path, energy):
     result = make_result(atoms=1, label=1.0, energy=energy, force_label=np.zeros((1, 3)), forces=np.zeros((1, 3)))
-    assert plot_parity(tmp_path / "parity.png", [result]) == ""
+    assert plot_parity(tmp_path / "parity.png", [result], STANDARD) == ""
     assert coloured_pixels(tmp_path / "parity.png", "#000000") > 100
 
 
 @pytest.mark.parametrize("epochs", [EPOCHS, EPOCHS[:1], [EpochRow(1, 0.5)]])
 @pytest.mark.usefixtures("matplotlib")
 def test_learning_curve_shows_the_losses(tmp_path, epochs):
-    assert plot_learning_curve(tmp_path / "curve.png", epochs) == ""
+    assert plot_learning_curve(tmp_path / "curve.png", epochs, STANDARD) == ""
     assert coloured_pixels(tmp_path / "curve.png", "#7fa3c7") > 20
 
 
 def test_nothing_to_draw_is_said(tmp_path):
-    assert "nothing to draw" in plot_parity(tmp_path / "parity.png", [])
-    assert "nothing to draw" in plot_learning_curve(tmp_path / "curve.png", [])
+    assert "nothing to draw" in plot_parity(tmp_path / "parity.png", [], STANDARD)
+    assert "nothing to draw" in plot_learning_curve(tmp_path / "curve.png", [], STANDARD)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_without_matplotlib_there_is_a_note(random_results, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    note = plot_parity(tmp_path / "parity.png", random_results)
+    note = plot_parity(tmp_path / "parity.png", random_results, STANDARD)
     assert note.startswith("no parity.png: matplotlib is not installed")
     assert not (tmp_path / "parity.png").exists()
 

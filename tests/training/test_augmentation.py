@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.data.properties import STANDARD, Cartesian, Scalar, user_property
 from fitsnap_nn.data.voigt import from_voigt, voigt
 from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.models.base import GraphModel, predict
 from fitsnap_nn.models.pairs import sum_by
 from fitsnap_nn.testing.graphs import crystal, make_graph, molecule
 from fitsnap_nn.training.augmentation import augment, random_rotations
-from fitsnap_nn.training.batches import Labels
+from fitsnap_nn.training.batches import Labels, Target
 
 
 class Springs(GraphModel):
@@ -32,11 +33,10 @@ class Springs(GraphModel):
 
 
 def labels_of(graph: Graph, model: Springs) -> Labels:
-    found = predict(model, graph)
-    assert found.forces is not None
-    assert found.stress is not None
-    ones = torch.ones(len(graph.n_atoms), 3)
-    return Labels(found.energy, found.forces, found.stress, ones, ones.bool())
+    values = predict(model, graph, STANDARD).values
+    ones = torch.ones(len(graph.n_atoms), 1)
+    rows = {"energy": values["energy"][:, None], "forces": values["forces"], "stress": values["stress"]}
+    return {name: Target(value, ones, ones[:, 0].bool()) for name, value in rows.items()}
 
 
 @pytest.fixture
@@ -49,23 +49,50 @@ def graph() -> Graph:
 def test_labels_turn_with_the_atoms(graph: Graph):
     model = Springs(("Ta",))
     labels = labels_of(graph, model)
-    turned, expected = augment(graph, labels, random_rotations(4, seed=5, epoch=2))
+    turned, expected = augment(graph, labels, STANDARD, random_rotations(4, seed=5, epoch=2))
     assert (turned.vectors - graph.vectors).abs().max() > 1.0
-    assert (expected.stress - labels.stress)[0].abs().max() > 0.01 * labels.stress.abs().max()
-    for found, wanted in zip(labels_of(turned, model), expected, strict=True):
-        torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
+    stress, turned_stress = labels["stress"].values, expected["stress"].values
+    assert (turned_stress - stress)[0].abs().max() > 0.01 * stress.abs().max()
+    again = labels_of(turned, model)
+    assert again.keys() == expected.keys()
+    for name, target in again.items():
+        for found, wanted in zip(target, expected[name], strict=True):
+            torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
 
 
 def test_each_configuration_has_its_own_turn(graph: Graph):
     labels = labels_of(graph, Springs(("Ta",)))
     rotations = random_rotations(4, seed=5, epoch=2)
-    turned, found = augment(graph, labels, rotations)
+    turned, found = augment(graph, labels, STANDARD, rotations)
     for number, rotation in enumerate(rotations):
         atoms, edges = graph.config == number, graph.config[graph.edge_i] == number
         torch.testing.assert_close(turned.vectors[edges], graph.vectors[edges] @ rotation.T)
-        torch.testing.assert_close(found.forces[atoms], labels.forces[atoms] @ rotation.T)
-        stress = rotation.numpy() @ from_voigt(labels.stress[number]) @ rotation.numpy().T
-        np.testing.assert_allclose(found.stress[number], voigt(stress), atol=1e-14)
+        torch.testing.assert_close(found["forces"].values[atoms], labels["forces"].values[atoms] @ rotation.T)
+        stress = rotation.numpy() @ from_voigt(labels["stress"].values[number]) @ rotation.numpy().T
+        np.testing.assert_allclose(found["stress"].values[number], voigt(stress), atol=1e-14)
+
+
+def test_properties_of_the_user_turn_by_their_symmetry(graph: Graph):
+    moment = user_property("moment", "atom", Cartesian(1), "")
+    dipole = user_property("dipole", "configuration", Cartesian(1), "")
+    charge = user_property("charge", "atom", Scalar(), "e")
+    random = torch.Generator().manual_seed(3)
+    ones = torch.ones(4, 1)
+    rows = {moment: len(graph.species), dipole: 4, charge: len(graph.species)}
+    labels = {
+        one.name: Target(
+            torch.randn(count, one.symmetry.components, generator=random, dtype=torch.float64), ones, ones[:, 0].bool()
+        )
+        for one, count in rows.items()
+    }
+    rotations = random_rotations(4, seed=5, epoch=2)
+    _, found = augment(graph, labels, tuple(rows), rotations)
+    assert torch.equal(found["charge"].values, labels["charge"].values)
+    for number, rotation in enumerate(rotations):
+        atoms = graph.config == number
+        for name, members in (("moment", atoms), ("dipole", torch.arange(4) == number)):
+            expected = labels[name].values[members] @ rotation.T
+            torch.testing.assert_close(found[name].values[members], expected, rtol=1e-12, atol=1e-12)
 
 
 def test_rotations_are_evenly_distributed():

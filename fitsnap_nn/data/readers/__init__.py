@@ -1,4 +1,4 @@
-"""Readers of data files, one module a format. A new format is one module and one line in `FORMATS`."""
+"""Readers of data files, one module per format. To add a format, write a module and register it in `FORMATS`."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["FORMATS", "Column", "DataFile", "Format", "Units"]
 
 
 class Format(NamedTuple):
-    """How the data of a group are found and read.
+    """File format of a data set.
 
     Attributes:
-        read: the configurations of one file, in the package's units.
-        suffixes: a group is the folder of its name, or the file of its name with one of these added.
-        patterns: which files of the group's folder are data.
-        group_by_frame: whether one file can hold all groups, each frame naming its own by ``config_type``.
-        choose: drops files that repeat others.
+        read: function that yields the configurations of one file in internal units.
+        suffixes: a group is the folder of that name, or the file of that name plus one of these suffixes.
+        patterns: glob patterns of the data files in the folder of a group.
+        group_by_frame: whether one file can contain all groups, with the group of each frame in ``config_type``.
+        choose: function that removes redundant files from a list.
     """
 
     read: Callable[[DataFile, Units, Sequence[Column]], Iterator[Configuration]]

@@ -1,4 +1,4 @@
-"""Any format that ASE reads, through the results its calculators carry; nothing is ever computed by ASE here."""
+"""Reader of all formats that ASE supports; labels are the stored calculator results, ASE computes nothing."""
 
 from __future__ import annotations
 
@@ -17,14 +17,19 @@ ASE_UNITS: Units = {
     "Positions": "angstrom",
     "Lattice": "angstrom",
 }
-WITHOUT_GROUP = "Default"  # group of a frame that has no config_type
+DEFAULT_GROUP = "Default"  # group of frames without config_type
 
 
 def read_ase(source: DataFile, units: Units, columns: Sequence[Column] = ()) -> Iterator[Configuration]:
-    """All frames of a file in whatever format ASE recognises, with the free energy where there is one.
+    """Yield all frames of a file in a format that ASE recognises; the energy label is the free energy if available.
+
+    Args:
+        source: the file.
+        units: units that replace those of ASE, by field.
+        columns: labels of user-defined properties.
 
     Raises:
-        DataError: ASE cannot read the file, or its numbers do not fit together.
+        DataError: ASE cannot read the file, or the data are inconsistent.
     """
     frames = read_frames(source.path, None)
     for k, atoms in enumerate(frames):
@@ -34,22 +39,33 @@ def read_ase(source: DataFile, units: Units, columns: Sequence[Column] = ()) -> 
 
 
 def read_frames(path: str, file_format: str | None) -> list[Any]:
-    """All frames of a file as ``ase.Atoms``; ``file_format`` is ASE's name of the format, ``None`` to guess it."""
+    """Return all frames of a file as ``ase.Atoms``.
+
+    Args:
+        path: the file.
+        file_format: ASE's name of the format; ``None`` to detect it.
+
+    Raises:
+        DataError: ASE cannot read the file, or it is empty.
+    """
     from ase.io import iread  # slow to import, and most data sets are JSON
 
     try:
-        # Not parallel: ranks read different files, and ASE would hand what the first has read to all of them.
+        # parallel=False: by default ASE reads on the first rank and broadcasts, but here ranks read different files.
         frames = list(iread(path, index=":", format=file_format, parallel=False, do_not_split_by_at_sign=True))
-    except Exception as error:  # ASE's readers raise whatever their parsing meets
+    except Exception as error:  # ASE's parsers do not restrict the exceptions they raise
         kind = f" as {file_format}" if file_format else ""
         raise DataError(f"{path}: ASE cannot read it{kind}: {type(error).__name__}: {error}") from error
     if not frames:
-        raise DataError(f"{path}: there is no configuration in it.")
+        raise DataError(f"{path}: the file contains no configuration. Remove it from the data.")
     return frames
 
 
 def free_energy(results: Mapping[str, Any]) -> dict[str, Any]:
-    """Energy, forces and stress of a calculator; of its energies the one that the forces are the gradient of."""
+    """Return energy, forces and stress from ASE calculator results.
+
+    The energy is the free energy if available: with electronic smearing it is the energy whose gradient the forces are.
+    """
     return {
         "energy": results.get("free_energy", results.get("energy")),
         "forces": results.get("forces"),
@@ -65,17 +81,25 @@ def labelled_configuration(
     frame: int | None,
     columns: Sequence[Column] = (),
 ) -> Configuration:
-    """Return a configuration from ``ase.Atoms`` and its labels ``energy``, ``forces`` and ``stress``.
+    """Return a configuration from ``ase.Atoms`` and its labels.
 
-    ``energy_weight``, ``force_weight`` and ``stress_weight`` in ``atoms.info`` multiply the group's weights. Where the
-    source has no group, ``atoms.info["config_type"]`` names it. When ``units`` gives a unit for Stress, it is a
-    pressure in LAMMPS' sign, as in FitSNAP's files; otherwise it is a stress in ASE's sign.
+    ``energy_weight``, ``force_weight`` and ``stress_weight`` in ``atoms.info`` multiply the weights of the group. If
+    the file has no group, ``atoms.info["config_type"]`` is the group. If ``units`` contains a unit for Stress, the
+    label is a pressure in LAMMPS' sign, as in FitSNAP; otherwise it is a stress in ASE's sign.
 
     Args:
-        columns: labels of the user's properties, found in ``atoms`` by their names.
+        source: file of the frame.
+        atoms: ``ase.Atoms``.
+        labels: ``energy``, ``forces`` and ``stress``.
+        units: units that replace those of ASE, by field.
+        frame: zero-based number of the frame in a file with several, else ``None``.
+        columns: labels of user-defined properties, which are looked up in ``atoms`` by name.
+
+    Raises:
+        DataError: see `make_configuration`.
     """
     if not source.group:
-        group = str(atoms.info.get("config_type", WITHOUT_GROUP))
+        group = str(atoms.info.get("config_type", DEFAULT_GROUP))
         source = source._replace(group=group, id=f"{group}/{source.id}")
     along_a, along_b, along_c = map(bool, atoms.pbc)
     charges = atoms.get_initial_charges() if atoms.has("initial_charges") else None
@@ -97,7 +121,11 @@ def labelled_configuration(
 
 
 def stored(atoms: Any, name: str) -> Any:
-    """Return a per-atom array, an entry of ``info`` or a calculator's result by its name, or ``None``."""
+    """Look up a calculator result, per-atom array or ``info`` entry by name; an exact match of case takes precedence.
+
+    Returns:
+        The value, or ``None`` if there is none.
+    """
     found = {**atoms.info, **atoms.arrays, **(atoms.calc.results if atoms.calc else {})}
     lower = {key.lower(): value for key, value in found.items()}
     return found.get(name, lower.get(name.lower()))

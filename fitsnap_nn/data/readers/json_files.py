@@ -1,4 +1,4 @@
-"""FitSNAP's JSON: one data set a file, with one configuration or several, and the unit of each field."""
+"""Reader of FitSNAP's JSON files, which contain one or more configurations and the unit of each field."""
 
 from __future__ import annotations
 
@@ -17,43 +17,48 @@ NO_LATTICE = ((0.0, 0.0, 0.0),) * 3
 
 
 def read_json(source: DataFile, units: Units, columns: Sequence[Column] = ()) -> Iterator[Configuration]:
-    """The configurations of one file.
+    """Yield the configurations of one file.
 
-    Lines before the first that starts with ``{`` are comments. ``Dataset`` holds ``Data``, a list of configurations,
-    and for each field its unit, as ``EnergyStyle``; a unit in ``units`` stands instead of the file's, a field with
-    neither is in LAMMPS' metal units, and nothing is carried over to another file. A configuration without
-    ``Lattice`` is not periodic. FitSNAP's ``Stress`` has the sign of LAMMPS' pressure, the opposite of ours.
+    Lines before the first line that starts with ``{`` are comments. ``Dataset`` contains ``Data``, a list of
+    configurations, and the unit of each field, for example ``EnergyStyle``. Fields without a unit are in LAMMPS' metal
+    units. A configuration without ``Lattice`` is not periodic. ``Stress`` has the sign of LAMMPS' pressure, which is
+    opposite to the internal one.
+
+    Args:
+        source: the file.
+        units: units that replace those in the file, by field.
+        columns: labels of user-defined properties.
 
     Raises:
-        DataError: the file is not JSON of that form, or its numbers do not fit together.
+        DataError: the file does not have this format, or the data are inconsistent.
     """
     dataset = _dataset(source.path)
     styles = {field: str(dataset.get(f"{field.lower()}style", "metal")) for field in FIELDS}
     frames = dataset.get("data")
     if not isinstance(frames, list) or not frames or not all(isinstance(frame, dict) for frame in frames):
-        raise DataError(f"{source.path}: Dataset.Data must be a list of at least one configuration.")
+        raise DataError(f"{source.path}: Dataset.Data must be a list with at least one configuration.")
     for k, frame in enumerate(frames):
         number = k if len(frames) > 1 else None
         yield make_configuration(source, _raw(source.path, _lower(frame), columns), {**styles, **units}, number)
 
 
 def _dataset(path: str) -> dict[str, Any]:
-    """The object ``Dataset`` of a file, its keys in lower case."""
+    """Return the object ``Dataset`` of a file, with keys in lower case."""
     try:
         text = Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError as error:
-        raise DataError(f"{path}: it cannot be read: {error.strerror}.") from None
+        raise DataError(f"{path}: the file cannot be read: {error.strerror}.") from None
     start = re.search(r"^\s*\{", text, re.MULTILINE)
     if start is None:
-        raise DataError(f"{path}: no line starts with '{{': this is not FitSNAP's JSON.")
+        raise DataError(f"{path}: no line starts with '{{', so the file is not in FitSNAP's JSON format.")
     try:
         content = json.loads(text[start.start() :])
     except json.JSONDecodeError as error:
         line = text.count("\n", 0, start.start()) + error.lineno
-        raise DataError(f"{path}:{line}: this is not JSON: {error.msg}.") from None
+        raise DataError(f"{path}:{line}: the file is not valid JSON: {error.msg}.") from None
     dataset = content.get("Dataset")
     if not isinstance(dataset, dict):
-        raise DataError(f"{path}: the file has no object 'Dataset'.")
+        raise DataError(f"{path}: the file has no object 'Dataset', so it is not in FitSNAP's JSON format.")
     return _lower(dataset)
 
 

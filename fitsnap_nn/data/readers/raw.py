@@ -1,4 +1,4 @@
-"""Raw numbers of a frame to a configuration: the one place where units and shapes are checked and converted."""
+"""Conversion of the raw data of a frame to a configuration; all checks of units and shapes are made here."""
 
 from __future__ import annotations
 
@@ -18,7 +18,13 @@ Units = Mapping[str, str]
 
 
 class DataFile(NamedTuple):
-    """A data file: its path, and the group it belongs to (empty: each frame names its own)."""
+    """Data file.
+
+    Attributes:
+        path: the file.
+        group: group of its configurations; empty if each frame names its group.
+        id: prefix of the ids of its configurations, ``group/file``.
+    """
 
     path: str
     group: str
@@ -26,20 +32,25 @@ class DataFile(NamedTuple):
 
 
 class Column(NamedTuple):
-    """Where a reader finds the label of a property of the user: name of the field, column or key in the file."""
+    """Label of a user-defined property in a file.
+
+    Attributes:
+        property: the property.
+        name: name of the field, column or key.
+    """
 
     property: Property
     name: str
 
 
 class Raw(NamedTuple):
-    """One configuration as a file has it, still in the file's units; ``None`` is a label that is missing.
+    """Unchecked data of one configuration in the units of the file; missing labels are ``None``.
 
     Attributes:
-        stress: in ASE's sign: (3, 3), (9,), or (6,) in Voigt order.
-        pressure: the same in LAMMPS' sign, the opposite.
-        weights: factors on the group's weights, by property name.
-        others: labels of the user's properties.
+        stress: stress in ASE's sign: (3, 3), (9,), or (6,) in Voigt order.
+        pressure: stress in the opposite sign, that of LAMMPS; same shapes.
+        weights: factors for the weights of the group, by property name.
+        others: labels of user-defined properties.
     """
 
     species: Any
@@ -57,19 +68,24 @@ class Raw(NamedTuple):
 
 
 def make_configuration(source: DataFile, raw: Raw, units: Units, frame: int | None = None) -> Configuration:
-    """A checked `Configuration` in the package's units from the numbers of one frame of a file.
+    """Check the data of one frame and convert them to internal units.
 
-    ``units`` names the unit of each of `fitsnap_nn.units.FIELDS`; ``frame`` is the frame's number in a file
-    that has several, counted from 0.
+    Args:
+        source: file of the frame.
+        raw: data in the units of the file.
+        units: unit of each of `fitsnap_nn.units.FIELDS`.
+        frame: zero-based number of the frame in a file with several, else ``None``.
 
     Raises:
-        DataError: a unit that is unknown, a shape that does not fit, a number that is not finite.
+        DataError: a unit is unknown, a shape is wrong, or a number is not finite.
     """
     where = source.path if frame is None else f"{source.path}, configuration {frame}"
     species = tuple(raw.species)
     count = len(species)
     if count == 0 or not all(isinstance(symbol, str) for symbol in species):
-        raise DataError(f"{where}: AtomTypes must be chemical symbols, one an atom; they are {list(species)[:5]}.")
+        raise DataError(
+            f"{where}: AtomTypes must be chemical symbols, one per atom, but the list starts with {list(species)[:5]}."
+        )
 
     def array(field: str, value: Any, *shapes: tuple[int, ...]) -> Floats:
         return _array(f"{where}: {field}", value, shapes, _factor(where, field, units))
@@ -99,7 +115,7 @@ def make_configuration(source: DataFile, raw: Raw, units: Units, frame: int | No
 
 
 def _shapes(quantity: Property, count: int) -> tuple[tuple[int, ...], ...]:
-    """Return the shapes that a label may have."""
+    """Return the allowed shapes of a label."""
     rows = (count,) if quantity.per == "atom" else ()
     if not isinstance(quantity.symmetry, Cartesian):
         return (rows, (*rows, 1))
@@ -113,7 +129,7 @@ def _factor(where: str, field: str, units: Units) -> float:
         return factor(FIELDS[field], units[field])
     except ValueError as error:
         raise DataError(
-            f"{where}: {field}: {error}. Mend {field}Style in the file, or give the unit in [SCRAPER] property_array."
+            f"{where}: {field}: {error}. Correct {field}Style in the file, or set the unit in [SCRAPER] property_array."
         ) from None
 
 
@@ -123,10 +139,10 @@ def _array(where: str, value: Any, shapes: tuple[tuple[int, ...], ...], scale: f
         array = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):
         raise DataError(
-            f"{where} is not an array of numbers of shape {expected}. Mend the file, or take it out."
+            f"{where} is not an array of numbers of shape {expected}. Correct the file, or remove it."
         ) from None
     if array.shape not in shapes:
-        raise DataError(f"{where} has shape {array.shape}, not {expected}. Mend the file, or take it out.")
+        raise DataError(f"{where} has shape {array.shape}, not {expected}. Correct the file, or remove it.")
     if not np.isfinite(array).all():
-        raise DataError(f"{where} holds a number that is not finite. Leave a label out where there is none.")
+        raise DataError(f"{where} contains a number that is not finite. If the label is unknown, omit it.")
     return array * scale

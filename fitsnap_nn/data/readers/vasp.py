@@ -1,4 +1,4 @@
-"""VASP's OUTCAR and vasprun.xml: every ionic step, with the free energy, which the forces are the gradient of."""
+"""Reader of VASP's OUTCAR and vasprun.xml; the energy label is the free energy, whose gradient the forces are."""
 
 from __future__ import annotations
 
@@ -12,25 +12,30 @@ from fitsnap_nn.errors import DataError
 
 
 def read_vasp(source: DataFile, units: Units, columns: Sequence[Column] = ()) -> Iterator[Configuration]:
-    """All ionic steps of a calculation; steps that a stopped run left without an energy are passed over.
+    """Yield all completed ionic steps of a calculation.
+
+    Args:
+        source: the file.
+        units: units that replace those of ASE, by field.
+        columns: labels of user-defined properties.
 
     Raises:
-        DataError: the file is not VASP's, has no finished step, or its numbers do not fit together.
+        DataError: the file is not a VASP file, has no completed step, or the data are inconsistent.
     """
     file_format = "vasp-xml" if _is_xml(Path(source.path)) else "vasp-out"
     frames = [atoms for atoms in read_frames(source.path, file_format) if atoms.calc is not None]
     if not frames:
-        raise DataError(f"{source.path}: no ionic step was finished. Take the file out of the group.")
+        raise DataError(f"{source.path}: no ionic step was finished. Remove the file from the group.")
     for k, atoms in enumerate(frames):
         frame = k if len(frames) > 1 else None
         yield labelled_configuration(source, atoms, free_energy(atoms.calc.results), units, frame, columns)
 
 
 def one_per_folder(paths: list[Path]) -> list[Path]:
-    """Without the OUTCARs that lie beside a vasprun.xml, which describes the same calculation in full precision."""
-    described = {path.parent for path in paths if _is_xml(path)}
-    return [path for path in paths if _is_xml(path) or path.parent not in described]
+    """Remove each OUTCAR next to a vasprun.xml, which contains the same calculation with full precision."""
+    with_xml = {path.parent for path in paths if _is_xml(path)}
+    return [path for path in paths if _is_xml(path) or path.parent not in with_xml]
 
 
 def _is_xml(path: Path) -> bool:
-    return ".xml" in path.suffixes  # vasprun.xml.gz too
+    return ".xml" in path.suffixes  # also matches vasprun.xml.gz

@@ -1,4 +1,4 @@
-"""Extended XYZ, with the names that other programs give to reference labels."""
+"""Reader of extended XYZ files, with the label names that other programs use."""
 
 from __future__ import annotations
 
@@ -12,18 +12,23 @@ from fitsnap_nn.data.readers.ase_files import labelled_configuration, read_frame
 from fitsnap_nn.data.readers.raw import Column, DataFile, Units
 from fitsnap_nn.errors import DataError
 
-PREFIXES = ("ref_", "dft_", "")  # a label of that name comes before one with a later prefix
+PREFIXES = ("ref_", "dft_", "")  # in order of precedence
 NAMES = {"energy": ("energy",), "forces": ("forces", "force"), "stress": ("stress",), "virial": ("virial", "virials")}
 
 
 def read_xyz(source: DataFile, units: Units, columns: Sequence[Column] = ()) -> Iterator[Configuration]:
-    """All frames of an extended XYZ file.
+    """Yield all frames of an extended XYZ file.
 
-    Labels are ``energy`` (eV), ``forces`` (eV/Å), and ``stress`` (eV/Å³, ASE's sign) or ``virial`` (eV, minus the
-    volume times the stress); names in either case, and those that begin with ``REF_`` or ``DFT_`` come first.
+    Labels are ``energy`` (eV), ``forces`` (eV/Å), and ``stress`` (eV/Å³, ASE's sign) or ``virial`` (eV, minus volume
+    times stress). Names are case-insensitive. Those with prefix ``REF_`` or ``DFT_`` take precedence.
+
+    Args:
+        source: the file.
+        units: units that replace those of ASE, by field.
+        columns: labels of user-defined properties.
 
     Raises:
-        DataError: the file is not extended XYZ, or its numbers do not fit together.
+        DataError: the file is not extended XYZ, or the data are inconsistent.
     """
     frames = read_frames(source.path, "extxyz")
     for k, atoms in enumerate(frames):
@@ -37,7 +42,7 @@ def read_xyz(source: DataFile, units: Units, columns: Sequence[Column] = ()) -> 
 
 def _stress(where: str, virial: Any, volume: float) -> Floats:
     if not volume > 0.0 or np.asarray(virial).dtype.kind not in "if":
-        raise DataError(f"{where}: a virial must be numbers, and needs a Lattice. Mend it, or remove it.")
+        raise DataError(f"{where}: a virial must consist of numbers and requires a Lattice. Correct or remove it.")
     return -np.asarray(virial, dtype=np.float64) / volume
 
 

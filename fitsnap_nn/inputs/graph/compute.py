@@ -1,4 +1,4 @@
-"""Neighbour graphs of configurations, and the reference potential: one `CachedGraph` each."""
+"""Computation of neighbour graphs and reference results: one `CachedGraph` per configuration."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from fitsnap_nn.settings.schema import Reference
 
 
 class GraphCompute(AbstractContextManager["GraphCompute"]):
-    """Turns configurations into records; keeps its LAMMPS, for the reference potential, from one to the next.
+    """Computes cached graphs; the LAMMPS instance of the reference potential is reused for all configurations.
 
     Args:
-        elements: chemical symbols, in the order of LAMMPS' atom types.
+        elements: chemical symbols, in the order of the LAMMPS atom types.
         cutoff: of the graph, Å.
-        folder: where relative names of potential files start, the input file's.
+        reference: section [REFERENCE].
+        folder: base folder of relative potential file names, normally that of the input file.
     """
 
     def __init__(self, elements: Sequence[str], cutoff: float, reference: Reference, folder: str | Path = ".") -> None:
@@ -35,28 +36,31 @@ class GraphCompute(AbstractContextManager["GraphCompute"]):
         self.close()
 
     def close(self) -> None:
-        """End the LAMMPS of the reference potential; the next configuration would start a new one."""
+        """Close the LAMMPS instance of the reference potential; the next configuration opens a new one."""
         self._reference.close()
 
     def compute(self, configuration: Configuration) -> CachedGraph:
-        """Neighbours and reference of one configuration.
+        """Return neighbour graph and reference results of one configuration.
 
         Raises:
-            DataError: an element that is not among ours, or a cell that cannot be.
-            LammpsError: LAMMPS refused, or its numbers are not finite; names the configuration.
+            DataError: an element is not in ``elements``, or the cell is invalid; the message names the configuration.
+            LammpsError: LAMMPS reported an error, or its results are not finite; the message names the configuration.
         """
         configuration.element_indices(self._elements)
         neighbours = find_neighbours(configuration, self._cutoff)
         energy, forces, stress = self._reference.compute(configuration, to_lammps(configuration))
         if not (np.isfinite(forces).all() and np.isfinite(energy)):
-            raise LammpsError(f"{configuration.id}: the reference energies are not finite. Are two atoms too close?")
+            raise LammpsError(
+                f"{configuration.id}: energy or forces of the reference potential are not finite. "
+                "Check the structure for atoms that are too close."
+            )
         reverse = reverse_edges(neighbours)
         return CachedGraph(neighbours.i, neighbours.j, reverse, neighbours.vectors, energy, forces, stress)
 
     def compute_all(self, configurations: Iterable[Configuration]) -> Iterator[CachedGraph]:
-        """The records of configurations, in their order.
+        """Yield the cached graph of each configuration, in order.
 
         Raises:
-            DataError, LammpsError: as `compute` does.
+            DataError, LammpsError: see `compute`.
         """
         return map(self.compute, configurations)

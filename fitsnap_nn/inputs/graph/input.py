@@ -11,7 +11,7 @@ import torch
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.properties import Derivatives
-from fitsnap_nn.inputs.base import ModelInput
+from fitsnap_nn.inputs.base import CachedInput, ModelInput
 from fitsnap_nn.inputs.batch import atom_fields
 from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.inputs.graph.cached import CachedGraph
@@ -24,11 +24,11 @@ FIELDS = ("edge_i", "edge_j", "reverse_edge_index", "vectors")
 
 
 @dataclass(frozen=True)
-class GraphInput(ModelInput[CachedGraph]):
-    """All neighbours within a radius.
+class GraphInput(ModelInput):
+    """Neighbour graph of all atom pairs within a cutoff.
 
     Args:
-        elements: chemical symbols, in the order of LAMMPS' atom types.
+        elements: chemical symbols, in the order of the LAMMPS atom types.
         radius: cutoff of the graph, Å.
     """
 
@@ -36,7 +36,7 @@ class GraphInput(ModelInput[CachedGraph]):
     radius: float
 
     calculator: ClassVar[str] = "LAMMPSGRAPH"
-    cached: ClassVar[type[Any]] = CachedGraph
+    cached: ClassVar[type[CachedInput]] = CachedGraph
 
     @property
     def cutoff(self) -> float:
@@ -54,7 +54,7 @@ class GraphInput(ModelInput[CachedGraph]):
 
         return GraphCompute(self.elements, self.radius, reference, folder)
 
-    def to_batch(self, configuration: Configuration, cached: CachedGraph) -> Graph:
+    def to_batch(self, configuration: Configuration, cached: CachedInput) -> Graph:
         arrays = {name: torch.from_numpy(getattr(cached, name)) for name in FIELDS}
         return Graph(**atom_fields(configuration, self.elements), **arrays)
 
@@ -66,7 +66,7 @@ class GraphInput(ModelInput[CachedGraph]):
         return cls(tuple(payload["elements"]), payload["radius"])
 
     def differences(self, settings: Settings) -> list[str]:
-        """The radius is a hyperparameter of the model, so only the elements can differ."""
+        """Compare the elements; the cutoff is compared with the other hyperparameters of the model."""
         if settings.elements == self.elements:
             return []
         section, key = settings.elements_key

@@ -1,4 +1,4 @@
-"""Bispectrum descriptors of atoms, from Python.
+"""SNAP bispectrum components of atoms and their derivatives, as a Python library.
 
 import numpy as np
 from ase.build import bulk
@@ -8,14 +8,14 @@ from fitsnap_nn.settings.schema import Bispectrum
 
 settings = Bispectrum(type=("Ta",), twojmax=(8,), rcutfac=4.67637)
 kernel = SnapKernel(settings)
-configurations = [configuration_from_atoms(bulk("Ta", cubic=True))]  # any number of them
+configurations = [configuration_from_atoms(bulk("Ta", cubic=True))]  # one or more configurations
 environments = find_environments(configurations, settings)
-components = kernel.components(environments)  # (N, n) B
-gradients = kernel.gradients(environments)  # (P, 3, n) dB by the vectors to the neighbours
-pair_i, pair_j, by_positions = gradients_wrt_positions(environments, gradients)
-strain_gradients = gradients_wrt_strain(environments, gradients)  # (N, 6, n)
-beta = np.ones_like(components)  # dE/dB
-pair_forces = kernel.forces(environments, beta)  # (P, 3) dE by the vectors to the neighbours
+components = kernel.components(environments)  # (N, n) B_i
+gradients = kernel.gradients(environments)  # (P, 3, n) dB_i/dr_ij
+pair_i, pair_j, position_gradients = gradients_wrt_positions(environments, gradients)  # dB_i/dR_j
+strain_gradients = gradients_wrt_strain(environments, gradients)  # (N, 6, n) dB_i/d(strain)
+beta = np.ones_like(components)  # (N, n) dE/dB_i
+pair_forces = kernel.forces(environments, beta)  # (P, 3) dE/dr_ij
 """
 
 from __future__ import annotations
@@ -34,15 +34,16 @@ if TYPE_CHECKING:
     )
     from fitsnap_nn.inputs.snap.kernel import SnapKernel
 
-HOMES = MappingProxyType(
+# Module of each public name.
+PUBLIC_NAMES = MappingProxyType(
     {
-        "Environments": "environments",
-        "gradients_wrt_positions": "environments",
-        "gradients_wrt_strain": "environments",
-        "find_environments": "environments",
-        "SnapKernel": "kernel",
-        "Neighbours": "neighbours",
-        "find_neighbours": "neighbours",
+        "Environments": f"{__name__}.environments",
+        "gradients_wrt_positions": f"{__name__}.environments",
+        "gradients_wrt_strain": f"{__name__}.environments",
+        "find_environments": f"{__name__}.environments",
+        "SnapKernel": f"{__name__}.kernel",
+        "Neighbours": "fitsnap_nn.data.neighbours",
+        "find_neighbours": "fitsnap_nn.data.neighbours",
     }
 )
 __all__ = [
@@ -57,7 +58,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # Each is imported when it is asked for: a model that LAMMPS loads needs none of them.
-    if name in HOMES:
-        return getattr(import_module(f"{__name__}.{HOMES[name]}"), name)
+    # Imported on first use: a model that LAMMPS loads imports this package but needs none of these names.
+    if name in PUBLIC_NAMES:
+        return getattr(import_module(PUBLIC_NAMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""[BISPECTRUM] in LAMMPS' words, and what follows from it without LAMMPS."""
+"""Section [BISPECTRUM] as LAMMPS arguments, and quantities derived from it without LAMMPS."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from fitsnap_nn.settings.schema import Bispectrum
 
 
 def n_descriptors(bispectrum: Bispectrum) -> int:
-    """Descriptors of one atom."""
+    """Return the number of descriptors per atom, quadratic terms included."""
     linear = n_components(bispectrum)
     return linear + (linear * (linear + 1) // 2 if bispectrum.quadraticflag else 0)
 
 
 def n_components(bispectrum: Bispectrum) -> int:
-    """Components of one atom, products not counted.
+    """Return the number of bispectrum components per atom, without quadratic terms.
 
-    B_j1j2j with 0 <= j2 <= j1 <= j <= twojmax/2 and the triangle rule: LAMMPS' manual, ``compute sna/atom``.
+    Components B_j1j2j satisfy 0 <= j2 <= j1 <= j <= twojmax/2 and the triangle condition, see ``compute sna/atom`` in
+    the LAMMPS manual. The loops run over 2j1, 2j2 and 2j. With ``chemflag`` there is one component per triple of
+    elements.
     """
     twojmax = max(bispectrum.twojmax)
     triples = sum(
@@ -27,25 +29,26 @@ def n_components(bispectrum: Bispectrum) -> int:
         for j in range(j1 - j2, min(twojmax, j1 + j2) + 1, 2)
         if j >= j1
     )
-    densities = len(bispectrum.type) if bispectrum.chemflag else 1
-    return triples * densities**3
+    element_channels = len(bispectrum.type) if bispectrum.chemflag else 1
+    return triples * element_channels**3
 
 
 def largest_cutoff(bispectrum: Bispectrum) -> float:
-    """Largest R_ij, Å."""
+    """Return the largest pair cutoff R_ij, Å."""
     return float(pair_cutoffs(bispectrum).max())
 
 
 def pair_cutoffs(bispectrum: Bispectrum) -> NDArray[np.float64]:
-    """(elements, elements) R_ij = rcutfac (radelem_i + radelem_j), Å."""
+    """Return the (elements, elements) pair cutoffs R_ij = rcutfac (radelem_i + radelem_j), Å."""
     radii = bispectrum.rcutfac * np.array(bispectrum.radelem)
     return np.add.outer(radii, radii)
 
 
 def snap_arguments(bispectrum: Bispectrum) -> str:
-    """Arguments that ``compute snap`` and ``compute sna/atom`` share, after the style's name.
+    """Return the arguments common to ``compute snap`` and ``compute sna/atom``, without the style name.
 
-    ``quadraticflag`` is not among them: LAMMPS has no gradients of products, see `with_products`.
+    ``quadraticflag`` is omitted, because ``compute snap`` with ``dgradflag`` does not support it. The quadratic terms
+    are added by `with_products` and `with_product_derivatives`.
     """
     elements = range(len(bispectrum.type))
     words: list[object] = [
@@ -73,7 +76,14 @@ def snap_arguments(bispectrum: Bispectrum) -> str:
 
 
 def with_products(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(N, n) components -> (N, n + n(n+1)/2): B_k, then B_k²/2 and B_k B_l for l > k, row by row."""
+    """Append the quadratic terms to bispectrum components, in the order of LAMMPS' ``quadraticflag``.
+
+    Args:
+        values: (N, n) components B_k.
+
+    Returns:
+        (N, n + n(n+1)/2) components: B_k, then for each k the terms B_k²/2 and B_k B_l with l > k.
+    """
     first, second = np.triu_indices(values.shape[-1])
     products = values[:, first] * values[:, second]
     products[:, first == second] *= 0.5
@@ -81,8 +91,17 @@ def with_products(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def with_product_derivatives(values: NDArray[np.float64], derivatives: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Derivatives (M, k, n) of components (M, n) -> those of `with_products`, by the product rule."""
+    """Append the derivatives of the quadratic terms, by the product rule.
+
+    Args:
+        values: (M, n) components.
+        derivatives: (M, k, n) their derivatives with respect to k variables.
+
+    Returns:
+        (M, k, n + n(n+1)/2) derivatives of the result of `with_products`.
+    """
     first, second = np.triu_indices(values.shape[-1])
+    # d(B_k²/2) = B_k dB_k has one term, d(B_k B_l) has two.
     products = derivatives[..., first] * values[:, None, second]
     products[..., first != second] += (derivatives[..., second] * values[:, None, first])[..., first != second]
     return np.concatenate([derivatives, products], axis=2)

@@ -13,20 +13,20 @@ from fitsnap_nn.inputs.reference import pack_reference, unpack_reference
 
 
 class CachedDescriptors(NamedTuple):
-    """Descriptors and reference of one configuration of N atoms with D descriptors each.
+    """Descriptors and reference results of one configuration of N atoms with D descriptors each.
+
+    Without requested forces there are no pairs and the gradients have shape (0, 3, D).
 
     Attributes:
-        descriptors: (N, D).
-        pair_i, pair_j: (P,) int32, atoms for which dB_i/dR_j is not zero, sorted by i then j; i = j included.
-        gradients: (P, 3, D) dB_i/dR_j, 1/Å; periodic images of j are summed.
-        strain_gradients: (N, 6, D) dB_i/d(strain), Voigt order xx yy zz yz xz xy; the shear
-            components are derivatives by a symmetric strain with e_yz = e_zy = 1/2, so that their
-            contraction with dE/dB is V times the stress component. (0, 6, D) when no stress was asked for.
+        descriptors: (N, D) descriptors B_i.
+        pair_i, pair_j: (P,) int32, pairs with non-zero dB_i/dR_j, sorted by i then j; i = j included.
+        gradients: (P, 3, D) dB_i/dR_j, 1/Å, summed over the periodic images of j.
+        strain_gradients: (N, 6, D) dB_i/d(strain), Voigt order xx yy zz yz xz xy; (0, 6, D) if no stress is requested.
+            Shear components are derivatives with respect to a symmetric strain with e_yz = e_zy = 1/2, so that their
+            contraction with dE/dB is the volume times the stress component.
         reference_energy: eV.
         reference_forces: (N, 3) eV/Å.
         reference_stress: (6,) eV/Å³, Voigt order, ASE sign; zeros for cells that are not fully periodic.
-
-    Gradients are (0, 3, D), with no pairs, when forces were not asked for.
     """
 
     descriptors: NDArray[np.floating]
@@ -51,5 +51,5 @@ class CachedDescriptors(NamedTuple):
         return cls(descriptors, pair_i, pair_j, gradients, strain_gradients, *unpack_reference(reference))
 
     @classmethod
-    def kinds(cls, dtype: DType) -> Sequence[DType]:
+    def dtypes(cls, dtype: DType) -> Sequence[DType]:
         return (DOUBLE, INTEGER, INTEGER, dtype, dtype, dtype)

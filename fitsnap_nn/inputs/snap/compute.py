@@ -1,4 +1,4 @@
-"""SNAP descriptors of configurations, their derivatives, and the reference potential: one `CachedDescriptors` each."""
+"""Computation of SNAP descriptors, derivatives and reference results: one `CachedDescriptors` per configuration."""
 
 from __future__ import annotations
 
@@ -13,34 +13,43 @@ from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.errors import LammpsError
 from fitsnap_nn.inputs.snap.bispectrum import n_descriptors, with_product_derivatives, with_products
 from fitsnap_nn.inputs.snap.cached import CachedDescriptors
-from fitsnap_nn.inputs.snap.components import Components, ComponentSource, KernelSource
-from fitsnap_nn.inputs.snap.compute_snap import LammpsSource
+from fitsnap_nn.inputs.snap.components import ComponentCompute, Components, KernelComponents
+from fitsnap_nn.inputs.snap.compute_snap import LammpsComponents
 from fitsnap_nn.inputs.snap.kernel import SnapKernel
 from fitsnap_nn.lammps.cell import LammpsCell, to_lammps
 from fitsnap_nn.lammps.reference import ReferencePotential
 from fitsnap_nn.settings.schema import Bispectrum, Reference
 
 Route = Literal["kernel", "compute snap"]
-BATCH = 128  # atoms whose records are computed together, at least
+BATCH = 128  # minimum number of atoms computed together; fewer leave SIMD lanes of the kernel idle
 
 
 def choose_route() -> tuple[Route, str]:
-    """What computes components here, the kernel if it has been built; and how to say so, with the reason if not."""
+    """Select the program that computes bispectrum components: the SNAP kernel if it has been built.
+
+    Returns:
+        The choice, and a phrase for the log that includes the reason if it is ``compute snap``.
+    """
     try:
         return "kernel", f"the SNAP kernel ({SnapKernel(Bispectrum()).instruction_set})"
     except LammpsError as error:
-        return "compute snap", f"LAMMPS' compute snap, for {error}"
+        return "compute snap", f"LAMMPS' compute snap, because {error}"
 
 
 class SnapCompute(AbstractContextManager["SnapCompute"]):
-    """Turns configurations into records; keeps its LAMMPS instances from one to the next.
+    """Computes cached descriptors; its LAMMPS instances are reused for all configurations.
 
     Args:
+        bispectrum: section [BISPECTRUM].
+        reference: section [REFERENCE].
         gradients: compute dB_i/dR_j, for forces.
         strain: compute dB_i/d(strain), for stresses.
-        folder: where relative names of potential files start, the input file's.
-        route: what computes components; by default see `choose_route`. They differ by rounding, and by the steps of
-            the differences from which ``compute snap`` gets strain derivatives of small cells.
+        folder: base folder of relative potential file names, normally that of the input file.
+        route: program that computes the components; ``None`` for the result of `choose_route`. The two agree within
+            rounding, except for strain derivatives of small cells, where ``compute snap`` needs finite differences.
+
+    Raises:
+        LammpsError: ``route`` is ``kernel``, and the kernel has not been built.
     """
 
     def __init__(
@@ -54,48 +63,52 @@ class SnapCompute(AbstractContextManager["SnapCompute"]):
         route: Route | None = None,
     ) -> None:
         self.n_descriptors = n_descriptors(bispectrum)
-        self._products = bispectrum.quadraticflag
-        source = KernelSource if (route or choose_route()[0]) == "kernel" else LammpsSource
-        self._source: ComponentSource = source(bispectrum, gradients=gradients, strain=strain)
+        self._quadratic = bispectrum.quadraticflag
+        compute_class = KernelComponents if (route or choose_route()[0]) == "kernel" else LammpsComponents
+        self._components: ComponentCompute = compute_class(bispectrum, gradients=gradients, strain=strain)
         self._reference = ReferencePotential(reference, bispectrum.type, Path(folder))
 
     def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """End the LAMMPS instances; the next configuration would start new ones."""
-        self._source.close()
+        """Close the LAMMPS instances; the next configuration opens new ones."""
+        self._components.close()
         self._reference.close()
 
     def compute(self, configuration: Configuration) -> CachedDescriptors:
-        """Descriptors, derivatives and reference of one configuration.
+        """Return descriptors, derivatives and reference results of one configuration.
 
         Raises:
-            DataError: the configuration does not suit LAMMPS or the settings.
-            LammpsError: LAMMPS refused, or numbers are not finite; names the configuration.
+            DataError: the settings or LAMMPS do not support the configuration.
+            LammpsError: LAMMPS reported an error, or its results are not finite; the message names the configuration.
         """
         return next(self.compute_all([configuration]))
 
     def compute_all(self, configurations: Iterable[Configuration]) -> Iterator[CachedDescriptors]:
-        """The records of configurations, in their order; faster than one by one, and the same numbers.
+        """Yield the cached descriptors of each configuration, in order.
+
+        Faster than `compute` for each configuration; the results are bitwise identical.
 
         Raises:
-            DataError, LammpsError: as `compute` does.
+            DataError, LammpsError: see `compute`.
         """
         for batch in _batches(configurations):
-            pairs = [(configuration, to_lammps(configuration)) for configuration in batch]
-            for (configuration, cell), components in zip(pairs, self._source.compute(pairs), strict=True):
-                yield self._record(configuration, cell, components)
+            with_cells = [(configuration, to_lammps(configuration)) for configuration in batch]
+            for (configuration, cell), components in zip(with_cells, self._components.compute(with_cells), strict=True):
+                yield self._cached_descriptors(configuration, cell, components)
 
-    def _record(self, configuration: Configuration, cell: LammpsCell, components: Components) -> CachedDescriptors:
+    def _cached_descriptors(
+        self, configuration: Configuration, cell: LammpsCell, components: Components
+    ) -> CachedDescriptors:
         energy, forces, stress = self._reference.compute(configuration, cell)
         values, pair_i, pair_j, gradients, strain_gradients = components
         if not (np.isfinite(values).all() and np.isfinite(forces).all() and np.isfinite(energy)):
             raise LammpsError(
-                f"{configuration.id}: its descriptors or reference energies are not finite. "
-                "Are two atoms at the same place, or far closer than the reference potential allows?"
+                f"{configuration.id}: descriptors, or energy or forces of the reference potential, are not finite. "
+                "Check the structure for atoms that coincide or are too close for the reference potential."
             )
-        if self._products:
+        if self._quadratic:
             gradients = with_product_derivatives(values[pair_i], gradients)
             strain_gradients = with_product_derivatives(values[: len(strain_gradients)], strain_gradients)
             values = with_products(values)
@@ -103,7 +116,7 @@ class SnapCompute(AbstractContextManager["SnapCompute"]):
 
 
 def _batches(configurations: Iterable[Configuration]) -> Iterator[list[Configuration]]:
-    """The same, with enough atoms in each batch to keep the kernel's vectors full."""
+    """Group consecutive configurations into batches of at least ``BATCH`` atoms; only the last may be smaller."""
     batch: list[Configuration] = []
     for configuration in configurations:
         batch.append(configuration)

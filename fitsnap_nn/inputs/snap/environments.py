@@ -1,4 +1,4 @@
-"""The neighbours of many atoms in one set of arrays, and what derivatives by their vectors are in terms of atoms."""
+"""Neighbour lists of many atoms in flat arrays, and conversion of derivatives with respect to neighbour vectors."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Integers = NDArray[np.int32]
 
 
 class Environments(NamedTuple):
-    """N atoms and their P neighbours within the cutoff; atoms of several configurations are numbered through.
+    """N atoms and their P neighbours within the cutoff; atoms of all configurations are numbered consecutively.
 
     Attributes:
         elements: (N,) int32, index into [BISPECTRUM] type.
-        first: (N + 1,) int32, where the neighbours of each atom begin, and P.
-        neighbour_elements: (P,) int32.
-        i, j: (P,) int32, the atom whose neighbour it is, and the atom of which it is an image.
-        vectors: (P, 3) Å, from i to the neighbour.
+        first: (N + 1,) int32, index of the first neighbour of each atom, followed by P (CSR row pointers).
+        neighbour_elements: (P,) int32, index into [BISPECTRUM] type.
+        i, j: (P,) int32, the central atom, and the atom of which the neighbour is a periodic image.
+        vectors: (P, 3) Å, r_ij from i to the neighbour.
     """
 
     elements: Integers
@@ -38,8 +38,8 @@ class Environments(NamedTuple):
     j: Integers
     vectors: Floats
 
-    def parts(self, size: int) -> Iterator[Environments]:
-        """The same, ``size`` atoms at a time; ``i`` and ``j`` keep their numbers."""
+    def blocks(self, size: int) -> Iterator[Environments]:
+        """Yield blocks of at most ``size`` atoms; ``i`` and ``j`` keep their numbering."""
         for start in range(0, len(self.elements), size):
             first = self.first[start : start + size + 1]
             pairs = slice(first[0], first[-1])
@@ -48,47 +48,70 @@ class Environments(NamedTuple):
 
 
 def find_environments(configurations: Sequence[Configuration], bispectrum: Bispectrum) -> Environments:
-    """The environments of all atoms of some configurations.
+    """Find the neighbours of all atoms of one or more configurations.
+
+    Args:
+        configurations: at least one.
+        bispectrum: section [BISPECTRUM], which defines the cutoff per pair of elements.
 
     Raises:
-        DataError: an element without descriptors, or a cell that cannot be; names the configuration.
+        DataError: an element has no descriptors, or a cell is invalid; the message names the configuration.
     """
     cutoffs = pair_cutoffs(bispectrum)
     indices = [configuration.element_indices(bispectrum.type) for configuration in configurations]
     elements = np.concatenate(indices, dtype=np.int32)
-    found = [find_neighbours(configuration, float(cutoffs.max())) for configuration in configurations]
-    starts = np.cumsum([0, *map(len, configurations)], dtype=np.int32)[:-1]
-    i = np.concatenate([pairs.i + start for pairs, start in zip(found, starts, strict=True)])
-    j = np.concatenate([pairs.j + start for pairs, start in zip(found, starts, strict=True)])
-    vectors = np.concatenate([pairs.vectors for pairs in found])
+    lists = [find_neighbours(configuration, float(cutoffs.max())) for configuration in configurations]
+    offsets = np.cumsum([0, *map(len, configurations)], dtype=np.int32)[:-1]
+    i = np.concatenate([pairs.i + offset for pairs, offset in zip(lists, offsets, strict=True)])
+    j = np.concatenate([pairs.j + offset for pairs, offset in zip(lists, offsets, strict=True)])
+    vectors = np.concatenate([pairs.vectors for pairs in lists])
     if len(cutoffs) > 1:
-        near = np.einsum("px,px->p", vectors, vectors) < cutoffs[elements[i], elements[j]] ** 2
-        i, j, vectors = i[near], j[near], vectors[near]
+        inside = np.einsum("px,px->p", vectors, vectors) < cutoffs[elements[i], elements[j]] ** 2
+        i, j, vectors = i[inside], j[inside], vectors[inside]
     first = np.searchsorted(i, np.arange(len(elements) + 1)).astype(np.int32)
     return Environments(elements, first, elements[j], i, j, vectors)
 
 
 def gradients_wrt_positions(environments: Environments, gradients: Floats) -> tuple[Integers, Integers, Floats]:
-    """Derivatives by positions of atoms, from (P, 3, n) derivatives of what belongs to i by the neighbours' vectors.
+    """Convert derivatives with respect to neighbour vectors into derivatives with respect to atomic positions.
+
+    Args:
+        environments: neighbours of the central atoms.
+        gradients: (P, 3, n) dB_i/dr_ij.
 
     Returns:
-        (Q,) atoms i and j, sorted by i then j, and (Q, 3, n) derivatives by the position of j with all its images,
-        i = j included. Atoms whose neighbours all are images of themselves have none.
+        (Q,) atoms i and (Q,) atoms j, sorted by i then j, and (Q, 3, n) dB_i/dR_j summed over the periodic images of
+        j. Pairs i = j are included, except for atoms that have only their own images as neighbours.
     """
-    others = np.flatnonzero(environments.i != environments.j)
-    i, j = environments.i[others].astype(np.int64), environments.j[others]
+    # r_ij = R_j - R_i: a pair contributes with sign +1 to dB_i/dR_j and with sign -1 to dB_i/dR_i. Images of i itself
+    # move with i, so that their contributions cancel.
+    distinct = np.flatnonzero(environments.i != environments.j)
+    i, j = environments.i[distinct].astype(np.int64), environments.j[distinct]
+    # Both indices in one 64-bit key: np.unique is much faster on integers than on rows of two.
     keys, rows = np.unique(np.concatenate([i << 32 | j, i << 32 | i]), return_inverse=True)
-    signs = np.repeat([1.0, -1.0], len(others))
-    sums = csr_array((signs, (rows, np.tile(others, 2))), shape=(len(keys), len(gradients)))
+    signs = np.repeat([1.0, -1.0], len(distinct))
+    # The sum over pairs with the same key, as a sparse matrix product.
+    summation = csr_array((signs, (rows, np.tile(distinct, 2))), shape=(len(keys), len(gradients)))
     columns = gradients.shape[1:]
-    merged = (sums @ gradients.reshape(len(gradients), math.prod(columns))).reshape(-1, *columns)
-    return (keys >> 32).astype(np.int32), (keys & 0xFFFFFFFF).astype(np.int32), merged
+    summed = (summation @ gradients.reshape(len(gradients), math.prod(columns))).reshape(-1, *columns)
+    return (keys >> 32).astype(np.int32), (keys & 0xFFFFFFFF).astype(np.int32), summed
 
 
 def gradients_wrt_strain(environments: Environments, gradients: Floats) -> Floats:
-    """(N, 6, n) derivatives with respect to strain, as in `CachedDescriptors`, from (P, 3, n) by neighbour vectors."""
+    """Convert derivatives with respect to neighbour vectors into derivatives with respect to strain.
+
+    A strain e changes r_ij to (1 + e) r_ij, so dB_i/de is the symmetrised sum over j of r_ij and dB_i/dr_ij.
+
+    Args:
+        environments: neighbours of the central atoms.
+        gradients: (P, 3, n) dB_i/dr_ij.
+
+    Returns:
+        (N, 6, n) strain derivatives, with the conventions of `CachedDescriptors`.
+    """
     count = gradients.shape[2]
     moments = np.empty((len(environments.elements), 3, 3, count))
+    # One matrix product per atom avoids the (P, 3, 3, n) array of all outer products.
     for atom, (start, stop) in enumerate(pairwise(environments.first)):
         block = gradients[start:stop].reshape(stop - start, 3 * count)
         np.matmul(environments.vectors[start:stop].T, block, out=moments[atom].reshape(3, 3 * count))

@@ -11,7 +11,7 @@ import torch
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.properties import Derivatives
-from fitsnap_nn.inputs.base import DescriptorInput
+from fitsnap_nn.inputs.base import CachedInput, DescriptorInput
 from fitsnap_nn.inputs.batch import atom_fields
 from fitsnap_nn.inputs.snap.batch import DescriptorBatch
 from fitsnap_nn.inputs.snap.bispectrum import largest_cutoff, n_descriptors, snap_arguments
@@ -22,19 +22,23 @@ from fitsnap_nn.settings.schema import Bispectrum, Reference, Settings
 if TYPE_CHECKING:
     from fitsnap_nn.inputs.snap.compute import SnapCompute
 
-# Strain derivatives by compute snap are central differences, accurate to about eight digits.
-DIFFERENCES_ERROR = 1e-6
+# Relative tolerance of the strain derivatives of compute snap, which are central differences of about eight digits.
+FINITE_DIFFERENCE_ERROR = 1e-6
 FIELDS = ("descriptors", "pair_i", "pair_j", "gradients", "strain_gradients")
 
 
 @dataclass(frozen=True)
-class SnapInput(DescriptorInput[CachedDescriptors]):
-    """Bispectrum components of each atom and their derivatives."""
+class SnapInput(DescriptorInput):
+    """SNAP bispectrum components per atom and their derivatives.
+
+    Args:
+        bispectrum: section [BISPECTRUM].
+    """
 
     bispectrum: Bispectrum
 
     calculator: ClassVar[str] = "LAMMPSSNAP"
-    cached: ClassVar[type[Any]] = CachedDescriptors
+    cached: ClassVar[type[CachedInput]] = CachedDescriptors
 
     @property
     def elements(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -42,7 +46,7 @@ class SnapInput(DescriptorInput[CachedDescriptors]):
 
     @property
     def size(self) -> int:
-        """Number of descriptors of an atom."""
+        """Number of descriptors per atom, D."""
         return n_descriptors(self.bispectrum)
 
     @property
@@ -59,13 +63,13 @@ class SnapInput(DescriptorInput[CachedDescriptors]):
     def strain_error(self) -> float:
         from fitsnap_nn.inputs.snap.compute import choose_route
 
-        return 0.0 if choose_route()[0] == "kernel" else DIFFERENCES_ERROR
+        return 0.0 if choose_route()[0] == "kernel" else FINITE_DIFFERENCE_ERROR
 
     def cache_key(self, derivatives: Derivatives) -> dict[str, Any]:
-        """Return the options of the components; which program computes them is not one of them.
+        """Return the options of the descriptors.
 
-        A fit thus continues with the descriptors it started with, bit for bit, even if the kernel has been built or
-        removed since.
+        The program that computes them is not included. A fit that is continued therefore uses the same cached
+        descriptors, bit for bit, even if the kernel has been built or removed in the meantime.
         """
         return {
             "snap": snap_arguments(self.bispectrum),
@@ -80,7 +84,7 @@ class SnapInput(DescriptorInput[CachedDescriptors]):
         gradients, strain = derivatives
         return SnapCompute(self.bispectrum, reference, gradients=gradients, strain=strain, folder=folder)
 
-    def to_batch(self, configuration: Configuration, cached: CachedDescriptors) -> DescriptorBatch:
+    def to_batch(self, configuration: Configuration, cached: CachedInput) -> DescriptorBatch:
         arrays = {name: torch.from_numpy(getattr(cached, name)) for name in FIELDS}
         return DescriptorBatch(**atom_fields(configuration, self.elements), **arrays)
 

@@ -1,5 +1,7 @@
-"""The compiled SNAP kernel: bispectrum components and their derivatives, for as many atoms at a time as a processor's
-vectors hold. It is built together with the LAMMPS plugin, and needs neither LAMMPS nor MPI.
+"""Python interface of the compiled SNAP kernel, which computes bispectrum components and their derivatives.
+
+The kernel processes one atom per SIMD lane. It is built together with the LAMMPS plugin but needs neither LAMMPS nor
+MPI.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ LIBRARY = "_snap.so"
 INT, DOUBLE, TEXT, HANDLE = ctypes.c_int, ctypes.c_double, ctypes.c_char_p, ctypes.c_void_p
 INTS = np.ctypeslib.ndpointer(np.int32, flags="C_CONTIGUOUS")
 DOUBLES = np.ctypeslib.ndpointer(np.float64, flags="C_CONTIGUOUS")
-# Result and arguments of the functions of lammps_plugin/snap/c_api.h.
+# Return type and argument types of the C functions declared in lammps_plugin/snap/c_api.h.
 SIGNATURES: Mapping[str, tuple[Any, tuple[Any, ...]]] = MappingProxyType(
     {
         "snap_create": (HANDLE, (INT, DOUBLE, DOUBLE, DOUBLE, INTS, INT, DOUBLES, TEXT, TEXT, INT)),
@@ -35,27 +37,27 @@ SIGNATURES: Mapping[str, tuple[Any, tuple[Any, ...]]] = MappingProxyType(
         "snap_gradients": (INT, (HANDLE, DOUBLES)),
     }
 )
-LONGEST_MESSAGE = 200
+MAX_MESSAGE_LENGTH = 200  # bytes
 
 
 class SnapKernel:
-    """Bispectrum components, those of LAMMPS' ``compute sna/atom``, of atoms whose neighbours are known.
+    """Bispectrum components as defined by LAMMPS' ``compute sna/atom``, for given neighbour lists.
 
-    Rounding does not depend on which atoms are computed together. An object serves one thread at a time.
+    Results do not depend on which atoms are computed together, not even in rounding. An instance is not thread-safe.
 
     Args:
-        bispectrum: the settings; products (``quadraticflag``) are not computed here, see `with_products`.
-        instruction_set: ``sse2``, ``avx2`` or ``avx512``, elsewhere than on x86-64 ``generic``; by default the best
-            that the processor has.
+        bispectrum: section [BISPECTRUM]; quadratic terms (``quadraticflag``) are not computed, see `with_products`.
+        instruction_set: ``sse2``, ``avx2`` or ``avx512`` on x86-64, ``generic`` on other processors; by default the
+            best one that the processor supports.
 
     Raises:
         LammpsError: the kernel has not been built.
-        ValueError: the settings make no sense, or the processor has no such instruction set.
+        ValueError: the settings are invalid, or the processor does not support the instruction set.
     """
 
     def __init__(self, bispectrum: Bispectrum, instruction_set: str = "") -> None:
         self._library = _load_library()
-        message = ctypes.create_string_buffer(LONGEST_MESSAGE)
+        message = ctypes.create_string_buffer(MAX_MESSAGE_LENGTH)
         elements = _element_values(bispectrum)
         flags = (
             bispectrum.switchflag,
@@ -75,7 +77,7 @@ class SnapKernel:
             elements,
             instruction_set.encode(),
             message,
-            LONGEST_MESSAGE,
+            MAX_MESSAGE_LENGTH,
         )
         if not self._handle:
             raise ValueError(message.value.decode())
@@ -84,39 +86,60 @@ class SnapKernel:
 
     @property
     def n_components(self) -> int:
-        """Components of an atom, n below."""
+        """Number of components per atom, n."""
         return int(self._library.snap_size(self._handle))
 
     @property
     def instruction_set(self) -> str:
-        """The one in use."""
+        """Instruction set in use."""
         name: bytes = self._library.snap_instruction_set(self._handle)
         return name.decode()
 
     def components(self, environments: Environments) -> Floats:
-        """(N, n) components B."""
+        """Return (N, n) components B_i.
+
+        Raises:
+            MemoryError: the kernel cannot allocate its arrays.
+        """
         return self._call("snap_components", environments, (len(environments.elements), self.n_components))
 
     def gradients(self, environments: Environments) -> Floats:
-        """(P, 3, n), 1/Å: dB of each atom by the vector to each of its neighbours."""
+        """Return (P, 3, n) dB_i/dr_ij, 1/Å, with respect to the vectors from each atom to its neighbours.
+
+        Raises:
+            MemoryError: the kernel cannot allocate its arrays.
+        """
         return self._call("snap_gradients", environments, (len(environments.vectors), 3, self.n_components))
 
     def forces(self, environments: Environments, beta: Floats) -> Floats:
-        """(P, 3) dE by the vectors to the neighbours, for (N, n) beta = dE/dB; unit of E/Å.
+        """Return the derivatives of an energy with respect to the neighbour vectors.
 
-        The same as a contraction of `gradients` with beta, several times faster.
+        Equal to the contraction of `gradients` with beta, but several times faster, because the adjoint Y_i of
+        LAMMPS' SNA class (``compute_yi``) replaces the derivatives of the components.
+
+        Args:
+            environments: neighbours of N atoms.
+            beta: (N, n) dE/dB_i.
+
+        Returns:
+            (P, 3) dE/dr_ij, in the energy unit of beta per Å.
 
         Raises:
-            ValueError: beta has another shape.
+            ValueError: the shape of beta is wrong.
+            MemoryError: the kernel cannot allocate its arrays.
         """
         expected = (len(environments.elements), self.n_components)
         if beta.shape != expected:
-            raise ValueError(f"beta is {beta.shape}, not {expected}")
+            raise ValueError(f"beta is {beta.shape}, but must have shape {expected}")
         contiguous = np.ascontiguousarray(beta, dtype=np.float64)
         return self._call("snap_forces", environments, (len(environments.vectors), 3), contiguous)
 
     def _call(self, name: str, environments: Environments, shape: tuple[int, ...], *arguments: Floats) -> Floats:
-        """The result of a function of the library for some atoms, which the next call need not load again."""
+        """Call a function of the library and return its output array.
+
+        The kernel keeps the neighbour list of the last call, so that components and forces of the same environments
+        load it only once.
+        """
         result = np.empty(shape)
         loaded = environments is self._loaded or self._load(environments)
         if not (loaded and getattr(self._library, name)(self._handle, *arguments, result)):
@@ -147,7 +170,7 @@ def _load_library() -> ctypes.CDLL:
 
 
 def _element_values(bispectrum: Bispectrum) -> Floats:
-    """(elements, 4) radius, weight, and centre and half-width of the inner switching."""
+    """Return (elements, 4) radelem, wj, sinner and dinner (centre and half-width of the inner switching function)."""
     inner = (
         (bispectrum.sinner, bispectrum.dinner) if bispectrum.switchinnerflag else ((0.0,) * len(bispectrum.type),) * 2
     )
