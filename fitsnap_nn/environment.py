@@ -1,4 +1,4 @@
-"""The environment variables of the process, which libraries change on being imported."""
+"""Protection of the process environment against libraries that change it on import."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def kept_environment() -> Iterator[None]:
-    """After the block all environment variables are what they were before it."""
+    """Restore all environment variables of this process at the end of the block."""
     before = dict(os.environ)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Atomic file writing."""
 
 from __future__ import annotations
 
@@ -12,10 +12,19 @@ from typing import BinaryIO
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """Write a file under a neighbouring name, flush it to the disk, then let it take the place of the old one.
+    """Write a file atomically: if writing is interrupted, ``path`` keeps its previous content.
 
-    Whatever interrupts the writing, ``path`` holds either what it held before or all that was written.
+    Args:
+        path: the file to create or replace.
+
+    Yields:
+        A binary file open for writing. On success it replaces ``path``; on an exception it is removed.
+
+    Raises:
+        OSError: the file cannot be written.
     """
+    # POSIX renames are atomic within a file system only, hence a temporary file in the same folder. Without fsync a
+    # crash of the machine can leave an empty file under the new name.
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         with open(temporary, "wb") as file:

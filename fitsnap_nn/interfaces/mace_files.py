@@ -1,7 +1,7 @@
-"""Pretrained ``.model`` files of mace: converted once to plain values and tensors.
+"""Conversion of mace's pretrained ``.model`` files to plain values and tensors.
 
-Such a file is a pickle of the whole module, so that reading it runs code that is in it. That happens in a process of
-its own, which hands back what a restart file holds: a description and a state, loaded without unpickling objects.
+Such a file is a pickle of the whole module, so that loading it can run arbitrary code. It is therefore loaded in a
+separate process, which returns a description and a state dict; these are loaded with ``weights_only=True``.
 """
 
 from __future__ import annotations
@@ -22,26 +22,27 @@ from fitsnap_nn.data.properties import ENERGY
 from fitsnap_nn.errors import CheckpointError
 from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.models.base import predict
-from fitsnap_nn.models.mace import MACE, exact_and_unscripted, libraries
+from fitsnap_nn.models.mace import MACE, float64_without_torchscript, libraries
 from fitsnap_nn.models.mace_kernels import couplings_by_degree, weights_by_degree
 from fitsnap_nn.settings.elements import SYMBOLS
 
 RADIAL_TYPES = {"BesselBasis": "bessel", "GaussianBasis": "gaussian", "ChebychevBasis": "chebyshev"}
-AGREEMENT = 1e-5  # of a converted model with its file, in which Clebsch-Gordan coefficients may be float32
+TOLERANCE = 1e-5  # relative error of converted energies; Clebsch-Gordan coefficients in a file may be float32
 
 
 def run_and_convert(path: Path, elements: Sequence[str], head: str = "") -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Description and state of the `MACE` in a file of mace. This runs code that is in the file: trust its source.
+    """Convert one of mace's model files. This runs code that the file contains: use files from trusted sources only.
 
     Args:
-        elements: those wanted, in the order of LAMMPS' atom types; the file may have more.
-        head: one of the file's heads; needed where it has several.
+        path: the file.
+        elements: elements to keep, in the order of LAMMPS' atom types; the file may have more.
+        head: one of the file's heads; required if it has several.
 
     Returns:
-        what ``models.build_model`` and ``load_state_dict`` take; element energies, scale and shift included.
+        The arguments of ``models.build_model`` and ``load_state_dict``; element energies, scale and shift are included.
 
     Raises:
-        CheckpointError: the file cannot be read, is no MACE that gives energies, or lacks the element or head.
+        CheckpointError: the file cannot be read, is not a MACE energy model, or lacks an element or the head.
     """
     with tempfile.TemporaryDirectory() as folder:
         converted = Path(folder, "converted.pt")
@@ -57,7 +58,7 @@ def run_and_convert(path: Path, elements: Sequence[str], head: str = "") -> tupl
 
 
 def main() -> None:
-    """The process of its own: file, output, head, elements."""
+    """Entry point of the separate process; its arguments are file, output, head and elements."""
     path, output, head, *elements = sys.argv[1:]
     libraries()
     try:
@@ -69,40 +70,55 @@ def main() -> None:
 
 
 def convert(network: Any, elements: Sequence[str], head: str = "") -> MACE:
-    """Our model, in float64, with the weights of mace's module for some of its elements and one of its heads.
+    """Convert mace's module to a `MACE` in float64, for some of its elements and one of its heads.
 
-    The module is changed to float64 too.
+    Args:
+        network: mace's module; it is converted to float64 in place.
+        elements: elements to keep, in the order of LAMMPS' atom types.
+        head: one of its heads; required if it has several.
+
+    Returns:
+        A model with the same per-atom energies.
 
     Raises:
-        CheckpointError: it is no MACE that gives energies, or lacks the element or head.
+        CheckpointError: the module is not a MACE energy model, or lacks an element or the head.
     """
     if type(network).__name__ not in {"MACE", "ScaleShiftMACE"} or hasattr(network, "joint_embedding"):
-        raise CheckpointError(f"{type(network).__name__} is no MACE that gives energies from positions alone.")
+        raise CheckpointError(f"{type(network).__name__} is not a MACE that predicts energies from positions alone.")
     known = [SYMBOLS[number - 1] for number in network.atomic_numbers.tolist()]
     if missing := [element for element in elements if element not in known]:
-        raise CheckpointError(f"it has no {', '.join(missing)}; its elements are {' '.join(known)}.")
+        raise CheckpointError(f"the model does not contain {', '.join(missing)}; its elements are {' '.join(known)}.")
     heads = getattr(network, "heads", None) or ["Default"]
     if head not in heads and (head or len(heads) > 1):
         raise CheckpointError(f"mace_head_name must be one of its heads: {', '.join(heads)}.")
-    share = _Share(
+    selection = _Selection(
         [known.index(element) for element in elements], len(known), heads.index(head or heads[0]), len(heads)
     )
     network = network.double()
     try:
         model = MACE(elements, **hyperparameters(network))
         state = model.state_dict()
-        state |= {
-            f"network.{name}": value for name, value in share.of_network(network).items() if f"network.{name}" in state
-        }
-        model.load_state_dict(state | share.of_products(network, model) | share.of_energies(network))
+        tensors = {f"network.{name}": value for name, value in selection.of_network(network).items()}
+        state |= {name: value for name, value in tensors.items() if name in state}
+        model.load_state_dict(state | selection.of_products(network, model) | selection.of_energies(network))
     except (AttributeError, KeyError, RuntimeError) as error:
         raise CheckpointError(f"its blocks are not those of mace-torch 0.3: {' '.join(str(error).split())}") from error
-    share.check(network, model)
+    selection.check(network, model)
     return model
 
 
 def hyperparameters(network: Any) -> dict[str, Any]:
-    """Of `MACE`, read off mace's module."""
+    """Return the hyperparameters of mace's module.
+
+    Args:
+        network: mace's module.
+
+    Returns:
+        Fields of ``models.mace.Hypers``.
+
+    Raises:
+        AttributeError, KeyError: the module has blocks that `MACE` does not support.
+    """
     modules, _ = libraries()
     radial, readout = network.radial_embedding, network.readouts[-1]
     first, last, product = network.interactions[0], network.interactions[-1], network.products[0]
@@ -138,8 +154,15 @@ def hyperparameters(network: Any) -> dict[str, Any]:
     return hypers | {"MLP_irreps": f"{scalars}x0e", "gate": gate, "readout": type(readout).__name__}
 
 
-class _Share(NamedTuple):
-    """What is taken of a file: some elements (their places), and one of its heads."""
+class _Selection(NamedTuple):
+    """The elements and the head of a file that are converted.
+
+    Attributes:
+        elements: indices of the elements to keep.
+        all_elements: number of elements in the file.
+        head: index of the head.
+        heads: number of heads in the file.
+    """
 
     elements: list[int]
     all_elements: int
@@ -147,22 +170,29 @@ class _Share(NamedTuple):
     heads: int
 
     def of_network(self, network: Any) -> dict[str, Tensor]:
-        """Tensors by name. Layers divide by the square root of the number of their inputs, which here may be fewer."""
+        """Return the tensors of the state dict by name.
+
+        e3nn's layers divide by the square root of the number of their inputs. With fewer elements there are fewer
+        inputs, for which the weights are rescaled.
+        """
         found = dict(network.state_dict())
-        fewer = (len(self.elements) / self.all_elements) ** 0.5
+        rescaling = (len(self.elements) / self.all_elements) ** 0.5
         for name, module in network.named_modules():
             if name.endswith(("node_embedding.linear", "source_embedding", "target_embedding")):
                 rows = module.weight.view(self.all_elements, -1)[self.elements]
-                found[f"{name}.weight"] = fewer * rows.flatten()
+                found[f"{name}.weight"] = rescaling * rows.flatten()
             elif type(module).__name__ == "FullyConnectedTensorProduct":
                 views = [view[:, self.elements].flatten() for view in module.weight_views()]
-                found[f"{name}.weight"] = fewer * torch.cat(views)
+                found[f"{name}.weight"] = rescaling * torch.cat(views)
             elif name.startswith("readouts.") and type(module).__name__ == "Linear":
                 found |= self._of_readout(name, module)
         return {name: value for name, value in found.items() if not name.endswith(("output_mask", "atomic_numbers"))}
 
     def _of_readout(self, name: str, layer: Any) -> dict[str, Tensor]:
-        """Outputs of a readout's layer are those of each head in turn; so are the inputs of all but the first layer."""
+        """Return weight and bias of one head of a readout layer.
+
+        Outputs are ordered by head, and so are the inputs of all layers but the first.
+        """
         inputs = layer.irreps_in.count("0e")
         weight = layer.weight.view(inputs, self.heads, -1)[:, self.head]
         if name.endswith(("linear_mid", "linear_2")):
@@ -171,14 +201,19 @@ class _Share(NamedTuple):
         return {f"{name}.weight": weight.flatten(), f"{name}.bias": bias}
 
     def of_products(self, network: Any, model: MACE) -> dict[str, Tensor]:
-        """Weights of the products; those of another basis, such as cuequivariance's smaller one, are translated."""
+        """Return the weights of the symmetric contractions.
+
+        The couplings U of a file can be another basis of the same space, for instance cuequivariance's reduced one. The
+        weights W' of ours then follow from U' W' = U W by least squares.
+        """
         found = {}
         for number, (product, block) in enumerate(zip(network.products, model.network.products, strict=True)):
             ours = block.symmetric_contractions
             for output, contraction in enumerate(product.symmetric_contractions.contractions):
-                values = zip(couplings_by_degree(contraction), weights_by_degree(contraction), ours.places, strict=True)
-                for degree, (coupling, weight, places) in enumerate(values, start=1):
-                    known, wanted = coupling[:, places].flatten(0, 1), ours.coupling(output, degree).flatten(0, 1)
+                couplings, weights = couplings_by_degree(contraction), weights_by_degree(contraction)
+                values = zip(couplings, weights, ours.monomials, strict=True)
+                for degree, (coupling, weight, monomials) in enumerate(values, start=1):
+                    known, wanted = coupling[:, monomials].flatten(0, 1), ours.coupling(output, degree).flatten(0, 1)
                     weight = weight.detach() if model.hypers.use_agnostic_product else weight.detach()[self.elements]
                     if known.shape != wanted.shape or not torch.allclose(known, wanted, rtol=0.0, atol=1e-5):
                         wanted = wanted.expand(len(weight), -1, -1)
@@ -187,7 +222,7 @@ class _Share(NamedTuple):
         return found
 
     def of_energies(self, network: Any) -> dict[str, Tensor]:
-        """Energies of the elements, with mace's shift, and its scale, which acts on the repulsion too."""
+        """Return element energies, mace's shift included, and mace's scale, which also applies to the repulsion."""
         energies = network.atomic_energies_fn.atomic_energies.reshape(-1, self.all_elements)
         energies = energies[self.head % len(energies), self.elements].double()
         scale, shift = torch.ones((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
@@ -199,7 +234,11 @@ class _Share(NamedTuple):
         return {"element_energies": energies + shift, "energy_scale": scale, "repulsion_scale": scale}
 
     def check(self, network: Any, model: MACE) -> None:
-        """Compare both on a molecule."""
+        """Compare per-atom energies of both models on a random molecule.
+
+        Raises:
+            CheckpointError: they differ.
+        """
         elements = torch.arange(6) % len(self.elements)
         positions = (
             0.3 * model.cutoff * torch.randn(6, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -218,12 +257,12 @@ class _Share(NamedTuple):
             "ptr": torch.tensor([0, len(positions)]),
             "head": torch.tensor([self.head]),
         }
-        with exact_and_unscripted():
+        with float64_without_torchscript():
             energies = network(batch, compute_force=False)["node_energy"].detach()
         count = torch.tensor([len(positions)])
         graph = Graph(
             elements, zeros, count, torch.ones(1, dtype=torch.float64), i, j, zeros[:0], positions[j] - positions[i]
         )
         found = predict(model, graph, [ENERGY]).atom_energies
-        if not (found - energies).abs().max() <= AGREEMENT * energies.abs().max():
-            raise CheckpointError("the converted model does not give the energies that the file gives.")
+        if not (found - energies).abs().max() <= TOLERANCE * energies.abs().max():
+            raise CheckpointError("the energies of the converted model differ from those of the original.")

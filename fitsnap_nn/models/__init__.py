@@ -1,4 +1,4 @@
-"""Architectures: one file each, all behind the contract of ``base.py``."""
+"""Architectures: one file each; all implement the interface in ``base.py``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from fitsnap_nn.models.base import DescriptorModel, GraphModel, Model, Prediction, predict
 from fitsnap_nn.models.bpnn import BPNN
 
-# Where each architecture is; it is imported when it is built, for some need libraries that others do without.
+# Module and class of each architecture. Imported on use, since some depend on optional libraries.
 ARCHITECTURES: Mapping[str, str] = MappingProxyType(
     {
         "BPNN": "fitsnap_nn.models.bpnn:BPNN",
@@ -20,7 +20,7 @@ ARCHITECTURES: Mapping[str, str] = MappingProxyType(
         "MACE": "fitsnap_nn.models.mace:MACE",
     }
 )
-GROUP = "fitsnap_nn.models"  # of entry points, by which other packages add theirs
+GROUP = "fitsnap_nn.models"  # entry points of other packages
 
 __all__ = [
     "ARCHITECTURES",
@@ -35,15 +35,21 @@ __all__ = [
 
 
 def build_model(description: Mapping[str, Any]) -> Model[Any]:
-    """Return the model that ``Model.description()`` described, with weights yet to be loaded.
+    """Return the model of a description, with weights still to be loaded.
+
+    Args:
+        description: the result of `Model.description`: ``architecture`` and its hyperparameters.
+
+    Returns:
+        The model, with initial weights.
 
     Raises:
-        KeyError: the architecture is not known.
+        KeyError: the architecture is unknown.
         ImportError: a library that it needs is not installed.
     """
     hypers = dict(description)
     name = hypers.pop("architecture")
-    others = {point.name: point.value for point in entry_points(group=GROUP)}
-    module, _, attribute = {**others, **ARCHITECTURES}[name].partition(":")
+    from_packages = {point.name: point.value for point in entry_points(group=GROUP)}
+    module, _, attribute = {**from_packages, **ARCHITECTURES}[name].partition(":")
     model: Model[Any] = getattr(import_module(module), attribute)(**hypers)
     return model

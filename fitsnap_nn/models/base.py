@@ -1,7 +1,7 @@
-"""The contract between data, models and everything that uses a model: Batch -> Model -> Prediction.
+"""Interface of all models: Batch -> Model -> Prediction.
 
-A model is a function from a batch to the energies of its atoms. Forces and virials follow by
-differentiation here, once, so that training, evaluation and deployment cannot disagree.
+A model maps a batch to per-atom energies. Forces and virials are derived here, in one place, so that training,
+evaluation and LAMMPS cannot disagree.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Prediction(NamedTuple):
     Attributes:
         atom_energies: (N,) eV, float64.
         values: by property name: ``energy`` (C,) eV, float64; ``forces`` (N, 3) eV/Å; ``stress`` (C, 6) eV/Å³ in
-            Voigt order xx yy zz yz xz xy and ASE's sign; others (C or N, components). Only what was asked for.
+            Voigt order xx yy zz yz xz xy and ASE's sign; others (C or N, components). Only requested properties.
     """
 
     atom_energies: Tensor
@@ -48,22 +48,22 @@ class Prediction(NamedTuple):
 
     @property
     def forces(self) -> Tensor | None:
-        """(N, 3) eV/Å, or ``None`` where they were not asked for."""
+        """(N, 3) eV/Å, or ``None`` if not requested."""
         return self.values.get("forces")
 
     @property
     def stress(self) -> Tensor | None:
-        """(C, 6) eV/Å³, or ``None`` where it was not asked for."""
+        """(C, 6) eV/Å³, or ``None`` if not requested."""
         return self.values.get("stress")
 
 
 class Model(torch.nn.Module, ABC, Generic[B]):
-    """Base of every architecture; see `DescriptorModel` and `GraphModel`.
+    """Base class of every architecture; see `DescriptorModel` and `GraphModel`.
 
     Attributes:
         elements: chemical symbols, in the order of LAMMPS' atom types.
-        element_energies: (number of elements,) eV, float64, the part of the energy that follows from the composition.
-        energy_scale: () eV, float64, the energy of one unit of the network's output.
+        element_energies: (number of elements,) eV, float64: energy per atom of each element.
+        energy_scale: () eV, float64: energy per unit of the network's output.
         needs_augmentation: whether the model is not rotationally invariant by construction, so that training
             configurations are rotated and inverted at random.
         has_prior: whether `prior_energies` may differ from zero.
@@ -78,68 +78,137 @@ class Model(torch.nn.Module, ABC, Generic[B]):
     @property
     @abstractmethod
     def input(self) -> ModelInput:
-        """The model input that its batches are made from."""
+        """Model input from which the batches are made."""
 
     @abstractmethod
     def description(self) -> dict[str, Any]:
-        """Return architecture and hyperparameters as plain values, from which ``build_model`` makes the same model."""
+        """Return architecture and hyperparameters as plain values.
+
+        Returns:
+            The argument of ``build_model``; stored in model and restart files.
+        """
 
     @property
     def layout(self) -> str:
-        """Its layers in a few words, for the log; empty where the input file says it all."""
+        """Layer sizes for the log; empty if the input file already states them."""
         return ""
 
     @abstractmethod
     def set_precision(self, dtype: torch.dtype) -> None:
-        """Compute in this type; energies and baselines stay float64."""
-
-    def fit_to_data(self, batches: Iterable[B]) -> None:
-        """Take from the training set what the hyperparameters leave open; nothing by default.
+        """Set the floating-point type of the network; energies and baselines stay float64.
 
         Args:
-            batches: one for each training configuration, in the types of the cache; to be gone through once.
+            dtype: ``torch.float32`` or ``torch.float64``.
+        """
+
+    def fit_to_data(self, batches: Iterable[B]) -> None:
+        """Determine parameters that the hyperparameters leave open, from the training set; does nothing by default.
+
+        Args:
+            batches: one batch per training configuration, in the types of the cache. The iterable is consumed once.
         """
 
     def prior_energies(self, batch: B) -> Tensor:
-        """Return (N,) eV, float64: the part of the energies without weights, besides the element energies.
+        """Return the parameter-free part of the atom energies, excluding the element energies.
 
-        Called only where ``has_prior`` is true.
+        Args:
+            batch: N atoms.
+
+        Returns:
+            (N,) eV, float64. Called only if ``has_prior`` is true.
         """
         return torch.zeros(len(batch.species), dtype=torch.float64, device=batch.species.device)
 
     @abstractmethod
     def target_scale(self, statistics: FitStatistics) -> float:
-        """Return the value of ``energy_scale`` for a training set, eV."""
+        """Return the value of ``energy_scale`` for a training set.
+
+        Args:
+            statistics: of the labels of the training set.
+
+        Returns:
+            Scale in eV.
+        """
 
     def predicts(self, name: str) -> bool:
-        """Return whether the model predicts a property that is neither the energy nor a derivative of it."""
+        """Return whether the model predicts a property that is neither the energy nor one of its derivatives.
+
+        Args:
+            name: name of the property.
+        """
         return False
 
     def property_values(self, batch: B, properties: Sequence[Property]) -> Mapping[str, Tensor]:
-        """Return predictions of properties for which `predicts` is true: (N or C, components), by name."""
+        """Return predictions of properties for which `predicts` is true.
+
+        Args:
+            batch: N atoms in C configurations.
+            properties: properties to predict.
+
+        Returns:
+            By property name, (N or C, components) in the internal unit of the property.
+
+        Raises:
+            NotImplementedError: the model predicts no such properties.
+        """
         raise NotImplementedError(f"{type(self).__name__} predicts the energy and its derivatives only")
 
     @abstractmethod
     def atom_energies(self, batch: B) -> Tensor:
-        """Return (N,) eV, float64: energies of the atoms, differentiable with respect to the batch's inputs."""
+        """Return per-atom energies, differentiable with respect to the inputs of the batch.
+
+        Args:
+            batch: N atoms.
+
+        Returns:
+            (N,) eV, float64.
+        """
 
     @abstractmethod
     def energies_and_gradients(self, batch: B) -> tuple[Tensor, Tensor]:
-        """Return energies of the atoms, and their gradients with respect to the inputs.
+        """Return per-atom energies and the gradients of their sum with respect to the inputs.
 
-        Differentiable with respect to the weights where gradients are enabled.
+        Both are differentiable with respect to the weights if gradients are enabled.
+
+        Args:
+            batch: N atoms.
+
+        Returns:
+            (N,) eV, float64; gradients with one row per atom or edge, see the subclasses.
         """
 
     @abstractmethod
     def forces_from(self, batch: B, gradients: Tensor) -> Tensor:
-        """Return (N, 3) eV/Å: forces that follow from the gradients of `energies_and_gradients`."""
+        """Return forces from the gradients of `energies_and_gradients`.
+
+        Args:
+            batch: N atoms.
+            gradients: second result of `energies_and_gradients`.
+
+        Returns:
+            (N, 3) eV/Å.
+        """
 
     @abstractmethod
     def virials_from(self, batch: B, gradients: Tensor) -> Tensor:
-        """Return (C, 6) eV: derivatives with respect to strain, Voigt order, that follow from the gradients."""
+        """Return dE/d(strain) from the gradients of `energies_and_gradients`.
+
+        Args:
+            batch: C configurations.
+            gradients: second result of `energies_and_gradients`.
+
+        Returns:
+            (C, 6) eV, Voigt order.
+        """
 
     def derivatives(self, batch: B, *, forces: bool, virials: bool) -> Derived:
-        """Return energies, and the derivatives that are wanted, of a batch."""
+        """Return energies and the requested derivatives of a batch.
+
+        Args:
+            batch: N atoms in C configurations.
+            forces: compute forces (N, 3), eV/Å.
+            virials: compute dE/d(strain) (C, 6), eV.
+        """
         atom_energies, gradients = self.energies_and_gradients(batch)
         return Derived(
             atom_energies,
@@ -150,7 +219,7 @@ class Model(torch.nn.Module, ABC, Generic[B]):
 
 
 class DescriptorModel(Model[DescriptorBatch]):
-    """A model of per-atom descriptors; its batches are `DescriptorBatch`.
+    """Base class of models on per-atom descriptors; batches are `DescriptorBatch`.
 
     With descriptors B, F_j = -sum_i dE_i/dB_i . dB_i/dR_j and stress = sum_i dE_i/dB_i . dB_i/d(strain) / V.
     """
@@ -159,7 +228,7 @@ class DescriptorModel(Model[DescriptorBatch]):
         return half_spread_scale(statistics)
 
     def energies_and_gradients(self, batch: DescriptorBatch) -> tuple[Tensor, Tensor]:
-        """Return energies of the atoms (N,), and dE_i/dB_i (N, D)."""
+        """Return per-atom energies (N,), eV, and dE_i/dB_i (N, D), eV."""
         create_graph = torch.is_grad_enabled()
         with torch.enable_grad():
             batch = replace(batch, descriptors=batch.descriptors.detach().requires_grad_(True))
@@ -168,7 +237,11 @@ class DescriptorModel(Model[DescriptorBatch]):
         return (energies if create_graph else energies.detach()), beta
 
     def explicit(self, batch: DescriptorBatch) -> Explicit | None:
-        """Return the model with written-out derivatives, twice as fast in short training steps; ``None``: unknown."""
+        """Return the model with analytic derivatives, or ``None`` (the default) to use automatic differentiation.
+
+        Args:
+            batch: the batch that it is applied to.
+        """
         return None
 
     def forces_from(self, batch: DescriptorBatch, gradients: Tensor) -> Tensor:
@@ -185,14 +258,14 @@ class DescriptorModel(Model[DescriptorBatch]):
 
 
 class GraphModel(Model[Graph]):
-    """A model of a neighbour graph; its batches are `Graph`.
+    """Base class of models on a neighbour graph; batches are `Graph`.
 
     e_i = E0(Z_i) + s out_i, with the element energies E0 and the scale s fitted before training. With edges
     r_ij = R_j - R_i, F_i = sum_j dE/dr_ij - sum_j dE/dr_ji and stress = sum_ij r_ij dE/dr_ij / V, symmetrised.
 
     Attributes:
-        cutoff: of the graph, Å.
-        num_message_passing: message-passing layers; 0 for a model without messages.
+        cutoff: cutoff radius of the graph, Å.
+        num_message_passing: number of message-passing layers; 0 for a local model.
     """
 
     cutoff: float
@@ -216,12 +289,19 @@ class GraphModel(Model[Graph]):
 
     @property
     def receptive_field(self) -> int:
-        """Number of cutoffs over which atoms influence the energy of an atom."""
+        """Range of the model in cutoff radii: each message-passing layer adds one."""
         return 1 + self.num_message_passing
 
     @abstractmethod
     def forward(self, graph: Graph) -> Tensor:
-        """Return (N,) the network's output for each atom, in units of the scale; differentiable by ``vectors``."""
+        """Return the network's per-atom output, differentiable with respect to ``graph.vectors``.
+
+        Args:
+            graph: N atoms, ghosts included.
+
+        Returns:
+            (N,) in units of ``energy_scale``. Entries of ghosts are not used.
+        """
 
     def atom_energies(self, batch: Graph) -> Tensor:
         outputs: Tensor = self(batch)
@@ -229,12 +309,13 @@ class GraphModel(Model[Graph]):
         return self.element_energies[batch.species] + learned + self.prior_energies(batch)
 
     def set_precision(self, dtype: torch.dtype) -> None:
+        # Module.to would round the baselines too: total energies need more digits than float32 has.
         baselines = self.element_energies, self.energy_scale
         self.to(dtype)
         self.element_energies, self.energy_scale = (baseline.to(torch.float64) for baseline in baselines)
 
     def energies_and_gradients(self, batch: Graph) -> tuple[Tensor, Tensor]:
-        """Return energies of the atoms (N,), and the edge gradients dE/dr_ij (E, 3)."""
+        """Return per-atom energies (N,), eV, and the edge gradients dE/dr_ij (E, 3), eV/Å."""
         create_graph = torch.is_grad_enabled()
         with torch.enable_grad():
             batch = replace(batch, vectors=batch.vectors.detach().requires_grad_(True))
@@ -257,24 +338,32 @@ class GraphModel(Model[Graph]):
 def predict(
     model: Model[B], batch: B, properties: Iterable[Property] = STANDARD, *, create_graph: bool = False
 ) -> Prediction:
-    """Return the properties of a batch; the energy always, its derivatives by differentiation.
+    """Return the predictions of a model for a batch.
 
     Args:
-        properties: what is wanted.
-        create_graph: keep what is needed to differentiate all of it with respect to the weights.
+        model: the model.
+        batch: N atoms in C configurations.
+        properties: requested properties; the energy is always included.
+        create_graph: keep the autograd graph, so that predictions can be differentiated with respect to the weights.
+
+    Returns:
+        The prediction, without the reference potential.
+
+    Raises:
+        NotImplementedError: the model does not predict a requested property.
     """
-    wanted = tuple(properties)
-    others = [one for one in wanted if one.derivative is None and one != ENERGY]
+    requested = tuple(properties)
+    others = [one for one in requested if one.derivative is None and one != ENERGY]
     values: dict[str, Tensor] = {}
-    forces, stress = FORCES in wanted, STRESS in wanted
+    forces, stress = FORCES in requested, STRESS in requested
     with torch.set_grad_enabled(create_graph):
         if forces or stress:
-            found = model.derivatives(batch, forces=forces, virials=stress)
-            atom_energies, values["energy"] = found.atom_energies, found.energy
-            if found.forces is not None:
-                values["forces"] = found.forces
-            if found.virials is not None:
-                values["stress"] = found.virials / batch.volume[:, None].to(found.virials.dtype)
+            derived = model.derivatives(batch, forces=forces, virials=stress)
+            atom_energies, values["energy"] = derived.atom_energies, derived.energy
+            if derived.forces is not None:
+                values["forces"] = derived.forces
+            if derived.virials is not None:
+                values["stress"] = derived.virials / batch.volume[:, None].to(derived.virials.dtype)
         else:
             atom_energies = model.atom_energies(batch)
             values["energy"] = sum_by(batch.config, atom_energies, len(batch.n_atoms))

@@ -19,15 +19,15 @@ class Composition(NamedTuple):
 
 
 def fit_composition(fractions: Floats, energies_per_atom: Floats, weights: Floats) -> Composition:
-    """Element energies E0 that minimise sum_c w_c (E_c/N_c - sum_Z x_cZ E0_Z)^2.
+    """Return the element energies E0 that minimise sum_c w_c (E_c/N_c - sum_Z x_cZ E0_Z)^2.
 
     Args:
         fractions: (C, E) fraction of each element in each configuration.
         energies_per_atom: (C,) eV/atom.
-        weights: (C,).
+        weights: (C,) weights of the configurations.
 
     Returns:
-        The solution of least norm where the data leave a choice, ``determined`` then being false.
+        The minimum-norm solution. ``determined`` is false if the data do not determine every element energy.
     """
     root = np.sqrt(weights)
     energies, _, rank, _ = np.linalg.lstsq(fractions * root[:, None], energies_per_atom * root, rcond=None)
@@ -35,7 +35,13 @@ def fit_composition(fractions: Floats, energies_per_atom: Floats, weights: Float
 
 
 class Standardization(NamedTuple):
-    """Mean and deviation (E, D) of each descriptor of each element, and its deviation (D,) over all atoms."""
+    """Standardisation of descriptors.
+
+    Attributes:
+        shift: (E, D) mean per element.
+        scale: (E, D) standard deviation per element.
+        overall: (D,) standard deviation over all atoms.
+    """
 
     shift: Floats
     scale: Floats
@@ -45,10 +51,17 @@ class Standardization(NamedTuple):
 def standardize(
     blocks: Iterable[tuple[NDArray[np.int64], NDArray[np.floating]]], shape: tuple[int, int]
 ) -> Standardization:
-    """Mean and standard deviation of descriptors by element, in one pass over (species (N,), descriptors (N, D)).
+    """Return mean and standard deviation of descriptors per element, in one pass over the data.
 
-    A descriptor that does not vary for an element takes the deviation over all atoms, or 1 where it never varies: the
-    data say nothing of it, and nothing may become NaN.
+    A descriptor that is constant for an element gets the deviation over all atoms; one that is constant for all
+    elements gets 1, to avoid a division by zero.
+
+    Args:
+        blocks: (species (N,), descriptors (N, D)) of each block of atoms.
+        shape: number of elements E, number of descriptors D.
+
+    Returns:
+        Mean and deviations.
     """
     count = np.zeros(shape[0])
     mean = np.zeros(shape)
@@ -58,6 +71,8 @@ def standardize(
             values = descriptors[species == element].astype(np.float64)
             added = len(values)
             block_mean = values.mean(axis=0)
+            # Parallel update of mean and sum of squares: T. F. Chan, G. H. Golub and R. J. LeVeque, Am. Stat. 37, 242
+            # (1983). The difference of mean square and squared mean would lose most digits.
             delta = block_mean - mean[element]
             total = count[element] + added
             squares[element] += ((values - block_mean) ** 2).sum(axis=0) + delta**2 * count[element] * added / total
@@ -73,12 +88,12 @@ def standardize(
 
 
 class FitStatistics(NamedTuple):
-    """Statistics of the weighted labels of the training set, from which a target scale follows.
+    """Labels of the training set with non-zero weight, from which the target scale follows.
 
     Attributes:
-        energies: (C,) eV/atom, less the reference and the element energies.
-        forces: (M, 3) eV/Å of each configuration, less the reference.
-        virials: largest virial component per atom of each configuration with a stress, eV.
+        energies: (C,) eV/atom, reference energy and element energies subtracted.
+        forces: per configuration (M, 3) eV/Å, reference forces subtracted.
+        virials: per configuration with a stress, the largest virial component per atom, eV.
     """
 
     energies: Floats
@@ -87,9 +102,16 @@ class FitStatistics(NamedTuple):
 
 
 def half_spread_scale(statistics: FitStatistics) -> float:
-    """Return half the spread of the energies per atom, or the largest force component times 1 Å if larger; eV.
+    """Return the target scale of descriptor models.
 
-    Where only stresses are fitted, the largest virial per atom.
+    Half the range of the energies per atom, or the maximum force component times 1 Å, whichever is larger. If only
+    stresses are fitted, the maximum virial component per atom.
+
+    Args:
+        statistics: labels of the training set.
+
+    Returns:
+        Scale in eV; 1 if all labels vanish.
     """
     energies = statistics.energies
     forces = [float(np.abs(array).max()) for array in statistics.forces]
@@ -98,7 +120,14 @@ def half_spread_scale(statistics: FitStatistics) -> float:
 
 
 def rms_scale(statistics: FitStatistics) -> float:
-    """Return the root mean square of the force components times 1 Å, or of the energies without forces; eV."""
+    """Return the target scale of graph models: RMS force component times 1 Å, or RMS energy per atom without forces.
+
+    Args:
+        statistics: labels of the training set.
+
+    Returns:
+        Scale in eV; 1 if all labels vanish.
+    """
     forces = [array.ravel() for array in statistics.forces]
     values = np.concatenate(forces) if forces else statistics.energies
     return float(np.sqrt(np.mean(values**2))) if len(values) and np.any(values) else 1.0

@@ -1,7 +1,7 @@
-"""Behler-Parrinello networks on the descriptors of an atom's surroundings.
+"""Behler-Parrinello networks on descriptors of atomic environments.
 
 J. Behler and M. Parrinello, Phys. Rev. Lett. 98, 146401 (2007): the energy is a sum over atoms,
-E = sum_i e(B_i), each term a feed-forward network of the atom's descriptors.
+E = sum_i e(B_i), each term a feed-forward network of the descriptors of atom i.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ SHARED, PER_ELEMENT, ONE_HOT = 1, 2, 3
 
 
 class PlainNetwork(NamedTuple):
-    """The network of one element with everything folded in; float64, output in eV.
+    """Network of one element, with element energy and scale folded into its layers; float64, output in eV.
 
     Attributes:
-        shift, scale: (D,), the first layer sees (B - shift) / scale.
-        layers: (weight (out, in), bias (out,)) of each layer; the last one is linear.
-        activation: name of the activation of all layers but the last.
+        shift, scale: (D,); the input of the first layer is (B - shift) / scale.
+        layers: (weight (out, in), bias (out,)) per layer; the last layer is linear.
+        activation: name of the activation of the hidden layers.
     """
 
     shift: Tensor
@@ -42,16 +42,17 @@ class PlainNetwork(NamedTuple):
 class BPNN(DescriptorModel):
     """e_i = E0(Z_i) + s net_Z(d (B_i - mean_Z) / deviation_Z), with d the deviation over all atoms.
 
-    The first layer's weights start divided by d, so the network starts with standardised inputs; but they keep
-    acting on descriptors of their own size. A step of the optimiser therefore moves the network as it does in
-    FitSNAP, whose first layer has the same scale: learning rates mean the same in both.
+    The initial weights of the first layer are divided by d, so that training starts from standardised inputs while the
+    inputs keep the magnitude of the descriptors. FitSNAP's first layer acts on inputs of the same magnitude, so that
+    its learning rates can be used unchanged.
 
     Args:
-        model_input: descriptors of atoms, with their number ``size``; or what its ``payload()`` returned.
-        hidden: nodes of each hidden layer.
+        model_input: per-atom descriptors, or the ``payload()`` of such an input.
+        hidden: nodes per hidden layer.
         activation: a key of ``ACTIVATIONS``.
-        multi_element_option: 1 one network for all elements, 2 one for each, 3 one with the element as one-hot input.
-        standardize: let `fit_to_data` take mean and deviation of the descriptors from the training set.
+        multi_element_option: 1: one network for all elements; 2: one per element; 3: one network with the element as
+            one-hot input.
+        standardize: let `fit_to_data` standardise the descriptors over the training set.
     """
 
     def __init__(
@@ -94,7 +95,7 @@ class BPNN(DescriptorModel):
         return f"{self.shift.shape[1]} {' '.join(map(str, self.hidden))} 1, {self.activation}"
 
     def description(self) -> dict[str, Any]:
-        """Return architecture and hyperparameters, from which ``build_model`` makes the same network."""
+        """Return architecture and hyperparameters, the argument of ``build_model``."""
         return {
             "architecture": "BPNN",
             "model_input": self._input.payload(),
@@ -104,25 +105,30 @@ class BPNN(DescriptorModel):
         }
 
     def fit_to_data(self, batches: Iterable[DescriptorBatch]) -> None:
-        """Standardise each descriptor of each element to mean 0 and deviation 1 over the training set."""
+        """Standardise each descriptor of each element to mean 0 and standard deviation 1 over the training set."""
         if self._standardizes:
             blocks = ((batch.species.numpy(), batch.descriptors.numpy()) for batch in batches)
-            found = standardization(blocks, (self.shift.shape[0], self.shift.shape[1]))
-            self.standardize(*(torch.from_numpy(array) for array in found))
+            statistics = standardization(blocks, (self.shift.shape[0], self.shift.shape[1]))
+            self.standardize(*(torch.from_numpy(array) for array in statistics))
 
     @torch.no_grad()
     def standardize(self, mean: Tensor, deviation: Tensor, overall: Tensor) -> None:
-        """Set the mean (E, D) and deviation (E, D) of each element's descriptors, and the deviation (D,) of all."""
+        """Set the standardisation of the descriptors.
+
+        Args:
+            mean, deviation: (E, D) per element.
+            overall: (D,) standard deviation over all atoms.
+        """
         self.shift.copy_(mean)
         self.scale.copy_(deviation / overall)
         for first, *_ in self._linear:
             first.weight[:, : len(overall)] /= overall
 
     def atom_energies(self, batch: DescriptorBatch) -> Tensor:
-        inputs = (batch.descriptors - self._by_atom(self.shift, batch)) / self._by_atom(self.scale, batch)
+        inputs = (batch.descriptors - self._of_atoms(self.shift, batch)) / self._of_atoms(self.scale, batch)
         outputs = inputs.new_zeros(len(inputs))
-        for number, members in self._shares(batch):
-            weights, biases = self._scaled(*self._layers(number, batch.species[members]))
+        for number, members in self._atoms_by_network(batch):
+            weights, biases = self._with_output_scale(*self._layers(number, batch.species[members]))
             values = inputs[members]
             for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
                 values = ACTIVATIONS[self.activation].value(values @ weight.t() + bias)
@@ -130,8 +136,8 @@ class BPNN(DescriptorModel):
         return self._energies(batch, outputs)
 
     def explicit(self, batch: DescriptorBatch) -> Explicit:
-        scale = self._by_atom(self.scale, batch)
-        inputs = (batch.descriptors - self._by_atom(self.shift, batch)) / scale
+        scale = self._of_atoms(self.scale, batch)
+        inputs = (batch.descriptors - self._of_atoms(self.shift, batch)) / scale
         output_scale = self.energy_scale.to(inputs.dtype)
         if self.option != PER_ELEMENT:
             weights, biases = self._layers(0, batch.species)
@@ -143,11 +149,11 @@ class BPNN(DescriptorModel):
                 return self._energies(batch, outputs), gradients, lambda e, g: pullback(e.to(inputs.dtype), g)
 
             return Explicit([*weights, *biases], run)
-        shares = [(members, *self._layers(number, batch.species)) for number, members in self._shares(batch)]
+        parts = [(members, *self._layers(number, batch.species)) for number, members in self._atoms_by_network(batch)]
 
-        def run_shares() -> tuple[Tensor, Tensor, Pullback]:
+        def run_networks() -> tuple[Tensor, Tensor, Pullback]:
             outputs, gradients, pullbacks = inputs.new_empty(len(inputs)), torch.empty_like(inputs), []
-            for members, weights, biases in shares:
+            for members, weights, biases in parts:
                 rows = scale if len(scale) == 1 else scale[members]
                 outputs[members], gradients[members], pullback = energy_and_gradient(
                     inputs[members], weights, biases, self.activation, input_scale=rows, output_scale=output_scale
@@ -160,17 +166,17 @@ class BPNN(DescriptorModel):
 
             return self._energies(batch, outputs), gradients, pull_back
 
-        return Explicit([tensor for _, weights, biases in shares for tensor in (*weights, *biases)], run_shares)
+        return Explicit([tensor for _, weights, biases in parts for tensor in (*weights, *biases)], run_networks)
 
     def _energies(self, batch: DescriptorBatch, outputs: Tensor) -> Tensor:
-        return self._by_atom(self.element_energies, batch) + outputs
+        return self._of_atoms(self.element_energies, batch) + outputs
 
-    def _by_atom(self, by_element: Tensor, batch: DescriptorBatch) -> Tensor:
-        """(N, ...) rows of a table by element, or (1, ...) where there is only one."""
+    def _of_atoms(self, by_element: Tensor, batch: DescriptorBatch) -> Tensor:
+        """Return the row (N, ...) of each atom's element, or (1, ...) if there is only one element."""
         return by_element if len(self.elements) == 1 else by_element[batch.species]
 
-    def _shares(self, batch: DescriptorBatch) -> Iterator[tuple[int, Tensor]]:
-        """The number of each network, and the atoms (M,) it is for."""
+    def _atoms_by_network(self, batch: DescriptorBatch) -> Iterator[tuple[int, Tensor]]:
+        """Yield the index of each network and the atoms (M,) that it is applied to."""
         if self.option != PER_ELEMENT:
             yield 0, torch.arange(len(batch.species), device=batch.species.device)
             return
@@ -178,7 +184,7 @@ class BPNN(DescriptorModel):
             yield element, torch.where(batch.species == element)[0]
 
     def _layers(self, number: int, species: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Weights and biases of a network, without s; the one-hot input becomes a bias of each atom."""
+        """Return weights and biases of a network, without s; the one-hot input becomes a per-atom bias."""
         weights: list[Tensor] = [layer.weight for layer in self._linear[number]]
         biases: list[Tensor] = [layer.bias for layer in self._linear[number]]
         if self.option == ONE_HOT:
@@ -186,25 +192,29 @@ class BPNN(DescriptorModel):
             biases[0] = biases[0] + of_elements.t()[species]
         return weights, biases
 
-    def _scaled(self, weights: list[Tensor], biases: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """The same layers with s in the last one."""
+    def _with_output_scale(self, weights: list[Tensor], biases: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the same layers with s folded into the last one."""
         energy_scale = self.energy_scale.to(weights[0].dtype)
         return [*weights[:-1], weights[-1] * energy_scale], [*biases[:-1], biases[-1] * energy_scale]
 
     def set_precision(self, dtype: torch.dtype) -> None:
-        """Weights and standardisation in ``dtype``; energies stay float64."""
+        """Set the type of weights and standardisation; energies stay float64."""
         self.networks.to(dtype)
         self.shift, self.scale = self.shift.to(dtype), self.scale.to(dtype)
 
     def plain_networks(self) -> list[PlainNetwork]:
-        """One network for each element, with one-hot input, target scale and element energy folded into it."""
+        """Return one network per element, with one-hot input, target scale and element energy folded into its layers.
+
+        Returns:
+            Networks in the order of ``elements``, float64.
+        """
         double = to_float64(self)
-        return [double._plain_network(element) for element in range(len(self.elements))]
+        return [double._folded_network(element) for element in range(len(self.elements))]
 
     @torch.no_grad()
-    def _plain_network(self, element: int) -> PlainNetwork:
+    def _folded_network(self, element: int) -> PlainNetwork:
         number = element if self.option == PER_ELEMENT else 0
-        weights, biases = self._scaled(*self._layers(number, torch.tensor([element])))
+        weights, biases = self._with_output_scale(*self._layers(number, torch.tensor([element])))
         biases[0] = biases[0].reshape(-1)
         biases[-1] = biases[-1] + self.element_energies[element]
         layers = tuple((weight.detach(), bias.detach()) for weight, bias in zip(weights, biases, strict=True))

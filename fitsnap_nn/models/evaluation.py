@@ -1,4 +1,4 @@
-"""A model on configurations: from cached inputs to the whole potential's prediction in float64."""
+"""Evaluation of a model on configurations: from cached inputs to predictions of the whole potential in float64."""
 
 from __future__ import annotations
 
@@ -20,7 +20,14 @@ M = TypeVar("M", bound=Model[Any])
 
 
 def to_float64(model: M) -> M:
-    """Return a copy of a model that computes in float64 on the CPU; the weights have the same values."""
+    """Return a copy of a model that computes in float64 on the CPU.
+
+    Args:
+        model: left unchanged.
+
+    Returns:
+        A copy with the same weights, in evaluation mode.
+    """
     double = copy.deepcopy(model).cpu()
     double.set_precision(torch.float64)
     return double.eval()
@@ -29,10 +36,16 @@ def to_float64(model: M) -> M:
 def evaluate(
     model: Model[Any], configuration: Configuration, cached: CachedInput, properties: Iterable[Property] = STANDARD
 ) -> Evaluation:
-    """Return the prediction of a float64 model for a configuration, the reference potential added.
+    """Return the prediction for a configuration, reference potential included.
 
     Args:
-        properties: what is wanted; the cached input must have the derivatives that they need.
+        model: a model in float64, see `to_float64`.
+        configuration: the configuration.
+        cached: its cached input, with the derivatives that the properties require.
+        properties: requested properties. A stress is returned for fully periodic cells only.
+
+    Returns:
+        The predicted values in internal units.
     """
     return evaluate_together(model, [configuration], [cached], properties)[0]
 
@@ -43,23 +56,33 @@ def evaluate_together(
     cached: Sequence[CachedInput],
     properties: Iterable[Property] = STANDARD,
 ) -> list[Evaluation]:
-    """Return the same for several configurations, in one batch."""
+    """Return the predictions for several configurations, computed in one batch.
+
+    Args:
+        model: a model in float64, see `to_float64`.
+        configurations: the configurations.
+        cached: their cached inputs, in the same order.
+        properties: as in `evaluate`.
+
+    Returns:
+        One evaluation per configuration, in the same order.
+    """
     pairs = list(zip(configurations, cached, strict=True))
     batch = join_batches([model.input.to_batch(*pair) for pair in pairs], torch.float64)
     stressed = [one.has_strain and all(configuration.pbc) for configuration, one in pairs]
-    wanted = [one for one in properties if one != STRESS or any(stressed)]
-    found = predict(model, batch, wanted)
+    requested = [one for one in properties if one != STRESS or any(stressed)]
+    prediction = predict(model, batch, requested)
     ends = batch.n_atoms.cumsum(0).tolist()
     evaluations = []
     for number, (configuration, one) in enumerate(pairs):
         atoms = slice(ends[number] - len(configuration), ends[number])
-        kept = [item for item in wanted if item != STRESS or stressed[number]]
-        evaluations.append(Evaluation(_values(found, kept, number, atoms, one)))
+        kept = [item for item in requested if item != STRESS or stressed[number]]
+        evaluations.append(Evaluation(_values(prediction, kept, number, atoms, one)))
     return evaluations
 
 
 def _values(
-    found: Prediction, properties: Sequence[Property], number: int, atoms: slice, cached: CachedInput
+    prediction: Prediction, properties: Sequence[Property], number: int, atoms: slice, cached: CachedInput
 ) -> dict[str, Floats]:
     """Return the values of one configuration of a batch."""
     reference = {
@@ -70,6 +93,6 @@ def _values(
     names = {"energy": "configuration", **{one.name: one.per for one in properties}}
     values: dict[str, Floats] = {}
     for name, per in names.items():
-        predicted: Tensor = found.values[name][atoms if per == "atom" else number]
+        predicted: Tensor = prediction.values[name][atoms if per == "atom" else number]
         values[name] = predicted.double().numpy() + reference.get(name, 0.0)
     return values

@@ -1,7 +1,7 @@
-"""Predictions of descriptor models whose derivatives are written out instead of left to automatic differentiation.
+"""Predictions of descriptor models with analytic derivatives instead of automatic differentiation.
 
-A training step on a handful of atoms takes as long as autograd needs to record and replay it, so the whole prediction
-is one operation of the graph.
+For small batches the cost of a training step is dominated by autograd's recording and replaying of operations.
+Therefore the whole prediction is a single autograd function.
 """
 
 from __future__ import annotations
@@ -15,17 +15,16 @@ from torch import Tensor
 from fitsnap_nn.inputs.snap.batch import DescriptorBatch
 from fitsnap_nn.models.pairs import contract_pairs, contract_pairs_backward, sum_by
 
-# Derivatives of a loss with respect to the parameters, from those with respect to the energies (N,) and to the
-# gradients (N, D) of the atoms.
+# Vector-Jacobian product: dL/d(parameters) from dL/dE_i (N,) and dL/d(dE_i/dB_i) (N, D).
 Pullback = Callable[[Tensor, Tensor], Sequence[Tensor]]
 
 
 class Explicit(NamedTuple):
-    """A model with written-out derivatives, applied to one batch.
+    """A model with analytic derivatives, applied to one batch.
 
     Attributes:
-        parameters: tensors that its energies depend on; differentiable with respect to the weights.
-        run: returns energies of the atoms (N,) float64, dE_i/dB_i (N, D), and the pullback to the parameters.
+        parameters: tensors on which the energies depend; differentiable with respect to the weights.
+        run: returns per-atom energies (N,) eV, float64, dE_i/dB_i (N, D) eV, and the pullback to the parameters.
     """
 
     parameters: Sequence[Tensor]
@@ -33,7 +32,14 @@ class Explicit(NamedTuple):
 
 
 class Derived(NamedTuple):
-    """Atom energies (N,), energies (C,), forces (N, 3) and virials (C, 6) of a batch; ``None`` where not wanted."""
+    """Energies and derivatives of a batch.
+
+    Attributes:
+        atom_energies: (N,) eV, float64.
+        energy: (C,) eV, float64.
+        forces: (N, 3) eV/Å; ``None`` if not requested.
+        virials: (C, 6) eV, Voigt order; ``None`` if not requested.
+    """
 
     atom_energies: Tensor
     energy: Tensor
@@ -42,13 +48,27 @@ class Derived(NamedTuple):
 
 
 def predict_explicitly(explicit: Explicit, batch: DescriptorBatch, *, forces: bool, virials: bool) -> Derived:
-    """Return the prediction of a batch, differentiable with respect to ``explicit.parameters``."""
-    found = _Prediction.apply(batch, explicit.run, forces, virials, *explicit.parameters)  # type: ignore[no-untyped-call]
-    return Derived(*found)
+    """Return the prediction of a batch, differentiable with respect to ``explicit.parameters``.
+
+    Args:
+        explicit: the model, applied to the batch.
+        batch: N atoms in C configurations.
+        forces, virials: derivatives to compute.
+    """
+    derived = _Prediction.apply(batch, explicit.run, forces, virials, *explicit.parameters)  # type: ignore[no-untyped-call]
+    return Derived(*derived)
 
 
 def contract_strain(batch: DescriptorBatch, beta: Tensor) -> Tensor:
-    """Return (C, 6) eV: virials, from dE_i/dB_i (N, D)."""
+    """Return dE/d(strain), the sum over atoms of dE_i/dB_i . dB_i/d(strain).
+
+    Args:
+        batch: N atoms in C configurations, with strain gradients.
+        beta: (N, D) dE_i/dB_i, eV.
+
+    Returns:
+        (C, 6) eV, Voigt order.
+    """
     atom_virials = torch.bmm(batch.strain_gradients, beta.unsqueeze(2)).squeeze(2)
     return sum_by(batch.config, atom_virials, len(batch.n_atoms))
 
@@ -63,13 +83,13 @@ class _Prediction(torch.autograd.Function):
         virials: bool,
         *parameters: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-        ctx.set_materialize_grads(False)
+        ctx.set_materialize_grads(False)  # properties that are not in the loss then cost nothing
         ctx.save_for_backward(*parameters)
         atom_energies, beta, ctx.pullback = run()
         ctx.batch, ctx.like = batch, beta
         energy = sum_by(batch.config, atom_energies, len(batch.n_atoms))
-        found = contract_pairs(beta, batch.gradients, batch.pair_i, batch.pair_j) if forces else None
-        return atom_energies, energy, found, contract_strain(batch, beta) if virials else None
+        derived = contract_pairs(beta, batch.gradients, batch.pair_i, batch.pair_j) if forces else None
+        return atom_energies, energy, derived, contract_strain(batch, beta) if virials else None
 
     @staticmethod
     def backward(
@@ -79,14 +99,14 @@ class _Prediction(torch.autograd.Function):
         forces_bar: Tensor | None,
         virials_bar: Tensor | None,
     ) -> tuple[Tensor | None, ...]:
-        _ = ctx.saved_tensors  # raises an error if the weights have changed since
+        _ = ctx.saved_tensors  # autograd raises an error here if the weights were changed in place
         batch: DescriptorBatch = ctx.batch
         beta_bar = None
         if forces_bar is not None:
             beta_bar = contract_pairs_backward(forces_bar, batch.gradients, batch.pair_i, batch.pair_j)
         if virials_bar is not None:
-            by_atom = virials_bar.index_select(0, batch.config)
-            from_strain = torch.bmm(batch.strain_gradients.mT, by_atom.unsqueeze(2)).squeeze(2)
+            of_atom = virials_bar.index_select(0, batch.config)
+            from_strain = torch.bmm(batch.strain_gradients.mT, of_atom.unsqueeze(2)).squeeze(2)
             beta_bar = from_strain if beta_bar is None else beta_bar + from_strain
         if energy_bar is not None:
             from_energy = energy_bar.index_select(0, batch.config)

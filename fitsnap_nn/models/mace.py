@@ -1,8 +1,8 @@
-"""MACE: messages of higher body order, equivariant under rotations and inversion.
+"""MACE: equivariant message passing with messages of higher body order.
 
 I. Batatia, D. P. Kovács, G. N. C. Simm, C. Ortner, G. Csányi, Advances in Neural Information Processing Systems 35,
-11423 (2022). The blocks and their weights are those of mace-torch; how they are put together is here, so that edge
-vectors and ghosts come from our graph, and forces from our contract.
+11423 (2022). Blocks and weights are those of mace-torch. The forward pass is implemented here, so that edge vectors and
+ghosts come from `Graph` and forces from `GraphModel`.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from torch.serialization import safe_globals
 from fitsnap_nn.environment import kept_environment
 from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.models.base import GraphModel
-from fitsnap_nn.models.mace_kernels import Chebyshev, Convolution, Edges, SymmetricProduct, pack
+from fitsnap_nn.models.mace_kernels import Chebyshev, Convolution, Edges, SymmetricProduct, pad_edges
 from fitsnap_nn.settings.elements import atomic_number
 
 RESIDUAL = "RealAgnosticResidualInteractionBlock"
-# Their radial weights are functions of the distance alone, so that both edges of a pair have the same.
+# Blocks whose radial weights depend on the distance only, so that an edge and its reverse have equal weights.
 SYMMETRIC = frozenset({RESIDUAL, "RealAgnosticInteractionBlock"})
 
 
 @dataclass(frozen=True)
 class Hypers:
-    """Hyperparameters, named as in the section MACE of an input; the last three occur only in pretrained files.
+    """Hyperparameters, named as in the input section MACE; the last three occur only in pretrained files.
 
-    ``avg_num_neighbors`` is ``None`` until it is known; see `MACE.fit_to_data`.
+    ``avg_num_neighbors`` is ``None`` until `MACE.fit_to_data` determines it.
     """
 
     r_max: float = 5.0
@@ -63,14 +63,14 @@ class Hypers:
 
 
 class MACE(GraphModel):
-    """e_i = E0(Z_i) + s (sum over layers of readouts of the layer's features).
+    """e_i = E0(Z_i) + s sum over layers t of readout_t(h_i^t), with the features h_i^t of layer t.
 
     Args:
         elements: chemical symbols, in the order of LAMMPS' atom types.
         hypers: fields of `Hypers`.
 
     Attributes:
-        repulsion_scale: factor on the ZBL energies of ``pair_repulsion``, which pretrained files may have.
+        repulsion_scale: () factor of the ZBL energies with ``pair_repulsion``; 1 except in pretrained models.
     """
 
     def __init__(self, elements: Sequence[str], **hypers: Any) -> None:
@@ -78,7 +78,7 @@ class MACE(GraphModel):
         self.hypers = Hypers(**hypers)
         self.cutoff = self.hypers.r_max
         self.num_message_passing = self.hypers.num_interactions - 1
-        self._per_pair = {self.hypers.interaction, self.hypers.interaction_first} <= SYMMETRIC
+        self._pairwise_weights = {self.hypers.interaction, self.hypers.interaction_first} <= SYMMETRIC
         self.network = _network(self.elements, self.hypers)
         self.repulsion_scale: Tensor
         self.register_buffer("repulsion_scale", torch.ones((), dtype=torch.float64))
@@ -88,7 +88,11 @@ class MACE(GraphModel):
         return {"architecture": "MACE", "elements": list(self.elements), **hypers}
 
     def fit_to_data(self, graphs: Iterable[Graph]) -> None:
-        """Take ``avg_num_neighbors``, where it was not given, from graphs: of all atoms that have neighbours."""
+        """Set ``avg_num_neighbors``, unless given, to the average over all atoms with neighbours.
+
+        Args:
+            graphs: one per training configuration.
+        """
         if not self.hypers.avg_num_neighbors:
             counts = [(graph.n_edges, len(torch.unique_consecutive(graph.edge_i))) for graph in graphs]
             edges, atoms = (sum(column) for column in zip(*counts, strict=True)) if counts else (0, 0)
@@ -102,53 +106,58 @@ class MACE(GraphModel):
         self.repulsion_scale = scale.to(torch.float64)
 
     def forward(self, graph: Graph) -> Tensor:
-        network, own, ghosts = self.network, graph.owned, len(graph.species) - graph.owned
+        network, owned, ghosts = self.network, graph.owned, len(graph.species) - graph.owned
         one_hot = self._one_hot(graph)
-        harmonics = network.spherical_harmonics(-graph.vectors)  # mace's vectors are from the neighbour to the atom
-        edges, chosen = self._pack(graph)
-        lengths, ends = _lengths(graph.vectors.index_select(0, chosen)), _ends(graph).index_select(1, chosen)
-        radial, cutoff = network.radial_embedding(lengths, one_hot, ends, network.atomic_numbers)
+        harmonics = network.spherical_harmonics(-graph.vectors)  # mace's vectors point from the neighbour to the centre
+        edges, evaluated = self._padded_edges(graph)
+        lengths = _lengths(graph.vectors.index_select(0, evaluated))
+        edge_index = _edge_index(graph).index_select(1, evaluated)
+        radial, cutoff = network.radial_embedding(lengths, one_hot, edge_index, network.atomic_numbers)
         features = network.node_embedding(one_hot)
-        layers = []
+        layer_features = []
         for number, (interaction, product) in enumerate(zip(network.interactions, network.products, strict=True)):
-            messages, skipped = interaction(
-                node_attrs=one_hot if number == 0 else one_hot[:own],
+            messages, skip = interaction(
+                node_attrs=one_hot if number == 0 else one_hot[:owned],
                 node_feats=features,
                 edge_attrs=harmonics,
                 edge_feats=radial,
                 edge_index=edges,
                 cutoff=cutoff,
+                # mace's hook for ghosts in LAMMPS; `_update_ghosts` below takes the place of its implementation.
                 first_layer=number == 0,
                 lammps_class=graph,
-                lammps_natoms=(own, ghosts),
+                lammps_natoms=(owned, ghosts),
             )
-            features = product(node_feats=messages, sc=skipped, node_attrs=one_hot[:own])
-            layers.append(features)
-        readouts = zip(layers[-len(network.readouts) :], network.readouts, strict=True)
+            features = product(node_feats=messages, sc=skip, node_attrs=one_hot[:owned])
+            layer_features.append(features)
+        readouts = zip(layer_features[-len(network.readouts) :], network.readouts, strict=True)
         outputs = torch.cat([readout(features) for features, readout in readouts], dim=1).sum(dim=1)
         return functional.pad(outputs, (0, ghosts))
 
     def prior_energies(self, graph: Graph) -> Tensor:
         if not self.hypers.pair_repulsion:
             return super().prior_energies(graph)
-        one_hot, lengths = self._one_hot(graph), _lengths(graph.vectors)
-        energies: Tensor = self.network.pair_repulsion_fn(lengths, one_hot, _ends(graph), self.network.atomic_numbers)
+        one_hot, lengths, edge_index = self._one_hot(graph), _lengths(graph.vectors), _edge_index(graph)
+        energies: Tensor = self.network.pair_repulsion_fn(lengths, one_hot, edge_index, self.network.atomic_numbers)
         return self.repulsion_scale * energies.double()
 
     def _one_hot(self, graph: Graph) -> Tensor:
         return functional.one_hot(graph.species, len(self.elements)).to(graph.vectors.dtype)
 
-    def _pack(self, graph: Graph) -> tuple[Edges, Tensor]:
-        """The edges, and those of which radial weights are computed: one of a pair, where both have the same."""
+    def _padded_edges(self, graph: Graph) -> tuple[Edges, Tensor]:
+        """Return the padded edges, and the edges (P,) for which radial weights are evaluated.
+
+        Where an edge and its reverse have equal weights, they are evaluated once per pair.
+        """
         number = torch.arange(graph.n_edges, device=graph.edge_i.device)
-        if not self._per_pair or len(graph.reverse_edge_index) < graph.n_edges:
-            return pack(graph.edge_j, graph.edge_i, number, len(graph.species)), number
+        if not self._pairwise_weights or len(graph.reverse_edge_index) < graph.n_edges:
+            return pad_edges(graph.edge_j, graph.edge_i, number, len(graph.species)), number
         first = number <= graph.reverse_edge_index
         pair = (torch.cumsum(first, 0) - 1)[torch.minimum(number, graph.reverse_edge_index)]
-        return pack(graph.edge_j, graph.edge_i, pair, len(graph.species)), number[first]
+        return pad_edges(graph.edge_j, graph.edge_i, pair, len(graph.species)), number[first]
 
 
-def _ends(graph: Graph) -> Tensor:
+def _edge_index(graph: Graph) -> Tensor:
     return torch.stack([graph.edge_j, graph.edge_i])
 
 
@@ -157,8 +166,13 @@ def _lengths(vectors: Tensor) -> Tensor:
     return lengths
 
 
-def _exchange(node_feats: Tensor, lammps_class: Graph, lammps_natoms: tuple[int, int], first_layer: bool) -> Tensor:
-    """Called by mace's blocks where they need the features of neighbours; in the first layer they have them."""
+def _update_ghosts(
+    node_feats: Tensor, lammps_class: Graph, lammps_natoms: tuple[int, int], first_layer: bool
+) -> Tensor:
+    """Replacement of ``handle_lammps`` of mace's blocks: append the features of ghosts to those of owned atoms.
+
+    The features of the first layer depend on the element only and include the ghosts already.
+    """
     if first_layer:
         return node_feats
     padded = functional.pad(node_feats, (0, 0, 0, lammps_natoms[1]))
@@ -166,27 +180,36 @@ def _exchange(node_feats: Tensor, lammps_class: Graph, lammps_natoms: tuple[int,
 
 
 def _network(elements: Sequence[str], hypers: Hypers) -> Any:
-    """mace's own module, with our sums over neighbours in its blocks."""
+    """Return mace's module, with the two most expensive operations of its blocks replaced by `mace_kernels`."""
     modules, o3 = libraries()
-    with exact_and_unscripted():
+    with float64_without_torchscript():
         network = modules.MACE(**arguments(elements, hypers))
-    del network.atomic_energies_fn  # ours are in the contract's buffers
+    del network.atomic_energies_fn  # element energies are buffers of GraphModel
     if hypers.radial_type == "chebyshev":
         network.radial_embedding.bessel_fn = Chebyshev(hypers.num_radial_basis)
     for interaction in network.interactions:
         interaction.conv_tp = Convolution(interaction.conv_tp, o3.wigner_3j)
-        interaction.conv_fusion = True  # the block then leaves the sum over neighbours to it
-        interaction.handle_lammps = _exchange
+        interaction.conv_fusion = True  # the block then expects conv_tp to sum over neighbours
+        interaction.handle_lammps = _update_ghosts
     for module in network.modules():
         if hasattr(module, "__codegen__"):
-            module.__codegen__ = []  # of what e3nn copies and pickles as TorchScript
+            # e3nn's CodeGenMixin would copy and pickle these submodules as TorchScript.
+            module.__codegen__ = []
     for product in network.products:
         product.symmetric_contractions = SymmetricProduct(product.symmetric_contractions)
     return network
 
 
 def arguments(elements: Sequence[str], hypers: Hypers) -> dict[str, Any]:
-    """What mace's ``MACE`` is made from."""
+    """Return the constructor arguments of ``mace.modules.MACE``.
+
+    Args:
+        elements: chemical symbols.
+        hypers: hyperparameters.
+
+    Raises:
+        ImportError: mace-torch is not installed.
+    """
     modules, o3 = libraries()
     return {
         "r_max": hypers.r_max,
@@ -206,7 +229,7 @@ def arguments(elements: Sequence[str], hypers: Hypers) -> dict[str, Any]:
         "gate": modules.gate_dict[hypers.gate],
         "pair_repulsion": hypers.pair_repulsion,
         "apply_cutoff": hypers.apply_cutoff,
-        "use_reduced_cg": False,  # or the shapes of weights would depend on whether cuequivariance is installed
+        "use_reduced_cg": False,  # else the shapes of weights depend on whether cuequivariance is installed
         "use_so3": hypers.use_so3,
         "use_agnostic_product": hypers.use_agnostic_product,
         "use_last_readout_only": hypers.use_last_readout_only,
@@ -220,10 +243,14 @@ def arguments(elements: Sequence[str], hypers: Hypers) -> dict[str, Any]:
 
 
 def libraries() -> tuple[ModuleType, ModuleType]:
-    """``mace.modules`` and ``e3nn.o3``, with the process left as it was.
+    """Import ``mace.modules`` and ``e3nn.o3`` without side effects on the process.
 
-    mace sets an environment variable that turns torch's safe loading off for all files; e3nn 0.4.4 loads a table
-    that holds a slice, which safe loading refuses unless told; both write to the terminal.
+    mace sets ``TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD``, which disables safe loading for all later ``torch.load`` calls. e3nn
+    0.4.4 loads a table that contains a ``slice``, which safe loading rejects unless it is allowed explicitly. Both
+    print to the terminal on import.
+
+    Returns:
+        ``mace.modules``, ``e3nn.o3``.
 
     Raises:
         ImportError: mace-torch is not installed.
@@ -239,8 +266,12 @@ def libraries() -> tuple[ModuleType, ModuleType]:
 
 
 @contextmanager
-def exact_and_unscripted() -> Iterator[None]:
-    """Make modules with constants in float64, and without TorchScript, which is no faster here and has no future."""
+def float64_without_torchscript() -> Iterator[None]:
+    """Construct e3nn modules with constants in float64 and without TorchScript.
+
+    TorchScript is deprecated and no faster for these modules. e3nn computes Clebsch-Gordan coefficients in torch's
+    default type, which would limit them to float32.
+    """
     import e3nn
 
     dtype, options = torch.get_default_dtype(), e3nn.get_optimization_defaults()

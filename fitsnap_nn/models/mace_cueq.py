@@ -1,6 +1,7 @@
-"""The steps of ``mace_kernels`` by NVIDIA's cuequivariance, on a GPU for which its kernels are installed.
+"""The operations of ``mace_kernels`` with NVIDIA's cuequivariance, on a GPU for which its kernels are installed.
 
-They take weights as they are there, so that states and exported files are the same with and without the library.
+Weights keep the layout of ``mace_kernels``, so that model and LAMMPS files do not depend on whether the library is
+installed. cuequivariance needs other memory layouts of features and weights; they are converted on each call.
 """
 
 from __future__ import annotations
@@ -14,11 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-Shapes = Sequence[tuple[int, int]]  # of irreducible representations: multiplicity, dimension
+Shapes = Sequence[tuple[int, int]]  # multiplicity, dimension of each irreducible representation
 
 
 def computes_on(device: torch.device) -> bool:
-    """Whether the steps are to be done here."""
+    """Return whether to use cuequivariance on a device.
+
+    Args:
+        device: of the features.
+    """
     return device.type == "cuda" and _installed()
 
 
@@ -30,29 +35,42 @@ def _installed() -> bool:
 def convolve(
     irreps: tuple[str, str, str], features: Tensor, harmonics: Tensor, weights: Tensor, sender: Tensor, receiver: Tensor
 ) -> Tensor:
-    """(N, outputs) messages from features (N, inputs), harmonics (E, ...) and weights (E, paths x channels).
+    """Return messages, the weighted tensor products summed over the neighbours of each atom.
 
     Args:
-        irreps: of features, harmonics and messages.
+        irreps: representations of features, harmonics and messages.
+        features: (N, inputs) in e3nn's layout.
+        harmonics: (E, (l_max + 1)²) spherical harmonics.
+        weights: (E, paths x channels).
         sender, receiver: (E,) atoms.
+
+    Returns:
+        (N, outputs) in e3nn's layout.
     """
     polynomial = _convolution(irreps, features.dtype, features.device)
     inputs, outputs = _shapes(irreps[0]), _shapes(irreps[2])
-    operands = [weights, _turned(features, inputs), harmonics]
+    # The kernel gathers the senders and sums over the receivers itself, so that no (E, outputs) array is stored.
+    operands = [weights, _transposed_blocks(features, inputs), harmonics]
     (messages,) = polynomial(operands, {1: sender}, {0: features}, {0: receiver})
-    return _turned(messages, [(dimension, multiplicity) for multiplicity, dimension in outputs])
+    return _transposed_blocks(messages, [(dimension, multiplicity) for multiplicity, dimension in outputs])
 
 
 def contract(irreps: tuple[str, str], weights: Sequence[Sequence[Tensor]], features: Tensor, element: Tensor) -> Tensor:
-    """(N, outputs) from features (N, channels, components) and the element of each atom (N,).
+    """Return symmetric contractions of features.
 
     Args:
-        irreps: of features and outputs.
-        weights: for each representation of the outputs those of each degree, (elements, paths, channels).
+        irreps: representations of features and outputs.
+        weights: per output representation, for degree 1, 2, ...: (elements, paths, channels).
+        features: (N, channels, components).
+        element: (N,) index of the element of each atom.
+
+    Returns:
+        (N, outputs).
     """
     degree, elements = len(weights[0]), len(weights[0][0])
     product = _product(irreps, degree, elements, features.dtype, features.device)
-    weight = torch.cat([part for of_output in weights for part in reversed(of_output)], dim=1)
+    # cuequivariance concatenates the paths of all degrees, the highest first.
+    weight = torch.cat([part for by_degree in weights for part in reversed(by_degree)], dim=1)
     arguments = (features.transpose(1, 2).flatten(1), element.int())
     outputs: Tensor = torch.func.functional_call(product, {"weight": weight}, arguments)
     return outputs
@@ -85,7 +103,7 @@ def _product(irreps: tuple[str, str], degree: int, elements: int, dtype: torch.d
 
 
 def _library() -> tuple[Any, Any]:
-    """cuequivariance, and the group with e3nn's signs."""
+    """Return cuequivariance, and the group O(3) with e3nn's sign convention of Clebsch-Gordan coefficients."""
     return import_module("cuequivariance"), import_module("mace.tools.cg").O3_e3nn
 
 
@@ -98,8 +116,11 @@ def _shapes(irreps: str) -> Shapes:
     return [(multiplicity, irrep.dim) for multiplicity, irrep in import_module("e3nn.o3").Irreps(irreps)]
 
 
-def _turned(values: Tensor, shapes: Shapes) -> Tensor:
-    """Rows of matrices of these shapes, one after another, with each of them transposed."""
+def _transposed_blocks(values: Tensor, shapes: Shapes) -> Tensor:
+    """Return rows (N, ...) of concatenated flattened matrices, each matrix transposed.
+
+    It converts between e3nn's layout (multiplicity, component) and cuequivariance's (component, multiplicity).
+    """
     parts = torch.split(values, [rows * columns for rows, columns in shapes], dim=1)
-    turned = [part.reshape(-1, *shape).transpose(1, 2) for part, shape in zip(parts, shapes, strict=True)]
-    return torch.cat([part.flatten(1) for part in turned], dim=1)
+    transposed = [part.reshape(-1, *shape).transpose(1, 2) for part, shape in zip(parts, shapes, strict=True)]
+    return torch.cat([part.flatten(1) for part in transposed], dim=1)

@@ -1,8 +1,8 @@
-"""A feed-forward network together with its gradient by the inputs, both differentiable by the weights.
+"""Feed-forward network and its input gradient, both differentiable with respect to the weights.
 
-Fitting forces needs d(de/dx)/d(weights). Automatic differentiation gets it by recording the backward pass and
-differentiating that, operation by operation; for networks of this size most of the time goes into the recording.
-Here the two passes are written out once (`energy_and_gradient`).
+Fitting forces requires d(de/dx)/d(weights). Automatic differentiation obtains it by differentiating the recorded
+backward pass (double backward); for networks of this size, recording dominates the cost. Here both passes are
+implemented analytically (`energy_and_gradient`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,13 @@ from torch import Tensor
 
 
 class Activation(NamedTuple):
-    """An activation function, and its first and second derivatives, from input and value; all element by element."""
+    """An activation function f and its first two derivatives, all element-wise.
+
+    Attributes:
+        value: f(x).
+        slope: f'(x), from x and f(x).
+        curvature: f''(x), from x, f(x) and f'(x).
+    """
 
     value: Callable[[Tensor], Tensor]
     slope: Callable[[Tensor, Tensor], Tensor]
@@ -38,7 +44,7 @@ def _silu_curvature(x: Tensor, y: Tensor, slope: Tensor) -> Tensor:
     return sigmoid * (1.0 - sigmoid) * (2.0 + x * (1.0 - 2.0 * sigmoid))
 
 
-# Curvatures are functions of (input, value, slope), slopes of (input, value): what is known already is not recomputed.
+# Derivatives also receive the quantities already computed, since many activations have cheap expressions in them.
 ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
     {
         "softplus": Activation(
@@ -58,7 +64,7 @@ ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
 )
 
 
-# Derivatives of a loss by weights and biases of all layers, from those by the energies (N,) and their gradients (N, D).
+# Vector-Jacobian product: dL/dW and dL/db of all layers, from dL/de (N,) and dL/d(de/dx) (N, D).
 Pullback = Callable[[Tensor, Tensor], list[Tensor]]
 
 
@@ -71,35 +77,36 @@ def energy_and_gradient(
     input_scale: Tensor | None = None,
     output_scale: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Pullback]:
-    """Output e and gradient of a network with one output, a_k = f(W_k a_k-1 + b_k), e = s (w a + b), and the way back.
+    """Return output e and input gradient of a network a_k = f(W_k a_k-1 + b_k), e = s (w a + b), and their pullback.
 
-    Forward: the outputs a_k = f(h_k), then p_k = g_k f'(h_k), g_k-1 = p_k W_k from g = w down to g_0 = de/dx.
+    Forward: the outputs a_k = f(h_k), then backpropagation g_k-1 = p_k W_k with p_k = g_k f'(h_k), from g = w to
+    g_0 = de/dx.
 
-    Backward: the same two passes in reverse, with x' for dL/dx of each quantity x. First up through the gradient:
-    p_k' = g_k-1' W_k^T, g_k' = p_k' f'(h_k), h_k' = p_k' g_k f''(h_k); then down through the energy, adding
-    h_k' = a_k' f'(h_k) and a_k-1' = h_k' W_k. Each product that has W_k in it gives a part of W_k'.
+    Pullback: both passes in reverse order; x' denotes dL/dx. First through the gradient, from the inputs to the output:
+    p_k' = g_k-1' W_k^T, g_k' = p_k' f'(h_k), h_k' = p_k' g_k f''(h_k). Then through the output, from the last layer to
+    the first, adding h_k' = a_k' f'(h_k) and a_k-1' = h_k' W_k. Every product with W_k contributes to W_k'.
 
     Args:
         inputs: (N, D) x.
         weights: (out, in) of each layer.
-        biases: (out,) of each layer, or (N, out) where it differs between the rows.
-        activation: f of all layers but the last; a key of ``ACTIVATIONS``.
-        input_scale: (D,) or (N, D) c, where the gradient by c x is wanted instead of that by x.
-        output_scale: () s, 1 by default.
+        biases: (out,) of each layer, or (N, out) if it differs between rows.
+        activation: f of the hidden layers; a key of ``ACTIVATIONS``.
+        input_scale: (D,) or (N, D) c; the gradient is taken with respect to c x instead of x.
+        output_scale: () s; 1 if omitted.
 
     Returns:
-        (N,) e, (N, D) de/d(c x), and the function that runs backward: dL/dW and dL/db of all layers from dL/de and
-        dL/d(de/d(c x)).
+        (N,) e; (N, D) de/d(c x); the pullback: dL/dW and dL/db of all layers from dL/de (N,) and dL/d(de/d(c x))
+        (N, D).
     """
     value, slope_of, curvature = ACTIVATIONS[activation]
     hidden, last_weight, last_bias = weights[:-1], weights[-1], biases[-1]
     if output_scale is not None:
         last_weight, last_bias = last_weight * output_scale, last_bias * output_scale
-    outputs, slopes, summed = [inputs], [], []
+    outputs, slopes, preactivations = [inputs], [], []
     for weight, bias in zip(hidden, biases, strict=False):
-        summed.append(torch.addmm(bias, outputs[-1], weight.t()))
-        outputs.append(value(summed[-1]))
-        slopes.append(slope_of(summed[-1], outputs[-1]))
+        preactivations.append(torch.addmm(bias, outputs[-1], weight.t()))
+        outputs.append(value(preactivations[-1]))
+        slopes.append(slope_of(preactivations[-1], outputs[-1]))
     energy = torch.addmm(last_bias, outputs[-1], last_weight.t()).squeeze(1)
     gradient = last_weight.expand(len(inputs), -1)
     gradients, products = [], []
@@ -107,15 +114,15 @@ def energy_and_gradient(
         gradients.append(gradient)
         products.append(gradient * slope)
         gradient = products[-1] @ weight
-    passes = _Passes(
+    intermediates = _Intermediates(
         hidden, last_weight, biases, curvature, input_scale, output_scale,
-        outputs, slopes, summed, gradients[::-1], products[::-1],
+        outputs, slopes, preactivations, gradients[::-1], products[::-1],
     )  # fmt: skip
-    return energy, gradient if input_scale is None else gradient / input_scale, passes.pull_back
+    return energy, gradient if input_scale is None else gradient / input_scale, intermediates.pull_back
 
 
-class _Passes(NamedTuple):
-    """What `energy_and_gradient` keeps of its two passes; by layer, in the order of the layers."""
+class _Intermediates(NamedTuple):
+    """Intermediate results of `energy_and_gradient` that its pullback needs; lists are in the order of the layers."""
 
     hidden: Sequence[Tensor]
     last_weight: Tensor
@@ -125,36 +132,36 @@ class _Passes(NamedTuple):
     output_scale: Tensor | None
     outputs: list[Tensor]
     slopes: list[Tensor]
-    summed: list[Tensor]
+    preactivations: list[Tensor]
     gradients: list[Tensor]
     products: list[Tensor]
 
     def pull_back(self, energy_bar: Tensor, gradient_bar: Tensor) -> list[Tensor]:
-        """Both passes in reverse."""
+        """Return dL/dW of all layers, then dL/db, from dL/de (N,) and dL/d(de/d(c x)) (N, D)."""
         hidden, outputs, slopes = self.hidden, self.outputs, self.slopes
         weight_bars: list[Tensor] = []
-        summed_bars: list[Tensor] = []
+        preactivation_bars: list[Tensor] = []
         bar = gradient_bar if self.input_scale is None else gradient_bar / self.input_scale
         for k, weight in enumerate(hidden):
             weight_bars.append(self.products[k].t() @ bar)
             product_bar = bar @ weight.t()
             bar = product_bar * slopes[k]
-            curvature = self.curvature(self.summed[k], outputs[k + 1], slopes[k])
-            summed_bars.append(product_bar.mul_(self.gradients[k]).mul_(curvature))
+            curvature = self.curvature(self.preactivations[k], outputs[k + 1], slopes[k])
+            preactivation_bars.append(product_bar.mul_(self.gradients[k]).mul_(curvature))
         energy_bar = energy_bar.unsqueeze(1)
         weight_bars.append(torch.addmm(bar.sum(0, keepdim=True), energy_bar.t(), outputs[-1]))
-        bias_bars = [_like(self.biases[-1], energy_bar)]
+        bias_bars = [_summed_like(self.biases[-1], energy_bar)]
         if self.output_scale is not None:
             weight_bars[-1], bias_bars[-1] = weight_bars[-1] * self.output_scale, bias_bars[-1] * self.output_scale
         output_bar = energy_bar @ self.last_weight
         for k in reversed(range(len(hidden))):
-            summed_bar = summed_bars[k].addcmul_(output_bar, slopes[k])
-            weight_bars[k].addmm_(summed_bar.t(), outputs[k])
-            bias_bars.append(_like(self.biases[k], summed_bar))
+            preactivation_bar = preactivation_bars[k].addcmul_(output_bar, slopes[k])
+            weight_bars[k].addmm_(preactivation_bar.t(), outputs[k])
+            bias_bars.append(_summed_like(self.biases[k], preactivation_bar))
             if k:
-                output_bar = summed_bar @ hidden[k]
+                output_bar = preactivation_bar @ hidden[k]
         return [*weight_bars, *bias_bars[::-1]]
 
 
-def _like(bias: Tensor, bar: Tensor) -> Tensor:
+def _summed_like(bias: Tensor, bar: Tensor) -> Tensor:
     return bar.sum(0) if bias.dim() == 1 else bar

@@ -1,8 +1,8 @@
-"""NanoPET: attention among the neighbours of each atom, which looks at the vectors to them as they are.
+"""NanoPET: a transformer over the neighbours of each atom that acts directly on the Cartesian edge vectors.
 
 The point-edge transformer of S. N. Pozdnyakov and M. Ceriotti, "Smooth, exact rotational symmetrization for deep
-learning on point clouds", NeurIPS 36 (2023), in the small form of metatrain. The network does not know of rotations:
-it learns them from configurations turned at random (``training/augmentation.py``).
+learning on point clouds", NeurIPS 36 (2023), in the reduced variant of metatrain. The network is not rotationally
+invariant by construction; it learns the invariance from randomly rotated configurations (``training/augmentation.py``).
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ from fitsnap_nn.models.base import GraphModel
 from fitsnap_nn.models.pairs import cosine_cutoff, sum_by
 from fitsnap_nn.models.zbl import Zbl
 
-EXPANSION = 4  # width of hidden layers, in widths of the features
-SQRT_HALF = math.sqrt(0.5)  # a sum of two times this has the variance of one
-SHRINK = 1.0 / (1.0 + 1e-6)  # metatrain divides the weights of attention by 1e-6 plus their sum, which is 1
-SMALLEST = 1e-15  # of the cutoff factors that have a logarithm: nothing beside 1
-EMPTY = -1e9  # logarithm of the factor of a slot without edge
-FULLNESS = 0.7  # atoms that share a table have at least this part of the neighbours of the one with most
+EXPANSION = 4  # width of the hidden layers in units of d_pet
+SQRT_HALF = math.sqrt(0.5)  # keeps the variance of a sum of two independent terms
+ATTENTION_SCALE = 1.0 / (1.0 + 1e-6)  # metatrain divides attention weights by (their sum, 1) + 1e-6
+MIN_FACTOR = 1e-15  # negligible next to 1; keeps ln f and its derivative finite at the cutoff, where f = 0
+PADDING_BIAS = -1e9  # added to the logits of padding; its exponential is 0 in float32 and float64
+MIN_FILL = 0.7  # minimum ratio of the smallest to the largest number of neighbours in a table
 
 
 class Nanopet(GraphModel):
     """e_i = head(sum_j f(r_ij) h_ij), with a feature h_ij for each edge (i, j).
 
-    Features start from r_ij and the two elements. In each layer of messages every edge hears what its reverse has,
-    and a transformer lets the edges of each atom look at one another.
+    Initial features encode r_ij and the two elements. Each message-passing layer combines the features of an edge with
+    those of its reverse edge, then applies a transformer to the edges of each atom.
 
     Args:
         elements: chemical symbols, in the order of LAMMPS' atom types.
-        cutoff: of the graph, Å.
-        cutoff_width: Å over which f falls from 1 to 0 at the cutoff.
-        d_pet: width of the features.
-        num_heads: of the attention; a divisor of ``d_pet``.
-        num_attention_layers: in each transformer.
-        num_gnn_layers: transformers; each but the first is preceded by an exchange of messages.
-        heads: "mlp", two more layers before the last one, or "linear".
-        zbl: add the repulsion of nuclei at short distance.
+        cutoff: cutoff radius of the graph, Å.
+        cutoff_width: width of the region below the cutoff in which f falls from 1 to 0, Å.
+        d_pet: number of features per edge.
+        num_heads: attention heads; must divide ``d_pet``.
+        num_attention_layers: attention layers per transformer.
+        num_gnn_layers: number of transformers; message passing precedes all but the first.
+        heads: ``mlp`` for two hidden layers in the readout, or ``linear``.
+        zbl: add the ZBL repulsion.
 
     Raises:
         ValueError: ``num_heads`` does not divide ``d_pet``.
@@ -107,76 +107,103 @@ class Nanopet(GraphModel):
         return super().prior_energies(graph) if self.zbl is None else self.zbl.energies(graph)
 
     def features(self, graph: Graph) -> Tensor:
-        """(own atoms, d_pet) sums over the edges of each atom; zero for an atom without."""
+        """Return the features of each atom, the cutoff-weighted sums over its edges.
+
+        Args:
+            graph: N atoms, of which the first ``graph.owned`` have edges.
+
+        Returns:
+            (graph.owned, d_pet); 0 for atoms without neighbours.
+        """
         factors = cosine_cutoff(
             torch.linalg.vector_norm(graph.vectors, dim=1), self.cutoff, self._hyperparameters["cutoff_width"]
         )
-        tables = _Tables(graph, factors)
+        tables = _NeighbourTables(graph, factors)
         edges: Tensor = self.transformers[0](self._encode(graph), tables)
         for contraction, transformer in zip(self.contractions, self.transformers[1:], strict=True):
+            # The reverse edge of a neighbour that is a ghost belongs to another rank; the graph then communicates.
             messages = contraction(torch.cat([edges, graph.gather_reverse_edges(edges)], dim=1))
             edges = SQRT_HALF * (edges + transformer(messages, tables))
         return sum_by(graph.edge_i, edges * factors[:, None], graph.owned)
 
     def _encode(self, graph: Graph) -> Tensor:
-        """(E, d_pet) from vectors and elements; what is said of elements is worked out once for each pair of them."""
-        of_vector, of_centre, of_neighbour = self.compressor.weight.chunk(3, dim=1)
+        """Return the initial features (E, d_pet).
+
+        The compressor acts linearly on three concatenated encodings. Its two element terms are evaluated once per pair
+        of elements instead of once per edge.
+        """
+        vector_weight, centre_weight, neighbour_weight = self.compressor.weight.chunk(3, dim=1)
         centres, neighbours = (
-            self.centre_encoder.weight @ of_centre.t(),
-            self.neighbour_encoder.weight @ of_neighbour.t(),
+            self.centre_encoder.weight @ centre_weight.t(),
+            self.neighbour_encoder.weight @ neighbour_weight.t(),
         )
-        of_pair = (centres[:, None] + neighbours).flatten(0, 1)
+        pair_table = (centres[:, None] + neighbours).flatten(0, 1)
         pairs = graph.species[graph.edge_i] * len(self.elements) + graph.species[graph.edge_j]
         encoded: Tensor = self.vector_encoder(graph.vectors)
-        return nn.functional.embedding(pairs, of_pair) + encoded @ of_vector.t()
+        return nn.functional.embedding(pairs, pair_table) + encoded @ vector_weight.t()
 
 
-class _Tables:
-    """Tables with a row for each atom and a slot for each of its edges, since attention is by matrices of one shape.
+class _NeighbourTables:
+    """Padded neighbour tables (atoms, maximum number of neighbours), since batched attention needs rectangular arrays.
 
-    Atoms with about as many neighbours share a table: among many with 20 neighbours, a few with 100 cost no more
-    than they need. All tables are kept one after another as T slots; one that is left over shows some edge again, with
-    a factor of zero.
+    Atoms with similar numbers of neighbours share a table, which limits the padding: a few atoms with 100 neighbours do
+    not enlarge the tables of many atoms with 20. The T entries of all tables are stored contiguously. A padding entry
+    repeats the last edge of its atom and has zero attention weight.
+
+    Attributes:
+        shapes: atoms and neighbours of each table.
+        biases: per table (atoms, 1, 1, neighbours), ln f of each edge, added to the attention logits.
+        entry_of_edge: (E,) table entry of each edge.
+        edge_of_entry: (T,) edge of each table entry.
     """
 
     def __init__(self, graph: Graph, factors: Tensor) -> None:
         counts = torch.bincount(graph.edge_i, minlength=len(graph.species))
         firsts = counts.cumsum(0) - counts
-        logarithms = factors.clamp_min(SMALLEST).log()
+        logarithms = factors.clamp_min(MIN_FACTOR).log()
         self.shapes: list[tuple[int, int]] = []
         self.biases: list[Tensor] = []
-        self.places = torch.empty_like(graph.edge_i)  # (E,) the slot of each edge
-        slots = [graph.edge_i[:0]]
-        for fewest, most in _ranges(torch.unique(counts).tolist()):
+        self.entry_of_edge = torch.empty_like(graph.edge_i)
+        entries = [graph.edge_i[:0]]
+        for fewest, most in _degree_ranges(torch.unique(counts).tolist()):
             atoms = torch.where((counts >= fewest) & (counts <= most))[0]
             column = torch.arange(most, device=atoms.device)
             filled = column < counts[atoms, None]
             edges = firsts[atoms, None] + torch.minimum(column, counts[atoms, None] - 1)
-            start = sum(map(len, slots))
-            self.places[edges[filled]] = start + torch.where(filled.flatten())[0]
-            slots.append(edges.flatten())
+            start = sum(map(len, entries))
+            self.entry_of_edge[edges[filled]] = start + torch.where(filled.flatten())[0]
+            entries.append(edges.flatten())
             self.shapes.append((len(atoms), most))
-            self.biases.append(torch.where(filled, logarithms[edges], EMPTY)[:, None, None])
-        self.slots = torch.cat(slots)  # (T,) the edge of each slot
+            self.biases.append(torch.where(filled, logarithms[edges], PADDING_BIAS)[:, None, None])
+        self.edge_of_entry = torch.cat(entries)
 
     def attend(self, edges: Tensor, heads: int) -> Tensor:
-        """(E, d) from queries, keys and values (E, 3 d): each edge looks at all edges of its atom."""
-        found = [edges[:0, : edges.shape[1] // 3]]
+        """Return multi-head attention among the edges of each atom.
+
+        Args:
+            edges: (E, 3 d) queries, keys and values.
+            heads: number of heads.
+
+        Returns:
+            (E, d).
+        """
+        outputs = [edges[:0, : edges.shape[1] // 3]]
         sizes = [rows * columns for rows, columns in self.shapes]
-        blocks = torch.split(edges.index_select(0, self.slots), sizes)
+        blocks = torch.split(edges.index_select(0, self.edge_of_entry), sizes)
         for block, shape, bias in zip(blocks, self.shapes, self.biases, strict=True):
             query, key, value = block.view(*shape, 3, heads, -1).permute(2, 0, 3, 1, 4)
             logits = query @ key.transpose(2, 3) / math.sqrt(key.shape[3])
+            # softmax(q.k / sqrt(d) + ln f) is proportional to f exp(q.k / sqrt(d)): continuous at the cutoff.
             weighted = torch.softmax(logits + bias, dim=3) @ value
-            found.append(weighted.transpose(1, 2).flatten(2).flatten(0, 1))
-        return torch.cat(found).index_select(0, self.places)
+            outputs.append(weighted.transpose(1, 2).flatten(2).flatten(0, 1))
+        return torch.cat(outputs).index_select(0, self.entry_of_edge)
 
 
-def _ranges(counts: list[int]) -> list[tuple[int, int]]:
-    """Ranges, from the fewest to the most edges, of the atoms that share a table; counts are different and rising."""
+def _degree_ranges(counts: list[int]) -> list[tuple[int, int]]:
+    """Return (minimum, maximum) number of edges of the atoms in each table; ``counts`` are distinct and ascending."""
     ranges: list[tuple[int, int]] = []
     for count in reversed(counts):
-        if count and ranges and count >= FULLNESS * ranges[-1][1]:
+        if count and ranges and count >= MIN_FILL * ranges[-1][1]:
             ranges[-1] = count, ranges[-1][1]
         elif count:
             ranges.append((count, count))
@@ -184,19 +211,19 @@ def _ranges(counts: list[int]) -> list[tuple[int, int]]:
 
 
 class _Transformer(nn.ModuleList):
-    """Layers one after another."""
+    """Attention layers, applied in sequence."""
 
-    def forward(self, edges: Tensor, tables: _Tables) -> Tensor:
+    def forward(self, edges: Tensor, tables: _NeighbourTables) -> Tensor:
         for layer in self:
             edges = layer(edges, tables)
         return edges
 
 
 class _TransformerLayer(nn.Module):
-    """Attention among the edges of each atom, then a network for each edge by itself.
+    """Attention among the edges of each atom, followed by a feed-forward network for each edge.
 
-    The weights of attention are proportional to f exp(q.k / sqrt(d)), so that an edge comes in at the cutoff without
-    being noticed.
+    Attention weights are proportional to f exp(q.k / sqrt(d)) with the cutoff function f, so that the energy is
+    continuous when a neighbour crosses the cutoff.
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -209,11 +236,11 @@ class _TransformerLayer(nn.Module):
             nn.LayerNorm(width), _linear(width, hidden), nn.GELU(), _linear(hidden, width)
         )
 
-    def forward(self, edges: Tensor, tables: _Tables) -> Tensor:
-        found: Tensor = self.out_projection(tables.attend(self.in_projection(edges), self.heads))
-        edges = SQRT_HALF * torch.add(edges, found, alpha=SHRINK)
-        by_itself: Tensor = self.feed_forward(edges)
-        return SQRT_HALF * (edges + by_itself)
+    def forward(self, edges: Tensor, tables: _NeighbourTables) -> Tensor:
+        attended: Tensor = self.out_projection(tables.attend(self.in_projection(edges), self.heads))
+        edges = SQRT_HALF * torch.add(edges, attended, alpha=ATTENTION_SCALE)
+        transformed: Tensor = self.feed_forward(edges)
+        return SQRT_HALF * (edges + transformed)
 
 
 def _linear(inputs: int, outputs: int) -> nn.Linear:

@@ -1,4 +1,7 @@
-"""Sums over atoms and over pairs of atoms; most of the memory traffic of a training step is in `pair_forces`."""
+"""Sums over atoms and over pairs of atoms.
+
+Most of the memory traffic of a training step on descriptors is in `pair_forces`.
+"""
 
 from __future__ import annotations
 
@@ -10,33 +13,49 @@ from torch import Tensor
 
 
 def sum_by(index: Tensor, values: Tensor, count: int) -> Tensor:
-    """(count, ...) sums of the rows (M, ...) of ``values`` that have the same index, added in their order."""
+    """Return sums of the rows with the same index, added in the order of the rows.
+
+    Args:
+        index: (M,) index of each row.
+        values: (M, ...) rows.
+        count: number of sums.
+
+    Returns:
+        (count, ...).
+    """
     sums = values.new_zeros(count, *values.shape[1:])
     if values.device.type == "cpu":
         return sums.index_add_(0, index, values)
-    # On a GPU index_add adds in any order, and two runs of the same fit would differ.
+    # On a GPU index_add_ uses atomic additions, whose order varies from run to run, so that a fit would not be
+    # reproducible. index_put with accumulate sorts the indices first.
     return sums.index_put((index,), values, accumulate=True)
 
 
 def cosine_cutoff(distances: Tensor, cutoff: float, width: float) -> Tensor:
-    """f(r): 1 up to r = cutoff - width, (1 + cos pi (r - cutoff + width) / width) / 2 from there to the cutoff, then 0.
+    """Return f(r), which is 1 up to r = cutoff - width and falls to 0 at the cutoff as half a cosine period.
 
-    As the square of a sine it has all its digits where it vanishes too.
+    Args:
+        distances: (E,) Å.
+        cutoff, width: Å.
+
+    Returns:
+        (E,) (1 + cos pi (r - cutoff + width) / width) / 2 in the transition region.
     """
+    # Identical to sin^2 of half the angle. 1 + cos would lose all digits close to the cutoff, by cancellation.
     inside = ((cutoff - distances) / width).clamp(0.0, 1.0)
     return torch.sin(0.5 * math.pi * inside).square()
 
 
 def pair_forces(beta: Tensor, gradients: Tensor, pair_i: Tensor, pair_j: Tensor) -> Tensor:
-    """Forces F_j = -sum_i beta_i . dB_i/dR_j, differentiable by beta.
+    """Return forces F_j = -sum_i beta_i . dB_i/dR_j, differentiable with respect to beta.
 
     Args:
-        beta: (N, D) dE_i/dB_i.
-        gradients: (P, 3, D) dB_i/dR_j.
-        pair_i, pair_j: (P,) indices of the atoms of each pair.
+        beta: (N, D) dE_i/dB_i, eV.
+        gradients: (P, 3, D) dB_i/dR_j, 1/Å.
+        pair_i, pair_j: (P,) atoms of each pair.
 
     Returns:
-        (N, 3).
+        (N, 3) eV/Å.
     """
     forces: Tensor = _PairForces.apply(beta, gradients, pair_i, pair_j)  # type: ignore[no-untyped-call]
     return forces
@@ -54,13 +73,22 @@ class _PairForces(torch.autograd.Function):
 
 
 def contract_pairs(beta: Tensor, gradients: Tensor, pair_i: Tensor, pair_j: Tensor) -> Tensor:
-    """(N, 3) the forces of `pair_forces`, not differentiable."""
+    """Return the forces (N, 3) of `pair_forces` without recording them for differentiation; arguments as there."""
     forces = torch.bmm(gradients, beta.index_select(0, pair_i).unsqueeze(2)).squeeze(2)
     return sum_by(pair_j, forces, len(beta)).neg_()
 
 
 def contract_pairs_backward(forces_bar: Tensor, gradients: Tensor, pair_i: Tensor, pair_j: Tensor) -> Tensor:
-    """(N, D) their derivative by beta, -sum_j dL/dF_j . dB_i/dR_j; torch's own is several times slower."""
+    """Return dL/d(beta_i) = -sum_j dL/dF_j . dB_i/dR_j, the backward pass of `contract_pairs`.
+
+    Args:
+        forces_bar: (N, 3) dL/dF_j.
+        gradients, pair_i, pair_j: as in `pair_forces`.
+
+    Returns:
+        (N, D).
+    """
+    # Three fused multiply-adds over the pairs are several times faster than the batched product of torch's backward.
     x, y, z = torch.split(forces_bar.neg().index_select(0, pair_j), 1, dim=1)
     terms = (gradients[:, 0] * x).addcmul_(gradients[:, 1], y).addcmul_(gradients[:, 2], z)
     return sum_by(pair_i, terms, len(forces_bar))

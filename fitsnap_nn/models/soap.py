@@ -1,4 +1,4 @@
-"""Smooth overlap of atomic positions: what an atom's neighbours look like, whichever way they are turned.
+"""Smooth overlap of atomic positions (SOAP): rotationally invariant power spectrum of atomic environments.
 
 A. P. Bartók, R. Kondor and G. Csányi, Phys. Rev. B 87, 184115 (2013), with the radial functions of F. Bigi et al.,
 J. Chem. Phys. 157, 234101 (2022).
@@ -20,13 +20,13 @@ from fitsnap_nn.models.pairs import cosine_cutoff
 
 
 class RadialTables(NamedTuple):
-    """All radial functions as cubic splines: between points k and k + 1 they are c_0 + c_1 t + c_2 t² + c_3 t³.
+    """Radial functions as cubic splines, c_0 + c_1 t + c_2 t² + c_3 t³ between two grid points.
 
     Attributes:
-        sizes: number of radial functions of each l.
-        spacing: () Å, of the points; t is the distance from the point before in units of it.
-        cubics: (4, points, sum of the sizes) c, float64; those of the last point are for t = 0, at the cutoff.
-        slopes: (3, points, sum of the sizes) of the derivatives by the distance.
+        sizes: number of radial functions for each l.
+        spacing: () Å, grid spacing; t is the distance to the preceding point in units of the spacing.
+        cubics: (4, points, sum of the sizes) c, float64; at the last point, the cutoff, only t = 0 occurs.
+        slopes: (3, points, sum of the sizes) coefficients of the derivatives with respect to the distance, 1/Å.
     """
 
     sizes: tuple[int, ...]
@@ -37,13 +37,17 @@ class RadialTables(NamedTuple):
 
 @cache
 def radial_tables(max_angular: int, max_radial: int, cutoff: float) -> RadialTables:
-    """Spherical Bessel functions N j_l(z_nl r/r_c) that are 0 at the cutoff, on the grid of torch-spex.
+    """Return splines of the spherical Bessel functions N j_l(z_nl r/r_c), which vanish at the cutoff.
 
-    max_radial + 1 of them for l = 0, and for each l those that oscillate no faster. The mean error of the spline is
-    below 1e-8.
+    Grid and values are those of torch-spex. The mean error of the splines is below 1e-8.
+
+    Args:
+        max_angular: maximum l.
+        max_radial: max_radial + 1 functions for l = 0, fewer for larger l: the Laplacian eigenvalue is bounded.
+        cutoff: r_c, Å.
     """
     basis = LaplacianEigenstates(cutoff=cutoff, max_angular=max_angular, max_radial=max_radial, trim=True)
-    # torch-spex keeps its own tables in torch's default type, in which they are too coarse for float64.
+    # Not torch-spex's own tables: they have torch's default type, usually float32, which is too coarse for float64.
     grid = np.linspace(0.0, cutoff, len(basis.spliner.spline_values) - 1)
     tables = (torch.from_numpy(function(grid)) for function in basis.get_spliner_inputs(cutoff, normalize=True))
     values, slopes = (torch.cat([table, torch.zeros_like(table[:1])]) for table in tables)
@@ -51,12 +55,15 @@ def radial_tables(max_angular: int, max_radial: int, cutoff: float) -> RadialTab
     rise, last_slopes = values.diff(dim=0), slopes[1:]
     values, slopes = values[:-1], slopes[:-1]
     cubics = torch.stack([values, slopes, 3.0 * rise - 2.0 * slopes - last_slopes, slopes + last_slopes - 2.0 * rise])
-    of_slopes = cubics[1:] * torch.arange(1, 4)[:, None, None] / grid[1]
-    return RadialTables(tuple(map(int, basis.n_per_l)), torch.tensor(grid[1], dtype=torch.float64), cubics, of_slopes)
+    slope_table = cubics[1:] * torch.arange(1, 4)[:, None, None] / grid[1]
+    return RadialTables(tuple(map(int, basis.n_per_l)), torch.tensor(grid[1], dtype=torch.float64), cubics, slope_table)
 
 
 class _Splines(torch.autograd.Function):
-    """(E, K) values at (E,) distances; the derivatives are splines of their own, in a tenth of torch's steps."""
+    """Splines (E, K) at distances (E,).
+
+    The derivative is evaluated from its own table, one polynomial instead of autograd's pass through every operation.
+    """
 
     @staticmethod
     def forward(ctx: Any, distances: Tensor, spacing: Tensor, cubics: Tensor, slopes: Tensor) -> Tensor:
@@ -69,7 +76,7 @@ class _Splines(torch.autograd.Function):
 
 
 def _piecewise(distances: Tensor, spacing: Tensor, coefficients: Tensor) -> Tensor:
-    """(E, K) polynomials with coefficients (degree + 1, points, K)."""
+    """Return piecewise polynomials (E, K) with coefficients (degree + 1, points, K)."""
     scaled = distances / spacing
     points = scaled.floor()
     t, points = (scaled - points)[:, None], points.long()
@@ -80,13 +87,21 @@ def _piecewise(distances: Tensor, spacing: Tensor, coefficients: Tensor) -> Tens
 
 
 def spherical_harmonics(vectors: Tensor, max_angular: int) -> Tensor:
-    """(E, (max_angular + 1)²) real orthonormal harmonics of the directions of (E, 3), l by l, m from -l to l."""
+    """Return real orthonormal spherical harmonics of directions.
+
+    Args:
+        vectors: (E, 3) of any length.
+        max_angular: maximum l.
+
+    Returns:
+        (E, (max_angular + 1)²), ordered by l, then m from -l to l.
+    """
     values: Tensor = _Harmonics.apply(vectors, SphericalHarmonics(max_angular))  # type: ignore[no-untyped-call]
     return values
 
 
 class _Harmonics(torch.autograd.Function):
-    """The backward pass as products and sums: the library's own, and matrix products, take several times as long."""
+    """Backward pass as element-wise products and sums, several times faster than sphericart's own or torch.bmm."""
 
     @staticmethod
     def forward(ctx: Any, vectors: Tensor, harmonics: SphericalHarmonics) -> Tensor:
@@ -102,95 +117,107 @@ class _Harmonics(torch.autograd.Function):
 
 
 class SphericalExpansion(nn.Module):
-    """A^l_(kn)m = sum_j R_nl(r_j) f(r_j) Y_lm(r_j/|r_j|), summed over those neighbours of an atom that are of kind k.
+    """A^l_(an)m = sum_j R_nl(r_j) f(r_j) Y_lm(r_j/|r_j|), summed over the neighbours of element a of each atom.
 
     Attributes:
-        sizes: number of radial functions of each l.
+        sizes: number of radial functions for each l.
     """
 
     def __init__(self, max_angular: int, max_radial: int, cutoff: float, width: float) -> None:
         super().__init__()
         self.cutoff, self.width = cutoff, width
         self.max_angular = max_angular
-        # Not buffers: these stay float64 when a model goes to float32.
+        # Not buffers, so that they stay float64 in a float32 model.
         self._tables = radial_tables(max_angular, max_radial, cutoff)
         self.sizes = self._tables.sizes
 
-    def forward(self, vectors: Tensor, atoms: Tensor, count: int, kinds: Tensor, kind_count: int) -> list[Tensor]:
-        """(count, kinds * n, 2l + 1) for each l.
+    def forward(self, vectors: Tensor, atoms: Tensor, count: int, species: Tensor, species_count: int) -> list[Tensor]:
+        """Return the expansion coefficients.
 
         Args:
             vectors: (E, 3) Å.
-            atoms, kinds: (E,) of each vector, below the counts.
+            atoms: (E,) centre atom of each vector, below ``count``.
+            count: number of centre atoms.
+            species: (E,) element of the neighbour, below ``species_count``.
+            species_count: number of elements.
+
+        Returns:
+            For each l (count, species_count * n, 2l + 1).
         """
         radial = self._radial(torch.linalg.vector_norm(vectors, dim=1))
         angular = spherical_harmonics(vectors, self.max_angular)
-        blocks = _blocks(atoms, count)
-        by_degree = torch.split(blocks.spread(angular, blocks.place, 1), [2 * n + 1 for n in range(len(self.sizes))], 2)
-        places = blocks.place * kind_count + kinds
+        blocks = _pad_neighbours(atoms, count)
+        by_degree = torch.split(blocks.pad(angular, blocks.position, 1), [2 * n + 1 for n in range(len(self.sizes))], 2)
+        # Radial functions go to the columns of the neighbour's element; the zeros elsewhere restrict the sum to it.
+        positions = blocks.position * species_count + species
         sums = []
         for functions, harmonics in zip(torch.split(radial, list(self.sizes), dim=1), by_degree, strict=True):
-            products = torch.bmm(blocks.spread(functions, places, kind_count).transpose(1, 2), harmonics)
+            products = torch.bmm(blocks.pad(functions, positions, species_count).transpose(1, 2), harmonics)
             sums.append(blocks.sum_by_atom(products))
         return sums
 
     def _radial(self, distances: Tensor) -> Tensor:
-        """(E, sum of the sizes), with the cutoff function."""
+        """Return the radial functions times the cutoff function, (E, sum of the sizes)."""
         _, *tables = self._tables
         splines: Tensor = _Splines.apply(distances.clamp_max(self.cutoff), *(table.to(distances) for table in tables))  # type: ignore[no-untyped-call]
         return splines * cosine_cutoff(distances, self.cutoff, self.width)[:, None]
 
 
-class _Blocks(NamedTuple):
-    """Neighbours laid out in blocks of equal size, so that sums over them are matrix products.
+class _PaddedNeighbours(NamedTuple):
+    """Neighbours in padded blocks of equal size, so that sums over neighbours are batched matrix products.
 
     Attributes:
         atoms: number of atoms.
-        size: places of a block.
-        owners: (number of blocks,) the atom of each block, sorted.
-        place: (E,) of each neighbour.
+        size: neighbours per block.
+        block_atom: (B,) atom of each block, sorted.
+        position: (E,) position of each neighbour in the concatenated blocks.
     """
 
     atoms: int
     size: int
-    owners: Tensor
-    place: Tensor
+    block_atom: Tensor
+    position: Tensor
 
-    def spread(self, values: Tensor, places: Tensor, kinds: int) -> Tensor:
-        """(E, K) -> (number of blocks, size, kinds * K), zero where nothing is."""
-        table = values.new_zeros(len(self.owners) * self.size * kinds, values.shape[1])
-        return table.index_copy(0, places, values).view(len(self.owners), self.size, kinds * values.shape[1])
+    def pad(self, values: Tensor, positions: Tensor, channels: int) -> Tensor:
+        """Return values (E, K) as (B, size, channels * K); padding is 0."""
+        table = values.new_zeros(len(self.block_atom) * self.size * channels, values.shape[1])
+        return table.index_copy(0, positions, values).view(len(self.block_atom), self.size, channels * values.shape[1])
 
     def sum_by_atom(self, values: Tensor) -> Tensor:
-        """(number of blocks, ...) -> (number of atoms, ...)."""
-        if len(self.owners) == self.atoms:
+        """Sum (B, ...) over the blocks of each atom: (atoms, ...)."""
+        if len(self.block_atom) == self.atoms:
             return values
-        return values.new_zeros(self.atoms, *values.shape[1:]).index_add(0, self.owners, values)
+        return values.new_zeros(self.atoms, *values.shape[1:]).index_add(0, self.block_atom, values)
 
 
-def _blocks(atoms: Tensor, count: int) -> _Blocks:
-    """One block an atom; several where it has more than twice as many neighbours as others have on average."""
+def _pad_neighbours(atoms: Tensor, count: int) -> _PaddedNeighbours:
+    """Return one block per atom, several for atoms with more than twice the average number of neighbours.
+
+    The limit keeps the padding to at most one such block per atom.
+    """
     sizes = torch.bincount(atoms, minlength=count)
-    widest, occupied = int(sizes.max()), int(torch.count_nonzero(sizes))
-    size = max(1, min(widest, 2 * len(atoms) // max(1, occupied)))
+    maximum, occupied = int(sizes.max()), int(torch.count_nonzero(sizes))
+    size = max(1, min(maximum, 2 * len(atoms) // max(1, occupied)))
     blocks = (sizes + size - 1).div(size, rounding_mode="floor").clamp_min(1)
     order = torch.argsort(atoms, stable=True)
     offsets = size * (blocks.cumsum(0) - blocks) - (sizes.cumsum(0) - sizes)
-    places = torch.arange(len(atoms), device=atoms.device) + offsets[atoms[order]]
-    owners = torch.repeat_interleave(torch.arange(count, device=atoms.device), blocks)
-    return _Blocks(count, size, owners, torch.empty_like(order).index_copy_(0, order, places))
+    positions = torch.arange(len(atoms), device=atoms.device) + offsets[atoms[order]]
+    block_atom = torch.repeat_interleave(torch.arange(count, device=atoms.device), blocks)
+    return _PaddedNeighbours(count, size, block_atom, torch.empty_like(order).index_copy_(0, order, positions))
 
 
 class PowerSpectrum(nn.Module):
-    """p^l_ab = sum_m A^l_am A^l_bm for a <= b, those with a < b times sqrt(2): the norm is that of all ordered pairs.
+    """p^l_ab = sum_m A^l_am A^l_bm for a <= b; features with a < b carry a factor sqrt(2).
+
+    The factor makes the Euclidean norm equal to that of the full matrix of ordered pairs.
 
     Attributes:
-        orders: (D,) 1 where a = b, else 2; so many ordered pairs is a feature for.
-        first, second: (D,) place of (a, b) and of (b, a) among all ordered pairs, l by l and row by row.
-        unfolding: for each ordered pair its feature.
+        multiplicity: (D,) number of ordered pairs per feature: 1 for a = b, else 2.
+        first, second: (D,) index of (a, b) and of (b, a) among all ordered pairs, ordered by l, then row by row.
+        unfolding: (ordered pairs,) feature of each ordered pair.
     """
 
-    orders: Tensor
+    multiplicity: Tensor
     first: Tensor
     second: Tensor
     unfolding: Tensor
@@ -209,22 +236,26 @@ class PowerSpectrum(nn.Module):
             start, features = start + size**2, features + upper.shape[1]
         for name, parts in (("first", first), ("second", second), ("unfolding", unfolding)):
             self.register_buffer(name, torch.cat(parts), persistent=False)
-        self.register_buffer("orders", torch.where(self.first == self.second, 1, 2), persistent=False)
+        self.register_buffer("multiplicity", torch.where(self.first == self.second, 1, 2), persistent=False)
 
     def forward(self, expansion: Sequence[Tensor]) -> Tensor:
-        """(N, D) from (N, number of a, 2l + 1) for each l."""
-        pairs = _Grams.apply(*expansion)  # type: ignore[no-untyped-call]
-        weights = self.orders.to(pairs.dtype).sqrt()
+        """Return the power spectrum (N, D).
+
+        Args:
+            expansion: for each l (N, channels, 2l + 1).
+        """
+        pairs = _GramMatrices.apply(*expansion)  # type: ignore[no-untyped-call]
+        weights = self.multiplicity.to(pairs.dtype).sqrt()
         back_weights = weights.reciprocal()[self.unfolding]
-        spectrum: Tensor = _Columns.apply(pairs, self.first, weights, self.unfolding, back_weights)  # type: ignore[no-untyped-call]
+        spectrum: Tensor = _WeightedColumns.apply(pairs, self.first, weights, self.unfolding, back_weights)  # type: ignore[no-untyped-call]
         return spectrum
 
 
-class _Grams(torch.autograd.Function):
-    """A A^T of the matrices in each tensor (N, a, m), flattened and side by side.
+class _GramMatrices(torch.autograd.Function):
+    """Gram matrices A A^T of each tensor (N, a, m), flattened and concatenated.
 
-    Torch would differentiate both factors, which takes twice as many products, and would fill an array of all columns
-    with zeros for each tensor, when the derivative of the concatenation is differentiated.
+    Autograd would differentiate both factors separately, with twice as many products. In the double backward it would
+    also allocate a zero-filled array of all columns for each concatenated tensor.
     """
 
     @staticmethod
@@ -237,17 +268,18 @@ class _Grams(torch.autograd.Function):
         tensors = ctx.saved_tensors
         widths = [tensor.shape[1] for tensor in tensors]
         parts = torch.split(bar, [width**2 for width in widths], dim=1)
-        squares = [part.view(len(part), width, width) for part, width in zip(parts, widths, strict=True)]
+        matrices = [part.view(len(part), width, width) for part, width in zip(parts, widths, strict=True)]
         return tuple(
-            torch.bmm(square + square.transpose(1, 2), tensor) for square, tensor in zip(squares, tensors, strict=True)
+            torch.bmm(bars + bars.transpose(1, 2), tensor) for bars, tensor in zip(matrices, tensors, strict=True)
         )
 
 
-class _Columns(torch.autograd.Function):
-    """Some columns of a matrix, weighted.
+class _WeightedColumns(torch.autograd.Function):
+    """Selected columns of a matrix times weights.
 
-    On rows that are symmetric matrices, folding them up (a <= b, weights 1 and sqrt(2)) and unfolding again are adjoint
-    and inverse to each other. So each is the backward pass of the other, faster than torch's scattered sum.
+    On rows that are flattened symmetric matrices, folding (to a <= b, with weights 1 and sqrt(2)) and unfolding are
+    mutually adjoint and inverse. Each is therefore the backward pass of the other, as a gather instead of the slower
+    scatter-add of torch's index_select.
     """
 
     @staticmethod
@@ -260,5 +292,5 @@ class _Columns(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, bar: Tensor) -> tuple[Tensor, None, None, None, None]:
         columns, weights, back_columns, back_weights = ctx.saved_tensors
-        matrix_bar = _Columns.apply(bar, back_columns, back_weights, columns, weights)  # type: ignore[no-untyped-call]
+        matrix_bar = _WeightedColumns.apply(bar, back_columns, back_weights, columns, weights)  # type: ignore[no-untyped-call]
         return matrix_bar, None, None, None, None

@@ -1,4 +1,4 @@
-"""SOAP-BPNN: feed-forward networks on the SOAP power spectrum of each atom's neighbours, as metatrain has it."""
+"""SOAP-BPNN: feed-forward networks on the SOAP power spectrum of each atom, as in metatrain."""
 
 from __future__ import annotations
 
@@ -16,31 +16,33 @@ from fitsnap_nn.models.base import GraphModel
 from fitsnap_nn.models.soap import PowerSpectrum, SphericalExpansion
 from fitsnap_nn.models.zbl import Zbl
 
-MIXTURES = 4  # kinds of neighbours with legacy = False, each a learned mixture of the elements
+NUM_PSEUDO_ELEMENTS = 4  # neighbour channels with legacy = False: learned linear combinations of the elements
 NORM_EPSILON = 1e-5
 
 
 class Rows(NamedTuple):
-    """What is computed: a row for each atom with neighbours, and one an element for all without, as ghosts are.
+    """Rows to evaluate: one per atom with neighbours, plus one per element shared by all atoms without.
+
+    Ghosts have no neighbours, so that they add no rows.
 
     Attributes:
-        of_atom: (N,) the row of each atom.
-        species: (R,), sorted.
-        counts: rows of each element.
+        row_of_atom: (N,) row of each atom.
+        species: (R,) element of each row, sorted.
+        counts: number of rows per element.
     """
 
-    of_atom: Tensor
+    row_of_atom: Tensor
     species: Tensor
     counts: list[int]
 
 
 class Normalisation(NamedTuple):
-    """What the normalisation needs besides the first layer's weights; S elements, or 1 for all, and K outputs.
+    """Terms of the layer normalisation after the first layer's weights are applied; S elements (or 1), K outputs.
 
     Attributes:
         mean, square: (S, 1, D) weights of the features in their mean, and of their squares in the mean square.
-        sums: (S, K) what the mean of the features is multiplied by.
-        biases: (S, K).
+        sums: (S, K) W' 1, factor of the mean of the features.
+        biases: (S, K) W b.
     """
 
     mean: Tensor
@@ -50,20 +52,22 @@ class Normalisation(NamedTuple):
 
 
 class SoapBpnn(GraphModel):
-    """out_i = network(LayerNorm(c_Z p_i)), without biases but for the one in the normalisation.
+    """out_i = network(LayerNorm(c_Z p_i)); the normalisation has the only bias.
 
-    With ``legacy`` neighbours of each element have channels of their own, each element has its own network, and c = 1.
-    Without, neighbours have ``MIXTURES`` channels, one network serves all, and c_Z (one for each ordered pair of
-    channels) tells it the element. The power spectrum p holds each pair of channels once, but the normalisation is over
-    all ordered pairs, and parameters start as if there was one for each: it is the original's model with half the
-    features.
+    With ``legacy``, each neighbour element has its own channels, each centre element has its own network, and c = 1.
+    Otherwise neighbours are mapped to ``NUM_PSEUDO_ELEMENTS`` channels, all centre elements share a network, and c_Z
+    (one factor per ordered pair of channels) encodes the centre element.
+
+    metatrain's power spectrum has one feature per ordered pair of channels. Since it is symmetric, p holds each
+    unordered pair once, here with half the features. Normalisation and initial weights are those of the ordered pairs,
+    so that both represent the same model.
 
     Args:
         elements: chemical symbols, in the order of LAMMPS' atom types.
-        max_angular: largest l of the expansion.
-        max_radial: largest n of the radial functions for l = 0.
+        max_angular: maximum l of the expansion.
+        max_radial: maximum n of the radial functions for l = 0; fewer for larger l.
         cutoff_radius, cutoff_width: Å.
-        heads: ``mlp`` for one more hidden layer than ``num_hidden_layers``, or ``linear``.
+        heads: ``mlp`` adds one hidden layer to ``num_hidden_layers``; ``linear`` adds none.
         zbl: add the ZBL repulsion.
     """
 
@@ -98,25 +102,28 @@ class SoapBpnn(GraphModel):
         self.cutoff = cutoff_radius
         self.expansion = SphericalExpansion(max_angular, max_radial, cutoff_radius, cutoff_width)
         count = len(self.elements)
-        channels = count if legacy else MIXTURES
+        channels = count if legacy else NUM_PSEUDO_ELEMENTS
         self.power_spectrum = PowerSpectrum([channels * size for size in self.expansion.sizes])
         self.mixing = None if legacy else nn.Parameter(torch.randn(count, channels))
         sizes = [num_neurons_per_layer] * (num_hidden_layers + (heads == "mlp")) + [1]
-        self._make_first(count if legacy else 1, sizes[0])
+        self._create_first_layer(count if legacy else 1, sizes[0])
         self.layers = nn.ParameterList(
             nn.Parameter(_uniform((count if legacy else 1, outputs, inputs), inputs))
             for inputs, outputs in pairwise(sizes)
         )
         self.zbl = Zbl(self.elements, cutoff_radius) if zbl else None
 
-    def _make_first(self, networks: int, outputs: int) -> None:
-        """Parameters up to the first layer, (1 or 2, networks, outputs, D): two where the order of a pair matters."""
-        multiplicity = self.power_spectrum.orders
+    def _create_first_layer(self, networks: int, outputs: int) -> None:
+        """Create the parameters up to the first layer, (1 or 2, networks, outputs, D).
+
+        The first dimension is 2 where the two orders of a pair of channels have independent parameters.
+        """
+        multiplicity = self.power_spectrum.multiplicity
         features = len(multiplicity)
         first = _uniform((1 if self.legacy else 2, networks, outputs, features), int(multiplicity.sum()))
         self.centre: nn.Parameter | None = None
         if self.legacy:
-            first /= multiplicity.sqrt()  # one weight is for both orders: its double varies as the sum of two
+            first /= multiplicity.sqrt()  # one weight replaces the sum of two independent ones: equal variance
         else:
             centre = torch.randn(2, len(self.elements), 1, features)
             for parameter in (centre, first):
@@ -137,79 +144,100 @@ class SoapBpnn(GraphModel):
 
     def forward(self, graph: Graph) -> Tensor:
         rows = self.rows(graph)
-        values = self._first_values(self.spectrum(graph, rows), rows)
+        values = self._first_layer(self.spectrum(graph, rows), rows)
         for weights in self.layers:
-            values = _by_element(silu(values), weights, rows)
-        return values.squeeze(1).index_select(0, rows.of_atom)
+            values = _linear_by_element(silu(values), weights, rows)
+        return values.squeeze(1).index_select(0, rows.row_of_atom)
 
     def prior_energies(self, graph: Graph) -> Tensor:
         return super().prior_energies(graph) if self.zbl is None else self.zbl.energies(graph)
 
     def rows(self, graph: Graph) -> Rows:
-        """Which atoms are computed, in which order."""
+        """Return the rows to evaluate, sorted by element so that each element's network is one matrix product.
+
+        Args:
+            graph: N atoms, ghosts included.
+        """
         elements = torch.arange(len(self.elements), device=graph.species.device)
-        occupied = torch.zeros_like(graph.species, dtype=torch.bool).index_fill_(0, graph.edge_i, True)
-        atoms = torch.where(occupied)[0]
+        has_neighbours = torch.zeros_like(graph.species, dtype=torch.bool).index_fill_(0, graph.edge_i, True)
+        atoms = torch.where(has_neighbours)[0]
         species, order = torch.sort(torch.cat([elements, graph.species[atoms]]), stable=True)
-        place = torch.empty_like(order).index_copy_(0, order, torch.arange(len(order), device=order.device))
-        of_atom = place[graph.species].index_copy_(0, atoms, place[len(elements) :])
-        return Rows(of_atom, species, torch.bincount(species).tolist())
+        row_of = torch.empty_like(order).index_copy_(0, order, torch.arange(len(order), device=order.device))
+        row_of_atom = row_of[graph.species].index_copy_(0, atoms, row_of[len(elements) :])
+        return Rows(row_of_atom, species, torch.bincount(species).tolist())
 
     def spectrum(self, graph: Graph, rows: Rows) -> Tensor:
-        """(R, D) power spectrum; channels are (kind of neighbour, n)."""
+        """Return the power spectrum; channels are (neighbour element or pseudo-element, n).
+
+        Args:
+            graph: neighbour graph.
+            rows: rows to evaluate.
+
+        Returns:
+            (R, D).
+        """
         count, elements = len(rows.species), len(self.elements)
-        atoms, kinds = rows.of_atom[graph.edge_i], graph.species[graph.edge_j]
-        parts = self.expansion(graph.vectors, atoms, count, kinds, elements)
+        edge_rows, species = rows.row_of_atom[graph.edge_i], graph.species[graph.edge_j]
+        parts = self.expansion(graph.vectors, edge_rows, count, species, elements)
         if self.mixing is not None:
-            by_kind = [part.view(count, elements, -1) for part in parts]
-            mixed = torch.split(self.mixing.t() @ torch.cat(by_kind, dim=2), [part.shape[2] for part in by_kind], dim=2)
+            by_element = [part.view(count, elements, -1) for part in parts]
+            mixed = torch.split(
+                self.mixing.t() @ torch.cat(by_element, dim=2), [part.shape[2] for part in by_element], dim=2
+            )
             parts = [new.reshape(count, -1, old.shape[2]) for new, old in zip(mixed, parts, strict=True)]
         spectrum: Tensor = self.power_spectrum(parts)
         return spectrum
 
-    def _first_values(self, spectrum: Tensor, rows: Rows) -> Tensor:
-        """(R, K) outputs of the first layer: with x = c_Z p, W LN(x) = (W' x - mean(x) W' 1) / deviation(x) + W b."""
-        roots = self.power_spectrum.orders.to(spectrum.dtype).sqrt()
+    def _first_layer(self, spectrum: Tensor, rows: Rows) -> Tensor:
+        """Return the outputs (R, K) of normalisation and first layer.
+
+        With x = c_Z p, weight g and bias b of the normalisation and W' = W g: W LN(x) = (W' x - mean(x) W' 1) /
+        deviation(x) + W b. Applying W' first avoids storing the normalised features (R, D).
+        """
+        roots = self.power_spectrum.multiplicity.to(spectrum.dtype).sqrt()
         centre = roots.new_ones(1, 1, 1, len(roots)) if self.centre is None else self.centre
         if self.norm_weight is None:
-            return _by_element(spectrum, _mean_of_orders(self.first * (centre * roots)), rows)
-        values = _by_element(spectrum, _mean_of_orders(self.first * (centre * roots * self.norm_weight)), rows)
+            return _linear_by_element(spectrum, _mean_over_orders(self.first * (centre * roots)), rows)
+        values = _linear_by_element(spectrum, _mean_over_orders(self.first * (centre * roots * self.norm_weight)), rows)
         norm = self._normalisation(self.norm_weight, centre, roots)
-        mean = _by_element(spectrum, norm.mean, rows)
-        variance = _by_element(spectrum.square(), norm.square, rows) - mean.square()
-        scaled = (values - mean * _of_rows(norm.sums, rows)) * torch.rsqrt(variance.clamp_min(0.0) + NORM_EPSILON)
-        return scaled + _of_rows(norm.biases, rows)
+        mean = _linear_by_element(spectrum, norm.mean, rows)
+        variance = _linear_by_element(spectrum.square(), norm.square, rows) - mean.square()
+        scaled = (values - mean * _per_row(norm.sums, rows)) * torch.rsqrt(variance.clamp_min(0.0) + NORM_EPSILON)
+        return scaled + _per_row(norm.biases, rows)
 
     def _normalisation(self, weight: Tensor, centre: Tensor, roots: Tensor) -> Normalisation:
-        """Sums over the orders of a pair: each feature stands for both. The weights are many, so one pass over them."""
-        orders = roots.square()
-        total = orders.sum()
-        both = torch.cat([weight, self.norm_bias], dim=2) * orders
-        sums, biases = _mean_of_orders(self.first @ both.transpose(2, 3)).unbind(2)
+        """Return the terms of the normalisation, summed over both orders of each pair of channels.
+
+        ``sums`` and ``biases`` come from one matrix product, so that the large weight matrix is read once.
+        """
+        multiplicity = roots.square()
+        total = multiplicity.sum()
+        both = torch.cat([weight, self.norm_bias], dim=2) * multiplicity
+        sums, biases = _mean_over_orders(self.first @ both.transpose(2, 3)).unbind(2)
         return Normalisation(
-            mean=_mean_of_orders(centre * roots) / total,
-            square=_mean_of_orders(centre.square()) / total,
+            mean=_mean_over_orders(centre * roots) / total,
+            square=_mean_over_orders(centre.square()) / total,
             sums=sums,
             biases=biases,
         )
 
 
-def _mean_of_orders(values: Tensor) -> Tensor:
+def _mean_over_orders(values: Tensor) -> Tensor:
     return values[0] if len(values) == 1 else values.mean(dim=0)
 
 
 def _uniform(shape: tuple[int, ...], inputs: int) -> Tensor:
-    """Start of a linear layer's weights, as ``nn.Linear`` has it."""
+    """Return initial weights with the distribution of ``nn.Linear``."""
     return torch.empty(shape).uniform_(-1.0, 1.0) / math.sqrt(inputs)
 
 
-def _by_element(values: Tensor, weights: Tensor, rows: Rows) -> Tensor:
-    """(R, out): rows (R, in) times the matrix (out, in) of their element, or times the one for all."""
+def _linear_by_element(values: Tensor, weights: Tensor, rows: Rows) -> Tensor:
+    """Return the rows (R, in) times the matrix (out, in) of their element, or the common one: (R, out)."""
     if len(weights) == 1:
         return values @ weights[0].t()
     return torch.cat([part @ w.t() for part, w in zip(torch.split(values, rows.counts), weights, strict=True)])
 
 
-def _of_rows(values: Tensor, rows: Rows) -> Tensor:
-    """(R, K) from (S, K), or (1, K) as it is."""
+def _per_row(values: Tensor, rows: Rows) -> Tensor:
+    """Return the values (S, K) of the element of each row: (R, K), or (1, K) if common to all elements."""
     return values if len(values) == 1 else values.index_select(0, rows.species)

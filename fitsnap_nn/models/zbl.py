@@ -1,4 +1,4 @@
-"""The repulsion of two nuclei at short distance, behind their electrons.
+"""ZBL: screened Coulomb repulsion of two nuclei at short distance.
 
 J. F. Ziegler, J. P. Biersack and U. Littmark, The Stopping and Range of Ions in Matter, vol. 1 (1985).
 """
@@ -20,14 +20,14 @@ SCREENING = ((0.02817, 0.20162), (0.28022, 0.40290), (0.50986, 0.94229), (0.1817
 
 
 class Zbl(nn.Module):
-    """Universal screened repulsion between atoms closer than the sum r_c of their covalent radii; float64, no weights.
+    """ZBL repulsion between atoms closer than the sum r_c of their covalent radii; float64, parameter-free.
 
     E_ij = Z_i Z_j e²/(4 pi epsilon_0) phi(r/a)/r + A r³/3 + B r⁴/4 + C with phi(x) = sum_k c_k exp(-d_k x) and
-    a = 0.4685 Å/(Z_i^0.23 + Z_j^0.23). A, B and C are such that E_ij, E_ij' and E_ij'' are 0 at r_c.
+    a = 0.4685 Å/(Z_i^0.23 + Z_j^0.23). A, B and C are chosen such that E_ij, E_ij' and E_ij'' vanish at r_c.
 
     Args:
         elements: chemical symbols, in the order of ``Graph.species``.
-        cutoff: of the graph, Å; no r_c is larger.
+        cutoff: cutoff radius of the graph, Å; upper limit of r_c.
     """
 
     def __init__(self, elements: Sequence[str], cutoff: float = math.inf) -> None:
@@ -42,20 +42,27 @@ class Zbl(nn.Module):
         cubic = (ends * curvature - 3.0 * slope) / ends**2
         quartic = (2.0 * slope - ends * curvature) / ends**3
         constant = -value + ends * slope / 2.0 - ends**2 * curvature / 12.0
-        # Not a buffer: these stay float64 when a model goes to float32. (6, number of pairs of elements).
+        # Not a buffer, so that it stays float64 in a float32 model. (6, pairs of elements).
         self._tables = torch.stack([ends, strengths, lengths, cubic / 3.0, quartic / 4.0, constant]).flatten(1)
         self._count = len(numbers)
 
     def energies(self, graph: Graph) -> Tensor:
-        """(N,) eV, float64, half of the energy of each pair for each of its atoms; differentiable by the vectors."""
-        kinds = graph.species[graph.edge_i] * self._count + graph.species[graph.edge_j]
+        """Return per-atom energies: half of each pair energy is assigned to each of its atoms.
+
+        Args:
+            graph: N atoms; the result is differentiable with respect to its vectors.
+
+        Returns:
+            (N,) eV, float64.
+        """
+        pair_types = graph.species[graph.edge_i] * self._count + graph.species[graph.edge_j]
         distances = torch.linalg.vector_norm(graph.vectors.double(), dim=1)
         tables = self._tables.to(distances.device)
-        inside = torch.where(distances < tables[0, kinds])[0]
-        r = distances[inside]
-        _, strength, length, cubic, quartic, constant = tables[:, kinds[inside]]
+        within = torch.where(distances < tables[0, pair_types])[0]
+        r = distances[within]
+        _, strength, length, cubic, quartic, constant = tables[:, pair_types[within]]
         energies = _screened(r, strength, length) + (cubic + quartic * r) * r**3 + constant
-        return sum_by(graph.edge_i[inside], 0.5 * energies, len(graph.species))
+        return sum_by(graph.edge_i[within], 0.5 * energies, len(graph.species))
 
 
 def _screened(r: Tensor, strength: Tensor, length: Tensor) -> Tensor:
@@ -64,7 +71,7 @@ def _screened(r: Tensor, strength: Tensor, length: Tensor) -> Tensor:
 
 
 def _derivatives(r: Tensor, strength: Tensor, length: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The screened Coulomb energy, and its first and second derivatives by r."""
+    """Screened Coulomb energy and its first and second derivatives with respect to r."""
     with torch.enable_grad():
         r = r.clone().requires_grad_(True)
         value = _screened(r, strength, length)

@@ -1,4 +1,4 @@
-"""Memory of short steps: what one step frees, the next one takes again; and what stays is not searched for garbage."""
+"""Memory management for short training steps: reuse of freed memory, and fewer garbage collections."""
 
 from __future__ import annotations
 
@@ -8,27 +8,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
-LARGEST = 2**31 - 1
+INT_MAX = 2**31 - 1
 
 
 def keep_freed_memory() -> None:
-    """Let freed memory stay with the process, where the C library is glibc.
+    """Keep freed memory in the process instead of returning it to the system; no effect without glibc.
 
-    It would go back to the system after each step, and fetching its pages again takes up to two fifths of the time of
-    steps with many edges (measured).
+    By default glibc maps large arrays with ``mmap`` and unmaps them when they are freed, so that every training step
+    causes page faults for the same arrays. See mallopt(3): without mmap, and without trimming the heap, freed memory is
+    reused.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(M_TRIM_THRESHOLD, LARGEST)
+        mallopt(M_TRIM_THRESHOLD, INT_MAX)
         mallopt(M_MMAP_MAX, 0)
 
 
 @contextmanager
 def frozen_objects() -> Iterator[None]:
-    """Keep Python's garbage collector from examining the objects that exist now.
+    """Exclude all objects that exist now from garbage collection, until the end of the block.
 
-    Every step creates enough objects to start the collector, which would go through those of all imported modules and
-    all samples again and again: a tenth of the time of short steps (measured).
+    Training steps create enough objects to trigger the collector. With ``gc.freeze`` a full collection does not
+    traverse the objects of imported modules and of the training set, which live as long as the fit.
     """
     gc.freeze()
     try:

@@ -13,15 +13,23 @@ from fitsnap_nn.data.voigt import COLUMNS, ROWS
 from fitsnap_nn.inputs.batch import Batch
 from fitsnap_nn.training.batches import Labels
 
-FULL = ((0, 5, 4), (5, 1, 3), (4, 3, 2))  # which of the six components is in each place of the symmetric tensor
-STREAM = 1  # random numbers of their own: the order of an epoch is drawn from seed and epoch alone
+FULL = ((0, 5, 4), (5, 1, 3), (4, 3, 2))  # Voigt index of each component of the symmetric tensor
+STREAM = 1  # makes the random numbers independent of the batch order, which is drawn from (seed, epoch)
 
 
 def random_rotations(count: int, seed: int, epoch: int) -> Tensor:
-    """(count, 3, 3) float64 orthogonal matrices: evenly distributed rotations, half of them with an inversion.
+    """Return uniformly distributed random rotations, each combined with an inversion with probability 1/2.
 
-    A function of the arguments alone: any number of ranks, and a fit that was resumed, has the same for each
-    configuration. A rotation is drawn as a unit quaternion (K. Shoemake, Graphics Gems III, 1992, p. 124).
+    The result depends on the arguments only, so that it is the same on any number of ranks and in a resumed fit.
+    Rotations are drawn as normalised Gaussian quaternions (K. Shoemake, Graphics Gems III, 1992, p. 124).
+
+    Args:
+        count: number of matrices.
+        seed: seed of the fit.
+        epoch: epoch, from 0.
+
+    Returns:
+        (count, 3, 3) orthogonal matrices, float64.
     """
     random = np.random.default_rng([seed, epoch, STREAM])
     quaternions = torch.from_numpy(random.standard_normal((count, 4)))
@@ -36,11 +44,16 @@ def random_rotations(count: int, seed: int, epoch: int) -> Tensor:
 
 
 def augment(batch: Batch, labels: Labels, properties: Sequence[Property], rotations: Tensor) -> tuple[Batch, Labels]:
-    """Return a batch and its labels, each configuration rotated by its matrix Q: r -> Q r, F -> Q F, S -> Q S Q^T.
+    """Rotate each configuration of a batch and its labels by its matrix Q: r -> Q r, F -> Q F, S -> Q S Q^T.
 
     Args:
-        properties: of the labels.
+        batch: C configurations.
+        labels: their labels.
+        properties: properties of the labels.
         rotations: (C, 3, 3) orthogonal matrices.
+
+    Returns:
+        The rotated batch and labels.
     """
     rotated = {}
     for one in properties:
@@ -53,7 +66,7 @@ def augment(batch: Batch, labels: Labels, properties: Sequence[Property], rotati
 
 
 def _rotated(values: Tensor, symmetry: Symmetry, matrices: Tensor) -> Tensor:
-    """Return values (rows, components) rotated by a matrix for each row."""
+    """Return values (rows, components) rotated by one matrix per row."""
     if not isinstance(symmetry, Cartesian):
         return values
     if symmetry.rank == 1:

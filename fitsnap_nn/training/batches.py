@@ -1,4 +1,4 @@
-"""Samples, their labels as tensors, and which of them make up the batches of an epoch."""
+"""Samples, their labels as tensors, and the partition of the training set into batches."""
 
 from __future__ import annotations
 
@@ -20,20 +20,18 @@ from fitsnap_nn.inputs.batch import Batch, join_groups, split_groups
 T = TypeVar("T")
 
 
-JOINED_BYTES = 2**20  # of samples joined at a time; they fit the second-level cache of a core
-KEPT_BYTES = 2**25  # largest set whose batches are kept from one evaluation to the next
+JOINED_BYTES = 2**20  # samples collated at a time; fits the L2 cache of a core
+KEPT_BYTES = 2**25  # maximum size of a set whose batches are kept between evaluations
 
 
 class Target(NamedTuple):
-    """Labels of one property in a batch, the reference potential subtracted.
-
-    There is a row for each configuration or each atom.
+    """Labels of one property in a batch, reference potential subtracted; one row per configuration or atom.
 
     Attributes:
-        values: (rows, components), in the property's loss unit (an extensive property not yet divided by the number of
-            atoms). Total energies are float64. 0 where there is no label.
-        weights: (rows, 1), in the type of the values; 0 where there is no label.
-        present: (rows, 1) bool, whether there is a label.
+        values: (rows, components) in the property's loss unit, total energies as float64 and not divided by the number
+            of atoms; 0 for missing labels.
+        weights: (rows, 1) in the type of the values; 0 for missing labels.
+        present: (rows, 1) bool; false for missing labels.
     """
 
     values: Tensor
@@ -46,9 +44,11 @@ Labels = Mapping[str, Target]
 
 
 class Sample(NamedTuple):
-    """One configuration, ready to be joined with others.
+    """Batch and labels of a single configuration.
 
     Attributes:
+        batch: of the configuration.
+        labels: by property name.
         counts: label components by property name.
     """
 
@@ -64,12 +64,14 @@ def make_sample(
     properties: Sequence[Property],
     dtype: torch.dtype,
 ) -> Sample:
-    """Return the tensors of one configuration.
+    """Return the sample of one configuration.
 
     Args:
-        batch: of the configuration alone; its large arrays are views of memory-mapped files.
-        properties: of the fit.
-        dtype: of the labels, but for energies.
+        configuration: the configuration with its labels.
+        cached: its cached input, from which the reference potential's values are taken.
+        batch: the batch of this configuration; its large arrays are views of memory-mapped files.
+        properties: properties of the fit.
+        dtype: type of the labels, except total energies.
     """
     labels, counts = {}, {}
     for one in properties:
@@ -98,15 +100,25 @@ def _target(quantity: Property, configuration: Configuration, cached: CachedInpu
         if quantity.loss_unit.size != 1.0:
             values = values / quantity.loss_unit.size
     # Total energies need float64: a label minus a prediction is a small difference of large numbers.
-    kind = torch.float64 if quantity.per_atom else dtype
+    label_dtype = torch.float64 if quantity.per_atom else dtype
     weight = configuration.weight(quantity.name) if label is not None else 0.0
     rows = (len(values), 1)
     present = torch.full(rows, label is not None)
-    return Target(torch.from_numpy(values).to(kind), torch.full(rows, weight, dtype=torch.float64).to(kind), present)
+    weights = torch.full(rows, weight, dtype=torch.float64).to(label_dtype)
+    return Target(torch.from_numpy(values).to(label_dtype), weights, present)
 
 
 def collate(samples: Sequence[Sample], dtype: torch.dtype, device: torch.device) -> tuple[Batch, Labels]:
-    """Return samples joined into one batch on a device, its inputs in ``dtype``."""
+    """Collate samples into one batch.
+
+    Args:
+        samples: at least one sample.
+        dtype: type of the inputs.
+        device: device of the batch.
+
+    Returns:
+        The batch and its labels by property name.
+    """
     return _collate_groups([samples], dtype, device)[0]
 
 
@@ -126,11 +138,18 @@ def _collate_groups(
 
 
 class SampleSet:
-    """Samples of one subset. Their large arrays are views of memory-mapped files, so that only what a batch needs is
-    resident; every rank can therefore hold all of them.
+    """Samples of one set.
+
+    Their large arrays are views of memory-mapped files, whose pages are loaded when a batch needs them. Every rank can
+    therefore hold all samples.
 
     Args:
-        dtype: of the inputs of a batch.
+        samples: the samples.
+        dtype: type of the inputs of a batch.
+
+    Attributes:
+        costs: estimated cost of each sample.
+        sizes: number of atoms of each sample.
     """
 
     def __init__(self, samples: Sequence[Sample], dtype: torch.dtype) -> None:
@@ -145,7 +164,16 @@ class SampleSet:
         return len(self.samples)
 
     def collated(self, groups: Iterable[Sequence[int]], device: torch.device) -> Iterator[tuple[Batch, Labels]]:
-        """Yield the batches of groups of members; a group without members has none."""
+        """Collate groups of samples, several small groups at a time.
+
+        Args:
+            groups: indices of the samples of each group.
+            device: device of the batches.
+
+        Yields:
+            Batch and labels of each non-empty group.
+        """
+        # Small groups share one concatenation and one transfer per array, then are split into views.
         waiting: list[Sequence[Sample]] = []
         size = 0
         for group in groups:
@@ -153,15 +181,23 @@ class SampleSet:
                 continue
             added = sum(self._bytes[member] for member in group)
             if waiting and size + added > JOINED_BYTES:
-                yield from _emptied(_collate_groups(waiting, self._dtype, device))
+                yield from _consume(_collate_groups(waiting, self._dtype, device))
                 waiting, size = [], 0
             waiting.append([self.samples[member] for member in group])
             size += added
         if waiting:
-            yield from _emptied(_collate_groups(waiting, self._dtype, device))
+            yield from _consume(_collate_groups(waiting, self._dtype, device))
 
-    def always_collated(self, groups: Iterable[Sequence[int]], device: torch.device) -> Iterable[tuple[Batch, Labels]]:
-        """Return the batches of groups that are the same at every call; those of a small set are kept."""
+    def collated_once(self, groups: Iterable[Sequence[int]], device: torch.device) -> Iterable[tuple[Batch, Labels]]:
+        """Collate groups that are the same in every call; the batches of a small set are computed once and kept.
+
+        Args:
+            groups: indices of the samples of each group.
+            device: device of the batches.
+
+        Returns:
+            Batch and labels of each non-empty group.
+        """
         if sum(self._bytes) > KEPT_BYTES:
             return self.collated(groups, device)
         if not self._kept:
@@ -169,7 +205,11 @@ class SampleSet:
         return self._kept
 
     def total(self, members: Sequence[int]) -> dict[str, int]:
-        """Return the label components of several configurations together, by property name."""
+        """Return the total number of label components by property name.
+
+        Args:
+            members: indices of samples.
+        """
         names = self.samples[members[0]].counts if members else {}
         return {name: sum(self.samples[member].counts[name] for member in members) for name in names}
 
@@ -178,24 +218,26 @@ def _bytes(batch: Batch) -> int:
     return sum(getattr(batch, field.name).nbytes for field in fields(batch))
 
 
-def _emptied(batches: list[T]) -> Iterator[T]:
-    """Yield the items of a list and remove them from it: a large batch must not outlive its step."""
+def _consume(batches: list[T]) -> Iterator[T]:
+    """Yield the items of a list and remove each from it, so that a large batch is freed after its step."""
     batches.reverse()
     while batches:
         yield batches.pop()
 
 
 class Batches:
-    """Which configurations make up the batches of an epoch: a function of seed and epoch, so a resumed fit has them.
+    """Partition of the training set into batches, as a function of seed and epoch: a resumed fit gets the same batches.
 
-    Batches of a number of configurations are put together anew in each epoch. Batches of a number of atoms are packed
-    once, so that every epoch has as many, and come in another order in each.
+    Batches of a fixed number of configurations are drawn anew in each epoch. Batches limited by their number of atoms
+    are composed once, so that all epochs have the same number of steps; their order changes with each epoch.
 
     Args:
-        sizes: atoms of each configuration.
-        batch_size: configurations in a batch, the last one perhaps having fewer.
-        bounds: least and most atoms in a batch, instead of ``batch_size``. A configuration of more is a batch of its
-            own; what is left in the end and is less is added to the batch before.
+        sizes: number of atoms of each configuration.
+        batch_size: configurations per batch; the last batch may have fewer.
+        bounds: minimum and maximum number of atoms per batch, instead of ``batch_size``. A configuration above the
+            maximum is a batch of its own. A last batch below the minimum is merged into the one before.
+        seed: seed of the order.
+        shuffle: whether to shuffle; otherwise batches are in the order of the configurations.
     """
 
     def __init__(
@@ -205,16 +247,20 @@ class Batches:
         self._batch_size = batch_size
         self._seed = seed
         self._shuffle = shuffle
-        self._packed = None if bounds is None else _packed(self._order(self._count, 0), sizes, *bounds)
+        self._fixed_batches = None if bounds is None else _limited_by_atoms(self._order(self._count, 0), sizes, *bounds)
 
     def __len__(self) -> int:
-        return math.ceil(self._count / self._batch_size) if self._packed is None else len(self._packed)
+        return math.ceil(self._count / self._batch_size) if self._fixed_batches is None else len(self._fixed_batches)
 
     def of_epoch(self, epoch: int) -> Iterator[Sequence[int]]:
-        """The batches of an epoch, from 0."""
-        if self._packed is not None:
-            for number in self._order(len(self._packed), epoch + 1):
-                yield self._packed[number]
+        """Yield the batches of an epoch, as indices of configurations.
+
+        Args:
+            epoch: epoch, from 0.
+        """
+        if self._fixed_batches is not None:
+            for number in self._order(len(self._fixed_batches), epoch + 1):
+                yield self._fixed_batches[number]
             return
         order = self._order(self._count, epoch)
         for start in range(0, self._count, self._batch_size):
@@ -226,17 +272,17 @@ class Batches:
         return [int(item) for item in np.random.default_rng([self._seed, epoch]).permutation(count)]
 
 
-def _packed(order: Sequence[int], sizes: Sequence[int], least: int, most: int) -> list[list[int]]:
-    """Configurations in this order, as many in a batch as have no more than ``most`` atoms together."""
+def _limited_by_atoms(order: Sequence[int], sizes: Sequence[int], min_atoms: int, max_atoms: int) -> list[list[int]]:
+    """Return consecutive configurations in batches of up to ``max_atoms`` atoms; see `Batches` for exceptions."""
     batches: list[list[int]] = []
-    atoms = most
+    atoms = max_atoms
     for member in order:
-        if atoms + sizes[member] > most:
+        if atoms + sizes[member] > max_atoms:
             batches.append([])
             atoms = 0
         batches[-1].append(member)
         atoms += sizes[member]
-    if len(batches) > 1 and atoms < least:
+    if len(batches) > 1 and atoms < min_atoms:
         last = batches.pop()
         batches[-1] += last
     return batches

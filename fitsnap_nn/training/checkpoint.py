@@ -1,4 +1,7 @@
-"""The restart file: everything the next epoch depends on; plain values and tensors only; never half written."""
+"""Restart files: the complete state of a fit between two epochs.
+
+They contain plain values and tensors only, so that they load with ``weights_only=True``, and are written atomically.
+"""
 
 from __future__ import annotations
 
@@ -28,50 +31,63 @@ def save_restart(
     """Write a restart file.
 
     Args:
+        path: the file.
         model: payload of the model file, with the best weights.
         trainer: ``Trainer.state_dict()``.
-        settings: the settings that a continued fit must share.
-        data: digest of the training and testing data.
-        split_seed: what the shuffle before their split started from.
+        settings: settings that must not change when the fit is resumed.
+        data: digest of the data, their split and their weights.
+        split_seed: seed of the split into training, validation and test set.
 
     Raises:
-        CheckpointError: it cannot be written.
+        CheckpointError: the file cannot be written; an existing one is left unchanged.
     """
     payload = {"format": FORMAT, "version": VERSION, "model": model, "trainer": trainer}
     try:
         with atomic_write(path) as file:
             torch.save({**payload, "settings": dict(settings), "data": data, "split_seed": split_seed}, file)
     except OSError as error:
-        raise CheckpointError(f"cannot write {path}: {error.strerror}. What it held before is untouched.") from error
+        raise CheckpointError(f"cannot write {path}: {error.strerror}. The previous file is unchanged.") from error
 
 
 def load_restart(path: Path) -> dict[str, Any]:
-    """Read a restart file, running no code in it.
+    """Read a restart file with ``weights_only=True``, so that no code in it is run.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The arguments of `save_restart`, besides ``path``, by name.
 
     Raises:
-        CheckpointError: it is missing, damaged, not a restart file, or of another version.
+        CheckpointError: the file is missing, damaged, not a restart file, or of another version.
     """
     try:
         payload = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise CheckpointError(f"there is no restart file {path}.") from None
+        raise CheckpointError(f"the restart file {path} does not exist.") from None
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, OSError) as error:
         raise CheckpointError(f"{path} is not a restart file of fitsnap_nn, or is damaged: {error}") from error
     if not isinstance(payload, dict) or payload.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a restart file of fitsnap_nn (the file of save_state_output).")
     if payload["version"] > VERSION:
-        raise CheckpointError(f"{path} was written by a later fitsnap_nn (format {payload['version']}). Update.")
+        raise CheckpointError(
+            f"{path} was written by a newer fitsnap_nn (format {payload['version']}). Update fitsnap_nn."
+        )
     if payload["version"] < VERSION:
         raise CheckpointError(
-            f"{path} is a restart file of version {payload['version']}, but version {VERSION} is needed. "
-            "Finish the fit with the version that started it, or start it again; the best model in the file can still "
-            "be loaded and exported."
+            f"{path} is a restart file of version {payload['version']}, but version {VERSION} is required. "
+            "Finish the fit with the fitsnap_nn that started it, or start a new fit. The best model in the file can "
+            "still be loaded and exported."
         )
     return payload
 
 
 def refuse_differences(path: Path, differences: Sequence[str]) -> None:
-    """Refuse to continue a fit with an input, or data, that it was not begun with.
+    """Refuse to resume a fit with settings or data that differ from those it was started with.
+
+    Args:
+        path: the restart file.
+        differences: one line per difference.
 
     Raises:
         CheckpointError: there are differences.
@@ -79,6 +95,6 @@ def refuse_differences(path: Path, differences: Sequence[str]) -> None:
     if differences:
         listed = "\n  ".join(differences)
         raise CheckpointError(
-            f"{path} belongs to another fit:\n  {listed}\nContinue with the input it was begun with, "
-            "or start anew in another [OUTFILE] folder."
+            f"{path} belongs to another fit:\n  {listed}\nResume with the input that the fit was started with, "
+            "or start a new fit in another [OUTFILE] folder."
         )

@@ -1,4 +1,4 @@
-"""The ranks of a fit: joining them, sharing work, sums, and ending all of them together."""
+"""Ranks of a fit: start-up, work partition, collective operations and common termination."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ COLLECTIVE_TIMEOUT = timedelta(hours=24)
 
 
 class Ranks:
-    """The processes of this run.
+    """The processes of this run and their collective operations.
 
     Attributes:
-        rank: number of this process.
-        size: number of processes.
-        launcher: program that started them; empty for a process alone.
-        local_rank: number of this process among those of its machine.
+        rank: rank of this process.
+        size: number of ranks.
+        launcher: program that started the ranks; empty for a single process.
+        local_rank: rank of this process on its node.
     """
 
     def __init__(self, rank: int = 0, size: int = 1, launcher: str = "", local_rank: int = 0) -> None:
@@ -45,22 +45,34 @@ class Ranks:
 
     @property
     def is_first(self) -> bool:
-        """Whether this rank prints and writes."""
+        """Whether this is rank 0, which prints and writes files."""
         return self.rank == 0
 
     def sum_(self, tensor: Tensor) -> Tensor:
-        """Sum a tensor over ranks, in place; every rank gets the same bits."""
+        """Sum a tensor over ranks in place.
+
+        Args:
+            tensor: the same shape and type on every rank.
+
+        Returns:
+            The same tensor, now bitwise identical on all ranks.
+        """
+        # The order of the sum depends on the number of ranks: results agree to rounding, 1e-10 relative in float64.
         if self.size > 1:
             dist.all_reduce(tensor)
         return tensor
 
     def barrier(self) -> None:
-        """Wait until every rank is here."""
+        """Wait until all ranks have reached this call."""
         if self.size > 1:
             dist.barrier()
 
     def broadcast(self, value: T) -> T:
-        """The value of the first rank."""
+        """Return the value of rank 0 on every rank.
+
+        Args:
+            value: picklable; used on rank 0 only.
+        """
         if self.size == 1:
             return value
         box = [value]
@@ -68,7 +80,11 @@ class Ranks:
         return box[0]
 
     def share(self, value: T) -> list[T]:
-        """The values of all ranks, in their order, on every rank."""
+        """Return the values of all ranks, in the order of ranks, on every rank (all-gather).
+
+        Args:
+            value: picklable.
+        """
         if self.size == 1:
             return [value]
         values: list[Any] = [None] * self.size
@@ -76,7 +92,11 @@ class Ranks:
         return values
 
     def gather(self, value: T) -> list[T]:
-        """The values of all ranks on the first one; an empty list on the others."""
+        """Return the values of all ranks, in the order of ranks, on rank 0; an empty list on other ranks.
+
+        Args:
+            value: picklable.
+        """
         if self.size == 1:
             return [value]
         values: list[Any] = [None] * self.size if self.is_first else []
@@ -84,12 +104,28 @@ class Ranks:
         return values
 
     def mine(self, costs: Sequence[float]) -> list[int]:
-        """Which of the items with these costs are this rank's, the same split on every rank."""
+        """Return the items that are assigned to this rank.
+
+        Args:
+            costs: cost of each item, the same on every rank, so that all ranks compute the same partition.
+
+        Returns:
+            Indices of items, ascending.
+        """
         return partition_by_cost(costs, self.size)[self.rank]
 
 
-def pack(costs: Sequence[float], limit: float, ranks: Ranks) -> Iterator[list[int]]:
-    """This rank's share of the items with these costs, in groups that cost no more than ``limit`` together."""
+def rank_batches(costs: Sequence[float], limit: float, ranks: Ranks) -> Iterator[list[int]]:
+    """Split the items of this rank into batches of limited total cost.
+
+    Args:
+        costs: cost of each item.
+        limit: maximum total cost of a batch; an item that exceeds it is a batch of its own.
+        ranks: the ranks of this run.
+
+    Yields:
+        Indices of the items of a batch, ascending.
+    """
     group: list[int] = []
     sum_of_costs = 0.0
     for item in ranks.mine(costs):
@@ -103,7 +139,18 @@ def pack(costs: Sequence[float], limit: float, ranks: Ranks) -> Iterator[list[in
 
 
 def partition_by_cost(costs: Sequence[float], bins: int) -> list[list[int]]:
-    """Partition items greedily: largest cost first, to the least loaded bin."""
+    """Partition items greedily: largest cost first, to the least loaded bin.
+
+    This is the LPT rule; its largest bin exceeds the optimum by at most a third (R. L. Graham, SIAM J. Appl. Math. 17,
+    416 (1969)).
+
+    Args:
+        costs: cost of each item.
+        bins: number of bins.
+
+    Returns:
+        Indices of the items of each bin, ascending.
+    """
     assigned: list[list[int]] = [[] for _ in range(bins)]
     if bins == 1:
         return [list(range(len(costs)))]
@@ -117,9 +164,12 @@ def partition_by_cost(costs: Sequence[float], bins: int) -> list[list[int]]:
 
 @contextmanager
 def session() -> Iterator[Ranks]:
-    """Join the ranks that ``mpirun``, ``torchrun`` or SLURM started, or be alone.
+    """Set up the ranks started by ``mpirun``, ``torchrun`` or SLURM, or a single process.
 
-    An exception inside on any rank prints its message once and ends every rank with the exception's exit code.
+    An exception on any rank inside the block is printed and terminates all ranks with the exit code of the exception.
+
+    Yields:
+        The ranks of this run.
     """
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     ranks = _join_ranks()
@@ -156,8 +206,9 @@ def _join_mpi() -> Ranks:
     node = world.Split_type(MPI.COMM_TYPE_SHARED)
     one_node = node.Get_size() == size
     if one_node:
+        # gloo resolves the host name to choose an interface, which can fail without DNS; loopback suffices here.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    # The store of the first rank chooses its port itself, so that no other program can take it in between.
+    # Port 0: the store of rank 0 binds a free port itself. A port that is probed and released can be taken meanwhile.
     store: TCPStore | None = None
     address = None
     if rank == 0:
@@ -173,19 +224,23 @@ def _join_mpi() -> Ranks:
 
 
 def _backend(local_size: int) -> str:
-    """Return nccl for GPUs, which needs one for each rank of a machine, and gloo otherwise."""
+    """Return the backend of torch.distributed.
+
+    nccl does not support two ranks on one GPU, so that it is used only if each rank of the node has its own.
+    gloo copies GPU tensors through host memory.
+    """
     return "cpu:gloo,cuda:nccl" if 0 < local_size <= torch.cuda.device_count() else "gloo"
 
 
 def _end_all(ranks: Ranks, error: BaseException) -> NoReturn:
-    # The first rank speaks for an error that all of them have; the others wait for it to have ended them.
+    # An error that occurs on all ranks is reported by rank 0 only: it ends the others during their wait.
     if not ranks.is_first:
         time.sleep(1.0)
     code = error.exit_code if isinstance(error, FitsnapError) else 1
-    words = f"error: {error}\n" if isinstance(error, FitsnapError) else "".join(traceback.format_exception(error))
+    report = f"error: {error}\n" if isinstance(error, FitsnapError) else "".join(traceback.format_exception(error))
     if not ranks.is_first:
-        words += f"(on rank {ranks.rank} of {ranks.size})\n"
-    sys.stderr.write(words)  # in one piece, other ranks may speak at the same time
+        report += f"(on rank {ranks.rank} of {ranks.size})\n"
+    sys.stderr.write(report)  # a single write, so that output of several ranks is not interleaved
     sys.stdout.flush()
     sys.stderr.flush()
     if ranks.launcher == MPIRUN:

@@ -1,4 +1,4 @@
-"""Predictions of a model for many configurations, computed by all ranks together."""
+"""Parallel evaluation of a model on many configurations."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from fitsnap_nn.data.properties import Property
 from fitsnap_nn.inputs.base import CachedInput
 from fitsnap_nn.models.base import Model
 from fitsnap_nn.models.evaluation import evaluate_together, to_float64
-from fitsnap_nn.training.distributed import Ranks, pack
+from fitsnap_nn.training.distributed import Ranks, rank_batches
 
-ATOMS = 300.0  # evaluated together: enough for speed, and little memory
+MAX_ATOMS = 300.0  # per batch: amortises the overhead of a batch, with little memory
 
 
 def evaluate_all(
@@ -25,19 +25,25 @@ def evaluate_all(
     *,
     release: Callable[[], None] = lambda: None,
 ) -> list[Evaluation]:
-    """Return predictions in float64, in the order of the configurations, on the first rank; an empty list on others.
+    """Evaluate a model in float64 on all ranks and collect the predictions on rank 0.
 
     Args:
+        model: the model; left unchanged.
+        configurations: the configurations, the same on every rank.
         cached_of: returns the cached input of a configuration.
-        properties: what is wanted.
-        release: called after cached inputs were used.
+        ranks: the ranks of this run.
+        properties: requested properties.
+        release: called after each batch, to release the memory of its cached inputs.
+
+    Returns:
+        One evaluation per configuration, in the same order, on rank 0; an empty list on other ranks.
     """
     model = to_float64(model)
-    found: dict[int, Evaluation] = {}
-    for numbers in pack([float(len(configuration)) for configuration in configurations], ATOMS, ranks):
+    evaluations: dict[int, Evaluation] = {}
+    for numbers in rank_batches([float(len(configuration)) for configuration in configurations], MAX_ATOMS, ranks):
         members = [configurations[number] for number in numbers]
         predictions = evaluate_together(model, members, [cached_of(member) for member in members], properties)
-        found |= zip(numbers, predictions, strict=True)
+        evaluations |= zip(numbers, predictions, strict=True)
         release()
-    everything = {number: one for share in ranks.gather(found) for number, one in share.items()}
+    everything = {number: one for of_rank in ranks.gather(evaluations) for number, one in of_rank.items()}
     return [everything[number] for number in sorted(everything)]

@@ -1,4 +1,7 @@
-"""All fitted weights of a model in one vector, so that optimiser, average and sums over ranks are one call each."""
+"""All trainable parameters of a model in one contiguous vector.
+
+Optimiser step, exponential moving average and sum over ranks are then a single operation each.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,18 @@ from torch.nn.utils import parameters_to_vector
 
 
 class FlatParameters:
-    """A vector of all parameters that require gradients, and one of their gradients; the model's own are views of them.
+    """Vectors of all trainable parameters and of their gradients.
 
-    Frozen parameters (``requires_grad`` false) stay as they are.
+    The parameters of the model, and their ``grad``, become views of these vectors. Frozen parameters
+    (``requires_grad=False``) are left unchanged.
+
+    Args:
+        model: the model; not to be moved to another device or type afterwards, which would break the views.
 
     Attributes:
-        parameters: the parameters in the vector, in the order of the model.
-        vector: (W,), a leaf with ``grad`` set.
-        gradient: (W,), what ``backward`` adds to.
+        parameters: the trainable parameters, in the order of ``model.parameters()``.
+        vector: (W,) leaf tensor with ``grad`` set to ``gradient``.
+        gradient: (W,) gradient that ``backward`` accumulates into.
     """
 
     def __init__(self, model: torch.nn.Module) -> None:
@@ -24,6 +31,7 @@ class FlatParameters:
         self.gradient = torch.zeros_like(self.vector)
         self.vector.grad = self.gradient
         start = 0
+        # Autograd adds into an existing grad in place. Zero the vector between steps; grad = None would break the view.
         for parameter in self.parameters:
             end = start + parameter.numel()
             parameter.data = self.vector.detach()[start:end].view_as(parameter)
@@ -32,5 +40,9 @@ class FlatParameters:
 
     @torch.no_grad()
     def assign(self, values: Tensor) -> None:
-        """Set all of them."""
+        """Set all trainable parameters.
+
+        Args:
+            values: (W,).
+        """
         self.vector.copy_(values)

@@ -1,6 +1,7 @@
-"""Losses: functions of a residual, with their slope; one for each property of a fit.
+"""Losses: functions of a residual and their derivatives; a fit has one per property.
 
-A new loss is one class here, or in another package by the entry-point group ``fitsnap_nn.losses``; see docs/losses.md.
+To add a loss, define one class here, or in another package with the entry-point group ``fitsnap_nn.losses``; see
+docs/losses.md.
 """
 
 from __future__ import annotations
@@ -20,20 +21,23 @@ GROUP = "fitsnap_nn.losses"  # entry points of other packages
 
 @dataclass(frozen=True)
 class Loss(ABC):
-    """A loss of residuals (prediction minus label), component by component.
+    """Base class of element-wise losses of residuals (prediction minus label).
 
     Attributes:
-        delta: threshold in the loss unit of the property (eV/atom, eV/Å, bar), for losses that have one.
+        delta: threshold, for losses that have one, in the loss unit of the property (eV/atom, eV/Å, bar).
     """
 
     delta: float = 1.0
 
     @abstractmethod
     def value_and_slope(self, residual: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the loss of each residual, and its derivative with respect to the residual.
+        """Return the loss of each residual and its derivative with respect to the residual.
 
         Args:
-            residual: any shape.
+            residual: any shape, in the loss unit of the property.
+
+        Returns:
+            Two tensors of the same shape.
         """
 
 
@@ -45,7 +49,7 @@ class SquaredError(Loss):
 
 
 class AbsoluteError(Loss):
-    """|r|; its slope at 0 is 0."""
+    """|r|; the slope at 0 is 0."""
 
     def value_and_slope(self, residual: Tensor) -> tuple[Tensor, Tensor]:
         return residual.abs(), residual.sign()
@@ -65,10 +69,14 @@ LOSSES: Mapping[str, Callable[[float], Loss]] = MappingProxyType(
 
 
 def make_loss(kind: str, delta: float) -> Loss:
-    """Return a loss by its name, of this package or of an entry point.
+    """Return a loss by name, from this package or from an entry point.
+
+    Args:
+        kind: name of the loss.
+        delta: its threshold, in the loss unit of the property.
 
     Raises:
-        InputError: there is no such loss, or its package cannot be imported.
+        InputError: the loss is unknown, or its package cannot be imported.
     """
     if kind in LOSSES:
         return LOSSES[kind](delta)

@@ -1,4 +1,4 @@
-"""The objective of a fit and the errors it is judged by, as sums that ranks and batches can add."""
+"""Objective and errors of a fit, as sums that are additive over ranks and batches."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from fitsnap_nn.training.losses import Loss
 
 @dataclass(frozen=True)
 class Term:
-    """One property of the objective with its loss."""
+    """One property of the objective and its loss."""
 
     property: Property
     loss: Loss
 
 
 class Residuals(NamedTuple):
-    """Residuals of one property in a batch, and what weights them.
+    """Residuals of one property in a batch, and their weights.
 
     Attributes:
-        values: (rows, components) prediction minus label, in the property's loss unit; 0 where there is no label.
-        weights: (rows, 1), 0 where there is no label.
-        factor: derivative of the residuals with respect to the prediction, a number or (rows, 1).
+        values: (rows, components) prediction minus label, in the property's loss unit; 0 for missing labels.
+        weights: (rows, 1); 0 for missing labels.
+        factor: derivative of the residuals with respect to the prediction, scalar or (rows, 1).
     """
 
     values: Tensor
@@ -41,15 +41,15 @@ class Residuals(NamedTuple):
 class Objective:
     """Weighted sum of losses over the properties of a fit.
 
-    With squared errors and means it is FitSNAP's loss, with stresses,
+    With squared errors and means it is FitSNAP's loss, extended by stresses,
 
-        mean_c w_c (E_c/N_c - e_c)^2 + mean_i w_i |F_i - f_i|^2 / 3 + mean_c w_c |S_c - s_c|^2 / 6,
+        mean_c w_c (E_c/N_c - e_c)^2 + mean_i w_i |F_i - f_i|^2 / 3 + mean_c w_c |S_c - s_c|^2 / 6.
 
-    the means being over the labelled configurations, atoms and cells of a whole batch, on all ranks. Group and
-    configuration weights multiply every loss, whatever its form.
+    Means are over the labelled configurations, atoms and cells of the whole batch on all ranks. Group and configuration
+    weights multiply every loss.
 
     Args:
-        terms: properties in the order of the sums, each with its loss.
+        terms: properties, in the order of the sums, with their losses.
         reduction: ``mean`` over the label components of a property, or ``sum``.
     """
 
@@ -59,7 +59,16 @@ class Objective:
         self._mean = reduction == "mean"
 
     def sums(self, prediction: Prediction, labels: Labels, batch: Batch) -> Tensor:
-        """Return weighted sums of losses, (properties,) float64; see `total`."""
+        """Return the weighted sums of losses of a batch.
+
+        Args:
+            prediction: of the batch.
+            labels: of the batch.
+            batch: C configurations.
+
+        Returns:
+            (properties,) float64, additive over batches and ranks; see `total`.
+        """
         sums = []
         for term in self.terms:
             found = residuals(term.property, prediction, labels, batch)
@@ -75,15 +84,19 @@ class Objective:
         counts: Mapping[str, int],
         weights: Sequence[Tensor],
     ) -> Tensor:
-        """Add this batch's part of the derivative of the objective to the gradients of weights; return `sums`.
+        """Accumulate the gradient of the objective for the members of a batch on this rank.
 
-        The slopes of the losses are known, so automatic differentiation starts at the predictions.
+        Losses provide their slopes, so that automatic differentiation starts at the predictions.
 
         Args:
-            prediction: made with ``create_graph``.
-            counts: label components of the whole batch, on all ranks.
-            weights: of the model. Nothing is differentiated with respect to anything else that the prediction depends
-                on, such as the vectors between atoms, which would take a third of the time.
+            prediction: of the batch, computed with ``create_graph=True``.
+            labels: of the batch.
+            batch: this rank's configurations.
+            counts: label components of the whole batch on all ranks, by property name.
+            weights: trainable parameters of the model, whose ``grad`` is added to.
+
+        Returns:
+            (properties,) float64, as `sums`.
         """
         tensors, slopes, sums = [], [], []
         for term in self.terms:
@@ -95,11 +108,18 @@ class Objective:
                 scaled = slope * found.weights * (1.0 / self._divisor(counts[term.property.name])) * found.factor
                 tensors.append(tensor)
                 slopes.append(scaled.view_as(tensor))
+        # Without `inputs` autograd would also accumulate the gradient of the edge vectors or descriptors, which require
+        # grad for the forces.
         torch.autograd.backward(tensors, slopes, inputs=list(weights))
         return torch.stack(sums)
 
     def total(self, sums: Tensor, counts: Mapping[str, int]) -> float:
-        """Return the objective that belongs to sums over batches with so many label components."""
+        """Return the objective from sums over batches and ranks.
+
+        Args:
+            sums: (properties,) sums of the results of `sums`.
+            counts: label components in these batches, by property name.
+        """
         divisors = [self._divisor(counts[name]) for name in (one.name for one in self.properties)]
         return float((sums / sums.new_tensor(divisors)).sum())
 
@@ -108,11 +128,18 @@ class Objective:
 
 
 def residuals(quantity: Property, prediction: Prediction, labels: Labels, batch: Batch) -> Residuals:
-    """Return the residuals of one property, without gradients."""
+    """Return the residuals of one property, detached from the autograd graph.
+
+    Args:
+        quantity: the property.
+        prediction: of the batch.
+        labels: of the batch.
+        batch: C configurations.
+    """
     target = labels[quantity.name]
     predicted = prediction.values[quantity.name].detach().reshape(target.values.shape)
     size = quantity.loss_unit.size
-    # Labels are in the loss unit already, but for the division by the number of atoms.
+    # Labels are stored in the loss unit, except for the division by the number of atoms.
     values = (predicted / size if size != 1.0 else predicted) - target.values
     factor: Tensor | float = 1.0 / size
     if quantity.per_atom:
@@ -122,7 +149,17 @@ def residuals(quantity: Property, prediction: Prediction, labels: Labels, batch:
 
 
 def error_sums(properties: Sequence[Property], prediction: Prediction, labels: Labels, batch: Batch) -> Tensor:
-    """Return sums of absolute and squared residuals, whatever the weights: (properties, 2) float64."""
+    """Return unweighted sums of absolute and squared residuals of labelled components.
+
+    Args:
+        properties: in the order of the rows.
+        prediction: of the batch.
+        labels: of the batch.
+        batch: C configurations.
+
+    Returns:
+        (properties, 2) float64, in loss units and loss units squared.
+    """
     rows = []
     for quantity in properties:
         values = residuals(quantity, prediction, labels, batch).values.double() * labels[quantity.name].present

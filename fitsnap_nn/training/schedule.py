@@ -1,4 +1,4 @@
-"""The learning rate of each step: warm-up, then constant, cosine or plateau."""
+"""Learning rate schedule: linear warm-up, then constant, cosine or plateau."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from fitsnap_nn.settings.schema import PytorchSection
 
 
 class Schedule:
-    """Learning rate as a function of the step, and of the validation losses seen so far.
+    """Learning rate as a function of the step and of past validation losses.
 
-    Rises linearly from 0 over ``warmup_fraction`` of all steps. Then: *constant*; *cosine*, half a period from the
-    learning rate down to the least one at the last step; *plateau*, multiplied by ``plateau_factor`` whenever the
-    validation loss was not bettered for more than ``plateau_patience`` epochs.
+    It rises linearly from 0 over ``warmup_fraction`` of all steps. Afterwards, *constant*: no change; *cosine*: half a
+    period from ``learning_rate`` to ``min_learning_rate`` at the last step; *plateau*: multiplied by ``plateau_factor``
+    if the validation loss has not improved for more than ``plateau_patience`` epochs.
+
+    Args:
+        options: section PYTORCH of the input.
+        steps_per_epoch: number of batches per epoch.
     """
 
     def __init__(self, options: PytorchSection, steps_per_epoch: int) -> None:
@@ -25,7 +29,11 @@ class Schedule:
         self.waited = 0
 
     def learning_rate(self, step: int) -> float:
-        """Learning rate of a step, counted from 0."""
+        """Return the learning rate of a step.
+
+        Args:
+            step: step since the start of the fit, from 0.
+        """
         options = self.options
         if step < self.warmup:
             return options.learning_rate * (step + 1) / self.warmup
@@ -36,7 +44,11 @@ class Schedule:
         return max(options.learning_rate * self.factor, min(options.min_learning_rate, options.learning_rate))
 
     def after_epoch(self, loss: float) -> None:
-        """Tell the schedule the validation loss of an epoch."""
+        """Update the plateau detection at the end of an epoch.
+
+        Args:
+            loss: validation loss, or training loss without a validation set.
+        """
         if self.options.scheduler != "plateau":
             return
         if loss < self.lowest:
@@ -48,7 +60,9 @@ class Schedule:
             self.waited = 0
 
     def state_dict(self) -> dict[str, Any]:
+        """Return the state of the plateau detection, as plain values."""
         return {"factor": self.factor, "lowest": self.lowest, "waited": self.waited}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the result of `state_dict`."""
         self.factor, self.lowest, self.waited = state["factor"], state["lowest"], state["waited"]

@@ -1,4 +1,4 @@
-"""Training: the same steps, in the same order, with the same sums, on any number of ranks."""
+"""Training loop, with results that do not depend on the number of ranks beyond rounding."""
 
 from __future__ import annotations
 
@@ -20,17 +20,22 @@ from fitsnap_nn.settings.schema import PytorchSection
 from fitsnap_nn.training.allocator import frozen_objects
 from fitsnap_nn.training.augmentation import augment, random_rotations
 from fitsnap_nn.training.batches import Batches, Labels, SampleSet
-from fitsnap_nn.training.distributed import Ranks, pack, partition_by_cost
+from fitsnap_nn.training.distributed import Ranks, partition_by_cost, rank_batches
 from fitsnap_nn.training.flat import FlatParameters
 from fitsnap_nn.training.objective import Objective, error_sums
 from fitsnap_nn.training.schedule import Schedule
 
-EVALUATION_COST = 60_000.0  # of what is evaluated together: enough to be quick, and the memory is that of a batch
+EVALUATION_COST = 60_000.0  # maximum cost of an evaluation batch; its memory is that of a training batch
 
 
 @dataclass(frozen=True)
 class Errors:
-    """Loss and errors of a set; ``mae`` and ``rmse`` by property name, in loss units, NaN where there is no label."""
+    """Loss and errors of a set.
+
+    Attributes:
+        loss: value of the objective.
+        mae, rmse: by property name, in loss units (eV/atom, eV/Å, bar); NaN without labels.
+    """
 
     loss: float
     mae: Mapping[str, float]
@@ -39,7 +44,16 @@ class Errors:
 
 @dataclass(frozen=True)
 class EpochReport:
-    """One epoch, from 1. ``train_loss`` is that of the batches as they came, while the weights changed."""
+    """Results of one epoch.
+
+    Attributes:
+        epoch: number of the epoch, from 1.
+        train_loss: loss of the training batches, each with the weights before its step.
+        validation: errors of the validation set; ``None`` without one.
+        learning_rate: of the last step.
+        seconds: wall time, s.
+        is_best: whether the loss is the lowest so far.
+    """
 
     epoch: int
     train_loss: float
@@ -50,10 +64,20 @@ class EpochReport:
 
 
 class Trainer:
-    """Fits a model's weights.
+    """Optimises the weights of a model.
 
-    The model is best left alone until ``run`` ends; it then holds the weights of the best epoch: the lowest
-    validation loss, or the lowest training loss where there is nothing to validate on.
+    The model must not be modified until `run` returns. It then has the weights of the best epoch, that with the lowest
+    validation loss, or the lowest training loss without a validation set.
+
+    Args:
+        model: the model, on ``device``.
+        training, validation: the sets; ``validation`` may be empty.
+        objective: weighted sum of losses.
+        options: section PYTORCH of the input.
+        seed: seed of batch order and augmentation.
+        ranks: the ranks of this run.
+        device: device of batches.
+        release: called after each batch, to release the memory of its cached inputs.
     """
 
     def __init__(
@@ -89,24 +113,35 @@ class Trainer:
         self.best_weights = self.flat.vector.detach().clone()
 
     def run(self, after_epoch: Callable[[EpochReport], None]) -> None:
-        """Train up to ``num_epochs``, from wherever a restart file left off, and keep the best weights.
+        """Train up to epoch ``num_epochs``, from the current epoch on, then set the best weights.
+
+        Args:
+            after_epoch: called with the report of each epoch.
 
         Raises:
-            TrainingError: the loss is not a number.
+            TrainingError: the loss is not a finite number.
         """
-        # Steps are short: handing each backward pass to a thread of its own would take as long as some of them.
+        # Without this autograd hands work to its device threads, an overhead that matters in steps this short.
         with torch.autograd.set_multithreading_enabled(False), frozen_objects():
             while self.epoch < self.options.num_epochs and not self._should_stop():
                 after_epoch(self._run_epoch())
         self.flat.assign(self.best_weights)
 
     def evaluate(self, samples: SampleSet) -> Errors:
-        """Loss and errors of a set with the weights that would be kept now (averaged ones, with ``ema_decay``)."""
+        """Return loss and errors of a set, with the averaged weights if ``ema_decay`` is set.
+
+        Args:
+            samples: the set, the same on every rank.
+
+        Returns:
+            The same values on every rank.
+        """
         properties = self.objective.properties
         losses = torch.zeros(len(properties), dtype=torch.float64, device=self.device)
         errors = torch.zeros(len(properties), 2, dtype=torch.float64, device=self.device)
         with self.holding(self._kept()):
-            for batch, labels in samples.always_collated(pack(samples.costs, EVALUATION_COST, self.ranks), self.device):
+            groups = rank_batches(samples.costs, EVALUATION_COST, self.ranks)
+            for batch, labels in samples.collated_once(groups, self.device):
                 found = predict(self.model, batch, properties)
                 losses += self.objective.sums(found, labels, batch)
                 errors += error_sums(properties, found, labels, batch)
@@ -118,7 +153,11 @@ class Trainer:
 
     @contextmanager
     def holding(self, weights: Tensor) -> Iterator[None]:
-        """Let the model hold other weights for a while."""
+        """Replace the weights of the model within the block.
+
+        Args:
+            weights: (W,) in the order of `FlatParameters`.
+        """
         current = self.flat.vector.detach().clone()
         self.flat.assign(weights)
         try:
@@ -127,7 +166,7 @@ class Trainer:
             self.flat.assign(current)
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the next epoch depends on, as tensors and plain values."""
+        """Return the complete state of the fit between two epochs, as tensors and plain values."""
         return {
             "epoch": self.epoch,
             "seed": self.seed,
@@ -141,7 +180,11 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where ``state_dict`` was taken."""
+        """Restore a state, so that the fit continues bit for bit.
+
+        Args:
+            state: result of `state_dict`.
+        """
         self.epoch, self.seed = state["epoch"], state["seed"]
         self.batches = self._make_batches()
         self.flat.assign(state["weights"])
@@ -153,8 +196,8 @@ class Trainer:
 
     def _make_batches(self) -> Batches:
         options = self.options
-        least, most = options.batch_atom_bounds
-        bounds = (least, most) if most else None
+        min_atoms, max_atoms = options.batch_atom_bounds
+        bounds = (min_atoms, max_atoms) if max_atoms else None
         sizes, shuffle = self.training.sizes, options.shuffle_flag
         return Batches(sizes, options.batch_size, bounds, seed=self.seed, shuffle=shuffle)
 
@@ -193,20 +236,24 @@ class Trainer:
         return EpochReport(self.epoch, train_loss, validation, learning_rate, seconds, is_best)
 
     def _share(self, members: Sequence[int]) -> list[int]:
-        """Return the members of a batch that belong to this rank."""
+        """Return the members of a batch that are assigned to this rank."""
         costs = [self.training.costs[member] for member in members]
         return [members[number] for number in partition_by_cost(costs, self.ranks.size)[self.ranks.rank]]
 
     def _step(
         self, step: int, members: Sequence[int], share: Sequence[int], collated: Iterator[tuple[Batch, Labels]]
     ) -> Tensor:
-        """Take one step with a batch; return this rank's part of the sums that the loss is made of.
+        """Take one optimiser step with a batch.
 
         Args:
-            members: of the whole batch, on all ranks.
-            share: this rank's members.
-            collated: yields the batch of this rank's members next, unless it has none. It is advanced here, so that a
-                large batch is freed when the step returns.
+            step: step since the start of the fit, from 0.
+            members: members of the batch on all ranks.
+            share: members on this rank.
+            collated: yields the batch of ``share`` next, unless that is empty. It is advanced here, so that no caller
+                keeps a reference to a large batch after the step.
+
+        Returns:
+            (properties,) sums of losses on this rank.
         """
         counts = self.training.total(members)
         self.flat.gradient.zero_()
@@ -218,6 +265,7 @@ class Trainer:
                 batch, labels = augment(batch, labels, self.objective.properties, rotations)
             found = predict(self.model, batch, self.objective.properties, create_graph=True)
             sums = self.objective.backward(found, labels, batch, counts, self.flat.parameters)
+        # Gradients are already divided by the label counts of the whole batch, so that ranks add up to its mean.
         self.ranks.sum_(self.flat.gradient)
         if self.options.gradient_clip:
             torch.nn.utils.clip_grad_norm_([self.flat.vector], self.options.gradient_clip)
@@ -225,13 +273,17 @@ class Trainer:
             group["lr"] = self.schedule.learning_rate(step)
         self.optimizer.step()
         if self.average is not None:
-            # A young average would remember the random start: let it forget that sooner.
+            # EMA warm-up as in TensorFlow's ExponentialMovingAverage(num_updates): a smaller decay in the first steps
+            # reduces the weight of the random initial parameters.
             decay = min(self.options.ema_decay, (1 + step) / (10 + step))
             self.average.lerp_(self.flat.vector.detach(), 1.0 - decay)
         return sums
 
     def _rotations(self, epoch: int) -> Tensor:
-        """(configurations, 3, 3) for the training set; drawn once an epoch."""
+        """Return rotations (configurations, 3, 3) for the whole training set, drawn once per epoch.
+
+        Every rank draws all of them, so that they do not depend on the partition.
+        """
         if self._drawn is None or self._drawn[0] != epoch:
             self._drawn = epoch, random_rotations(len(self.training), self.seed, epoch)
         return self._drawn[1]

@@ -25,7 +25,7 @@ from fitsnap_nn.errors import CheckpointError
 from fitsnap_nn.interfaces.mace_files import convert, run_and_convert
 from fitsnap_nn.models.base import GraphModel, predict
 from fitsnap_nn.models.evaluation import to_float64
-from fitsnap_nn.models.mace import MACE, Hypers, arguments, exact_and_unscripted, libraries
+from fitsnap_nn.models.mace import MACE, Hypers, arguments, float64_without_torchscript, libraries
 from fitsnap_nn.models.mace_kernels import weights_by_degree
 from fitsnap_nn.settings.architectures import Mace
 from fitsnap_nn.testing.graphs import GhostGraph, crystal, ghost_graph, make_graph, molecule
@@ -94,7 +94,7 @@ class TestMace(GraphModelTests):
 def their_network(model: MACE) -> Any:
     """mace's own module with the model's weights."""
     modules, _ = libraries()
-    with exact_and_unscripted():
+    with float64_without_torchscript():
         network = modules.MACE(**arguments(model.elements, model.hypers))
     different = network.load_state_dict(model.network.state_dict(), strict=False)
     replaced = ("conv_tp.", "symmetric_contractions.", "atomic_energies_fn.", "bessel_fn.n")
@@ -223,7 +223,7 @@ def pretrained(name: str = "ScaleShiftMACE", heads: tuple[str, ...] = ("one", "t
     modules, _ = libraries()
     random = np.random.default_rng(5)
     torch.manual_seed(5)
-    with exact_and_unscripted():
+    with float64_without_torchscript():
         given = arguments(FILE_ELEMENTS, Hypers(**(SMALL_MACE | hypers))) | {"heads": list(heads)}
         given["atomic_energies"] = 100.0 * random.standard_normal((len(heads), len(FILE_ELEMENTS)))
         if name == "ScaleShiftMACE":
@@ -236,7 +236,7 @@ def pretrained(name: str = "ScaleShiftMACE", heads: tuple[str, ...] = ("one", "t
 def calculator() -> Iterator[Any]:
     """mace's ASE calculator of a module and a head; it sets the precision of the process."""
     libraries()
-    with exact_and_unscripted(), warnings.catch_warnings():
+    with float64_without_torchscript(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from mace.calculators import MACECalculator
 

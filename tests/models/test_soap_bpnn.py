@@ -27,8 +27,8 @@ from fitsnap_nn.testing.models import GraphModelTests
 
 Outside().library("spex")  # which they import at once
 
-from fitsnap_nn.models.soap import _blocks, radial_tables, spherical_harmonics  # noqa: E402
-from fitsnap_nn.models.soap_bpnn import MIXTURES, SoapBpnn  # noqa: E402
+from fitsnap_nn.models.soap import _pad_neighbours, radial_tables, spherical_harmonics  # noqa: E402
+from fitsnap_nn.models.soap_bpnn import NUM_PSEUDO_ELEMENTS, SoapBpnn  # noqa: E402
 
 ELEMENTS = ("O", "H", "C")  # metatrain sorts them: H, C, O
 LAST = "last_layers.energy.energy___0.module_map.module_list"
@@ -68,7 +68,7 @@ def small(legacy: bool = True, **hyperparameters: object) -> SoapBpnn:
     with torch.no_grad():
         for parameter in (model.norm_weight, model.norm_bias) if model.norm_weight is not None else ():
             parameter += torch.randn_like(parameter)
-            parameter[-1] = torch.where(model.power_spectrum.orders == 1, parameter[0], parameter[-1])
+            parameter[-1] = torch.where(model.power_spectrum.multiplicity == 1, parameter[0], parameter[-1])
     model.set_precision(torch.float64)
     return model
 
@@ -76,7 +76,7 @@ def small(legacy: bool = True, **hyperparameters: object) -> SoapBpnn:
 def spectrum_of(model: SoapBpnn, graph: Graph) -> Tensor:
     """(N, D)."""
     rows = model.rows(graph)
-    return model.spectrum(graph, rows)[rows.of_atom]
+    return model.spectrum(graph, rows)[rows.row_of_atom]
 
 
 def all_ordered(model: SoapBpnn, values: Tensor) -> Tensor:
@@ -89,7 +89,7 @@ def all_ordered(model: SoapBpnn, values: Tensor) -> Tensor:
 
 def formula(model: SoapBpnn, graph: Graph) -> Tensor:
     """Outputs (N,) as metatrain has them: on all ordered pairs, atom by atom."""
-    half = spectrum_of(model, graph) / model.power_spectrum.orders.double().sqrt()
+    half = spectrum_of(model, graph) / model.power_spectrum.multiplicity.double().sqrt()
     spectrum = all_ordered(model, half[None])
     first = all_ordered(model, model.first)
     outputs = []
@@ -120,13 +120,13 @@ def test_parameters_start_as_those_of_all_features(legacy: bool):
     """Linear(features, neurons) starts with weights of variance 1/(3 features); a pair has the sum of two, or one."""
     torch.manual_seed(1)
     model = SoapBpnn(("Ta", "O"), legacy=legacy)
-    pairs, first = model.power_spectrum.orders, model.first.detach()
+    pairs, first = model.power_spectrum.multiplicity, model.first.detach()
     of_pair = torch.where(pairs == 2, first[0] + first[-1], first[0])
     for number in (1, 2):
         variance = float(of_pair[..., pairs == number].var())
         assert variance == pytest.approx(number / (3.0 * int(pairs.sum())), rel=0.05)
     if not legacy:
-        single = model.power_spectrum.orders == 1
+        single = model.power_spectrum.multiplicity == 1
         for parameter in (model.first, model.centre):
             assert torch.equal(parameter[0][..., single], parameter[1][..., single])
             assert not torch.isclose(parameter[0], parameter[1])[..., ~single].all()
@@ -178,7 +178,7 @@ def test_atoms_with_many_neighbours_beside_atoms_with_few():
     dense, sparse = crystal(model.elements, lattice=2.4), crystal(model.elements, 1, lattice=4.5, count=24)
     alone = [predict(model, make_graph(model, one)) for one in (dense, sparse)]
     graph = make_graph(model, dense, sparse)
-    assert len(_blocks(graph.edge_i, len(graph.species)).owners) > len(graph.species)
+    assert len(_pad_neighbours(graph.edge_i, len(graph.species)).block_atom) > len(graph.species)
     found = predict(model, graph)
     expected = {name: torch.cat([one.values[name] for one in alone]) for name in ("energy", "forces", "stress")}
     assert found.values.keys() == expected.keys()
@@ -262,7 +262,7 @@ def metatrain_s_columns(model: SoapBpnn) -> Tensor:
 
     A channel is (kind, n) here and (n, kind) there; kinds are elements in our order here and sorted there, or mixtures.
     """
-    kinds = torch.tensor([2, 0, 1]) if model.legacy else torch.arange(MIXTURES)
+    kinds = torch.tensor([2, 0, 1]) if model.legacy else torch.arange(NUM_PSEUDO_ELEMENTS)
     parts, start = [], 0
     for size in model.expansion.sizes:
         channels = (torch.arange(size) * len(kinds) + kinds[:, None]).flatten()
@@ -283,7 +283,7 @@ def test_metatrain_s_power_spectrum(spectrum: dict[str, NDArray]):
     model = SoapBpnn(ELEMENTS)
     found = spectrum_of(model, graph_of_frame(model, spectrum["numbers"], spectrum["positions"]))
     full = torch.from_numpy(spectrum["power_spectrum"])[:, metatrain_s_columns(model)]
-    expected = full[:, model.power_spectrum.first] * model.power_spectrum.orders.double().sqrt()
+    expected = full[:, model.power_spectrum.first] * model.power_spectrum.multiplicity.double().sqrt()
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-7)
     torch.testing.assert_close(found.norm(dim=1), full.norm(dim=1), rtol=0, atol=1e-7)
 
@@ -314,7 +314,7 @@ def load_legacy(model: SoapBpnn, weights: dict[str, Tensor]) -> None:
         first = weights[f"bpnn.module_list.{theirs}.0.weight"]
         scale, shift = (weights[f"layernorm.module_list.{theirs}.{name}"] for name in ("weight", "bias"))
         model.first[0, ours] = both_orders(model, first * scale).mean(0)
-        offsets = torch.linalg.lstsq(model.first[0, ours] * model.power_spectrum.orders, (first @ shift)[:, None])
+        offsets = torch.linalg.lstsq(model.first[0, ours] * model.power_spectrum.multiplicity, (first @ shift)[:, None])
         model.norm_bias[0, ours, 0] = offsets.solution[:, 0]
         model.layers[0][ours] = weights[f"bpnn.module_list.{theirs}.2.weight"]
         model.layers[1][ours] = weights[f"{LAST}.{theirs}.weight"]
@@ -336,7 +336,7 @@ def test_a_channel_with_itself_has_one_parameter_in_training():
     model = small(legacy=False)
     found = predict(model, make_graph(model, crystal(model.elements)), create_graph=True)
     (found.energy.sum() + found.forces.square().sum()).backward()
-    single = model.power_spectrum.orders == 1
+    single = model.power_spectrum.multiplicity == 1
     for parameter in (model.centre, model.first, model.norm_weight, model.norm_bias):
         assert torch.equal(parameter.grad[0][..., single], parameter.grad[1][..., single])
         assert parameter.grad[..., single].any()
