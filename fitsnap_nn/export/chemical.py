@@ -1,10 +1,10 @@
-"""Networks on the chemical bispectrum (``chemflag``), in the form whose forces LAMMPS computes rightly.
+"""Symmetrisation of networks on the chemical bispectrum (``chemflag``), for correct forces in LAMMPS.
 
-With several densities many components are the same function of the positions: B^{abc}_{j1 j2 j} does not change
-when the elements of two equal j are exchanged. A network may weigh such twins differently, but LAMMPS' ``mliap``
-takes the derivative by one of them for all (it multiplies it by 2 or 3 instead of adding them up), and its forces
-are then not those of its energy. Giving twins the mean of their weights changes no energy, and makes the
-derivatives equal.
+With one density per element, many bispectrum components are symmetry-equivalent, that is the same function of the
+positions: B^{abc}_{j1 j2 j} is invariant if the elements of two equal j are exchanged. A network can have different
+weights for equivalent components. LAMMPS' ``mliap`` however uses the derivative with respect to one of them, times 2
+or 3, instead of the sum over all, so that its forces are not the gradient of its energy. Averaging the weights over
+equivalent components leaves the energy unchanged and makes these derivatives equal.
 """
 
 from __future__ import annotations
@@ -21,15 +21,31 @@ Component = tuple[tuple[int, int, int], tuple[int, int, int]]
 
 
 def symmetrized(networks: Sequence[PlainNetwork], bispectrum: Bispectrum) -> list[PlainNetwork]:
-    """Networks of the same energies, whose derivatives by components that are always equal are equal."""
+    """Return networks with the same energies and equal derivatives with respect to equivalent components.
+
+    Args:
+        networks: one network per element.
+        bispectrum: options of the descriptors.
+
+    Returns:
+        The networks; unchanged without ``chemflag``.
+    """
     if not bispectrum.chemflag:
         return list(networks)
-    twins = twin_components(max(bispectrum.twojmax), len(bispectrum.type))
-    return [_symmetrized(network, twins) for network in networks]
+    equivalent = equivalent_components(max(bispectrum.twojmax), len(bispectrum.type))
+    return [_symmetrized(network, equivalent) for network in networks]
 
 
-def twin_components(twojmax: int, n_elements: int) -> list[int]:
-    """The class of each component, in LAMMPS' order; components of one class are equal for any arrangement of atoms."""
+def equivalent_components(twojmax: int, n_elements: int) -> list[int]:
+    """Return the equivalence class of each bispectrum component, in LAMMPS' order.
+
+    Args:
+        twojmax: twice the maximum angular momentum.
+        n_elements: number of elements.
+
+    Returns:
+        Number of the class of each component; components of a class are equal for any arrangement of atoms.
+    """
     angular = [
         (j1, j2, j)
         for j1 in range(twojmax + 1)
@@ -43,18 +59,22 @@ def twin_components(twojmax: int, n_elements: int) -> list[int]:
 
 
 def _representative(elements: tuple[int, ...], angular: tuple[int, int, int]) -> Component:
-    """The least of the component's twins: elements move with their j, and only the order of equal j is free."""
-    twins = []
+    """Return the smallest equivalent component: elements are permuted together with their j, among equal j only."""
+    equivalent = []
     for order in permutations(range(3)):
         if all(angular[position] == angular[moved] for position, moved in enumerate(order)):
             first, second, third = (elements[moved] for moved in order)
-            twins.append((first, second, third))
-    return min(twins), angular
+            equivalent.append((first, second, third))
+    return min(equivalent), angular
 
 
-def _symmetrized(network: PlainNetwork, twins: Sequence[int]) -> PlainNetwork:
-    """The first layer's weights of the descriptors themselves, averaged over twins; the bias keeps the energy."""
-    index = torch.tensor(twins)
+def _symmetrized(network: PlainNetwork, equivalent: Sequence[int]) -> PlainNetwork:
+    """Return a network whose first-layer weights are averaged over equivalent components.
+
+    Weights refer to standardised descriptors; the average is over weights of the descriptors themselves. The bias
+    absorbs the change of the shift, which keeps the energy.
+    """
+    index = torch.tensor(equivalent)
     weight, bias = network.layers[0]
     by_component = weight / network.scale
     sums = by_component.new_zeros(len(weight), int(index.max()) + 1).index_add(1, index, by_component)

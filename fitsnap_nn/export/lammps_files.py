@@ -1,4 +1,4 @@
-"""The files that LAMMPS runs: descriptors, model, ``.mod``, and a deck of molecular dynamics to start from.
+"""Files for LAMMPS: descriptors, model, ``.mod`` file and an example input for molecular dynamics.
 
 All are in LAMMPS' units ``metal``: Å, ps, eV, K, bar, g/mol.
 """
@@ -15,7 +15,7 @@ from fitsnap_nn.errors import LammpsError
 from fitsnap_nn.export.deck import deck_text
 from fitsnap_nn.export.formats import formats_of
 from fitsnap_nn.export.pair_style import pair_commands
-from fitsnap_nn.export.unified import HAND_OVER
+from fitsnap_nn.export.unified import POINTER_COMMANDS
 from fitsnap_nn.files import atomic_write
 from fitsnap_nn.lammps.data_file import data_text
 from fitsnap_nn.lammps.files import LammpsFiles
@@ -28,11 +28,11 @@ FORM_COMMENTS = (
     "# Formats of the model: nn, a text file for any LAMMPS with ML-IAP, where it exists; mliappy, several times",
     "# faster, for LAMMPS with the plugin of fitsnap_nn, or with Python ML-IAP.",
 )
-# Without the plugin LAMMPS does not tell a model which atoms the ghosts are images of, so the model has to ask it.
+# Without the plugin LAMMPS does not pass atom IDs to the model, which then reads them through a pointer to LAMMPS.
 UNIFIED_COMMANDS = (
     "# For LAMMPS with the plugin of fitsnap_nn, or with Python ML-IAP (on one rank if the model passes messages).",
     f"variable potential_plugin getenv {PLUGIN_LOADED}",
-    " ".join(['if "x${potential_plugin} != x1" then', *(f'"{command}"' for command in HAND_OVER)]),
+    " ".join(['if "x${potential_plugin} != x1" then', *(f'"{command}"' for command in POINTER_COMMANDS)]),
 )
 
 
@@ -78,7 +78,7 @@ def write_lammps_files(
         elements=model.elements,
         atom_style=reference.atom_style,
     )
-    if "nn" not in formats.contents:  # or the .mod could be told to run the text of another model
+    if "nn" not in formats.contents:  # an nn file of an earlier model could be selected otherwise
         (folder / f"{stem}.mliap.nn").unlink(missing_ok=True)
     for name, content in formats.contents.items():
         _write(files.models[name], content)
@@ -131,7 +131,7 @@ def mod_text(files: LammpsFiles, reference: Reference, copies: Mapping[Path, Pat
 
 
 def _copied(files: Iterable[Path], folder: Path) -> dict[Path, Path]:
-    """Copies of files in ``folder``, under names without blanks."""
+    """Copy files to ``folder``, under names without blanks; return the copies."""
     copies = {path: folder / path.name.replace(" ", "_") for path in files}
     for path, target in copies.items():
         if not (target.exists() and target.samefile(path)):

@@ -1,8 +1,8 @@
-"""The object behind ``pair_style mliap model mliappy``, for LAMMPS with our plugin or with Python ML-IAP.
+"""Model object of ``pair_style mliap model mliappy``, for LAMMPS with our plugin or with Python ML-IAP.
 
-LAMMPS opens a name that ends in .pt or .pth with ``torch.load``, which since torch 2.6 refuses every object that can
-be called; any other name goes through plain ``pickle``. So the file is a pickle; it holds no more than the name of a
-function of this module and a payload that ``torch.load(weights_only=True)`` reads.
+LAMMPS opens file names that end in .pt or .pth with ``torch.load``, which since torch 2.6 rejects callable objects by
+default, and all others with ``pickle``. The file is therefore a pickle. It contains only the name of a function of this
+module and a payload that ``torch.load(weights_only=True)`` reads, so that unpickling runs no code but ours.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fitsnap_nn.export.payload import keep_to_one_thread, packed, unpacked
+from fitsnap_nn.export.payload import deserialize, limit_threads, serialize
 from fitsnap_nn.launch import world_size
 from fitsnap_nn.models.mlp import energy_and_gradient
 
@@ -28,12 +28,12 @@ Network = tuple[Tensor, Tensor, Sequence[tuple[Tensor, Tensor]], str]
 
 
 class MliapModel:
-    """Energies of atoms, and their derivatives by the descriptors, as LAMMPS asks for them.
+    """Per-atom energies and their derivatives with respect to descriptors, in the interface that LAMMPS calls.
 
     Attributes:
-        n_descriptors, n_elements, n_params: what LAMMPS checks its descriptors and ``pair_coeff`` against.
-        units: the LAMMPS units of its numbers.
-        errors_are_collective: whether an exception on one rank ends all of them, as it does in our plugin.
+        n_descriptors, n_elements, n_params: sizes that LAMMPS compares with descriptors and ``pair_coeff``.
+        units: LAMMPS units.
+        errors_are_collective: whether an exception on one rank ends all ranks, as in our plugin.
     """
 
     units = "metal"
@@ -42,8 +42,8 @@ class MliapModel:
     def __init__(self, networks: Sequence[Network], quadratic: bool = False) -> None:
         """
         Args:
-            networks: shift (D,), scale (D,), layers (weight, bias) and activation of each element, float64.
-            quadratic: the networks' D inputs are the descriptors and half their squares and all their products.
+            networks: shift (D,), scale (D,), layers (weight, bias) and activation per element, float64.
+            quadratic: whether the D inputs are descriptors, their halved squares and their products.
         """
         self.networks = tuple(networks)
         self.quadratic = quadratic
@@ -59,15 +59,18 @@ class MliapModel:
         beta: NDArray[np.float64],
         energy: NDArray[np.float64],
     ) -> None:
-        """Fill in energies and derivatives of the N atoms of this rank.
+        """Compute energies and derivatives of the N atoms of this rank in place.
 
         Args:
-            elems: (N,) index of each atom's element, from 0.
+            elems: (N,) index of the element of each atom, from 0.
             descriptors: (N, D).
-            beta: (N, D), receives dE_i/dB_i in eV.
-            energy: (N,), receives E_i in eV; LAMMPS hands it over uninitialised.
+            beta: (N, D), output: dE_i/dB_i, eV.
+            energy: (N,), output: E_i, eV; LAMMPS passes it uninitialised.
+
+        Raises:
+            FloatingPointError: an energy or a derivative is not finite.
         """
-        with ending_all_ranks(self.errors_are_collective):
+        with abort_all_ranks_on_error(self.errors_are_collective):
             self._fill(elems, descriptors, beta, energy)
 
     def _fill(
@@ -86,27 +89,36 @@ class MliapModel:
             beta[members] = slopes.numpy()
         if not (np.isfinite(energy).all() and np.isfinite(beta).all()):
             raise FloatingPointError(
-                "the network's energy is not a finite number: atoms have come too close, or the run has blown up"
+                "the network's energy is not a finite number: atoms have come too close, or the run is unstable. "
+                "Reduce the time step, or check the initial structure."
             )
 
     def __reduce__(self) -> tuple[Callable[[bytes], MliapModel], tuple[bytes]]:
         content = {"networks": [tuple(network) for network in self.networks], "quadratic": self.quadratic}
-        return from_bytes, (packed(content),)
+        return from_bytes, (serialize(content),)
 
 
 def from_bytes(payload: bytes) -> MliapModel:
-    """The model that a pickle holds."""
-    keep_to_one_thread()
-    return MliapModel(**unpacked(payload))
+    """Return the model of a pickle, which names this function.
+
+    Args:
+        payload: result of `serialize`.
+    """
+    limit_threads()
+    return MliapModel(**deserialize(payload))
 
 
 def to_pickle(model: MliapModel) -> bytes:
-    """What the file that LAMMPS opens must hold."""
+    """Return the content of the file that LAMMPS opens.
+
+    Args:
+        model: the model.
+    """
     return pickle.dumps(model, protocol=4)
 
 
 def _evaluate(network: Network, inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Energies (N,) of atoms of one element and their derivatives (N, D) by the inputs (N, D)."""
+    """Return energies (N,) of atoms of one element and their derivatives (N, D) with respect to the inputs (N, D)."""
     shift, scale, layers, activation = network
     weights, biases = zip(*layers, strict=True)
     energies, slopes, _ = energy_and_gradient((inputs - shift) / scale, weights, biases, activation)
@@ -114,7 +126,7 @@ def _evaluate(network: Network, inputs: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _evaluate_products(network: Network, linear: Tensor) -> tuple[Tensor, Tensor]:
-    """The same for a network whose inputs are the descriptors (N, D) and their products."""
+    """Return the same for a network whose inputs are descriptors (N, D) and their products."""
     linear = linear.requires_grad_(True)
     inputs = _with_products(linear)
     energies, slopes = _evaluate(network, inputs.detach())
@@ -123,29 +135,33 @@ def _evaluate_products(network: Network, linear: Tensor) -> tuple[Tensor, Tensor
 
 
 def _with_products(linear: Tensor) -> Tensor:
-    """Quadratic SNAP: (N, D) -> (N, D + D (D + 1) / 2), the squares halved, row by row of the upper triangle."""
+    """Append the products of quadratic SNAP, squares halved, in upper-triangular order: (N, D + D (D + 1) / 2)."""
     first, second = torch.triu_indices(linear.shape[1], linear.shape[1])
     factor = torch.where(first == second, 0.5, 1.0)
     return torch.cat([linear, linear[:, first] * linear[:, second] * factor], dim=1)
 
 
 def _linear_count(inputs: int) -> int:
-    """D from D + D (D + 1) / 2."""
+    """Return D for D + D (D + 1) / 2 inputs."""
     return (isqrt(9 + 8 * inputs) - 3) // 2
 
 
 @contextmanager
-def ending_all_ranks(errors_are_collective: bool) -> Iterator[None]:
-    """Where an exception on one rank would leave the others waiting for it for ever, print it and end this process.
+def abort_all_ranks_on_error(errors_are_collective: bool) -> Iterator[None]:
+    """Terminate all ranks on an exception, where LAMMPS would otherwise wait for this rank forever.
 
-    That makes the MPI launcher end them all. In LAMMPS' own Python ML-IAP this is so, in our plugin it is not.
+    LAMMPS' own Python ML-IAP handles an exception on its rank only. The traceback is printed and the process ends, upon
+    which the MPI launcher terminates the others. Our plugin handles exceptions collectively.
+
+    Args:
+        errors_are_collective: whether the caller handles exceptions on all ranks.
     """
     try:
         yield
     except Exception:
         if errors_are_collective or world_size() == 1:
             raise
-        sys.stderr.write(traceback.format_exc())  # in one piece, other ranks may speak at the same time
+        sys.stderr.write(traceback.format_exc())  # a single write, so that output of several ranks is not interleaved
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(1)

@@ -46,7 +46,7 @@ UPGRADES: Mapping[int, Callable[[Payload], Payload]] = MappingProxyType({1: _upg
 
 
 class ModelFile(NamedTuple):
-    """What a model file holds.
+    """Content of a model file.
 
     Attributes:
         model: the network; it predicts energies with the reference subtracted and ``eshift`` added.
@@ -105,7 +105,7 @@ def save_model(
         with atomic_write(Path(path)) as file:
             torch.save(model_payload(model, settings, provenance, structure), file)
     except OSError as error:
-        raise CheckpointError(f"cannot write {path}: {error.strerror}. What it held before is untouched.") from error
+        raise CheckpointError(f"cannot write {path}: {error.strerror}. The previous file is unchanged.") from error
 
 
 def load_model(path: str | Path) -> ModelFile:
@@ -142,7 +142,7 @@ def load_payload(path: str | Path) -> Payload:
         raise CheckpointError(f"{path} is not a model file of fitsnap_nn: it is {_kind(content)}.")
     if payload["version"] > VERSION:
         raise CheckpointError(
-            f"{path} was written by a later fitsnap_nn (format {payload['version']}, this one reads up to {VERSION}). "
+            f"{path} was written by a newer fitsnap_nn (format {payload['version']}, this one reads up to {VERSION}). "
             "Update fitsnap_nn."
         )
     while payload["version"] < VERSION:
@@ -177,16 +177,16 @@ def describe_model(path: str | Path) -> str:
 
 
 def _read(path: str | Path) -> Any:
-    """What torch finds in a file, running no code in it."""
+    """Return the content of a file, loaded without running code in it."""
     try:
         content = Path(path).read_bytes()
     except OSError as error:
         raise CheckpointError(f"cannot read the model file {path}: {error.strerror}.") from error
-    kind = "not a torch file, or cut short"
+    kind = "not a torch file, or truncated"
     if b"fitsnap3lib" in content:
-        kind = "a model that FitSNAP pickled; fit it anew with the same input"
+        kind = "a model pickled by FitSNAP; repeat the fit with the same input"
     elif b"fitsnap_nn.export.mliappy" in content:
-        kind = "the pickle for LAMMPS; the model file beside it is meant"
+        kind = "the pickle for LAMMPS; give the model file of the same fit instead"
     elif zipfile.is_zipfile(path):
         kind = "a torch file that is damaged, or would run code"
         with contextlib.suppress(pickle.UnpicklingError, RuntimeError, EOFError), warnings.catch_warnings():
@@ -196,11 +196,11 @@ def _read(path: str | Path) -> Any:
 
 
 def _kind(content: Any) -> str:
-    """What a torch file without our mark is."""
+    """Return a description of a torch file that is not ours."""
     if not isinstance(content, dict):
         return f"a torch file holding one {type(content).__name__}"
     if "model_state_dict" in content:
-        return "a restart file of FitSNAP, which has weights but not the settings they belong to"
+        return "a restart file of FitSNAP, which contains weights but not their settings"
     return f"a torch file holding {', '.join(map(str, list(content)[:5])) or 'nothing'}"
 
 

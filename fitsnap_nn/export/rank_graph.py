@@ -1,8 +1,8 @@
-"""The neighbour graph of the atoms that one rank of LAMMPS owns, from what LAMMPS hands to a unified model.
+"""Neighbour graph of the atoms owned by one rank of LAMMPS, from the data that LAMMPS passes to a unified model.
 
-LAMMPS has a row for each own atom and for each ghost, that is for each image of an atom within reach. In a graph the
-images of one atom share a row: that of the atom itself where this rank owns it, or one of the rows after the own
-atoms. A model then computes no more for ghosts than it must.
+LAMMPS has one row per owned atom and per ghost; ghosts are the images of atoms within the communication cutoff. In a
+graph all images of an atom share one row: that of the atom itself if this rank owns it, otherwise one row after the
+owned atoms. This keeps the number of rows that a model evaluates to a minimum.
 """
 
 from __future__ import annotations
@@ -24,13 +24,20 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Exchange = Callable[[Tensor, Tensor, int], None]
 
-NEEDS_IDS = "a model that passes messages needs the ids of atoms: remove `atom_modify id no` from the input."
-ROUNDING = 1e-6  # Å, in which a vector may differ from its reverse
-GENERIC = np.array([0.8191725, 0.6710436, 0.5497005])  # a direction onto which different images have different shadows
+NEEDS_IDS = "a message-passing model needs atom IDs: remove `atom_modify id no` from the LAMMPS input."
+ROUNDING = 1e-6  # Å, tolerance of the sum of an edge vector and its reverse
+# A generic direction: no two images of an atom have the same projection onto it, except by coincidence.
+GENERIC_DIRECTION = np.array([0.8191725, 0.6710436, 0.5497005])
 
 
 def graph_without_messages(data: LammpsData, n_elements: int, dtype: torch.dtype) -> Graph:
-    """Of a model that needs no more of neighbours than their elements: one atom of each element stands for them all."""
+    """Return the graph for a model without message passing, in which one atom per element represents all neighbours.
+
+    Args:
+        data: atoms and pairs of this rank.
+        n_elements: number of elements of the model.
+        dtype: type of the edge vectors.
+    """
     own = int(data.nlistatoms)
     species = np.concatenate([data.ielems[:own], np.arange(n_elements)])
     neighbours = own + _index(data.jelems if data.npairs else [])
@@ -38,38 +45,44 @@ def graph_without_messages(data: LammpsData, n_elements: int, dtype: torch.dtype
 
 
 def graph_of_rank(data: LammpsData, dtype: torch.dtype) -> Graph:
-    """The graph of a rank in LAMMPS with our plugin, which passes messages on.
+    """Return the graph for a message-passing model in LAMMPS with our plugin.
 
-    Where all neighbours are images of own atoms, as on one rank, it is told which edges belong together: a model can
-    then compute once what both edges of a pair share, and nothing has to be passed on.
+    If all neighbours are images of owned atoms, as on a single rank, reverse edges are resolved here. No communication
+    is then needed, and a model can evaluate pair quantities once per pair.
+
+    Args:
+        data: atoms and pairs of this rank.
+        dtype: type of the edge vectors.
 
     Raises:
-        LammpsError: atoms have no ids.
+        LammpsError: atoms have no IDs.
     """
     own, tags = int(data.nlistatoms), data.tags
     if not tags[:own].all():
         raise LammpsError(NEEDS_IDS)
     _, first, inverse = np.unique(tags, return_index=True, return_inverse=True)
-    chosen = first[inverse][data.pair_j]  # own atoms come first, so that a ghost of one is replaced by it
+    representative = first[inverse][data.pair_j]  # owned atoms come first: np.unique maps their ghosts to them
     needed = np.zeros(len(tags), dtype=bool)
-    needed[chosen] = True
+    needed[representative] = True
     needed[:own] = True
     place, rows = np.cumsum(needed) - 1, np.flatnonzero(needed)
-    shared = _shared(data, data.elems[rows], place[chosen], dtype)
-    reverse = _index(_known_reverse(shared["edge_i"].numpy(), chosen, data.rij, own) if data.npairs else [])
+    shared = _shared(data, data.elems[rows], place[representative], dtype)
+    reverse = _index(_known_reverse(shared["edge_i"].numpy(), representative, data.rij, own) if data.npairs else [])
     if len(rows) == own and bool((reverse != torch.arange(len(reverse))).all()):
         return Graph(**shared, reverse_edge_index=reverse)
-    return RankGraph(**shared, reverse_edge_index=reverse, own=own, data=data, rows=_index(rows))
+    return RankGraph(**shared, reverse_edge_index=reverse, own=own, data=data, lammps_rows=_index(rows))
 
 
 def graph_of_all(data: LammpsData, tags: NDArray[np.int32], dtype: torch.dtype) -> Graph:
-    """The graph of the atoms of a LAMMPS that runs on one rank, where all ghosts are images of own atoms.
+    """Return the graph of LAMMPS on a single rank, where all ghosts are images of owned atoms.
 
     Args:
-        tags: (ntotal,) ids of LAMMPS' atoms and ghosts.
+        data: atoms and pairs.
+        tags: (ntotal,) IDs of atoms and ghosts.
+        dtype: type of the edge vectors.
 
     Raises:
-        LammpsError: two atoms are so near the cutoff that by rounding only the one is the other's neighbour.
+        LammpsError: by rounding, a pair at the cutoff is listed in one direction only.
     """
     own = int(data.nlistatoms)
     if not data.npairs:
@@ -80,16 +93,19 @@ def graph_of_all(data: LammpsData, tags: NDArray[np.int32], dtype: torch.dtype) 
     shared = _shared(data, data.ielems[:own], edge_j, dtype)
     reverse = _reverse(shared["edge_i"].numpy(), edge_j, data.rij)
     if reverse is None:
-        raise LammpsError("there are neighbours of which the one is not the other's.")
+        raise LammpsError(
+            "asymmetric neighbour list: one pair at the cutoff is listed in one direction only. "
+            "Displace the atoms slightly."
+        )
     return Graph(**shared, reverse_edge_index=_index(reverse))
 
 
 @dataclass(frozen=True)
 class OwnGraph(Graph):
-    """The atoms that a rank owns, and after them what stands for others.
+    """Graph of the atoms owned by a rank, followed by rows that represent ghosts.
 
     Attributes:
-        own: number of own atoms.
+        own: number of owned atoms.
     """
 
     own: int
@@ -101,29 +117,32 @@ class OwnGraph(Graph):
 
 @dataclass(frozen=True)
 class RankGraph(OwnGraph):
-    """A graph that has exchanges of LAMMPS with our plugin between the layers of a model.
+    """Graph that communicates features between ranks in the message-passing layers, through our plugin.
 
     Attributes:
-        data: of this step.
-        rows: (N,) for each atom the row of LAMMPS that is taken for it.
+        data: atoms and pairs of this step.
+        lammps_rows: (N,) row in LAMMPS of each atom.
     """
 
     data: LammpsData
-    rows: Tensor
+    lammps_rows: Tensor
 
     def with_ghosts(self, features: Tensor) -> Tensor:
-        if len(self.rows) == self.own:
+        if len(self.lammps_rows) == self.own:
             return features
-        found: Tensor = _FromOwners.apply(features[: self.own], self.data, self.rows)  # type: ignore[no-untyped-call]
+        found: Tensor = _ForwardExchange.apply(features[: self.own], self.data, self.lammps_rows)  # type: ignore[no-untyped-call]
         return found
 
     def gather_reverse_edges(self, messages: Tensor) -> Tensor:
-        found: Tensor = _Reversed.apply(messages, self.data.edge_exchange)  # type: ignore[no-untyped-call]
+        found: Tensor = _ReverseEdges.apply(messages, self.data.edge_exchange)  # type: ignore[no-untyped-call]
         return found
 
 
-class _FromOwners(torch.autograd.Function):
-    """Features (own, ...) of own atoms -> (N, ...) of all; gradients go back to the ranks that own the atoms."""
+class _ForwardExchange(torch.autograd.Function):
+    """Forward communication: features (own, ...) of owned atoms to (N, ...) of all rows.
+
+    The backward pass is its adjoint, reverse communication: gradients of ghosts are added on the ranks that own them.
+    """
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, data: LammpsData, rows: Tensor) -> Tensor:
@@ -144,8 +163,11 @@ class _FromOwners(torch.autograd.Function):
         return values[: ctx.own].view(-1, *shape), None, None
 
 
-class _Reversed(torch.autograd.Function):
-    """Messages (E, ...) -> those of the reverse edges; it is its own transpose."""
+class _ReverseEdges(torch.autograd.Function):
+    """Messages (E, ...) of the reverse edges, which may belong to other ranks.
+
+    The exchange permutes edges and is its own inverse, hence also its own adjoint in the backward pass.
+    """
 
     @staticmethod
     def forward(ctx: Any, messages: Tensor, exchange: Exchange) -> Tensor:
@@ -165,7 +187,10 @@ def _exchanged(values: Tensor, exchange: Exchange) -> Tensor:
 
 
 def _shared(data: LammpsData, species: ArrayLike, edge_j: ArrayLike, dtype: torch.dtype) -> dict[str, Tensor]:
-    """The fields that are alike for all graphs. Arrays without elements are not read: LAMMPS' own has none such."""
+    """Return the fields that all graphs have in common.
+
+    Pair arrays are not accessed without pairs: LAMMPS' own Python ML-IAP does not provide them then.
+    """
     own = int(data.nlistatoms)
     numbers = data.numneighs[:own] if data.npairs else np.zeros(own, dtype=np.int64)
     vectors = data.rij if data.npairs else np.zeros((0, 3))
@@ -182,7 +207,7 @@ def _shared(data: LammpsData, species: ArrayLike, edge_j: ArrayLike, dtype: torc
 
 
 def _known_reverse(edge_i: Ints, edge_j: Ints, vectors: Floats, own: int) -> Ints:
-    """As `_reverse`, of edges between own atoms; the others, of which other ranks have the reverse, get themselves."""
+    """Return `_reverse` of edges between owned atoms; edges with a reverse on another rank get their own index."""
     reverse, between = np.arange(len(edge_i)), np.flatnonzero(edge_j < own)
     found = _reverse(edge_i[between], edge_j[between], vectors[between]) if len(between) else None
     if found is not None:
@@ -191,13 +216,14 @@ def _known_reverse(edge_i: Ints, edge_j: Ints, vectors: Floats, own: int) -> Int
 
 
 def _reverse(edge_i: Ints, edge_j: Ints, vectors: Floats) -> Ints | None:
-    """For each edge (i, j, r) the place of (j, i, -r): sorted, the edges and the reversed edges are one list.
+    """Return the index of the reverse edge (j, i, -r) of each edge (i, j, r).
 
-    ``None`` if they are not, as rounding can have it of two atoms at the cutoff.
+    Sorted by atoms and projection of r, edges and reversed edges are the same list. The projection distinguishes edges
+    to several images of one atom. ``None`` if an edge has no reverse, which rounding can cause at the cutoff.
     """
-    shadow, count = vectors @ GENERIC, int(edge_i[-1]) + 1
+    projection, count = vectors @ GENERIC_DIRECTION, int(edge_i[-1]) + 1
     reverse = np.empty(len(edge_i), dtype=np.int64)
-    reverse[np.lexsort((-shadow, edge_j * count + edge_i))] = np.lexsort((shadow, edge_i * count + edge_j))
+    reverse[np.lexsort((-projection, edge_j * count + edge_i))] = np.lexsort((projection, edge_i * count + edge_j))
     return reverse if (np.abs(vectors[reverse] + vectors) < ROUNDING).all() else None
 
 

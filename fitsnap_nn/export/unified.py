@@ -1,10 +1,10 @@
-"""The object behind ``pair_style mliap unified FILE 0`` for every `GraphModel`.
+"""Model object of ``pair_style mliap unified FILE 0`` for every `GraphModel`.
 
-Its file is a pickle that holds no more than the name of a function of this module and a payload that
-``torch.load(weights_only=True)`` reads; `mliappy` says why it is no ``.pt``. It runs in LAMMPS with our plugin at any
-number of ranks. LAMMPS' own Python ML-IAP (4 Feb 2025) has no way to pass messages, so that a model with messages runs
-on one rank there; and it does not tell a model which atoms the ghosts are images of, so that LAMMPS must be asked, for
-which `HAND_OVER` gives it to Python.
+Its file is a pickle that contains only the name of a function of this module and a payload that
+``torch.load(weights_only=True)`` reads; see `mliappy` for the reason. In LAMMPS with our plugin it runs on any number
+of ranks. LAMMPS' own Python ML-IAP (4 Feb 2025) has no communication for message passing, so that such models run on
+one rank there. It does not pass atom IDs to the model either; the model reads them through a pointer to LAMMPS, which
+`POINTER_COMMANDS` store in Python.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from torch import Tensor
 
 from fitsnap_nn.errors import LammpsError
 from fitsnap_nn.export.lammps_data import LammpsData
-from fitsnap_nn.export.mliappy import ending_all_ranks
-from fitsnap_nn.export.payload import keep_to_one_thread, packed, unpacked
+from fitsnap_nn.export.mliappy import abort_all_ranks_on_error
+from fitsnap_nn.export.payload import deserialize, limit_threads, serialize
 from fitsnap_nn.export.rank_graph import NEEDS_IDS, graph_of_all, graph_of_rank, graph_without_messages
 from fitsnap_nn.launch import world_size
 from fitsnap_nn.models import GraphModel, build_model
 
-# Commands before ``pair_style`` that make LAMMPS known to the model; for a LAMMPS without our plugin.
-HANDED_OVER = "fitsnap_nn_lammps"
-HAND_OVER = (
-    f"python {HANDED_OVER} input 1 SELF format p here 'def {HANDED_OVER}(lammps): {HANDED_OVER}.lammps = lammps'",
-    f"python {HANDED_OVER} invoke",
+# Commands before ``pair_style`` that store the pointer to LAMMPS in Python; for LAMMPS without our plugin.
+POINTER_NAME = "fitsnap_nn_lammps"
+POINTER_COMMANDS = (
+    f"python {POINTER_NAME} input 1 SELF format p here 'def {POINTER_NAME}(lammps): {POINTER_NAME}.lammps = lammps'",
+    f"python {POINTER_NAME} invoke",
 )
 
 
 class UnifiedModel:
-    """Energies of atoms, and their derivatives by the vectors to neighbours, as LAMMPS asks for them.
+    """Per-atom energies and their derivatives with respect to edge vectors, in the interface that LAMMPS calls.
 
     Attributes:
-        element_types: symbols, in the order of the model's elements; ``pair_coeff`` may have them in any other.
+        element_types: symbols in the order of the model's elements; ``pair_coeff`` may list them in any order.
         rcutfac: half the cutoff, Å.
-        ndescriptors, nparams: what LAMMPS wants to know and makes no use of.
-        units: the LAMMPS units of its numbers.
+        ndescriptors, nparams: required by LAMMPS, but not used.
+        units: LAMMPS units.
     """
 
     units = "metal"
@@ -52,7 +52,8 @@ class UnifiedModel:
     def __init__(self, model: GraphModel, lammps: Any = None) -> None:
         """
         Args:
-            lammps: the pointer to LAMMPS that `HAND_OVER` got.
+            model: the model.
+            lammps: pointer to LAMMPS, stored by `POINTER_COMMANDS`; ``None`` if unknown.
         """
         self._lammps = lammps
         self.model = model
@@ -61,21 +62,26 @@ class UnifiedModel:
         self.rcutfac = 0.5 * model.cutoff
 
     def compute_descriptors(self, data: LammpsData) -> None:
-        """Nothing is to be done in this turn of LAMMPS."""
+        """Do nothing; required by LAMMPS. `compute_forces` does all the work."""
 
     def compute_gradients(self, data: LammpsData) -> None:
-        """Nor in this."""
+        """Do nothing; required by LAMMPS."""
 
     def compute_forces(self, data: LammpsData) -> None:
-        """Fill in the energies of this rank's atoms, and the forces that follow from them on these and on ghosts.
+        """Compute the energies of the atoms of this rank, and the resulting forces on these atoms and on ghosts.
 
         Args:
-            data: what LAMMPS hands over, see ``lammps_plugin.data.Data``.
+            data: atoms and pairs of this rank; receives energies (eV) and forces (eV/Å).
+
+        Raises:
+            ValueError: LAMMPS was asked for the neighbours of ghosts.
+            FloatingPointError: an energy or a derivative is not finite.
+            LammpsError: a message-passing model lacks atom IDs or communication.
         """
         exchanges = hasattr(data, "edge_exchange")
-        with ending_all_ranks(errors_are_collective=exchanges):
+        with abort_all_ranks_on_error(errors_are_collective=exchanges):
             if data.natomneigh != data.nlistatoms:
-                raise ValueError("the model makes no use of ghosts' neighbours: end `pair_style mliap unified` with 0")
+                raise ValueError("the model does not use neighbours of ghosts: end `pair_style mliap unified` with 0")
             energies, edge_gradients = self._evaluate(data, exchanges) if data.nlistatoms else (torch.zeros(0), None)
             data.energy = float(energies.sum())
             if len(energies):
@@ -84,7 +90,7 @@ class UnifiedModel:
                 data.update_pair_forces(edge_gradients.numpy())
 
     def _evaluate(self, data: LammpsData, exchanges: bool) -> tuple[Tensor, Tensor | None]:
-        """Energies (nlistatoms,) and their derivatives (npairs, 3), ``None`` without pairs; float64."""
+        """Return energies (nlistatoms,), eV, and edge gradients (npairs, 3), eV/Å (``None`` without pairs), float64."""
         own = int(data.nlistatoms)
         if not self.model.num_message_passing:
             graph = graph_without_messages(data, len(self.element_types), self.dtype)
@@ -97,15 +103,16 @@ class UnifiedModel:
         energies, edge_gradients = energies.detach(), edge_gradients.double()
         if not (energies.isfinite().all() and edge_gradients.isfinite().all()):
             raise FloatingPointError(
-                "the model's energy is not a finite number: atoms have come too close, or the run has blown up"
+                "the model's energy is not a finite number: atoms have come too close, or the run is unstable. "
+                "Reduce the time step, or check the initial structure."
             )
         return energies, edge_gradients if len(edge_gradients) else None
 
     def _tags(self, count: int) -> NDArray[np.int32]:
-        """(count,) ids of all atoms and ghosts, where LAMMPS does not hand them over.
+        """Return the IDs (count,) of all atoms and ghosts, for LAMMPS without our plugin.
 
         Raises:
-            LammpsError: there are several ranks, or LAMMPS is not known.
+            LammpsError: there are several ranks, or the pointer to LAMMPS is unknown.
         """
         if self._lammps is None:
             raise LammpsError(
@@ -131,21 +138,29 @@ class UnifiedModel:
             "dtype": str(self.dtype).removeprefix("torch."),
             "state_dict": {name: tensor.detach().cpu() for name, tensor in self.model.state_dict().items()},
         }
-        return from_bytes, (packed(content),)
+        return from_bytes, (serialize(content),)
 
 
 def unified_pickle(model: GraphModel) -> bytes:
-    """What the file that LAMMPS opens must hold."""
+    """Return the content of the file that LAMMPS opens.
+
+    Args:
+        model: the model.
+    """
     return pickle.dumps(UnifiedModel(model), protocol=4)
 
 
 def from_bytes(payload: bytes) -> UnifiedModel:
-    """The model that a pickle holds."""
+    """Return the model of a pickle, which names this function.
+
+    Args:
+        payload: result of `serialize`.
+    """
     if world_size() > 1:
-        keep_to_one_thread()
-    content = unpacked(payload)
+        limit_threads()
+    content = deserialize(payload)
     model = cast(GraphModel, build_model(content["description"]))
     model.set_precision(getattr(torch, content["dtype"]))
     model.load_state_dict(content["state_dict"])
     model.eval().requires_grad_(False)
-    return UnifiedModel(model, getattr(getattr(sys.modules["__main__"], HANDED_OVER, None), "lammps", None))
+    return UnifiedModel(model, getattr(getattr(sys.modules["__main__"], POINTER_NAME, None), "lammps", None))

@@ -1,5 +1,7 @@
-"""FitSNAP's files of predictions beside labels. All values belong to the whole potential: FitSNAP subtracts the
-reference pair style from both columns, here both include it, so the labels are those of the data."""
+"""FitSNAP's comparison files: predictions next to labels.
+
+FitSNAP subtracts the reference potential from both columns. Here both include it, so that labels are those of the data.
+"""
 
 from __future__ import annotations
 
@@ -14,31 +16,39 @@ from fitsnap_nn.data.configuration import Subset
 from fitsnap_nn.data.properties import Property
 from fitsnap_nn.reports.results import Result, by_subset, pairs
 
-PERATOM = "Filename Group AtomID Type Fx_Truth Fy_Truth Fz_Truth Fx_Pred Fy_Pred Fz_Pred Testing_Bool Set"
-PERCONFIG = "Filename Group Natoms Energy_Truth Energy_Pred Testing_Bool Set"
+PERATOM_HEADER = "Filename Group AtomID Type Fx_Truth Fy_Truth Fz_Truth Fx_Pred Fy_Pred Fz_Pred Testing_Bool Set"
+PERCONFIG_HEADER = "Filename Group Natoms Energy_Truth Energy_Pred Testing_Bool Set"
 
 
-# Ending of the file names of each set; those of validation are FitSNAP's.
-ENDINGS = MappingProxyType({Subset.TRAINING: "", Subset.VALIDATION: "_val", Subset.TEST: "_test"})
+# Suffix of the file names of each set; `_val` is FitSNAP's.
+SUFFIXES = MappingProxyType({Subset.TRAINING: "", Subset.VALIDATION: "_val", Subset.TEST: "_test"})
 
 
 def write_comparisons(folder: Path, results: Sequence[Result], properties: Sequence[Property]) -> dict[str, str]:
-    """Write a file of predictions and labels for each property and each set.
+    """Write one comparison file per property and set.
 
-    ``energy_comparison.dat``, ``force_comparison.dat``, ``stress_comparison.dat`` and so on are of the training set;
-    names with ``_val`` are of the validation set, with ``_test`` of the test set. Each row has two columns, prediction
-    and label, in the report unit of the property: one row for each configuration (energies in eV/atom, as in FitSNAP)
-    or for each component (forces in eV/Å; stresses in GPa, Voigt order). A set without labels has no file; one that an
-    earlier fit left is removed.
+    ``energy_comparison.dat``, ``force_comparison.dat``, ``stress_comparison.dat`` and so on contain the training set;
+    ``_val`` marks the validation set and ``_test`` the test set. The columns are prediction and label in the report
+    unit of the property. There is one row per configuration (energies in eV/atom, as in FitSNAP) or per component
+    (forces in eV/Å; stresses in GPa, Voigt order). No file is written for a set without labels; the file of an
+    earlier fit is removed.
+
+    Args:
+        folder: output folder.
+        results: predictions and labels.
+        properties: properties of the fit.
 
     Returns:
-        name of each file written -> its content.
+        A description of each file by file name.
+
+    Raises:
+        OSError: a file cannot be written.
     """
     written = {}
     for subset, members in by_subset(results).items():
         for quantity in properties:
             name, unit = quantity.title.lower(), quantity.report_unit.label
-            path = folder / f"{name}_comparison{ENDINGS[subset]}.dat"
+            path = folder / f"{name}_comparison{SUFFIXES[subset]}.dat"
             model, target, labels = pairs(quantity, members)
             if not labels:
                 path.unlink(missing_ok=True)
@@ -50,7 +60,12 @@ def write_comparisons(folder: Path, results: Sequence[Result], properties: Seque
 
 
 def write_perconfig(path: Path, results: Sequence[Result]) -> None:
-    """Write one line for each configuration: energies in eV/atom as FitSNAP, ``nan`` where there is no label."""
+    """Write FitSNAP's file of energies: one line per configuration, in eV/atom.
+
+    Args:
+        path: the file.
+        results: predictions and labels; a missing label is written as ``nan``.
+    """
 
     def lines() -> Iterator[Sequence[object]]:
         for configuration, evaluation in results:
@@ -66,13 +81,17 @@ def write_perconfig(path: Path, results: Sequence[Result]) -> None:
                 configuration.subset.value,
             )
 
-    _write(path, PERCONFIG, lines())
+    _write(path, PERCONFIG_HEADER, lines())
 
 
 def write_peratom(path: Path, results: Sequence[Result], elements: Sequence[str]) -> None:
-    """Write one line for each atom that has a predicted force: eV/Å, ``nan`` where there is no label.
+    """Write FitSNAP's file of forces: one line per atom with a predicted force, in eV/Å.
 
-    Atoms count from 1 in the order of the data file; types count from 1 in the order of ``elements``.
+    Args:
+        path: the file.
+        results: predictions and labels; a missing label is written as ``nan``. Atoms are numbered from 1 in the order
+            of the data file.
+        elements: chemical symbols in the order of atom types, which are numbered from 1.
     """
 
     def lines() -> Iterator[Sequence[object]]:
@@ -86,7 +105,7 @@ def write_peratom(path: Path, results: Sequence[Result], elements: Sequence[str]
                 values = [f"{value:.10g}" for value in (*truth[number], *forces[number])]
                 yield configuration.id, configuration.group, number + 1, element + 1, *values, *ends
 
-    _write(path, PERATOM, lines())
+    _write(path, PERATOM_HEADER, lines())
 
 
 def _write(path: Path, header: str, lines: Iterator[Sequence[object]]) -> None:

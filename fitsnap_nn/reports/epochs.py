@@ -1,4 +1,4 @@
-"""The log of epochs: ``loss_vs_epochs.dat``, ``metrics.csv`` and the lines on the screen."""
+"""Epoch log: ``loss_vs_epochs.dat``, ``metrics.csv`` and the lines printed during a fit."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ LOSS_HEADER = "# epoch training_loss validation_loss\n"
 
 @dataclass(frozen=True)
 class EpochRow:
-    """One epoch; a number that does not exist, such as a validation loss without validation data, is nan.
+    """Results of one epoch; missing values, such as the validation loss without a validation set, are nan.
 
     Attributes:
         epoch: number of the epoch, in increasing order.
         train_loss, validation_loss: losses of the training and validation sets.
-        mae: mean absolute errors of the validation set, in the report unit of each property of the fit, in its order.
-        learning_rate: the optimiser's, at the end of the epoch.
-        seconds: wall time.
+        mae: mean absolute error of the validation set per property of the fit, in its report unit.
+        learning_rate: of the last step.
+        seconds: wall time, s.
         best: whether it is the best epoch so far.
     """
 
@@ -41,20 +41,24 @@ class EpochRow:
 
 
 def columns(properties: Sequence[Property]) -> list[str]:
-    """Return the columns of ``metrics.csv``: errors are of the validation set, with their units in the names."""
+    """Return the column names of ``metrics.csv``; errors are those of the validation set, with the unit in the name.
+
+    Args:
+        properties: properties of the fit.
+    """
     units = {one: one.report_unit.label.replace("/", "_per_").replace("Å", "A") for one in properties}
     errors = [f"{one.title.lower()}_mae_{unit}".rstrip("_") for one, unit in units.items()]
     return ["epoch", "train_loss", "validation_loss", *errors, "learning_rate", "seconds", "best"]
 
 
 class EpochLog(AbstractContextManager["EpochLog"]):
-    """Writes both files as the fit goes, each line complete on disk before the next epoch starts.
+    """Writes both files during the fit, flushed after every epoch.
 
     Args:
-        folder: where the files are.
-        properties: of the fit.
-        after: the last epoch to keep of the files that are there; earlier rows stay as they are, later ones, and a
-            truncated line, are removed. ``None`` starts new files.
+        folder: folder of the files.
+        properties: properties of the fit.
+        after: last epoch of existing files to keep, for a resumed fit. Later rows and a truncated last line are
+            removed. ``None`` starts new files.
     """
 
     def __init__(self, folder: Path, properties: Sequence[Property], after: int | None = None) -> None:
@@ -63,11 +67,16 @@ class EpochLog(AbstractContextManager["EpochLog"]):
         self._metrics = _opened(folder / METRICS_FILE, header, ",", after)
 
     def __exit__(self, *error: object) -> None:
+        """Close both files."""
         self._losses.close()
         self._metrics.close()
 
     def write(self, row: EpochRow) -> None:
-        """Add an epoch to both files."""
+        """Append an epoch to both files.
+
+        Args:
+            row: results of the epoch.
+        """
         self._losses.write(f"{row.epoch} {row.train_loss:.9e} {row.validation_loss:.9e}\n")
         numbers = (row.train_loss, row.validation_loss, *row.mae, row.learning_rate, row.seconds)
         cells = [str(row.epoch), *(repr(float(number)) for number in numbers), str(int(row.best))]
@@ -77,7 +86,14 @@ class EpochLog(AbstractContextManager["EpochLog"]):
 
 
 def read_epochs(folder: Path) -> list[EpochRow]:
-    """Return all epochs in ``metrics.csv``, those before a restart included."""
+    """Return all epochs in ``metrics.csv``, including those before a restart.
+
+    Args:
+        folder: folder of the file.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
     with (folder / METRICS_FILE).open(encoding="utf-8", newline="") as file:
         lines = list(csv.reader(file))[1:]
     return [_parsed(line) for line in lines]
@@ -102,12 +118,21 @@ def _kept_lines(path: Path, separator: str, after: int) -> list[str]:
 
 
 def epoch_header(properties: Sequence[Property]) -> str:
-    """Return the titles, with units, of the columns of `epoch_line`."""
+    """Return the column titles of `epoch_line`, with units.
+
+    Args:
+        properties: properties of the fit.
+    """
     return " ".join(f"{title:>{width}}" for title, width in _titles(properties))
 
 
 def epoch_line(row: EpochRow, properties: Sequence[Property]) -> str:
-    """Return the line of one epoch; ``-`` stands for what does not exist, ``*best`` marks the best epoch so far."""
+    """Return the line that is printed for an epoch; ``-`` denotes a missing value, ``*best`` the best epoch so far.
+
+    Args:
+        row: results of the epoch.
+        properties: properties of the fit; errors are shown in their display units.
+    """
     errors = [
         (value * one.report_unit.size / one.display_unit.size, ".3f" if one.display_unit == one.report_unit else ".1f")
         for one, value in zip(properties, row.mae or [math.nan] * len(properties), strict=True)

@@ -1,4 +1,4 @@
-"""The table of errors by group, FitSNAP's ``metrics`` file, and its one-line summary."""
+"""Per-group error table (FitSNAP's ``metrics`` file) and its one-line summary."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from fitsnap_nn.reports.results import Floats, Result, by_subset, pairs
 
 ALL = "*ALL"
 COLUMNS = ("Group", "Set", "Property", "Count", "MAE", "RMSE", "R²", "Unit")
-LEFT = (True, True, True, False, False, False, False, True)  # which columns are aligned to the left
+LEFT_ALIGNED = (True, True, True, False, False, False, False, True)  # by column
 
-# Labels that vary less than this (eV/atom, eV/Å, GPa) vary by rounding only, as forces that are zero by symmetry do.
-NO_SPREAD = 1e-8
+# Standard deviation of labels (eV/atom, eV/Å, GPa) below which they differ by rounding only, such as forces that
+# vanish by symmetry.
+ROUNDING_SPREAD = 1e-8
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,13 @@ class ErrorRow:
     """Errors of one property in one group and one set.
 
     Attributes:
-        group: name, or ``*ALL``.
+        group: name of the group, or ``*ALL``.
         subset: ``Train``, ``Validation`` or ``Test``.
         property: title of the property.
         count: configurations for energies and stresses, atoms for forces.
         mae, rmse: over components, in ``unit``.
-        r2: 1 - sum (label - model)² / sum (label - mean label)²; nan where labels are fewer than 2 or do not vary.
+        r2: 1 - sum (label - model)² / sum (label - mean label)²; nan for fewer than two labels or constant labels.
+        unit: report unit of the property.
     """
 
     group: str
@@ -48,9 +50,14 @@ class ErrorRow:
 
 
 def errors_table(results: Sequence[Result], properties: Sequence[Property]) -> list[ErrorRow]:
-    """Return the errors of all results, then group by group in the order of first appearance.
+    """Return the errors over all groups, followed by those of each group in the order of first appearance.
 
-    In each group training comes before validation and test; what has no labels has no row.
+    Args:
+        results: predictions and labels.
+        properties: properties of the fit.
+
+    Returns:
+        For each group one row per set (training, validation, test) and property that has labels.
     """
     by_group: dict[str, list[Result]] = {ALL: list(results)}
     for result in results:
@@ -75,14 +82,23 @@ def _row(group: str, subset: Subset, quantity: Property, results: Sequence[Resul
 
 
 def _r2(error: Floats, target: Floats) -> float:
-    spread = float(np.square(target - target.mean()).mean())
-    if spread <= NO_SPREAD**2:
+    variance = float(np.square(target - target.mean()).mean())
+    if variance <= ROUNDING_SPREAD**2:
         return float("nan")
-    return 1.0 - float(np.square(error).mean()) / spread
+    return 1.0 - float(np.square(error).mean()) / variance
 
 
 def summary(rows: Sequence[ErrorRow], subset: Subset, properties: Sequence[Property]) -> str:
-    """Return the MAE over all groups in one line, as ``E 117.2 meV/atom, F 76.1 meV/Å``; empty without labels."""
+    """Return the MAE over all groups in one line, such as ``E 117.2 meV/atom, F 76.1 meV/Å``.
+
+    Args:
+        rows: error table.
+        subset: set whose errors are shown.
+        properties: properties of the fit.
+
+    Returns:
+        The line; empty if the set has no labels.
+    """
     shown = {one.title: one for one in properties}
     parts = []
     for row in rows:
@@ -94,10 +110,16 @@ def summary(rows: Sequence[ErrorRow], subset: Subset, properties: Sequence[Prope
 
 
 def write_errors_table(path: Path, rows: Sequence[ErrorRow], style: str = "MD") -> None:
-    """Write the table in a ``metrics_style``.
+    """Write the error table.
 
-    MD is a markdown table, CSV and SSV have a header and all digits, separated by commas or spaces; JSON is a list of
-    objects; DF has the columns that FitSNAP writes for networks, aligned, without R² and units.
+    Args:
+        path: the file.
+        rows: error table.
+        style: ``MD`` for a Markdown table; ``CSV`` or ``SSV`` for all digits separated by commas or spaces, with a
+            header; ``JSON`` for a list of objects; ``DF`` for FitSNAP's columns, aligned, without R² and units.
+
+    Raises:
+        OSError: the file cannot be written.
     """
     path.write_text(STYLES[style](rows), encoding="utf-8")
 
@@ -106,7 +128,7 @@ def _markdown(rows: Sequence[ErrorRow]) -> str:
     header, *lines = _aligned([COLUMNS, *map(_cells, rows)])
     rule = [
         ":" + "-" * (len(cell) - 1) if left else "-" * (len(cell) - 1) + ":"
-        for cell, left in zip(header, LEFT, strict=True)
+        for cell, left in zip(header, LEFT_ALIGNED, strict=True)
     ]
     return "".join(f"| {' | '.join(line)} |\n" for line in (header, rule, *lines))
 
@@ -120,7 +142,7 @@ def _plain(rows: Sequence[ErrorRow]) -> str:
 def _aligned(lines: Sequence[Sequence[str]]) -> list[list[str]]:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return [
-        [f"{cell:{'<' if left else '>'}{width}}" for cell, width, left in zip(line, widths, LEFT, strict=False)]
+        [f"{cell:{'<' if left else '>'}{width}}" for cell, width, left in zip(line, widths, LEFT_ALIGNED, strict=False)]
         for line in lines
     ]
 
@@ -148,7 +170,7 @@ def _separated(delimiter: str) -> Callable[[Sequence[ErrorRow]], str]:
 def _json(rows: Sequence[ErrorRow]) -> str:
     records = [asdict(row) for row in rows]
     for record in records:
-        # JSON has no nan and no infinity.
+        # JSON (RFC 8259) has neither nan nor infinity.
         record.update({key: None for key in ("mae", "rmse", "r2") if not np.isfinite(record[key])})
     return json.dumps(records, indent=1, ensure_ascii=False) + "\n"
 

@@ -1,4 +1,4 @@
-"""Pictures of a fit. matplotlib is optional: without it each function returns a note instead of drawing."""
+"""Plots of a fit. matplotlib is optional: without it each function returns a message instead of a plot."""
 
 from __future__ import annotations
 
@@ -19,39 +19,49 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NO_MATPLOTLIB = "no {name}: matplotlib is not installed (pip install matplotlib)"
-NOTHING = "no {name}: there is nothing to draw"
+NO_DATA = "no {name}: there are no data to plot"
 COLOURS = MappingProxyType({"Train": "#7fa3c7", "Validation": "#d1495b", "Test": "#3c8d5a"})
-LINES = ("#4c6a92", "#e08e45", "#5a9367", "#8e5a93", "#93655a")  # errors by property, in turn
+LINES = ("#4c6a92", "#e08e45", "#5a9367", "#8e5a93", "#93655a")  # errors by property, cyclic
 GREY = "#9a9a9a"
 
 
 def plot_parity(path: Path, results: Sequence[Result], properties: Sequence[Property]) -> str:
-    """Draw predictions against labels, and below them the errors of each group, one column for each property.
+    """Plot predictions against labels and, below, the MAE of each group; one column per property.
+
+    Args:
+        path: PNG file.
+        results: predictions and labels.
+        properties: properties of the fit.
 
     Returns:
-        Why there is no picture; empty when it was drawn.
+        The reason why there is no plot; empty if it was written.
     """
     rows = errors_table(results, properties)
-    drawn = [quantity for quantity in properties if any(row.property == quantity.title for row in rows)]
+    plotted = [quantity for quantity in properties if any(row.property == quantity.title for row in rows)]
     groups = list(dict.fromkeys(row.group for row in rows))
 
     def draw(figure: Figure) -> None:
         bars = 0.9 + 0.19 * len(groups)
-        figure.set_size_inches(0.6 + 3.8 * len(drawn), 3.8 + bars)
-        axes = figure.subplots(2, len(drawn), squeeze=False, height_ratios=(3.8, bars))
-        for column, quantity in enumerate(drawn):
-            of_quantity = [row for row in rows if row.property == quantity.title]
-            _draw_parity(axes[0, column], quantity, results, of_quantity)
-            _draw_groups(axes[1, column], quantity, of_quantity, groups, named=column == 0)
+        figure.set_size_inches(0.6 + 3.8 * len(plotted), 3.8 + bars)
+        axes = figure.subplots(2, len(plotted), squeeze=False, height_ratios=(3.8, bars))
+        for column, quantity in enumerate(plotted):
+            property_rows = [row for row in rows if row.property == quantity.title]
+            _draw_parity(axes[0, column], quantity, results, property_rows)
+            _draw_groups(axes[1, column], quantity, property_rows, groups, named=column == 0)
 
-    return _save(path, draw, empty=not drawn)
+    return _save(path, draw, empty=not plotted)
 
 
 def plot_learning_curve(path: Path, epochs: Sequence[EpochRow], properties: Sequence[Property]) -> str:
-    """Draw losses, and errors of the validation set, against the epoch.
+    """Plot losses, and the MAE of the validation set, against the epoch.
+
+    Args:
+        path: PNG file.
+        epochs: results of the epochs.
+        properties: properties of the fit.
 
     Returns:
-        Why there is no picture; empty when it was drawn.
+        The reason why there is no plot; empty if it was written.
     """
     losses = {
         "train": ([row.train_loss for row in epochs], COLOURS["Train"]),
@@ -65,9 +75,9 @@ def plot_learning_curve(path: Path, epochs: Sequence[EpochRow], properties: Sequ
         for number, one in enumerate(properties)
     }
     panels = [
-        (title, shown)
+        (title, with_data)
         for title, lines in (("loss", losses), ("validation MAE", errors))
-        if (shown := {name: line for name, line in lines.items() if np.greater(line[0], 0).any()})
+        if (with_data := {name: line for name, line in lines.items() if np.greater(line[0], 0).any()})
     ]
     number = [row.epoch for row in epochs]
     best = max((row.epoch for row in epochs if row.best), default=None)
@@ -75,7 +85,7 @@ def plot_learning_curve(path: Path, epochs: Sequence[EpochRow], properties: Sequ
     def draw(figure: Figure) -> None:
         figure.set_size_inches(4.3 * len(panels), 3.6)
         for axes, (title, lines) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-            _tidy(axes, "epoch", title)
+            _style_axes(axes, "epoch", title)
             for name, (values, colour) in lines.items():
                 axes.plot(number, values, color=colour, label=name, lw=1.4, marker="o" if len(number) < 20 else "")
             if best is not None:
@@ -88,7 +98,7 @@ def plot_learning_curve(path: Path, epochs: Sequence[EpochRow], properties: Sequ
 
 def _save(path: Path, draw: Callable[[Figure], None], empty: bool) -> str:
     if empty:
-        return NOTHING.format(name=path.name)
+        return NO_DATA.format(name=path.name)
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -102,7 +112,7 @@ def _save(path: Path, draw: Callable[[Figure], None], empty: bool) -> str:
 
 def _draw_parity(axes: Axes, quantity: Property, results: Sequence[Result], rows: Sequence[ErrorRow]) -> None:
     unit = quantity.report_unit.label
-    _tidy(axes, f"label ({unit})", f"model ({unit})")
+    _style_axes(axes, f"label ({unit})", f"model ({unit})")
     axes.set_title(quantity.title.lower())
     mae = {row.subset: row.mae for row in rows if row.group == ALL}
     for subset, members in by_subset(results).items():
@@ -118,26 +128,26 @@ def _draw_parity(axes: Axes, quantity: Property, results: Sequence[Result], rows
 
 
 def _draw_groups(axes: Axes, quantity: Property, rows: Sequence[ErrorRow], groups: Sequence[str], named: bool) -> None:
-    _tidy(axes, f"MAE ({quantity.report_unit.label})", "")
+    _style_axes(axes, f"MAE ({quantity.report_unit.label})", "")
     axes.set(xscale="log", xlim=_decades([row.mae for row in rows]))
     axes.xaxis.set_minor_formatter("")
     for subset, colour in COLOURS.items():
-        chosen = [row for row in rows if row.subset == subset]
-        heights = [groups.index(row.group) for row in chosen]
-        axes.plot([row.mae for row in chosen], heights, "o", ms=5, mew=0, color=colour)
+        selected = [row for row in rows if row.subset == subset]
+        heights = [groups.index(row.group) for row in selected]
+        axes.plot([row.mae for row in selected], heights, "o", ms=5, mew=0, color=colour)
     axes.set_yticks(range(len(groups)), groups if named else [""] * len(groups))
     axes.set_ylim(len(groups) - 0.4, -0.6)
 
 
 def _decades(values: Sequence[float]) -> tuple[float, float]:
-    """Whole powers of ten around the values, at most six: errors that are zero by symmetry are left outside."""
+    """Return powers of ten around the values, at most six decades: errors that vanish by symmetry are cut off."""
     positive = [value for value in values if 0 < value < np.inf] or [1.0]
     highest = np.floor(np.log10(max(positive))) + 1
     lowest = max(np.floor(np.log10(min(positive))), highest - 6)
     return 10.0**lowest, 10.0**highest
 
 
-def _tidy(axes: Axes, x: str, y: str) -> None:
+def _style_axes(axes: Axes, x: str, y: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#ececec", lw=0.7)
     axes.set_axisbelow(True)

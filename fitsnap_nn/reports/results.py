@@ -1,6 +1,6 @@
-"""Predictions for labelled configurations beside the labels: the input of every report.
+"""Predictions and labels of configurations, the input of all reports.
 
-Values are shown in the report units of the properties: energies in eV/atom, forces by component in eV/Å, stresses by
+Values are given in the report units of the properties: energies in eV/atom, forces by component in eV/Å, stresses by
 component in GPa, the unit of elastic constants (LAMMPS' metal units give the same number times 10⁴ bar).
 """
 
@@ -20,16 +20,24 @@ Floats = NDArray[np.float64]
 
 
 class Result(NamedTuple):
-    """A configuration with its labels, and the prediction of the whole potential: network, baselines and reference."""
+    """Labels and prediction of one configuration.
+
+    Attributes:
+        configuration: the configuration with its labels.
+        evaluation: prediction of the whole potential, baselines and reference potential included.
+    """
 
     configuration: Configuration
     evaluation: Evaluation
 
 
 class Pairs(NamedTuple):
-    """Values of a property, component by component: (M,) predictions, (M,) labels, and the number of labels.
+    """Components of a property.
 
-    Labels are counted by configurations for properties of a configuration, by atoms for properties of an atom.
+    Attributes:
+        model: (M,) predictions.
+        target: (M,) labels.
+        labels: number of configurations with a label, or of atoms for a per-atom property.
     """
 
     model: Floats
@@ -38,24 +46,36 @@ class Pairs(NamedTuple):
 
 
 def pairs(quantity: Property, results: Sequence[Result]) -> Pairs:
-    """Return all predictions of a property that have a label, in its report unit."""
+    """Return predictions and labels of a property where both exist.
+
+    Args:
+        quantity: the property.
+        results: predictions and labels.
+
+    Returns:
+        Values in the report unit of the property.
+    """
     model, target = [np.empty((0, quantity.symmetry.components))], [np.empty((0, quantity.symmetry.components))]
     for configuration, evaluation in results:
         label, value = configuration.labels.get(quantity.name), evaluation.values.get(quantity.name)
         if label is not None and value is not None:
             divisor = len(configuration) if quantity.per_atom else 1
-            model.append(_shown(quantity, value, divisor))
-            target.append(_shown(quantity, label, divisor))
+            model.append(_in_report_unit(quantity, value, divisor))
+            target.append(_in_report_unit(quantity, label, divisor))
     predictions, labels = np.concatenate(model), np.concatenate(target)
     return Pairs(predictions.ravel(), labels.ravel(), len(predictions))
 
 
-def _shown(quantity: Property, value: Floats, divisor: int) -> Floats:
+def _in_report_unit(quantity: Property, value: Floats, divisor: int) -> Floats:
     rows = quantity.rows(value)
     size = quantity.report_unit.size
     return rows / divisor if size == 1.0 else rows / divisor / size
 
 
 def by_subset(results: Sequence[Result]) -> dict[Subset, list[Result]]:
-    """Return the results of each set, in the order training, validation, test."""
+    """Return the results of each set, in the order training, validation, test.
+
+    Args:
+        results: predictions and labels.
+    """
     return {subset: [one for one in results if one.configuration.subset is subset] for subset in Subset}

@@ -1,4 +1,4 @@
-"""What a fit says: on the screen and, line for line, in ``run.log``."""
+"""Console output of a fit, duplicated in ``run.log``."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TextIO
 
-# Programs that use this package can capture what a fit prints.
+# Lets programs that use this package capture the output of a fit.
 LOGGER = logging.getLogger("fitsnap_nn")
-PROGRESS_STEPS = 10  # lines of a long task where lines cannot be rewritten
-PROGRESS_SECONDS = 1.0  # least time between two of them
+PROGRESS_STEPS = 10  # maximum number of progress lines per task without a terminal
+PROGRESS_SECONDS = 1.0  # minimum time between two of them, s
 
 
 class Console(AbstractContextManager["Console"]):
-    """Prints lines to a stream and to a log file; without either it is silent, which is what ranks but one get.
+    """Prints lines to a stream and a log file; silent without both, as on all ranks but rank 0.
 
     Args:
-        stream: the screen, ``sys.stdout`` usually.
-        log: file that gets all lines too; flushed line by line.
-        append: keep what the file holds, for a fit that goes on.
-        clock: seconds, for progress.
+        stream: output stream, usually ``sys.stdout``.
+        log: log file; flushed after each line.
+        append: append to an existing log file, for a resumed fit.
+        clock: returns the time in s, for progress lines.
     """
 
     def __init__(
@@ -37,7 +37,11 @@ class Console(AbstractContextManager["Console"]):
         self._clock = clock
 
     def line(self, text: str = "") -> None:
-        """Print a line, or several."""
+        """Print one or more lines.
+
+        Args:
+            text: the lines, without the last newline.
+        """
         if self._stream is not None or self._log is not None:
             LOGGER.info(text)
         for output in (self._stream, self._log):
@@ -45,32 +49,39 @@ class Console(AbstractContextManager["Console"]):
                 print(text, file=output, flush=True)
 
     def section(self, title: str) -> None:
-        """Print a title, set off from what came before."""
+        """Print a blank line and an underlined title.
+
+        Args:
+            title: the title.
+        """
         self.line(f"\n{title}\n{'-' * len(title)}")
 
     def progress(self, task: str) -> Callable[[int, int], None]:
-        """A function of (done, total) that reports how far a long task is.
+        """Return a function of (done, total) that reports the progress of a long task.
 
-        On a terminal one line is rewritten; elsewhere a line is printed every tenth of the work, at most one a
-        second. The end is always a line, with the time that was taken.
+        On a terminal one line is updated in place. Otherwise a line is printed for every tenth of the work, at most
+        one per second. A last line with the elapsed time is always printed.
+
+        Args:
+            task: name of the task.
         """
         started = self._clock()
-        rewrites = self._stream is not None and self._stream.isatty()
-        said_at, said_step = started, 0
+        in_place = self._stream is not None and self._stream.isatty()
+        printed_at, printed_step = started, 0
 
         def report(done: int, total: int) -> None:
-            nonlocal said_at, said_step
+            nonlocal printed_at, printed_step
             now = self._clock()
             if done >= total:
-                self._rewrite("", rewrites)
+                self._update_line("", in_place)
                 self.line(f"{task}: {total}/{total} in {_duration(now - started)}")
                 return
             left = _duration((now - started) * (total - done) / done) if done else "?"
             text = f"{task}: {done}/{total} ({100 * done // total} %), {left} left"
-            self._rewrite(text, rewrites)
+            self._update_line(text, in_place)
             step = PROGRESS_STEPS * done // total
-            if not rewrites and step > said_step and now - said_at >= PROGRESS_SECONDS:
-                said_at, said_step = now, step
+            if not in_place and step > printed_step and now - printed_at >= PROGRESS_SECONDS:
+                printed_at, printed_step = now, step
                 self.line(text)
 
         return report
@@ -80,8 +91,9 @@ class Console(AbstractContextManager["Console"]):
         if self._log is not None:
             self._log.close()
 
-    def _rewrite(self, text: str, rewrites: bool) -> None:
-        if rewrites and self._stream is not None:
+    def _update_line(self, text: str, in_place: bool) -> None:
+        if in_place and self._stream is not None:
+            # ANSI: carriage return, then erase to the end of the line.
             print(f"\r\033[K{text}", end="", file=self._stream, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""The tree of files that a fit wrote, as printed at its end."""
+"""Tree view of the files that a fit wrote."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from typing import TypeAlias
 Branches: TypeAlias = dict[str, "Branches"]
 
 
-def render_tree(folder: Path, phrases: Mapping[str, str]) -> str:
-    """Draw the files and folders named in ``phrases`` that exist, each with its phrase.
+def render_tree(folder: Path, descriptions: Mapping[str, str]) -> str:
+    """Return a tree view of existing files and folders with their descriptions.
 
     Args:
-        folder: the root.
-        phrases: path relative to ``folder``, with forward slashes -> what it holds, in one phrase.
+        folder: root of the tree.
+        descriptions: short description of each file or folder by path relative to ``folder``, with forward slashes.
+            Paths that do not exist are omitted.
     """
     branches: Branches = {}
-    for name in phrases:
+    for name in descriptions:
         if (folder / name).exists():
-            place = branches
+            branch = branches
             for part in PurePosixPath(name).parts:
-                place = place.setdefault(part, {})
-    described = {str(PurePosixPath(name)): phrase for name, phrase in phrases.items()}
-    lines = [(drawn, described.get(name, "")) for drawn, name in _lines(branches, "", "")]
-    width = max((len(drawn) for drawn, _ in lines), default=0)
-    return "\n".join([f"{folder}/", *(f"{drawn:<{width}}  {phrase}".rstrip() for drawn, phrase in lines)])
+                branch = branch.setdefault(part, {})
+    described = {str(PurePosixPath(name)): description for name, description in descriptions.items()}
+    lines = [(line, described.get(name, "")) for line, name in _lines(branches, "", "")]
+    width = max((len(line) for line, _ in lines), default=0)
+    return "\n".join([f"{folder}/", *(f"{line:<{width}}  {description}".rstrip() for line, description in lines)])
 
 
 def _lines(branches: Branches, indent: str, parent: str) -> Iterator[tuple[str, str]]:

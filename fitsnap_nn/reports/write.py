@@ -1,4 +1,4 @@
-"""All reports of one fit or test, in its folder."""
+"""Output of all reports of a fit or evaluation."""
 
 from __future__ import annotations
 
@@ -17,26 +17,32 @@ from fitsnap_nn.settings.schema import Settings
 def write_reports(
     folder: Path, results: Sequence[Result], properties: Sequence[Property], settings: Settings
 ) -> tuple[list[ErrorRow], dict[str, str], list[str]]:
-    """Write the table of errors, the comparison files, and the plots.
+    """Write the error table, the comparison files and the plots.
 
     Args:
-        properties: of the fit.
+        folder: output folder.
+        results: predictions and labels.
+        properties: properties of the fit.
+        settings: settings of the fit.
 
     Returns:
-        The rows of the table; the files written, each with its content; what could not be drawn, and why.
+        The error table; a description of each file by file name; a message for each plot that was not written.
+
+    Raises:
+        OSError: a file cannot be written.
     """
     rows = errors_table(results, properties)
     write_errors_table(folder / settings.outfile.metrics, rows, settings.outfile.metrics_style)
     files = {settings.outfile.metrics: "errors by group and set", **write_comparisons(folder, results, properties)}
     if settings.extras.dump_perconfig:
         write_perconfig(folder / "perconfig.dat", results)
-        files["perconfig.dat"] = "energies of every configuration"
+        files["perconfig.dat"] = "per-configuration energies"
     if settings.extras.dump_peratom:
         write_peratom(folder / "peratom.dat", results, settings.elements)
-        files["peratom.dat"] = "forces on every atom"
-    notes = [plot_parity(folder / "parity.png", results, properties)]
+        files["peratom.dat"] = "per-atom forces"
+    messages = [plot_parity(folder / "parity.png", results, properties)]
     files["parity.png"] = "predictions against labels"
     if (folder / METRICS_FILE).exists():
-        notes.append(plot_learning_curve(folder / "learning_curve.png", read_epochs(folder), properties))
+        messages.append(plot_learning_curve(folder / "learning_curve.png", read_epochs(folder), properties))
         files["learning_curve.png"] = "losses and errors against the epoch"
-    return rows, files, [note for note in notes if note]
+    return rows, files, [message for message in messages if message]

@@ -13,7 +13,7 @@ from stand_in_input import StandInInput
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.properties import labels_of
 from fitsnap_nn.errors import LammpsError
-from fitsnap_nn.export.chemical import symmetrized, twin_components
+from fitsnap_nn.export.chemical import equivalent_components, symmetrized
 from fitsnap_nn.export.deck import starting_structure
 from fitsnap_nn.export.formats import descriptor_text
 from fitsnap_nn.export.lammps_files import write_lammps_files
@@ -131,7 +131,7 @@ def test_twins_are_the_components_that_are_always_equal(twojmax: int, bnorm: boo
     with SnapCompute(bispectrum, Reference(), gradients=False, strain=False) as calculator:
         found = [calculator.compute(crystal(INP.type, seed, skew=0.1)).descriptors for seed in range(3)]
     descriptors = np.concatenate(found)
-    twins = np.array(twin_components(twojmax, 2))
+    twins = np.array(equivalent_components(twojmax, 2))
     scale = np.abs(descriptors).max(axis=0)
     for column in range(descriptors.shape[1]):
         equal = (np.abs(descriptors - descriptors[:, [column]]) < 1e-9 * scale[column]).all(axis=0)
@@ -150,7 +150,7 @@ def test_symmetrized_networks_have_the_same_energies_and_equal_slopes_of_twins()
         results.append((energy, beta))
     (energy, beta), (same, even) = results
     assert np.abs(energy - same).max() < 1e-12
-    twins = np.array(twin_components(4, 2))
+    twins = np.array(equivalent_components(4, 2))
     for twin in set(twins):
         columns = twins == twin
         assert np.abs(even[:, columns] - beta[:, columns].mean(axis=1, keepdims=True)).max() < 1e-12

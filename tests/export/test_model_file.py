@@ -133,7 +133,7 @@ def write_other(kind: str, folder: Path) -> Path:
         ("weights", "a torch file holding shift"),
         ("tensor", "one Tensor"),
         ("zip", "not a model file"),
-        ("later", "later fitsnap_nn .*99.*Update"),
+        ("later", "newer fitsnap_nn .*99.*Update"),
         ("folder", "Is a directory"),
     ],
 )

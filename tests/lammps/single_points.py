@@ -13,7 +13,7 @@ from random_potentials import crystal
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.voigt import FROM_LAMMPS
-from fitsnap_nn.export.unified import HAND_OVER, unified_pickle
+from fitsnap_nn.export.unified import POINTER_COMMANDS, unified_pickle
 from fitsnap_nn.lammps.cell import in_lammps_frame, to_lammps
 from fitsnap_nn.lammps.data_file import data_text
 from fitsnap_nn.lammps.evaluate import LAMMPS_BAR
@@ -113,7 +113,7 @@ def single_point(folder: Path, cases: Cases, name: str, lammps: Lammps) -> list[
         *case.before,
         f"boundary {to_lammps(case.configuration).boundary}",
         f"read_data {number}.data",
-        *([] if lammps.plugin else HAND_OVER),
+        *([] if lammps.plugin else POINTER_COMMANDS),
         *(line.replace("FILE", f"{number}.unified") for line in case.pair),
         "compute energy all pe/atom",
         f"thermo_style custom step pe {' '.join(PRESSURES)}",

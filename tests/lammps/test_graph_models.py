@@ -17,7 +17,7 @@ from toy_model import AtomMessages, EdgeMessages, ToyModel
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.errors import LammpsError
 from fitsnap_nn.export.lammps_files import write_lammps_files
-from fitsnap_nn.export.unified import HAND_OVER, unified_pickle
+from fitsnap_nn.export.unified import POINTER_COMMANDS, unified_pickle
 from fitsnap_nn.lammps.data_file import data_text
 from fitsnap_nn.lammps.evaluate import nve_drift
 from fitsnap_nn.lammps.program import Lammps
@@ -127,7 +127,7 @@ PAIR = ("read_data md.data", "pair_style mliap unified model 0", "pair_coeff * *
 
 
 def test_messages_on_several_ranks_need_the_plugin(tmp_path: Path, native: Lammps) -> None:
-    message = ended(tmp_path, native, MODELS["atoms"], *HAND_OVER, *PAIR, ranks=2)
+    message = ended(tmp_path, native, MODELS["atoms"], *POINTER_COMMANDS, *PAIR, ranks=2)
     assert "cannot pass a model's messages between ranks. Run it on one rank, or with the plugin" in message
 
 
@@ -146,9 +146,9 @@ def test_atoms_without_ids(tmp_path: Path, python_lammps: Lammps) -> None:
     (tmp_path / "model").write_bytes(unified_pickle(MODELS["atoms"]))
     lines = ["units metal", "atom_modify id no", "lattice bcc 3.3", "region all block 0 3 0 3 0 3"]
     lines += ["create_box 2 all", "create_atoms 1 box", "mass * 1.0"]
-    lines += [*([] if python_lammps.plugin else HAND_OVER), *PAIR[1:]]
+    lines += [*([] if python_lammps.plugin else POINTER_COMMANDS), *PAIR[1:]]
     (tmp_path / "in.run").write_text("\n".join(lines) + "\n")
-    with pytest.raises(LammpsError, match="needs the ids of atoms"):
+    with pytest.raises(LammpsError, match="needs atom IDs"):
         python_lammps.run(["-in", "in.run", "-log", "none"], tmp_path, timeout=SECONDS)
 
 

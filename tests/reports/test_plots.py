@@ -65,8 +65,8 @@ def test_learning_curve_shows_the_losses(tmp_path, epochs):
 
 
 def test_nothing_to_draw_is_said(tmp_path):
-    assert "nothing to draw" in plot_parity(tmp_path / "parity.png", [], STANDARD)
-    assert "nothing to draw" in plot_learning_curve(tmp_path / "curve.png", [], STANDARD)
+    assert "no data to plot" in plot_parity(tmp_path / "parity.png", [], STANDARD)
+    assert "no data to plot" in plot_learning_curve(tmp_path / "curve.png", [], STANDARD)
     assert list(tmp_path.iterdir()) == []
 
 
