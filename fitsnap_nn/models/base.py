@@ -7,7 +7,7 @@ evaluation and LAMMPS cannot disagree.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
@@ -20,7 +20,14 @@ from fitsnap_nn.inputs.batch import Batch
 from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.inputs.snap.batch import DescriptorBatch
 from fitsnap_nn.models.baselines import FitStatistics, half_spread_scale, rms_scale
-from fitsnap_nn.models.explicit import Derived, Explicit, contract_strain, predict_explicitly
+from fitsnap_nn.models.explicit import (
+    Derived,
+    Explicit,
+    ExplicitRun,
+    contract_strain,
+    predict_explicitly,
+    run_explicitly,
+)
 from fitsnap_nn.models.pairs import pair_forces, sum_by
 
 if TYPE_CHECKING:
@@ -130,6 +137,15 @@ class Model(torch.nn.Module, ABC, Generic[B]):
             Scale in eV.
         """
 
+    def start_training_step(self, batch: B, *, forces: bool, virials: bool) -> ExplicitRun | None:
+        """Return a forward pass with analytic derivatives, or ``None`` (the default) to use autograd.
+
+        Args:
+            batch: N atoms in C configurations.
+            forces, virials: derivatives to compute.
+        """
+        return None
+
     def predicts(self, name: str) -> bool:
         """Return whether the model predicts a property that is neither the energy nor one of its derivatives.
 
@@ -236,6 +252,12 @@ class DescriptorModel(Model[DescriptorBatch]):
             (beta,) = torch.autograd.grad(energies.sum(), batch.descriptors, create_graph=create_graph)
         return (energies if create_graph else energies.detach()), beta
 
+    def forces_from(self, batch: DescriptorBatch, gradients: Tensor) -> Tensor:
+        return pair_forces(gradients, batch.gradients, batch.pair_i, batch.pair_j)
+
+    def virials_from(self, batch: DescriptorBatch, gradients: Tensor) -> Tensor:
+        return contract_strain(batch, gradients)
+
     def explicit(self, batch: DescriptorBatch) -> Explicit | None:
         """Return the model with analytic derivatives, or ``None`` (the default) to use automatic differentiation.
 
@@ -244,11 +266,9 @@ class DescriptorModel(Model[DescriptorBatch]):
         """
         return None
 
-    def forces_from(self, batch: DescriptorBatch, gradients: Tensor) -> Tensor:
-        return pair_forces(gradients, batch.gradients, batch.pair_i, batch.pair_j)
-
-    def virials_from(self, batch: DescriptorBatch, gradients: Tensor) -> Tensor:
-        return contract_strain(batch, gradients)
+    def start_training_step(self, batch: DescriptorBatch, *, forces: bool, virials: bool) -> ExplicitRun | None:
+        explicit = self.explicit(batch)
+        return None if explicit is None else run_explicitly(explicit, batch, forces=forces, virials=virials)
 
     def derivatives(self, batch: DescriptorBatch, *, forces: bool, virials: bool) -> Derived:
         explicit = self.explicit(batch)
@@ -335,6 +355,55 @@ class GraphModel(Model[Graph]):
         return sum_by(batch.config[batch.edge_i], 0.5 * products, len(batch.n_atoms))
 
 
+# Adds the gradient of a loss to ``grad`` of the weights, from its derivatives with respect to predictions, by name.
+Backward = Callable[[Mapping[str, Tensor]], None]
+
+
+def predict_for_training(
+    model: Model[B], batch: B, properties: Sequence[Property], weights: Sequence[Tensor]
+) -> tuple[Prediction, Backward]:
+    """Return the predictions of a model for a batch, and the function that differentiates a loss of them.
+
+    Args:
+        model: the model.
+        batch: N atoms in C configurations.
+        properties: requested properties; the energy is always included.
+        weights: trainable parameters of the model, with ``grad`` set.
+
+    Raises:
+        NotImplementedError: the model does not predict a requested property.
+    """
+    forces, stress = FORCES in properties, STRESS in properties
+    run = None
+    if (forces or stress) and all(one in STANDARD for one in properties):
+        run = model.start_training_step(batch, forces=forces, virials=stress)
+    if run is None:
+        prediction = predict(model, batch, properties, create_graph=True)
+        return prediction, backward_by_autograd(prediction, weights)
+    explicit_run = run
+    volume = batch.volume[:, None]
+
+    def backward(slopes: Mapping[str, Tensor]) -> None:
+        stress_bar = slopes.get("stress")
+        virials_bar = None if stress_bar is None else stress_bar / volume.to(stress_bar.dtype)
+        explicit_run.backward(slopes.get("energy"), slopes.get("forces"), virials_bar)
+
+    return _prediction(run.derived, batch), backward
+
+
+def backward_by_autograd(prediction: Prediction, weights: Sequence[Tensor]) -> Backward:
+    """Return the function that differentiates a loss of a prediction made with ``create_graph=True``."""
+
+    def backward(slopes: Mapping[str, Tensor]) -> None:
+        names = [name for name in slopes if prediction.values[name].requires_grad]
+        tensors = [prediction.values[name] for name in names]
+        # Without `inputs` autograd would also accumulate the gradient of the edge vectors or descriptors, which
+        # require grad for the forces.
+        torch.autograd.backward(tensors, [slopes[name] for name in names], inputs=list(weights))
+
+    return backward
+
+
 def predict(
     model: Model[B], batch: B, properties: Iterable[Property] = STANDARD, *, create_graph: bool = False
 ) -> Prediction:
@@ -354,19 +423,24 @@ def predict(
     """
     requested = tuple(properties)
     others = [one for one in requested if one.derivative is None and one != ENERGY]
-    values: dict[str, Tensor] = {}
     forces, stress = FORCES in requested, STRESS in requested
     with torch.set_grad_enabled(create_graph):
         if forces or stress:
             derived = model.derivatives(batch, forces=forces, virials=stress)
-            atom_energies, values["energy"] = derived.atom_energies, derived.energy
-            if derived.forces is not None:
-                values["forces"] = derived.forces
-            if derived.virials is not None:
-                values["stress"] = derived.virials / batch.volume[:, None].to(derived.virials.dtype)
         else:
             atom_energies = model.atom_energies(batch)
-            values["energy"] = sum_by(batch.config, atom_energies, len(batch.n_atoms))
+            derived = Derived(atom_energies, sum_by(batch.config, atom_energies, len(batch.n_atoms)), None, None)
+        prediction = _prediction(derived, batch)
         if others:
-            values |= model.property_values(batch, others)
-    return Prediction(atom_energies, values)
+            values = {**prediction.values, **model.property_values(batch, others)}
+            prediction = prediction._replace(values=values)
+    return prediction
+
+
+def _prediction(derived: Derived, batch: Batch) -> Prediction:
+    values = {"energy": derived.energy}
+    if derived.forces is not None:
+        values["forces"] = derived.forces
+    if derived.virials is not None:
+        values["stress"] = derived.virials / batch.volume[:, None].to(derived.virials.dtype)
+    return Prediction(derived.atom_energies, values)

@@ -47,15 +47,83 @@ class Derived(NamedTuple):
     virials: Tensor | None
 
 
-def predict_explicitly(explicit: Explicit, batch: DescriptorBatch, *, forces: bool, virials: bool) -> Derived:
-    """Return the prediction of a batch, differentiable with respect to ``explicit.parameters``.
+class ExplicitRun(NamedTuple):
+    """The forward pass of a model with analytic derivatives on one batch, ready to be differentiated.
+
+    Attributes:
+        derived: energies, and the derivatives that were requested.
+        parameters: see `Explicit`.
+    """
+
+    derived: Derived
+    parameters: Sequence[Tensor]
+    batch: DescriptorBatch
+    beta: Tensor
+    pullback: Pullback
+
+    def parameter_gradients(
+        self,
+        energy_bar: Tensor | None,
+        forces_bar: Tensor | None,
+        virials_bar: Tensor | None,
+        atoms_bar: Tensor | None = None,
+    ) -> Sequence[Tensor]:
+        """Return dL/d(parameters) from the derivatives of L with respect to the fields of `Derived`."""
+        batch, beta_bar = self.batch, None
+        if forces_bar is not None:
+            beta_bar = contract_pairs_backward(forces_bar, batch.gradients, batch.pair_i, batch.pair_j)
+        if virials_bar is not None:
+            of_atom = virials_bar.index_select(0, batch.config)
+            from_strain = torch.bmm(batch.strain_gradients.mT, of_atom.unsqueeze(2)).squeeze(2)
+            beta_bar = from_strain if beta_bar is None else beta_bar + from_strain
+        if energy_bar is not None:
+            from_energy = energy_bar.index_select(0, batch.config)
+            atoms_bar = from_energy if atoms_bar is None else atoms_bar + from_energy
+        if beta_bar is None:
+            beta_bar = torch.zeros_like(self.beta)
+        if atoms_bar is None:
+            atoms_bar = torch.zeros_like(batch.config, dtype=torch.float64)
+        return self.pullback(atoms_bar, beta_bar)
+
+    @torch.no_grad()
+    def backward(self, energy_bar: Tensor | None, forces_bar: Tensor | None, virials_bar: Tensor | None) -> None:
+        """Add the gradients of L to ``grad`` of the weights, without recording or replaying an autograd graph."""
+        gradients = self.parameter_gradients(energy_bar, forces_bar, virials_bar)
+        derived, bars = [], []
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            if not parameter.requires_grad:
+                continue
+            if parameter.is_leaf and parameter.grad is not None:
+                parameter.grad.add_(gradient)
+            else:  # computed from the weights, as the biases of one-hot elements are
+                derived.append(parameter)
+                bars.append(gradient)
+        if derived:
+            torch.autograd.backward(derived, bars)
+
+
+@torch.no_grad()
+def run_explicitly(explicit: Explicit, batch: DescriptorBatch, *, forces: bool, virials: bool) -> ExplicitRun:
+    """Evaluate a model with analytic derivatives; nothing is recorded for autograd.
 
     Args:
         explicit: the model, applied to the batch.
         batch: N atoms in C configurations.
         forces, virials: derivatives to compute.
     """
-    derived = _Prediction.apply(batch, explicit.run, forces, virials, *explicit.parameters)  # type: ignore[no-untyped-call]
+    atom_energies, beta, pullback = explicit.run()
+    energy = sum_by(batch.config, atom_energies, len(batch.n_atoms))
+    found = contract_pairs(beta, batch.gradients, batch.pair_i, batch.pair_j) if forces else None
+    derived = Derived(atom_energies, energy, found, contract_strain(batch, beta) if virials else None)
+    return ExplicitRun(derived, explicit.parameters, batch, beta, pullback)
+
+
+def predict_explicitly(explicit: Explicit, batch: DescriptorBatch, *, forces: bool, virials: bool) -> Derived:
+    """Return the prediction of a batch, differentiable with respect to ``explicit.parameters`` by autograd.
+
+    Args: as `run_explicitly`.
+    """
+    derived = _Prediction.apply(explicit, batch, forces, virials, *explicit.parameters)  # type: ignore[no-untyped-call]
     return Derived(*derived)
 
 
@@ -74,22 +142,17 @@ def contract_strain(batch: DescriptorBatch, beta: Tensor) -> Tensor:
 
 
 class _Prediction(torch.autograd.Function):
+    """`run_explicitly` as one operation of an autograd graph."""
+
     @staticmethod
     def forward(
-        ctx: Any,
-        batch: DescriptorBatch,
-        run: Callable[[], tuple[Tensor, Tensor, Pullback]],
-        forces: bool,
-        virials: bool,
-        *parameters: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+        ctx: Any, explicit: Explicit, batch: DescriptorBatch, forces: bool, virials: bool, *parameters: Tensor
+    ) -> Derived:
         ctx.set_materialize_grads(False)  # properties that are not in the loss then cost nothing
         ctx.save_for_backward(*parameters)
-        atom_energies, beta, ctx.pullback = run()
-        ctx.batch, ctx.like = batch, beta
-        energy = sum_by(batch.config, atom_energies, len(batch.n_atoms))
-        derived = contract_pairs(beta, batch.gradients, batch.pair_i, batch.pair_j) if forces else None
-        return atom_energies, energy, derived, contract_strain(batch, beta) if virials else None
+        ctx.run = run_explicitly(explicit, batch, forces=forces, virials=virials)
+        derived: Derived = ctx.run.derived
+        return derived
 
     @staticmethod
     def backward(
@@ -100,19 +163,5 @@ class _Prediction(torch.autograd.Function):
         virials_bar: Tensor | None,
     ) -> tuple[Tensor | None, ...]:
         _ = ctx.saved_tensors  # autograd raises an error here if the weights were changed in place
-        batch: DescriptorBatch = ctx.batch
-        beta_bar = None
-        if forces_bar is not None:
-            beta_bar = contract_pairs_backward(forces_bar, batch.gradients, batch.pair_i, batch.pair_j)
-        if virials_bar is not None:
-            of_atom = virials_bar.index_select(0, batch.config)
-            from_strain = torch.bmm(batch.strain_gradients.mT, of_atom.unsqueeze(2)).squeeze(2)
-            beta_bar = from_strain if beta_bar is None else beta_bar + from_strain
-        if energy_bar is not None:
-            from_energy = energy_bar.index_select(0, batch.config)
-            atoms_bar = from_energy if atoms_bar is None else atoms_bar + from_energy
-        if beta_bar is None:
-            beta_bar = torch.zeros_like(ctx.like)
-        if atoms_bar is None:
-            atoms_bar = torch.zeros_like(batch.config, dtype=torch.float64)
-        return None, None, None, None, *ctx.pullback(atoms_bar, beta_bar)
+        gradients = ctx.run.parameter_gradients(energy_bar, forces_bar, virials_bar, atoms_bar)
+        return None, None, None, None, *gradients

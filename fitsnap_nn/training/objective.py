@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fitsnap_nn.data.properties import Property
 from fitsnap_nn.inputs.batch import Batch
-from fitsnap_nn.models.base import Prediction
+from fitsnap_nn.models.base import Backward, Prediction
 from fitsnap_nn.training.batches import Labels
 from fitsnap_nn.training.losses import Loss
 
@@ -82,35 +82,30 @@ class Objective:
         labels: Labels,
         batch: Batch,
         counts: Mapping[str, int],
-        weights: Sequence[Tensor],
+        backward: Backward,
     ) -> Tensor:
         """Accumulate the gradient of the objective for the members of a batch on this rank.
 
         Losses provide their slopes, so that automatic differentiation starts at the predictions.
 
         Args:
-            prediction: of the batch, computed with ``create_graph=True``.
+            prediction: of the batch, by ``predict_for_training``.
             labels: of the batch.
             batch: this rank's configurations.
             counts: label components of the whole batch on all ranks, by property name.
-            weights: trainable parameters of the model, whose ``grad`` is added to.
+            backward: the function that came with the prediction; it adds to ``grad`` of the weights.
 
         Returns:
             (properties,) float64, as `sums`.
         """
-        tensors, slopes, sums = [], [], []
+        slopes, sums = {}, []
         for term in self.terms:
             found = residuals(term.property, prediction, labels, batch)
             value, slope = term.loss.value_and_slope(found.values)
             sums.append((value * found.weights).sum(dtype=torch.float64))
-            tensor = prediction.values[term.property.name]
-            if tensor.requires_grad:
-                scaled = slope * found.weights * (1.0 / self._divisor(counts[term.property.name])) * found.factor
-                tensors.append(tensor)
-                slopes.append(scaled.view_as(tensor))
-        # Without `inputs` autograd would also accumulate the gradient of the edge vectors or descriptors, which require
-        # grad for the forces.
-        torch.autograd.backward(tensors, slopes, inputs=list(weights))
+            scaled = slope * found.weights * (1.0 / self._divisor(counts[term.property.name])) * found.factor
+            slopes[term.property.name] = scaled.view_as(prediction.values[term.property.name])
+        backward(slopes)
         return torch.stack(sums)
 
     def total(self, sums: Tensor, counts: Mapping[str, int]) -> float:

@@ -15,7 +15,7 @@ from torch import Tensor
 from fitsnap_nn.data.properties import Property
 from fitsnap_nn.errors import TrainingError
 from fitsnap_nn.inputs.batch import Batch
-from fitsnap_nn.models.base import Model, predict
+from fitsnap_nn.models.base import Model, predict, predict_for_training
 from fitsnap_nn.settings.schema import PytorchSection
 from fitsnap_nn.training.allocator import frozen_objects
 from fitsnap_nn.training.augmentation import augment, random_rotations
@@ -263,8 +263,9 @@ class Trainer:
             if self.model.needs_augmentation:
                 rotations = self._rotations(self.epoch)[share]
                 batch, labels = augment(batch, labels, self.objective.properties, rotations)
-            found = predict(self.model, batch, self.objective.properties, create_graph=True)
-            sums = self.objective.backward(found, labels, batch, counts, self.flat.parameters)
+            properties, weights = self.objective.properties, self.flat.parameters
+            prediction, backward = predict_for_training(self.model, batch, properties, weights)
+            sums = self.objective.backward(prediction, labels, batch, counts, backward)
         # Gradients are already divided by the label counts of the whole batch, so that ranks add up to its mean.
         self.ranks.sum_(self.flat.gradient)
         if self.options.gradient_clip:

@@ -14,7 +14,7 @@ from fitsnap_nn.data.voigt import voigt
 from fitsnap_nn.inputs.batch import Batch, atom_fields
 from fitsnap_nn.inputs.snap.batch import DescriptorBatch
 from fitsnap_nn.inputs.snap.cached import CachedDescriptors
-from fitsnap_nn.models.base import Prediction
+from fitsnap_nn.models.base import Prediction, backward_by_autograd
 from fitsnap_nn.training.batches import Labels, Sample, SampleSet, collate, make_sample
 from fitsnap_nn.training.losses import SquaredError
 from fitsnap_nn.training.objective import Objective, Term, error_sums
@@ -134,7 +134,8 @@ def test_the_derivative_is_that_of_the_loss(
     batch, labels = collated(samples.samples)
     counts = samples.total(range(4))
     leaves = {name: tensor.clone().requires_grad_(True) for name, tensor in prediction.values.items()}
-    OBJECTIVE.backward(prediction._replace(values=leaves), labels, batch, counts, list(leaves.values()))
+    moved = prediction._replace(values=leaves)
+    OBJECTIVE.backward(moved, labels, batch, counts, backward_by_autograd(moved, list(leaves.values())))
     for field, entry in [
         ("energy", (1,)),
         ("energy", (2,)),

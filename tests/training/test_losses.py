@@ -19,6 +19,7 @@ from fitsnap_nn.data.properties import ENERGY, FORCES, STANDARD, STRESS, Propert
 from fitsnap_nn.errors import InputError
 from fitsnap_nn.inputs.snap.compute import SnapCompute
 from fitsnap_nn.models import BPNN, predict
+from fitsnap_nn.models.base import backward_by_autograd, predict_for_training
 from fitsnap_nn.settings.schema import Bispectrum, Reference
 from fitsnap_nn.training.batches import Sample, SampleSet, collate, make_sample
 from fitsnap_nn.training.losses import LOSSES, make_loss
@@ -26,6 +27,7 @@ from fitsnap_nn.training.objective import Objective, Term
 
 INP = Bispectrum(num_types=2, type=("In", "P"), twojmax=(2,), wj=(1.0, 0.9), radelem=(0.5, 0.42))
 # Thresholds so small that residuals lie on both sides of them.
+EQUAL = {"A": 1.0, "B": 1.0}
 DELTAS = {"energy": 0.5, "forces": 0.5, "stress": 3e4}
 CPU = torch.device("cpu")
 
@@ -113,8 +115,8 @@ def gradient(model: BPNN, samples: SampleSet, objective: Objective) -> Tensor:
     weights = list(model.parameters())
     model.zero_grad()
     batch, labels = collate(samples.samples, torch.float64, CPU)
-    found = predict(model, batch, objective.properties, create_graph=True)
-    objective.backward(found, labels, batch, samples.total(range(len(samples))), weights)
+    found, backward = predict_for_training(model, batch, objective.properties, weights)
+    objective.backward(found, labels, batch, samples.total(range(len(samples))), backward)
     return torch.cat([torch.zeros(p.numel()) if p.grad is None else p.grad.flatten() for p in weights])
 
 
@@ -229,3 +231,28 @@ def test_a_broken_package_is_an_error_of_the_input(installed: Path, kind: str, w
 def test_an_unknown_loss_is_an_error_of_the_input(installed: Path) -> None:
     with pytest.raises(InputError, match="there is no loss cauchy"):
         make_loss("cauchy", 1.0)
+
+
+@pytest.mark.parametrize("option", [1, 2, 3])
+def test_the_written_out_derivative_is_that_of_autograd(
+    samples_of: Callable[[Mapping[str, float]], SampleSet], option: int
+) -> None:
+    """To the last bit: a fit does not depend on which of the two is used."""
+    model, objective, samples = random_bpnn(INP, hidden=(6, 5), option=option), objective_of("mse"), samples_of(EQUAL)
+    weights = list(model.parameters())
+    batch, labels = collate(samples.samples, torch.float64, CPU)
+    counts = samples.total(range(len(samples)))
+    gradients = []
+    for explicit in (True, False):
+        for weight in weights:
+            weight.grad = torch.zeros_like(weight)
+        if explicit:
+            found, backward = predict_for_training(model, batch, STANDARD, weights)
+            assert not found.energy.requires_grad
+        else:
+            found = predict(model, batch, STANDARD, create_graph=True)
+            backward = backward_by_autograd(found, weights)
+        objective.backward(found, labels, batch, counts, backward)
+        gradients.append(torch.cat([weight.grad.flatten() for weight in weights]))
+    assert gradients[0].abs().max() > 0
+    assert torch.equal(*gradients)
