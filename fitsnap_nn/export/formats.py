@@ -1,4 +1,4 @@
-"""A model as LAMMPS takes it: the files of each format of ``pair_style mliap`` that can hold it."""
+"""Formats of ``pair_style mliap`` in which a model can be exported."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from fitsnap_nn.settings.schema import Bispectrum
 
 
 class Formats(NamedTuple):
-    """The file contents of a model.
+    """Exported model.
 
     Attributes:
-        contents: of the file of each format: ``nn`` (text), ``mliappy`` and ``unified`` (which need Python).
-        descriptor: options of the descriptors; empty for a model without.
-        default: the format to use where the plugin is not loaded.
-        unsupported_reason: why there is no ``nn`` format; empty when there is one.
-        precision: in which LAMMPS evaluates the model, ``float32`` or ``float64``.
+        contents: file content by format: ``nn`` (text), ``mliappy`` and ``unified`` (which require Python).
+        descriptor: content of the descriptor file; empty for a model without descriptors.
+        default: format to use if the plugin is not loaded.
+        unsupported_reason: why there is no ``nn`` format; empty if there is one.
+        precision: floating-point type of the evaluation in LAMMPS, ``float32`` or ``float64``.
     """
 
     contents: Mapping[str, bytes]
@@ -38,20 +38,21 @@ class Formats(NamedTuple):
 
 @singledispatch
 def formats_of(model_input: ModelInput, model: Model[Any]) -> Formats:
-    """Return every format that can hold a model; a package that adds a model input registers its own here.
+    """Return a model in every supported format; packages that add a model input register a function here.
 
     Args:
-        model_input: ``model.input``, by whose type the function is chosen.
+        model_input: ``model.input``, whose type selects the function.
+        model: the model.
 
     Raises:
-        LammpsError: there is none.
+        LammpsError: no format supports the model.
     """
     raise LammpsError(f"pair_style mliap has no format for a {type(model).__name__} on {model_input.calculator}")
 
 
 @formats_of.register
 def _of_graph(model_input: GraphInput, model: GraphModel) -> Formats:
-    reason = f"model nn holds networks on SNAP descriptors, not a {type(model).__name__}"
+    reason = f"model nn supports networks on SNAP descriptors only, not a {type(model).__name__}"
     precision = str(next(p.dtype for p in model.parameters() if p.is_floating_point())).removeprefix("torch.")
     return Formats({"unified": unified_pickle(model)}, "", "unified", reason, precision)
 
@@ -68,9 +69,12 @@ def _of_snap(model_input: SnapInput, model: BPNN) -> Formats:
 
 
 def descriptor_text(bispectrum: Bispectrum) -> str:
-    """The file after ``descriptor sna``: every option, so that no default of LAMMPS can matter.
+    """Return the file of ``descriptor sna``, with every option explicit: LAMMPS' defaults do not matter.
 
-    ``quadraticflag`` is not among those that LAMMPS knows here: the model formats the products itself.
+    ``quadraticflag`` is not an option of ``descriptor sna``: the model computes the products itself.
+
+    Args:
+        bispectrum: options of the descriptors.
     """
     elements = bispectrum.type
 

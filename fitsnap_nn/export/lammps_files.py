@@ -24,7 +24,7 @@ from fitsnap_nn.lammps.reference import with_files
 from fitsnap_nn.models import Model
 from fitsnap_nn.settings.schema import Reference
 
-FORM_COMMENTS = (
+FORMAT_COMMENTS = (
     "# Formats of the model: nn, a text file for any LAMMPS with ML-IAP, where it exists; mliappy, several times",
     "# faster, for LAMMPS with the plugin of fitsnap_nn, or with Python ML-IAP.",
 )
@@ -45,16 +45,21 @@ def write_lammps_files(
     structure: Configuration | None = None,
     reference_folder: Path = Path(),
 ) -> LammpsFiles:
-    """Write the LAMMPS files of a model; files of the same names are replaced.
+    """Write the LAMMPS files of a model, replacing existing files.
 
     Args:
-        folder: made if it is not there.
-        stem: first part of the names, ``[OUTFILE] potential``.
-        structure: atoms of the example deck; no deck without.
-        reference_folder: where the relative file names in ``reference`` start; the files are copied into ``folder``.
+        model: the model.
+        reference: reference potential.
+        folder: output folder; created if necessary.
+        stem: common part of the file names, ``[OUTFILE] potential``.
+        structure: atoms of the example input; without it no example is written.
+        reference_folder: folder to which file names in ``reference`` are relative; the files are copied to ``folder``.
+
+    Returns:
+        Paths and formats of the files.
 
     Raises:
-        LammpsError: ``stem`` has blanks, which LAMMPS cannot read.
+        LammpsError: ``stem`` contains blanks or /.
     """
     if stem.split() != [stem] or "/" in stem:
         raise LammpsError(
@@ -94,18 +99,21 @@ def write_lammps_files(
 
 
 def mod_text(files: LammpsFiles, reference: Reference, copies: Mapping[Path, Path]) -> str:
-    """The commands that set the potential up; two variables may be set before: where it is, and which format to use.
+    """Return the content of the ``.mod`` file, the commands that set up the potential.
+
+    The LAMMPS variables ``potential_folder`` and ``potential_model`` (the format) can be set before it is included.
 
     Args:
-        reference: with absolute paths.
-        copies: from those to the files beside the ``.mod``.
+        files: the files of the model.
+        reference: reference potential with absolute file names.
+        copies: copy of each of its files in the folder of the ``.mod`` file.
     """
     stem = files.mod.name.removesuffix(".mod")
     if files.descriptor:
         model = f"model ${{potential_model}} ${{potential_folder}}/{stem}.mliap.${{potential_model}}"
         mliap = f"{model} descriptor sna ${{potential_folder}}/{files.descriptor.name}"
         choice: tuple[str, ...] = (
-            *FORM_COMMENTS,
+            *FORMAT_COMMENTS,
             f"variable potential_plugin getenv {PLUGIN_LOADED}",
             'if "x${potential_plugin} == x1" then "variable potential_model index mliappy"',
             f"variable potential_model index {files.default_format}",

@@ -1,4 +1,4 @@
-"""The model file: a network and all that must be known to use it; plain values and tensors, so no code is loaded."""
+"""Model files: a model with everything needed to use it, as plain values and tensors that load without running code."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Payload = dict[str, Any]
 
 
 def _upgrade_1(payload: Payload) -> Payload:
-    """Version 1 kept the descriptors beside the model; since version 2 the model's description names its input."""
+    """Upgrade from version 1, which stored the descriptors next to the model instead of in its description."""
     upgraded = {**payload, "version": 2}
     options = upgraded.pop("bispectrum")
     description = dict(payload["description"])
@@ -41,7 +41,7 @@ def _upgrade_1(payload: Payload) -> Payload:
     return {**upgraded, "description": description}
 
 
-# From a payload of this version to one of the next.
+# Upgrade of a payload from the version of the key to the next one.
 UPGRADES: Mapping[int, Callable[[Payload], Payload]] = MappingProxyType({1: _upgrade_1})
 
 
@@ -49,12 +49,12 @@ class ModelFile(NamedTuple):
     """Content of a model file.
 
     Attributes:
-        model: the network; it predicts energies with the reference subtracted and ``eshift`` added.
-        reference: the pair style whose energy comes on top of the network's.
-        eshift: eV added to the data's energies for each atom of an element before the fit.
-        potential: stem of the names of the LAMMPS files.
-        structure: atoms to begin molecular dynamics from, if any were given.
-        provenance: how the model came to be.
+        model: the model; its energies exclude the reference potential and include ``eshift``.
+        reference: pair style whose energy is added to that of the model.
+        eshift: eV per atom of each element, added to the energies of the data before the fit.
+        potential: common part of the names of the LAMMPS files.
+        structure: initial structure of the example input for molecular dynamics, if any.
+        provenance: origin of the model: input text, versions, seed, date, metrics.
     """
 
     model: Model[Any]
@@ -68,11 +68,13 @@ class ModelFile(NamedTuple):
 def model_payload(
     model: Model[Any], settings: Settings, provenance: Mapping[str, Any], structure: Configuration | None = None
 ) -> Payload:
-    """A model and its settings as plain values and tensors; the weights are copied.
+    """Return a model and its settings as plain values and tensors; the weights are copied.
 
     Args:
+        model: the model.
+        settings: settings of the fit.
         provenance: plain values: input text, versions, seed, date, metrics.
-        structure: atoms for the example of molecular dynamics.
+        structure: initial structure of the example input for molecular dynamics.
     """
     return {
         "format": FORMAT,
@@ -98,8 +100,12 @@ def save_model(
 ) -> None:
     """Write a model file; see `model_payload`.
 
+    Args:
+        path: the file.
+        model, settings, provenance, structure: see `model_payload`.
+
     Raises:
-        CheckpointError: it cannot be written; what was there before is untouched.
+        CheckpointError: the file cannot be written; an existing one is left unchanged.
     """
     try:
         with atomic_write(Path(path)) as file:
@@ -111,8 +117,11 @@ def save_model(
 def load_model(path: str | Path) -> ModelFile:
     """Read a model file, or the best model in a restart file.
 
+    Args:
+        path: the file.
+
     Raises:
-        CheckpointError: it is missing, damaged, something else, or of a later version.
+        CheckpointError: the file is missing, damaged, of another kind, or of a newer version.
     """
     payload = load_payload(path)
     model = build_model(payload["description"])
@@ -129,10 +138,13 @@ def load_model(path: str | Path) -> ModelFile:
 
 
 def load_payload(path: str | Path) -> Payload:
-    """The checked content of a model file, brought to the current version.
+    """Return the validated content of a model file, upgraded to the current version.
+
+    Args:
+        path: a model or restart file.
 
     Raises:
-        CheckpointError: as `load_model`.
+        CheckpointError: see `load_model`.
     """
     content = _read(path)
     if isinstance(content, dict) and isinstance(content.get("model"), dict):
@@ -151,10 +163,13 @@ def load_payload(path: str | Path) -> Payload:
 
 
 def describe_model(path: str | Path) -> str:
-    """Return the contents of a model file, for people.
+    """Return a human-readable summary of a model file.
+
+    Args:
+        path: a model or restart file.
 
     Raises:
-        CheckpointError: as `load_model`.
+        CheckpointError: see `load_model`.
     """
     payload = load_payload(path)
     description = {key: value for key, value in payload["description"].items() if key != "elements"}
@@ -221,7 +236,7 @@ def _structure(plain: Payload) -> Configuration:
 
 
 def _listed(values: Mapping[str, Any]) -> str:
-    """``key value, key value``."""
+    """Return ``key value, key value``."""
 
     def text(value: Any) -> str:
         return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

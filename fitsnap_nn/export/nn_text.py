@@ -1,6 +1,6 @@
-"""The text file of ``pair_style mliap model nn``, which LAMMPS runs without Python.
+"""Text file of ``pair_style mliap model nn``, which LAMMPS runs without Python.
 
-LAMMPS takes any activation that it does not know for the identity and says nothing, so those are refused here.
+LAMMPS silently treats an unknown activation as linear; such networks are therefore refused here.
 """
 
 from __future__ import annotations
@@ -11,24 +11,32 @@ from itertools import islice
 from fitsnap_nn.lammps.program import NN_ACTIVATIONS
 from fitsnap_nn.models.bpnn import PlainNetwork
 
-WORDS_A_LINE = 10  # LAMMPS reads at most 30
+NUMBERS_PER_LINE = 10  # LAMMPS reads at most 30
 
 
 def unsupported_reason(networks: Sequence[PlainNetwork], quadratic: bool) -> str:
-    """Why LAMMPS' ``model nn`` cannot hold these networks; empty when it can."""
+    """Return the reason why LAMMPS' ``model nn`` does not support networks; empty if it does.
+
+    Args:
+        networks: one network per element.
+        quadratic: whether the inputs include products of descriptors.
+    """
     if quadratic:
-        return "model nn takes no products of descriptors (quadraticflag = 1)"
+        return "model nn does not support products of descriptors (quadraticflag = 1)"
     activation = networks[0].activation
     if activation not in NN_ACTIVATIONS and len(networks[0].layers) > 1:
-        return f"model nn knows the activations {', '.join(NN_ACTIVATIONS)}, not {activation}"
+        return f"model nn supports the activations {', '.join(NN_ACTIVATIONS)}, not {activation}"
     return ""
 
 
 def nn_text(networks: Sequence[PlainNetwork]) -> str:
-    """The file: numbers of elements and parameters, the layers, then for each element shift, scale, and the nodes.
+    """Return the file: number of elements and parameters, the layers, then shift, scale and nodes of each element.
+
+    Args:
+        networks: one network per element.
 
     Raises:
-        ValueError: ``unsupported_reason`` names the reason why there can be no such file.
+        ValueError: the networks are not supported, see `unsupported_reason`.
     """
     if reason := unsupported_reason(networks, quadratic=False):
         raise ValueError(reason)
@@ -51,7 +59,7 @@ def nn_text(networks: Sequence[PlainNetwork]) -> str:
 
 
 def _wrapped(numbers: Iterable[float]) -> Iterator[str]:
-    """Lines of numbers, all digits of float64."""
+    """Yield lines of numbers with all digits of float64."""
     words = (f"{number:.17g}" for number in numbers)
-    while line := " ".join(islice(words, WORDS_A_LINE)):
+    while line := " ".join(islice(words, NUMBERS_PER_LINE)):
         yield line

@@ -1,4 +1,4 @@
-"""The pair_style and pair_coeff commands that run a network together with its reference potential."""
+"""pair_style and pair_coeff commands for a network together with its reference potential."""
 
 from __future__ import annotations
 
@@ -11,14 +11,20 @@ ZERO_OPTIONS = ("nocoeff", "full")
 
 
 def pair_commands(reference: Reference, mliap: str, elements: Sequence[str], place: Mapping[str, str]) -> list[str]:
-    """The commands, in order.
+    """Return the commands for a network overlaid on a reference potential.
 
-    The reference is overlaid with the network; its ``zero`` parts only lengthen the neighbour list, and are left out.
-    ``hybrid`` becomes ``hybrid/overlay``, which is the same unless two styles are given for one pair of types.
+    ``hybrid`` assigns one style to each pair of types; ``hybrid/overlay`` sums styles. ``hybrid`` is therefore changed
+    to ``hybrid/overlay``, which is equivalent unless two styles are given for one pair of types. ``zero`` contributes
+    nothing but a longer neighbour list and is removed.
 
     Args:
+        reference: reference potential.
         mliap: arguments of ``pair_style mliap``.
-        place: what to write instead of words of the reference, such as file names.
+        elements: chemical symbols in the order of atom types.
+        place: replacements of words of the reference, such as file names.
+
+    Returns:
+        Commands in the order of the input file.
     """
     style, *words = shlex.split(reference.pair_style)
     coefficients = [shlex.split(line) for line in reference.pair_coeff]
@@ -38,6 +44,7 @@ def pair_commands(reference: Reference, mliap: str, elements: Sequence[str], pla
     if not words:
         return [f"pair_style mliap {mliap}", f"pair_coeff * * {symbols}"]
 
+    # hybrid/scaled has a factor before each style. Styles that occur several times are numbered in pair_coeff.
     factor = "1.0 " if style == "hybrid/scaled" else ""
     occurrences = words.count("mliap")
     if occurrences == 1:
@@ -51,7 +58,7 @@ def pair_commands(reference: Reference, mliap: str, elements: Sequence[str], pla
 
 
 def _without_zero(words: Sequence[str], scaled: bool) -> list[str]:
-    """The arguments of a hybrid style less ``zero``, its cutoff and options, and the factor before it if scaled."""
+    """Return the arguments of a hybrid style without ``zero``, its cutoff, its options and, if scaled, its factor."""
     kept: list[str] = []
     rest = iter(words)
     pending = next(rest, None)

@@ -1,3 +1,3 @@
-"""Other programs: ASE, and model files of mace."""
+"""Interfaces to other programs: ASE calculator, and model files of mace."""
 
 from __future__ import annotations

@@ -15,10 +15,11 @@ from fitsnap_nn.interfaces.potential import Potential, load_potential
 
 
 class Calculator(AseCalculator):  # type: ignore[misc]
-    """An ASE calculator.
+    """ASE calculator of a fitted potential: energy (eV), forces (eV/Å) and stress (eV/Å³).
 
     Args:
         potential: a potential, or the path of a model or restart file.
+        **options: options of ``ase.calculators.calculator.Calculator``.
     """
 
     implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]
@@ -36,7 +37,11 @@ class Calculator(AseCalculator):  # type: ignore[misc]
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = all_changes,
     ) -> None:
-        """Compute results for ASE; see ``ase.calculators.calculator.Calculator``."""
+        """Compute results; called by ASE, see ``ase.calculators.calculator.Calculator``.
+
+        Raises:
+            DataError: the potential was not fitted for an element of the atoms.
+        """
         super().calculate(atoms, properties, system_changes)
         wanted = (ENERGY, FORCES, STRESS) if "stress" in properties else (ENERGY, FORCES)
         found = self.potential.predict(self.atoms, wanted)

@@ -22,12 +22,12 @@ from fitsnap_nn.settings.schema import Reference
 
 
 class Potential:
-    """Energies, forces and stresses in float64, the same as LAMMPS computes from the exported files.
+    """Energies, forces and stresses in float64, equal to those of the exported files in LAMMPS.
 
     Args:
-        model: copied, so that a fit can go on with the original.
-        reference: pair style whose energy is added to the model's.
-        folder: where the reference's file names start.
+        model: the model; it is copied, so that a fit can continue with the original.
+        reference: pair style whose energy is added to that of the model.
+        folder: folder to which file names in ``reference`` are relative.
 
     Attributes:
         model: the float64 model.
@@ -49,12 +49,15 @@ class Potential:
         """Return the prediction for a configuration.
 
         Args:
-            configuration: of this package, or of ASE.
-            properties: what is wanted; the energy always is. A stress needs a fully periodic cell.
+            configuration: a configuration, or ASE's ``Atoms``.
+            properties: requested properties; the energy is always included. A stress requires a fully periodic cell.
+
+        Returns:
+            Energy (eV), forces (eV/Å) and stress (eV/Å³).
 
         Raises:
-            DataError: an element the potential was not fitted for.
-            LammpsError: LAMMPS refused the configuration.
+            DataError: the potential was not fitted for an element of the configuration.
+            LammpsError: LAMMPS rejected the configuration.
         """
         if isinstance(configuration, Atoms):
             configuration = configuration_from_atoms(configuration)
@@ -68,7 +71,7 @@ class Potential:
         return evaluate(self.model, configuration, compute.compute(configuration), wanted)
 
     def _compute(self, derivatives: Derivatives) -> Compute:
-        """Return what computes the model's input; model inputs that are the same for other derivatives share one."""
+        """Return the computation of the model input; derivatives with the same cache key share one."""
         key = json.dumps(self.model.input.cache_key(derivatives), sort_keys=True)
         if key not in self._computes:
             opened = self.model.input.open(self._reference, self._folder, derivatives)
@@ -77,10 +80,13 @@ class Potential:
 
 
 def load_potential(path: str | Path) -> Potential:
-    """Return the potential in a model file, or the best one in a restart file.
+    """Load the potential in a model file, or the best one in a restart file.
+
+    Args:
+        path: the file.
 
     Raises:
-        CheckpointError: it is neither.
+        CheckpointError: the file is neither.
     """
     content = load_model(path)
     return Potential(content.model, content.reference, Path(path).parent)

@@ -125,7 +125,7 @@ def write_other(kind: str, folder: Path) -> Path:
         ("missing", "cannot read the model file .*No such file"),
         ("text", "not a torch file"),
         ("empty", "not a torch file"),
-        ("cut", "cut short"),
+        ("cut", "truncated"),
         ("pickle", "would run code"),
         ("plain pickle", "not a torch file"),
         ("for LAMMPS", "the pickle for LAMMPS"),
@@ -152,7 +152,7 @@ def test_a_model_of_fitsnap_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
         monkeypatch.setitem(sys.modules, package.__name__, package)
     path = tmp_path / "FitTorch_Pytorch.pt"
     torch.save(module.TorchWrapper(2, 1), path)
-    with pytest.raises(CheckpointError, match="FitSNAP pickled"):
+    with pytest.raises(CheckpointError, match="pickled by FitSNAP"):
         load_model(path)
 
 
