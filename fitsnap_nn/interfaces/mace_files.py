@@ -21,9 +21,9 @@ from torch.nn import functional
 from fitsnap_nn.data.properties import ENERGY
 from fitsnap_nn.errors import CheckpointError
 from fitsnap_nn.inputs.graph.batch import Graph
-from fitsnap_nn.models.base import predict
 from fitsnap_nn.models.mace import MACE, float64_without_torchscript, libraries
 from fitsnap_nn.models.mace_kernels import couplings_by_degree, weights_by_degree
+from fitsnap_nn.models.prediction import predict
 from fitsnap_nn.settings.elements import SYMBOLS
 
 RADIAL_TYPES = {"BesselBasis": "bessel", "GaussianBasis": "gaussian", "ChebychevBasis": "chebyshev"}

@@ -1,20 +1,19 @@
-"""Interface of all models: Batch -> Model -> Prediction.
+"""Interface of all models: a model maps a batch to per-atom energies and their gradients.
 
-A model maps a batch to per-atom energies. Forces and virials are derived here, in one place, so that training,
-evaluation and LAMMPS cannot disagree.
+`fitsnap_nn.models.prediction` turns these into the properties of a fit.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
-from fitsnap_nn.data.properties import ENERGY, FORCES, STANDARD, STRESS, Property
+from fitsnap_nn.data.properties import Property
 from fitsnap_nn.data.voigt import COLUMNS, ROWS
 from fitsnap_nn.inputs.batch import Batch
 from fitsnap_nn.inputs.graph.batch import Graph
@@ -34,34 +33,6 @@ if TYPE_CHECKING:
     from fitsnap_nn.inputs.base import ModelInput
 
 B = TypeVar("B", bound=Batch)
-
-
-class Prediction(NamedTuple):
-    """Prediction of a model for a batch, without the reference potential.
-
-    Attributes:
-        atom_energies: (N,) eV, float64.
-        values: by property name: ``energy`` (C,) eV, float64; ``forces`` (N, 3) eV/Å; ``stress`` (C, 6) eV/Å³ in
-            Voigt order xx yy zz yz xz xy and ASE's sign; others (C or N, components). Only requested properties.
-    """
-
-    atom_energies: Tensor
-    values: Mapping[str, Tensor]
-
-    @property
-    def energy(self) -> Tensor:
-        """(C,) total energies, eV, float64."""
-        return self.values["energy"]
-
-    @property
-    def forces(self) -> Tensor | None:
-        """(N, 3) eV/Å, or ``None`` if not requested."""
-        return self.values.get("forces")
-
-    @property
-    def stress(self) -> Tensor | None:
-        """(C, 6) eV/Å³, or ``None`` if not requested."""
-        return self.values.get("stress")
 
 
 class Model(torch.nn.Module, ABC, Generic[B]):
@@ -353,94 +324,3 @@ class GraphModel(Model[Graph]):
         vectors = batch.vectors
         products = vectors[:, ROWS] * gradients[:, COLUMNS] + vectors[:, COLUMNS] * gradients[:, ROWS]
         return sum_by(batch.config[batch.edge_i], 0.5 * products, len(batch.n_atoms))
-
-
-# Adds the gradient of a loss to ``grad`` of the weights, from its derivatives with respect to predictions, by name.
-Backward = Callable[[Mapping[str, Tensor]], None]
-
-
-def predict_for_training(
-    model: Model[B], batch: B, properties: Sequence[Property], weights: Sequence[Tensor]
-) -> tuple[Prediction, Backward]:
-    """Return the predictions of a model for a batch, and the function that differentiates a loss of them.
-
-    Args:
-        model: the model.
-        batch: N atoms in C configurations.
-        properties: requested properties; the energy is always included.
-        weights: trainable parameters of the model, with ``grad`` set.
-
-    Raises:
-        NotImplementedError: the model does not predict a requested property.
-    """
-    forces, stress = FORCES in properties, STRESS in properties
-    run = None
-    if (forces or stress) and all(one in STANDARD for one in properties):
-        run = model.start_training_step(batch, forces=forces, virials=stress)
-    if run is None:
-        prediction = predict(model, batch, properties, create_graph=True)
-        return prediction, backward_by_autograd(prediction, weights)
-    explicit_run = run
-    volume = batch.volume[:, None]
-
-    def backward(slopes: Mapping[str, Tensor]) -> None:
-        stress_bar = slopes.get("stress")
-        virials_bar = None if stress_bar is None else stress_bar / volume.to(stress_bar.dtype)
-        explicit_run.backward(slopes.get("energy"), slopes.get("forces"), virials_bar)
-
-    return _prediction(run.derived, batch), backward
-
-
-def backward_by_autograd(prediction: Prediction, weights: Sequence[Tensor]) -> Backward:
-    """Return the function that differentiates a loss of a prediction made with ``create_graph=True``."""
-
-    def backward(slopes: Mapping[str, Tensor]) -> None:
-        names = [name for name in slopes if prediction.values[name].requires_grad]
-        tensors = [prediction.values[name] for name in names]
-        # Without `inputs` autograd would also accumulate the gradient of the edge vectors or descriptors, which
-        # require grad for the forces.
-        torch.autograd.backward(tensors, [slopes[name] for name in names], inputs=list(weights))
-
-    return backward
-
-
-def predict(
-    model: Model[B], batch: B, properties: Iterable[Property] = STANDARD, *, create_graph: bool = False
-) -> Prediction:
-    """Return the predictions of a model for a batch.
-
-    Args:
-        model: the model.
-        batch: N atoms in C configurations.
-        properties: requested properties; the energy is always included.
-        create_graph: keep the autograd graph, so that predictions can be differentiated with respect to the weights.
-
-    Returns:
-        The prediction, without the reference potential.
-
-    Raises:
-        NotImplementedError: the model does not predict a requested property.
-    """
-    requested = tuple(properties)
-    others = [one for one in requested if one.derivative is None and one != ENERGY]
-    forces, stress = FORCES in requested, STRESS in requested
-    with torch.set_grad_enabled(create_graph):
-        if forces or stress:
-            derived = model.derivatives(batch, forces=forces, virials=stress)
-        else:
-            atom_energies = model.atom_energies(batch)
-            derived = Derived(atom_energies, sum_by(batch.config, atom_energies, len(batch.n_atoms)), None, None)
-        prediction = _prediction(derived, batch)
-        if others:
-            values = {**prediction.values, **model.property_values(batch, others)}
-            prediction = prediction._replace(values=values)
-    return prediction
-
-
-def _prediction(derived: Derived, batch: Batch) -> Prediction:
-    values = {"energy": derived.energy}
-    if derived.forces is not None:
-        values["forces"] = derived.forces
-    if derived.virials is not None:
-        values["stress"] = derived.virials / batch.volume[:, None].to(derived.virials.dtype)
-    return Prediction(derived.atom_energies, values)

@@ -14,7 +14,8 @@ from fitsnap_nn.data.evaluation import Evaluation
 from fitsnap_nn.data.properties import STANDARD, STRESS, Property
 from fitsnap_nn.inputs.base import CachedInput
 from fitsnap_nn.inputs.batch import join_batches
-from fitsnap_nn.models.base import Model, Prediction, predict
+from fitsnap_nn.models.base import Model
+from fitsnap_nn.models.prediction import Prediction, predict
 
 M = TypeVar("M", bound=Model[Any])
 

@@ -17,8 +17,9 @@ from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.properties import ENERGY
 from fitsnap_nn.data.voigt import from_voigt, voigt
 from fitsnap_nn.inputs.graph.batch import Graph
-from fitsnap_nn.models.base import GraphModel, Prediction, predict
+from fitsnap_nn.models.base import GraphModel
 from fitsnap_nn.models.pairs import sum_by
+from fitsnap_nn.models.prediction import Prediction, predict
 from fitsnap_nn.testing.graphs import crystal, ghost_graph, make_graph, molecule, shuffled
 
 Floats = NDArray[np.float64]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fitsnap_nn.data.properties import Property
 from fitsnap_nn.inputs.batch import Batch
-from fitsnap_nn.models.base import Backward, Prediction
+from fitsnap_nn.models.prediction import Backward, Prediction
 from fitsnap_nn.training.batches import Labels
 from fitsnap_nn.training.losses import Loss
 

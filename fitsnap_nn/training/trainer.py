@@ -15,7 +15,8 @@ from torch import Tensor
 from fitsnap_nn.data.properties import Property
 from fitsnap_nn.errors import TrainingError
 from fitsnap_nn.inputs.batch import Batch
-from fitsnap_nn.models.base import Model, predict, predict_for_training
+from fitsnap_nn.models.base import Model
+from fitsnap_nn.models.prediction import predict, predict_for_training
 from fitsnap_nn.settings.schema import PytorchSection
 from fitsnap_nn.training.allocator import frozen_objects
 from fitsnap_nn.training.augmentation import augment, random_rotations

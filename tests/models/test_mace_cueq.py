@@ -10,8 +10,8 @@ from small_models import SMALL_MACE
 from torch import Tensor
 
 from fitsnap_nn.models import mace_cueq
-from fitsnap_nn.models.base import Prediction, predict
 from fitsnap_nn.models.mace import MACE
+from fitsnap_nn.models.prediction import Prediction, predict
 from fitsnap_nn.testing.graphs import crystal, make_graph
 from fitsnap_nn.testing.models import assert_close
 

@@ -23,10 +23,11 @@ from fitsnap_nn.data.properties import ENERGY, FORCES
 from fitsnap_nn.data.voigt import voigt
 from fitsnap_nn.errors import CheckpointError
 from fitsnap_nn.interfaces.mace_files import convert, run_and_convert
-from fitsnap_nn.models.base import GraphModel, predict
+from fitsnap_nn.models.base import GraphModel
 from fitsnap_nn.models.evaluation import to_float64
 from fitsnap_nn.models.mace import MACE, Hypers, arguments, float64_without_torchscript, libraries
 from fitsnap_nn.models.mace_kernels import weights_by_degree
+from fitsnap_nn.models.prediction import predict
 from fitsnap_nn.settings.architectures import Mace
 from fitsnap_nn.testing.graphs import GhostGraph, crystal, ghost_graph, make_graph, molecule
 from fitsnap_nn.testing.models import GraphModelTests, assert_close, forces_of, of_one, own_energies

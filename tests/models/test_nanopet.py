@@ -20,9 +20,10 @@ from torch.nn import functional
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.models import nanopet
-from fitsnap_nn.models.base import GraphModel, predict
+from fitsnap_nn.models.base import GraphModel
 from fitsnap_nn.models.nanopet import Nanopet
 from fitsnap_nn.models.pairs import cosine_cutoff
+from fitsnap_nn.models.prediction import predict
 from fitsnap_nn.settings import architectures
 from fitsnap_nn.testing.graphs import crystal, ghost_graph, make_graph, molecule
 from fitsnap_nn.testing.models import GraphModelTests, forces_of

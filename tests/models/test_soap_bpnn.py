@@ -20,7 +20,8 @@ from torch.nn import functional
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.inputs.graph.batch import Graph
-from fitsnap_nn.models.base import GraphModel, predict
+from fitsnap_nn.models.base import GraphModel
+from fitsnap_nn.models.prediction import predict
 from fitsnap_nn.settings import architectures
 from fitsnap_nn.testing.graphs import crystal, ghost_graph, make_graph, molecule
 from fitsnap_nn.testing.models import GraphModelTests

@@ -15,7 +15,8 @@ from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.properties import ENERGY
 from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.inputs.graph.compute import GraphCompute
-from fitsnap_nn.models.base import GraphModel, predict
+from fitsnap_nn.models.base import GraphModel
+from fitsnap_nn.models.prediction import predict
 from fitsnap_nn.models.zbl import Zbl
 from fitsnap_nn.settings.schema import Reference
 from fitsnap_nn.testing.graphs import crystal, make_graph, molecule

@@ -13,8 +13,9 @@ from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.properties import STANDARD, Cartesian, Scalar, user_property
 from fitsnap_nn.data.voigt import from_voigt, voigt
 from fitsnap_nn.inputs.graph.batch import Graph
-from fitsnap_nn.models.base import GraphModel, predict
+from fitsnap_nn.models.base import GraphModel
 from fitsnap_nn.models.pairs import sum_by
+from fitsnap_nn.models.prediction import predict
 from fitsnap_nn.testing.graphs import crystal, make_graph, molecule
 from fitsnap_nn.training.augmentation import augment, random_rotations
 from fitsnap_nn.training.batches import Labels, Target

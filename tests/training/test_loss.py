@@ -14,7 +14,7 @@ from fitsnap_nn.data.voigt import voigt
 from fitsnap_nn.inputs.batch import Batch, atom_fields
 from fitsnap_nn.inputs.snap.batch import DescriptorBatch
 from fitsnap_nn.inputs.snap.cached import CachedDescriptors
-from fitsnap_nn.models.base import Prediction, backward_by_autograd
+from fitsnap_nn.models.prediction import Prediction, backward_by_autograd
 from fitsnap_nn.training.batches import Labels, Sample, SampleSet, collate, make_sample
 from fitsnap_nn.training.losses import SquaredError
 from fitsnap_nn.training.objective import Objective, Term, error_sums

@@ -19,7 +19,7 @@ from fitsnap_nn.data.properties import ENERGY, FORCES, STANDARD, STRESS, Propert
 from fitsnap_nn.errors import InputError
 from fitsnap_nn.inputs.snap.compute import SnapCompute
 from fitsnap_nn.models import BPNN, predict
-from fitsnap_nn.models.base import backward_by_autograd, predict_for_training
+from fitsnap_nn.models.prediction import backward_by_autograd, predict_for_training
 from fitsnap_nn.settings.schema import Bispectrum, Reference
 from fitsnap_nn.training.batches import Sample, SampleSet, collate, make_sample
 from fitsnap_nn.training.losses import LOSSES, make_loss
