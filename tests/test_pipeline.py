@@ -117,7 +117,7 @@ def test_frozen_weights_stay_and_a_resumed_fit_has_them(small_input: Path, monke
         assert isinstance(model, BPNN)
         return model.networks[0][number].weight
 
-    monkeypatch.setattr("fitsnap_nn.pipeline.create_model", create_frozen)
+    monkeypatch.setattr("fitsnap_nn.workflow.pipeline.create_model", create_frozen)
     start = fit(small_input, "start", num_epochs=0)
     whole = fit(small_input, "whole", num_epochs=4)
     fit(small_input, "parts", num_epochs=2)
