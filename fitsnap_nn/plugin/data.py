@@ -1,4 +1,4 @@
-"""What a unified model is given at every step: LAMMPS' ``MLIAPDataPy``, and message passing."""
+"""Data of one time step for a unified model: the interface of LAMMPS' ``MLIAPDataPy``, plus message passing."""
 
 from __future__ import annotations
 
@@ -10,21 +10,33 @@ from numpy.typing import ArrayLike, NDArray
 
 Ints = NDArray[np.int32]
 Floats = NDArray[np.float64]
-Perform = Callable[[NDArray[Any]], None]
+Exchange = Callable[[NDArray[Any]], None]
 
 
-class Link(Protocol):
-    """The way to the pair style that called the model; ends with the step."""
+class PairStyle(Protocol):
+    """Callbacks of the C++ pair style that runs the model; valid during one time step only.
 
-    def add_pair_energies(self, energies: Floats, /) -> float: ...
-    def add_pair_forces(self, forces: Floats, /) -> None: ...
-    def forward_exchange(self, features: NDArray[Any], /) -> None: ...
-    def reverse_exchange(self, features: NDArray[Any], /) -> None: ...
-    def edge_exchange(self, features: NDArray[Any], /) -> None: ...
+    Arrays are C-contiguous; exchanges modify them in place.
+    """
+
+    def add_pair_energies(self, energies: Floats, /) -> float:
+        """Distribute (P,) pair energies to the atoms and return the energy of the owned atoms."""
+
+    def add_pair_forces(self, forces: Floats, /) -> None:
+        """Add (P, 3) pair forces and their virial."""
+
+    def forward_exchange(self, features: NDArray[Any], /) -> None:
+        """Copy the (N, n) features of owned atoms to their ghosts."""
+
+    def reverse_exchange(self, features: NDArray[Any], /) -> None:
+        """Add the (N, n) features of ghosts to their owned atoms."""
+
+    def edge_exchange(self, features: NDArray[Any], /) -> None:
+        """Replace the (P, n) features of each pair by those of the reverse pair."""
 
 
 class Sizes(Protocol):
-    """What a model declares; LAMMPS hands it back."""
+    """Sizes that a model declares."""
 
     ndescriptors: int
     nparams: int
@@ -32,29 +44,30 @@ class Sizes(Protocol):
 
 
 class Data:
-    """Atoms and pairs of this rank at one step, under the names that LAMMPS gives them.
+    """Atoms and pairs of this rank at one time step, with the attribute names of LAMMPS' ``MLIAPDataPy``.
 
-    Rows are atoms: first the ``nlocal`` that this rank owns, then ghosts, which are periodic images and atoms of other
-    ranks. Atoms of types that are NULL in pair_coeff are not among them. All arrays belong to numpy and may be kept;
-    the next step overwrites them. LAMMPS' arrays for fitting (``gamma``, ``gradforce``, ...) have no use here: what a
-    model writes to ``descriptors``, ``betas``, ``gradforce`` or ``graddesc`` is kept for the step, and nothing more.
+    Rows are atoms: first the ``nlocal`` atoms owned by this rank, then ghost atoms (periodic images and atoms of other
+    ranks). Atoms of types that are NULL in ``pair_coeff`` are excluded. All arrays belong to NumPy, so that keeping a
+    reference is safe, but the next step overwrites them. LAMMPS' arrays for fitting (``gamma``, ``gradforce``, ...)
+    are not used: values that a model assigns to ``descriptors``, ``betas``, ``gradforce`` or ``graddesc`` are kept
+    until the end of the step and otherwise ignored.
 
     Attributes:
-        eflag, vflag: whether energies and virials are wanted, as LAMMPS codes it.
-        nlocal, nlistatoms: number of own atoms.
+        eflag, vflag: LAMMPS' flags for energies and virials; 0 if not required.
+        nlocal, nlistatoms: number of owned atoms.
         ntotal: number of rows N.
-        natomneigh: number of centres C, the atoms whose neighbours are listed: own atoms, and ghosts if asked for.
+        natomneigh: number of central atoms C: owned atoms, and ghost atoms if the model declares ``ghost_layers``.
         npairs, nneigh_max: number of pairs P.
         elems: (N,) index into the model's ``element_types``.
-        tags: (N,) atom ids; ghosts have those of their owners.
-        iatoms, ielems, numneighs: (C,) row, element and number of pairs of each centre.
-        pair_i, pair_j: (P,) rows of a pair, which is a centre and a neighbour within the cutoff.
-        jatoms, jelems, jtags: (P,) row, element and id of the neighbour.
-        rij: (P, 3) from i to j, in LAMMPS' unit of length.
-        eatoms: (nlocal,) energies of own atoms, to be filled in.
-        f: (N, 3) forces of this model on all rows, zero at first; added to LAMMPS' forces when the model returns.
-        energy: energy of own atoms.
-        ndescriptors, nparams, nelements: sizes that the model itself declared.
+        tags: (N,) atom IDs; a ghost atom has the ID of its owned atom.
+        iatoms, ielems, numneighs: (C,) row, element and number of pairs of each central atom.
+        pair_i, pair_j: (P,) rows of the central atom and of its neighbour within the cutoff.
+        jatoms, jelems, jtags: (P,) row, element and ID of the neighbour.
+        rij: (P, 3) vectors from i to j, in LAMMPS' unit of length.
+        eatoms: (nlocal,) energies of owned atoms, set by the model.
+        f: (N, 3) forces on all rows, initially zero; added to LAMMPS' forces after the model returns.
+        energy: energy of the owned atoms.
+        ndescriptors, nparams, nelements: sizes declared by the model.
     """
 
     gamma_nnz = 0
@@ -67,7 +80,7 @@ class Data:
     def __init__(
         self,
         sizes: Sizes,
-        link: Link,
+        pair_style: PairStyle,
         eflag: int,
         vflag: int,
         nlocal: int,
@@ -84,7 +97,7 @@ class Data:
         f: Floats,
     ) -> None:
         self._sizes = sizes
-        self._link = link
+        self._pair_style = pair_style
         self.eflag = eflag
         self.vflag = vflag
         self.nlocal = self.nlistatoms = nlocal
@@ -141,58 +154,67 @@ class Data:
         return 3 * self.nparams * self.nelements
 
     def update_pair_energy(self, eij: Any) -> None:
-        """Set ``eatoms`` and ``energy`` from energies of pairs, half of each going to its atom i.
+        """Set ``eatoms`` and ``energy`` from pair energies; half of each is assigned to atom i.
+
+        The reverse pair (j, i) contributes the other half to atom j.
 
         Args:
             eij: (P,) array or tensor.
         """
-        self._energy = self._link.add_pair_energies(_doubles(eij))
+        self._energy = self._pair_style.add_pair_energies(_to_float64(eij))
 
     def update_pair_forces(self, fij: Any) -> None:
-        """Add forces along pairs, and their virial: ``fij`` to atom i, ``-fij`` to atom j.
+        """Add ``fij`` to the force on atom i and ``-fij`` to that on atom j, and their virial.
 
         Args:
-            fij: (P, 3) array or tensor, the derivative of the energy by ``rij``.
+            fij: (P, 3) array or tensor, derivative of the energy with respect to ``rij``.
         """
-        self._link.add_pair_forces(_doubles(fij))
+        self._pair_style.add_pair_forces(_to_float64(fij))
 
     update_pair_energy_cpu = update_pair_energy_gpu = update_pair_energy
     update_pair_forces_cpu = update_pair_forces_gpu = update_pair_forces
 
     def forward_exchange(self, copy_from: Any, copy_to: Any, vec_len: int) -> None:
-        """Message passing: every row of ``copy_to`` gets what the owner of its atom has in ``copy_from``.
+        """Copy the features of owned atoms to their ghost atoms on all ranks.
 
-        All ranks that have atoms must call it together; the others join in by themselves.
+        Collective: all ranks with atoms must call it. Ranks without atoms take part automatically.
 
         Args:
-            copy_from, copy_to: arrays or tensors of N rows and ``vec_len`` columns, float32 or float64; may be one.
+            copy_from, copy_to: arrays or tensors of N rows and ``vec_len`` columns, both float32 or both float64. They
+                may be the same object.
+            vec_len: number of features per atom.
 
         Raises:
-            TypeError: types that differ, or are no such numbers.
-            ValueError: other numbers of rows.
+            TypeError: the types differ, or are neither float32 nor float64.
+            ValueError: the shapes are wrong.
         """
-        self._exchange(self._link.forward_exchange, self.ntotal, copy_from, copy_to, vec_len)
+        self._exchange(self._pair_style.forward_exchange, self.ntotal, copy_from, copy_to, vec_len)
 
     def reverse_exchange(self, copy_from: Any, copy_to: Any, vec_len: int) -> None:
-        """The transpose of ``forward_exchange``, for gradients: ghosts' rows are added to their owners', then zero."""
-        self._exchange(self._link.reverse_exchange, self.ntotal, copy_from, copy_to, vec_len)
+        """Add the rows of ghost atoms to those of their owned atoms, and set them to zero.
+
+        The transpose of `forward_exchange`, for gradients. Arguments and exceptions are the same.
+        """
+        self._exchange(self._pair_style.reverse_exchange, self.ntotal, copy_from, copy_to, vec_len)
 
     def edge_exchange(self, copy_from: Any, copy_to: Any, vec_len: int) -> None:
-        """Message passing along pairs: the row of pair i, j gets what the pair j, i has, on whatever rank that is.
+        """Replace the features of each pair (i, j) by those of the pair (j, i), which may be on another rank.
 
-        It is its own transpose, so that the gradient takes the same call. To be called as ``forward_exchange`` is, with
-        P rows; not in LAMMPS' own ML-IAP.
+        The operation is its own transpose, so that gradients use the same call. Arguments and exceptions are those of
+        `forward_exchange`, with P instead of N rows. LAMMPS' own ML-IAP does not provide it.
         """
-        self._exchange(self._link.edge_exchange, self.npairs, copy_from, copy_to, vec_len)
+        self._exchange(self._pair_style.edge_exchange, self.npairs, copy_from, copy_to, vec_len)
 
-    def _exchange(self, perform: Perform, rows: int, copy_from: Any, copy_to: Any, vec_len: int) -> None:
+    def _exchange(self, exchange: Exchange, rows: int, copy_from: Any, copy_to: Any, vec_len: int) -> None:
         source, target = on_host(copy_from), on_host(copy_to)
         if source.dtype != target.dtype or source.dtype not in (np.float32, np.float64):
             raise TypeError(f"features must be float32 or float64, not {source.dtype} and {target.dtype}")
         if not source.size == target.size == rows * vec_len:
-            raise ValueError(f"features of shapes {source.shape} and {target.shape} are not {rows} rows of {vec_len}")
+            raise ValueError(
+                f"features have shapes {source.shape} and {target.shape}, but {rows} rows of {vec_len} are required"
+            )
         values = np.array(source, order="C").reshape(rows, vec_len)
-        perform(values)
+        exchange(values)
         if isinstance(copy_to, np.ndarray):
             copy_to[...] = values.reshape(copy_to.shape)
         else:
@@ -202,9 +224,9 @@ class Data:
 
 
 def on_host(values: Any) -> NDArray[Any]:
-    """An array or a tensor as an array: the same memory, unless that is on a GPU."""
+    """Return an array or tensor as a NumPy array that shares its memory, or a copy if it is on a GPU."""
     return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
 
 
-def _doubles(values: Any) -> Floats:
+def _to_float64(values: Any) -> Floats:
     return np.ascontiguousarray(on_host(values), dtype=np.float64)

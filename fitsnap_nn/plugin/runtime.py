@@ -1,4 +1,4 @@
-"""The Python side of ``pair_style mliap unified``: what LAMMPS calls to load a model and, at every step, to run it."""
+"""Python side of ``pair_style mliap unified``: functions that the C++ plugin calls to load a model and to run it."""
 
 from __future__ import annotations
 
@@ -16,32 +16,38 @@ from fitsnap_nn.plugin.data import Data
 
 
 class UnifiedInterface:
-    """A model, and what it declares.
+    """Unified model and its declared properties.
 
-    A model is any object with ``compute_descriptors``, ``compute_gradients`` and ``compute_forces``, each of which is
-    given a ``Data``, normally a subclass of ``lammps.mliap.mliap_unified_abc.MLIAPUnified``. It must declare
-    ``element_types``, ``rcutfac`` (half the cutoff), ``ndescriptors`` and ``nparams``, and may declare
+    A model is any object with the methods ``compute_descriptors``, ``compute_gradients`` and ``compute_forces``, which
+    take a `Data`; normally a subclass of ``lammps.mliap.mliap_unified_abc.MLIAPUnified``. Required attributes are
+    ``element_types``, ``rcutfac`` (half the cutoff), ``ndescriptors`` and ``nparams``. Optional attributes are
 
-    - ``units``: the LAMMPS units of its energies and distances; any other ``units`` is then refused;
-    - ``ghost_layers``: how many cutoffs away atoms matter to an atom's energy, for a model that goes through the
-      neighbourhoods of ghosts (instead of calling ``forward_exchange`` or ``edge_exchange``). Ghosts are then fetched
-      from as far as that, and the pairs that this takes are listed;
-    - ``pairwise``: True if the energy is a sum over pairs, so that ``neigh_modify exclude`` makes sense;
-    - ``num_threads``: the threads that torch is to take on each rank.
+    - ``units``: LAMMPS units of energies and distances; other ``units`` of the input are then rejected;
+    - ``ghost_layers``: receptive field in cutoffs, for models that evaluate the environments of ghost atoms instead of
+      calling ``forward_exchange`` or ``edge_exchange``. The ghost cutoff is enlarged, and pairs of ghost atoms are
+      listed, accordingly;
+    - ``pairwise``: True if the energy is a sum over pairs, which makes ``neigh_modify exclude`` meaningful;
+    - ``num_threads``: torch threads per rank.
+
+    Args:
+        model: the model.
+        name: name of the model in error messages.
 
     Attributes:
-        elements: the symbols that pair_coeff may name.
+        elements: chemical symbols allowed in ``pair_coeff``.
         cutoff: in LAMMPS' unit of length.
 
     Raises:
-        CheckpointError: something is not declared.
+        CheckpointError: a required attribute is missing.
     """
 
     def __init__(self, model: Any, name: str) -> None:
         needed = ("element_types", "rcutfac", "ndescriptors", "nparams", "compute_forces")
         missing = [attribute for attribute in needed if getattr(model, attribute, None) is None]
         if missing:
-            raise CheckpointError(f"{name} holds a {type(model).__name__} without {', '.join(missing)}.")
+            raise CheckpointError(
+                f"{name} holds a {type(model).__name__} without {', '.join(missing)}, so it is not a unified model."
+            )
         self.model = model
         self.elements = tuple(str(element) for element in model.element_types)
         self.cutoff = 2.0 * float(model.rcutfac)
@@ -53,7 +59,14 @@ class UnifiedInterface:
         model.interface = self
 
     def compute(self, *step: Any) -> float:
-        """Run the model on one step's data; returns the energy of this rank's atoms."""
+        """Run the model for one time step.
+
+        Args:
+            step: arguments of `Data` after ``sizes``.
+
+        Returns:
+            Energy of the atoms owned by this rank, in LAMMPS' energy unit.
+        """
         data = Data(self, *step)
         self.compute_descriptors(data)
         self.compute_gradients(data)
@@ -71,32 +84,42 @@ class UnifiedInterface:
 
 
 def load_unified(file: str, ranks: int) -> UnifiedInterface:
-    """The model in a file, or the one that ``lammps.mliap.load_unified`` was given if the name is EXISTS.
+    """Load a model, or for the name EXISTS return the model that a script passed to ``lammps.mliap.load_unified``.
 
-    Files are pickles, or ``torch.save``d objects if their names end in .pt or .pth: loading one runs code in it.
+    Files are pickles, or objects saved by ``torch.save`` if their names end in .pt or .pth. Loading executes code that
+    the file contains.
+
+    Args:
+        file: file name, or EXISTS.
+        ranks: number of MPI ranks of this LAMMPS.
 
     Raises:
-        CheckpointError: there is none, or it does not declare what a model must.
-        Exception: what loading the file raises.
+        CheckpointError: the model does not exist, or lacks a required attribute.
+        Exception: any exception that loading the file raises.
     """
     stubs.install()
-    model = stubs.handed_over("mliap_unified_couple") if file == "EXISTS" else read_model(Path(file))
+    model = stubs.passed_model("mliap_unified_couple") if file == "EXISTS" else read_model(Path(file))
     if model is None:
-        raise CheckpointError("No model was handed over by lammps.mliap.load_unified(model) for the name EXISTS.")
+        raise CheckpointError(
+            "No model was passed for the name EXISTS. Call lammps.mliap.load_unified(model) before pair_style."
+        )
     limit_threads(ranks, getattr(model, "num_threads", None))
     return UnifiedInterface(model, file)
 
 
 def read_model(path: Path) -> Any:
-    """The object in a file; runs code that is in it.
+    """Load the object in a model file; executes code that the file contains.
+
+    Args:
+        path: file saved by ``torch.save`` (.pt, .pth) or ``pickle``.
 
     Raises:
-        CheckpointError: there is no such file.
-        Exception: what loading it raises.
+        CheckpointError: the file does not exist.
+        Exception: any exception that loading the file raises.
     """
     if not path.is_file():
-        raise CheckpointError(f"There is no model file {path} (in {Path.cwd()}).")
-    with own_functions_first():
+        raise CheckpointError(f"There is no model file {path} (working directory: {Path.cwd()}).")
+    with prefer_own_symbols():
         if path.suffix in (".pt", ".pth"):
             import torch
 
@@ -106,15 +129,16 @@ def read_model(path: Path) -> Any:
 
 
 @contextmanager
-def own_functions_first() -> Iterator[None]:
-    """Let libraries that are loaded here, such as torch, call their own functions where LAMMPS has some of that name.
+def prefer_own_symbols() -> Iterator[None]:
+    """Load libraries such that they prefer their own symbols to those of LAMMPS (``RTLD_DEEPBIND``, see dlopen(3)).
 
-    LAMMPS exports a plain ``dgemm_``; torch's matrix products in float64 would take it instead of its own, which is
-    several times faster (measured). A malloc that the user has put in front of all others must stay in front.
+    LAMMPS exports its unoptimised reference ``dgemm_``. With the default symbol order, torch's float64 matrix products
+    would call it instead of torch's own, which is several times faster (measured). With ``LD_PRELOAD`` set the flag is
+    not used, because it would also bypass a preloaded malloc.
     """
     flags = sys.getdlopenflags()
     if "LD_PRELOAD" not in os.environ:
-        sys.setdlopenflags(flags | getattr(os, "RTLD_DEEPBIND", 0))  # glibc has it
+        sys.setdlopenflags(flags | getattr(os, "RTLD_DEEPBIND", 0))  # only glibc defines the flag
     try:
         yield
     finally:
@@ -122,12 +146,15 @@ def own_functions_first() -> Iterator[None]:
 
 
 def limit_threads(ranks: int, wanted: int | None) -> None:
-    """One thread of torch a rank where there are several, unless the model or OMP_NUM_THREADS says otherwise.
+    """Limit torch to one thread per rank if there are several ranks, unless the model or OMP_NUM_THREADS sets a number.
+
+    By default torch would start one thread per core on every rank.
 
     Args:
-        wanted: number of threads that the model asks for.
+        ranks: number of MPI ranks of this LAMMPS.
+        wanted: number of threads requested by the model.
     """
-    torch = sys.modules.get("torch")
+    torch = sys.modules.get("torch")  # not imported here: models without torch need no threads
     if torch is None or (wanted is None and (ranks == 1 or "OMP_NUM_THREADS" in os.environ)):
         return
     torch.set_num_threads(wanted or 1)

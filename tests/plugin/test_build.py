@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from fitsnap_nn import __version__
 from fitsnap_nn import plugin as lammps_plugin
 from fitsnap_nn.plugin import BOOTSTRAP, CORE, STAMP, Abi, build, entry, installed_abi, plugin_dir, read_stamp
 
@@ -31,7 +32,7 @@ def sources(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text + "\n")
-    monkeypatch.setattr(build, "find_sources", lambda: folder)
+    monkeypatch.setattr(lammps_plugin, "find_sources", lambda: folder)
     monkeypatch.setenv("CXXFLAGS", "-O0 -fvisibility=default")
     return folder
 
@@ -45,9 +46,10 @@ def folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[Path, Path
     return places
 
 
-def write_stamp(folder: Path, abi: Abi) -> None:
+def write_stamp(folder: Path, abi: Abi, **changes: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / STAMP).write_text(json.dumps({"built_for": abi._asdict(), "compiler": "some"}))
+    entries = {"version": __version__, "sources": lammps_plugin.digest(build.find_sources()), **changes}
+    (folder / STAMP).write_text(json.dumps({"built_for": abi._asdict(), "compiler": "some", **entries}))
 
 
 def test_what_is_missing_is_named_all_at_once(monkeypatch, tmp_path):
@@ -113,6 +115,45 @@ def test_plugin_for_another_lammps_is_not_offered(folders, monkeypatch, capsys, 
         assert "python -m fitsnap_nn doctor --rebuild" in line
     else:
         assert printed.err == ""
+
+
+def test_edited_source_makes_the_plugin_outdated(sources, folders):
+    write_stamp(folders[1], installed_abi())
+    assert plugin_dir() == folders[1]
+    (sources / "snap" / "three.cpp").write_text("int three = 4;\n")
+    with pytest.raises(
+        lammps_plugin.PluginOutdated, match=r"other C\+\+ sources .*python -m fitsnap_nn doctor --rebuild"
+    ):
+        plugin_dir()
+
+
+def test_renamed_source_makes_the_plugin_outdated(sources, folders):
+    write_stamp(folders[1], installed_abi())
+    (sources / "snap" / "three.cpp").rename(sources / "snap" / "four.cpp")
+    with pytest.raises(lammps_plugin.PluginOutdated):
+        plugin_dir()
+
+
+@pytest.mark.parametrize("with_sources", [True, False])
+def test_plugin_of_another_version_is_outdated(folders, monkeypatch, with_sources):
+    write_stamp(folders[1], installed_abi(), version="0.0.9")
+    if not with_sources:
+        monkeypatch.setattr(lammps_plugin, "find_sources", lambda: None)
+    with pytest.raises(lammps_plugin.PluginOutdated, match=r"built by fitsnap_nn 0\.0\.9.*doctor --rebuild"):
+        plugin_dir()
+
+
+def test_without_sources_versions_are_compared(folders, monkeypatch):
+    write_stamp(folders[1], installed_abi(), sources="of a checkout that is gone")
+    monkeypatch.setattr(lammps_plugin, "find_sources", lambda: None)
+    assert plugin_dir() == folders[1]
+
+
+def test_stamp_without_digest_is_outdated(folders):
+    folders[1].mkdir(parents=True)
+    (folders[1] / STAMP).write_text(json.dumps({"built_for": installed_abi()._asdict(), "compiler": "some"}))
+    with pytest.raises(lammps_plugin.PluginOutdated, match=r"of unknown version.*doctor --rebuild"):
+        plugin_dir()
 
 
 @pytest.mark.parametrize("stamp", [None, "", "{}", '{"built_for": {"a": 1}, "compiler": ""}', "[]"])

@@ -97,7 +97,7 @@ def test_libraries_with_the_abi_of_mpich_are_accepted(folder, fake, monkeypatch,
     monkeypatch.setenv("LD_PRELOAD", str(fake))
     monkeypatch.setenv("FAKE_MPI", mpi)
     done = run(["lmp", "-in", "in.any", "-log", "none"], folder, timeout=30)
-    assert "No model was handed over" in done.stdout
+    assert "No model was passed" in done.stdout
 
 
 def test_it_is_said_once_in_an_mpi_job(folder, fake, monkeypatch):

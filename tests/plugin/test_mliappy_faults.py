@@ -78,7 +78,7 @@ MISTAKES = {
     ),
     "nobody handed a model over": (
         ["pair_style mliap model mliappy LATER descriptor sna d.txt", "pair_coeff * * Ta", "run 0"],
-        "No model was handed over by lammps.mliap.load_model",
+        "No model was passed for the name LATER. Call lammps.mliap.load_model",
     ),
     "an unknown instruction set": (
         ["pair_style mliap model mliappy m.pkl descriptor sna d.txt"],

@@ -46,7 +46,7 @@ def ended(tmp_path: Path, plugin_environment: None) -> Callable[..., str]:
 def test_exception_in_a_step(ended: Callable[..., str], rank: int, moment: str) -> None:
     """Whether the other rank waits in an exchange or has finished."""
     output = ended(Fails(rank=rank, step=3, moment=moment))
-    error = "ValueError: features of shapes" if moment == "in" else "ArithmeticError: no luck with the arithmetic"
+    error = "ValueError: features have shapes" if moment == "in" else "ArithmeticError: no luck with the arithmetic"
     assert f"ERROR: on rank {rank}: {error}" in output
     assert "Traceback (most recent call last):" in output
     assert "plain_models.py" in output
