@@ -1,4 +1,4 @@
-"""Graphs for tests: of configurations, of several in a batch, and as a rank with ghosts sees them."""
+"""Graphs for tests: of one or several configurations, and with the ghost atoms of an MPI rank."""
 
 from __future__ import annotations
 
@@ -20,7 +20,13 @@ from fitsnap_nn.settings.schema import Reference
 
 
 def make_graph(model: GraphModel, *configurations: Configuration, dtype: torch.dtype = torch.float64) -> Graph:
-    """The graph that a model needs of one configuration, or of several in a batch."""
+    """Return the graph that a model needs for one configuration, or for several in a batch.
+
+    Args:
+        model: its elements and cutoff define the graph.
+        configurations: one or more.
+        dtype: of the edge vectors.
+    """
     with GraphCompute(model.elements, model.cutoff, Reference()) as compute:
         pairs = [(one, compute.compute(one)) for one in configurations]
     graph_input = GraphInput(model.elements, model.cutoff)
@@ -28,7 +34,14 @@ def make_graph(model: GraphModel, *configurations: Configuration, dtype: torch.d
 
 
 def crystal(elements: Sequence[str], seed: int = 0, *, count: int = 3, lattice: float = 3.2) -> Configuration:
-    """A sheared, displaced row of ``count`` bcc cells, smaller than most cutoffs; elements take turns."""
+    """Return a sheared row of ``count`` bcc cells with displaced atoms, smaller than most cutoffs; elements alternate.
+
+    Args:
+        elements: chemical symbols.
+        seed: of the shear and the displacements.
+        count: number of cells.
+        lattice: lattice constant, Å.
+    """
     random = np.random.default_rng(seed)
     deformation = np.eye(3) + 0.06 * random.standard_normal((3, 3))
     corners = np.arange(count)[:, None, None] * np.array([1.0, 0.0, 0.0])
@@ -36,32 +49,32 @@ def crystal(elements: Sequence[str], seed: int = 0, *, count: int = 3, lattice: 
     return Configuration(
         id=f"crystal/{seed}",
         group="crystal",
-        species=turns(elements, len(positions)),
+        species=alternating(elements, len(positions)),
         positions=positions + 0.1 * random.standard_normal(positions.shape),
         cell=lattice * np.diag([count, 1.0, 1.0]) @ deformation,
     )
 
 
 def molecule(elements: Sequence[str], positions: Floats) -> Configuration:
-    """Atoms at positions in empty space; elements take turns."""
+    """Return atoms at positions (N, 3), Å, in vacuum; elements alternate."""
     return Configuration(
         id="molecule",
         group="molecule",
-        species=turns(elements, len(positions)),
+        species=alternating(elements, len(positions)),
         positions=positions,
         cell=np.zeros((3, 3)),
         pbc=(False, False, False),
     )
 
 
-def turns(elements: Sequence[str], count: int) -> tuple[str, ...]:
-    """Elements of so many atoms, one after the other and over again."""
+def alternating(elements: Sequence[str], count: int) -> tuple[str, ...]:
+    """Return ``count`` chemical symbols, cycling through ``elements``."""
     return tuple(elements[number % len(elements)] for number in range(count))
 
 
 @dataclass(frozen=True)
 class GhostGraph(Graph):
-    """A graph as a rank has it in molecular dynamics: images are atoms of their own, after the others, without edges.
+    """A graph with the ghost atoms of an MPI rank: periodic images are separate atoms without edges, after the others.
 
     Attributes:
         owner: (N + G,) int64, the atom that each is an image of.
@@ -83,7 +96,7 @@ class GhostGraph(Graph):
 
 
 def ghost_graph(model: GraphModel, configuration: Configuration) -> GhostGraph:
-    """The graph of one configuration, with a ghost for each image of an atom that is a neighbour."""
+    """Return the graph of a configuration, with one ghost for each periodic image that is a neighbour."""
     neighbours = find_neighbours(configuration, model.cutoff)
     graph = make_graph(model, configuration)
     images = np.column_stack([neighbours.j, neighbours.shifts])
@@ -104,7 +117,7 @@ def ghost_graph(model: GraphModel, configuration: Configuration) -> GhostGraph:
 
 
 def shuffled(graph: Graph, seed: int = 0) -> Graph:
-    """The same with the edges of each atom in another order."""
+    """Return the graph with the edges of each atom permuted."""
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(graph.edge_i), generator=generator)
     order = order[torch.argsort(graph.edge_i[order], stable=True)]

@@ -1,4 +1,4 @@
-"""What holds for every model of a neighbour graph, as tests that an architecture's test class inherits."""
+"""Properties that every graph model must have, as tests that the test class of an architecture inherits."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ STENCIL = ((-2, 1 / 12), (-1, -2 / 3), (1, 2 / 3), (2, -1 / 12))
 
 
 class GraphModelTests:
-    """Tests of a `GraphModel`; a subclass named ``Test...`` says how it is made.
+    """Tests of a `GraphModel`; a subclass named ``Test...`` constructs the model.
 
     Attributes:
-        rotates: whether forces turn with the atoms; False for an architecture that learns this from the data.
-        inverts: whether forces turn around with the atoms under inversion.
-        single: difference allowed between float32 and float64, of the largest energy and the largest force.
+        rotates: whether forces rotate with the atoms; False for an architecture that learns this from the data.
+        inverts: whether forces change sign under inversion.
+        single: allowed difference between float32 and float64, relative to the largest energy and force.
     """
 
     rotates = True
@@ -42,7 +42,7 @@ class GraphModelTests:
     single = 1e-4
 
     def make_model(self) -> GraphModel:
-        """A small model of one to three elements with random weights, the last layer's too; cutoff 3 to 6 Å."""
+        """Return a small model of one to three elements with random weights in all layers; cutoff 3 to 6 Å."""
         raise NotImplementedError
 
     @pytest.fixture
@@ -85,12 +85,12 @@ class GraphModelTests:
         if not self.rotates:
             pytest.skip("the architecture learns rotations from the data")
         turn, _ = np.linalg.qr(np.random.default_rng(2).standard_normal((3, 3)))
-        assert_turns(model, turn * np.linalg.det(turn))
+        assert_equivariant(model, turn * np.linalg.det(turn))
 
     def test_inversion(self, model: GraphModel) -> None:
         if not self.inverts:
             pytest.skip("the architecture learns inversion from the data")
-        assert_turns(model, -np.eye(3))
+        assert_equivariant(model, -np.eye(3))
 
     def test_permutation_of_atoms(self, model: GraphModel) -> None:
         configuration = crystal(model.elements)
@@ -126,7 +126,7 @@ class GraphModelTests:
     def test_energy_and_forces_are_continuous_at_the_cutoff(
         self, model: GraphModel, others: tuple[tuple[float, ...], ...]
     ) -> None:
-        """Where one neighbour crosses the cutoff of one atom, others being near; positions in units of the cutoff."""
+        """One neighbour crosses the cutoff while others stay inside; positions in units of the cutoff."""
 
         def at(distance: float) -> Prediction:
             places = np.array([(0.0, 0.0, 0.0), (distance, 0.0, 0.0), *others])
@@ -198,7 +198,7 @@ class GraphModelTests:
         assert torch.equal(of_one(again.eval(), configuration).energy, of_one(model, configuration).energy)
 
     def test_derivatives_by_the_weights(self, model: GraphModel) -> None:
-        """Of energies, forces and stresses, along a random direction in the space of the weights."""
+        """Derivatives of energies, forces and stresses along a random direction in weight space."""
         graph = make_graph(model, crystal(model.elements))
         weights = {name: p for name, p in model.named_parameters() if p.requires_grad and p.numel()}
         start = {name: p.detach().clone() for name, p in weights.items()}
@@ -222,7 +222,7 @@ class GraphModelTests:
         assert abs(slope(along, 1e-3) - float(terms.sum())) < 1e-6 * float(terms.abs().sum())
 
     def test_images_as_ghosts(self, model: GraphModel) -> None:
-        """A rank has ghosts in place of images: energies of its own atoms are the same, and forces once summed."""
+        """With ghosts in place of periodic images, energies of owned atoms and summed forces are the same."""
         configuration = crystal(model.elements)
         count = len(configuration)
         ghosts = ghost_graph(model, configuration)
@@ -236,7 +236,7 @@ class GraphModelTests:
         assert_close(forces, forces_of(expected))
 
     def test_how_far_atoms_matter(self, model: GraphModel) -> None:
-        """Along a chain in which only next atoms are neighbours: ``receptive_field`` of them, and no more."""
+        """Along a chain of nearest neighbours, ``receptive_field`` atoms influence the energy, and no more."""
         numbers = np.arange(model.receptive_field + 3.0)
         places = np.column_stack([0.6 * model.cutoff * numbers, 0.1 * numbers**2, 0.0 * numbers])
         graph = make_graph(model, molecule(model.elements, places))
@@ -268,7 +268,7 @@ def stress_of(found: Prediction) -> Tensor:
 
 
 def own_energies(model: GraphModel, graph: Graph, count: int) -> tuple[Tensor, Tensor]:
-    """Energies of the first atoms, those that a rank owns, and the derivatives (E, 3) of their sum by the edges."""
+    """Return energies of the owned atoms, and the gradients (E, 3) of their sum with respect to the edges."""
     graph = replace(graph, vectors=graph.vectors.detach().requires_grad_(True))
     energies = model.atom_energies(graph)[:count]
     (edge_gradients,) = torch.autograd.grad(energies.sum(), graph.vectors)
@@ -276,17 +276,17 @@ def own_energies(model: GraphModel, graph: Graph, count: int) -> tuple[Tensor, T
 
 
 def slope(function: Callable[[float], float], step: float) -> float:
-    """Derivative at 0."""
+    """Return the derivative at 0."""
     return sum(weight * function(place * step) for place, weight in STENCIL) / step
 
 
 def deformed(configuration: Configuration, matrix: Floats) -> Configuration:
-    """Positions and cell, as rows, times a matrix."""
+    """Return the configuration with positions and cell, as rows, multiplied by a matrix."""
     return replace(configuration, positions=configuration.positions @ matrix, cell=configuration.cell @ matrix)
 
 
 def assert_close(found: Tensor, expected: Tensor) -> None:
-    """But for rounding in float64, relative to the largest number."""
+    """Assert equality up to float64 rounding, relative to the largest value."""
     assert found.shape == expected.shape
     assert (found - expected).abs().max() <= 1e-10 * max(1.0, float(expected.abs().max()))
 
@@ -298,8 +298,8 @@ def assert_same(found: Prediction, expected: Prediction) -> None:
         assert_close(value, expected.values[name])
 
 
-def assert_turns(model: GraphModel, turn: Floats) -> None:
-    """Energies stay, forces and stress turn with the atoms."""
+def assert_equivariant(model: GraphModel, turn: Floats) -> None:
+    """Assert that energies are invariant, and that forces and stress rotate with the atoms."""
     configuration = crystal(model.elements)
     before, found = of_one(model, configuration), of_one(model, deformed(configuration, turn))
     forces = forces_of(before) @ torch.from_numpy(turn)
