@@ -82,7 +82,7 @@ class TestMace(GraphModelTests):
                 edge_gradients - edge_gradients[graph.reverse_edge_index],
             )
 
-    def test_copies_in_double(self, model: GraphModel) -> None:
+    def test_copies_in_float64(self, model: GraphModel) -> None:
         """As all that is evaluated and exported is one."""
         configuration = crystal(model.elements)
         copy = to_float64(model)
@@ -313,7 +313,7 @@ def test_a_file_is_run_once_and_plain_afterwards(tmp_path: Path) -> None:
 
 def test_what_a_file_lacks_is_said(tmp_path: Path) -> None:
     network = pretrained()
-    with pytest.raises(CheckpointError, match=r"it has no Xe; its elements are H C O Si\."):
+    with pytest.raises(CheckpointError, match=r"the model does not contain Xe; its elements are H C O Si\."):
         convert(network, ["H", "Xe"], "one")
     for head in ("", "three"):
         with pytest.raises(CheckpointError, match=r"mace_head_name must be one of its heads: one, two\."):
