@@ -318,7 +318,7 @@ def test_what_a_file_lacks_is_said(tmp_path: Path) -> None:
     for head in ("", "three"):
         with pytest.raises(CheckpointError, match=r"mace_head_name must be one of its heads: one, two\."):
             convert(network, ["H"], head)
-    with pytest.raises(CheckpointError, match="Linear is no MACE"):
+    with pytest.raises(CheckpointError, match="Linear is not a MACE"):
         convert(nn.Linear(1, 1), ["H"])
     (tmp_path / "text.model").write_text("no pickle")
     with pytest.raises(CheckpointError, match=r"text\.model: .*Unpickling"):
