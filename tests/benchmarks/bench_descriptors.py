@@ -22,13 +22,14 @@ from typing import get_args
 import numpy as np
 
 from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.data.properties import Derivatives
 from fitsnap_nn.data.readers.json_files import read_json
 from fitsnap_nn.data.readers.raw import DataFile
-from fitsnap_nn.inputs.cache.cache_key import descriptor_key
 from fitsnap_nn.inputs.cache.compute import compute_missing
 from fitsnap_nn.inputs.cache.store import InputStore
 from fitsnap_nn.inputs.snap.cached import CachedDescriptors
 from fitsnap_nn.inputs.snap.compute import Route, SnapCompute, choose_route
+from fitsnap_nn.inputs.snap.input import SnapInput
 from fitsnap_nn.settings.schema import Bispectrum, Reference
 
 TANTALUM = (
@@ -57,11 +58,10 @@ def read(folder: Path) -> list[Configuration]:
 def compute(
     settings: tuple[Bispectrum, Reference], configurations: Sequence[Configuration], strain: bool, route: Route
 ) -> float:
-    """CPU seconds for all records, with gradients, in single precision."""
+    """Return the CPU seconds for all cached inputs, with gradients, in single precision."""
     with tempfile.TemporaryDirectory() as folder:
-        store = InputStore(
-            folder, descriptor_key(*settings, gradients=True, strain=strain), CachedDescriptors, np.float32
-        )
+        key = SnapInput(settings[0]).cache_key(Derivatives(positions=True, strain=strain))
+        store = InputStore(folder, key, CachedDescriptors, np.float32)
         started = time.process_time()
         with SnapCompute(*settings, gradients=True, strain=strain, route=route) as calculator:
             compute_missing(configurations, calculator, store)

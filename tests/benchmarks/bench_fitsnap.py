@@ -103,14 +103,17 @@ class Program:
             (folder / "Ta.in").write_text(INPUT.format(data=data, epochs=epochs or 1, seed=seed) + groups)
             flags = self.flags if epochs else ("--nofit",)
             cost = run(self.python, ["-m", self.module, "Ta.in", "--overwrite", *flags], folder)
-            return cost, errors_of_testing_set(folder) if epochs else {}
+            return cost, errors_held_out(folder) if epochs else {}
 
 
-def errors_of_testing_set(folder: Path) -> dict[str, float]:
-    """MAE of the testing set by property, from the table that a fit left somewhere in a folder."""
+def errors_held_out(folder: Path) -> dict[str, float]:
+    """Return the MAE of the configurations that were held out, by property, from the table in a folder.
+
+    FitSNAP calls them Test, this package Validation.
+    """
     (table,) = folder.rglob("errors.txt")
     lines = [line.split() for line in table.read_text(encoding="utf-8").splitlines()]
-    return {line[2]: float(line[4]) for line in lines if line[:2] == ["*ALL", "Test"]}
+    return {line[2]: float(line[4]) for line in lines if line[:2] in (["*ALL", "Test"], ["*ALL", "Validation"])}
 
 
 def write_copies(data: Path, folder: Path, count: int) -> Path:
@@ -164,7 +167,7 @@ def run_tuned(program: Program, source: Path, data: Path) -> None:
             overrides = [*("-k", "PATH", "dataPath", str(data)), *("-k", "OUTFILE", "metrics", "errors.txt")]
             overrides += ["-k", "OUTFILE", "metrics_style", "DF"]
             costs.append(run(program.python, ["-m", program.module, str(source), *overrides, *flags], folder).cpu)
-            errors = errors_of_testing_set(folder) if flags == program.flags else {}
+            errors = errors_held_out(folder) if flags == program.flags else {}
     print(
         f"{source.name}: {1e3 * errors['Energy']:.1f} meV/atom, {1e3 * errors['Force']:.1f} meV/Å "
         f"after {costs[1] - costs[0]:.1f} CPU s of training"
