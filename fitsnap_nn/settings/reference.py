@@ -40,8 +40,8 @@ dipole = per_configuration vector unit=e*Å
 The key is the name of the property in tables and plots: letters, digits and underscores, except energy, force, forces
 and stress. A configuration without the label is left out of the fit of this property.
 
-The architecture must predict the property. Those of this package predict the energy and its derivatives only; docs/own_models.md
-describes how an architecture of another package declares further properties. Otherwise the fit is refused.
+The architecture must predict the property; otherwise the fit is refused. Those of this package predict the energy and
+its derivatives only. docs/own_models.md describes how an architecture of another package declares further properties.
 
 | word or option | default | meaning |
 |---|---|---|
