@@ -30,8 +30,10 @@ def test_it_runs_as_it_is(
     counts = {(row.subset, row.property): row.count for row in result.errors if row.group == "*ALL"}
     assert counts["Train", "Energy"] == tantalum.training
     assert counts["Validation", "Energy"] == tantalum.configurations - tantalum.training
-    assert rows[-1].mae[0] < rows[0].mae[0]
-    if tantalum.configurations > 300:  # enough steps to learn in: the sample has eight times fewer
+    # The input gives no seed. With the sample, errors of the validation set may go either way in so few epochs of eight
+    # steps, but the training loss falls from any start.
+    assert rows[-1].train_loss < 0.7 * rows[0].train_loss
+    if tantalum.configurations > 300:
         assert rows[-1].mae[0] < 0.6 * rows[0].mae[0]
         assert rows[-1].mae[1] < 0.4  # FitSNAP's is 0.21 to 0.27 eV/Å after 5 epochs and 0.1 after 100
     assert result.verification.formats == ("mliappy",)  # LAMMPS' text form knows no softplus
