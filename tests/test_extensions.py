@@ -17,7 +17,7 @@ from ase.io import write
 from processes import run
 
 EXTENSION = '''\
-"""What another package brings: the section of an architecture, the architecture, and a loss."""
+"""Contents of another package: the section of an architecture, the architecture, and a loss."""
 
 from dataclasses import dataclass
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,3 +19,8 @@ def pack_reference(cached: CachedInput) -> NDArray[np.float64]:
 def unpack_reference(reference: NDArray[Any]) -> tuple[float, NDArray[Any], NDArray[Any]]:
     """Return energy (eV), forces (N, 3) (eV/Å) and stress (6,) (eV/Å³); the inverse of `pack_reference`."""
     return float(reference[0]), reference[7:].reshape(-1, 3), reference[1:7]
+
+
+def reference_values(cached: CachedInput) -> Mapping[str, float | NDArray[np.float64]]:
+    """Return energy, forces and stress of the reference potential by property name, in internal units."""
+    return {"energy": cached.reference_energy, "forces": cached.reference_forces, "stress": cached.reference_stress}

@@ -14,6 +14,7 @@ from fitsnap_nn.data.evaluation import Evaluation
 from fitsnap_nn.data.properties import STANDARD, STRESS, Property
 from fitsnap_nn.inputs.base import CachedInput
 from fitsnap_nn.inputs.batch import join_batches
+from fitsnap_nn.inputs.reference import reference_values
 from fitsnap_nn.models.base import Model
 from fitsnap_nn.models.prediction import Prediction, predict
 
@@ -86,11 +87,7 @@ def _values(
     prediction: Prediction, properties: Sequence[Property], number: int, atoms: slice, cached: CachedInput
 ) -> dict[str, Floats]:
     """Return the values of one configuration of a batch."""
-    reference = {
-        "energy": cached.reference_energy,
-        "forces": cached.reference_forces,
-        "stress": cached.reference_stress,
-    }
+    reference = reference_values(cached)
     names = {"energy": "configuration", **{one.name: one.per for one in properties}}
     values: dict[str, Floats] = {}
     for name, per in names.items():

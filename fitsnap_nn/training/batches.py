@@ -9,13 +9,13 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
 from torch import Tensor
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.properties import Property
 from fitsnap_nn.inputs.base import CachedInput
 from fitsnap_nn.inputs.batch import Batch, join_groups, split_groups
+from fitsnap_nn.inputs.reference import reference_values
 
 T = TypeVar("T")
 
@@ -89,11 +89,7 @@ def _target(quantity: Property, configuration: Configuration, cached: CachedInpu
         count = len(configuration) if quantity.per == "atom" else 1
         values = np.zeros((count, quantity.symmetry.components))
     else:
-        reference: dict[str, ArrayLike] = {
-            "energy": cached.reference_energy,
-            "forces": cached.reference_forces,
-            "stress": cached.reference_stress,
-        }
+        reference = reference_values(cached)
         values = quantity.rows(label)
         if quantity.name in reference:
             values = values - quantity.rows(reference[quantity.name])
