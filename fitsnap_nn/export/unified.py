@@ -12,6 +12,7 @@ from __future__ import annotations
 import pickle
 import sys
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, cast
 
 import numpy as np
@@ -158,9 +159,15 @@ def from_bytes(payload: bytes) -> UnifiedModel:
     """
     if world_size() > 1:
         limit_threads()
+    pointer = getattr(getattr(sys.modules["__main__"], POINTER_NAME, None), "lammps", None)
+    return UnifiedModel(_model(payload), pointer)
+
+
+# Scripts that clear LAMMPS for each structure load the same file every time, and building MACE takes half a second.
+@lru_cache(maxsize=2)
+def _model(payload: bytes) -> GraphModel:
     content = deserialize(payload)
     model = cast(GraphModel, build_model(content["description"]))
     model.set_precision(getattr(torch, content["dtype"]))
     model.load_state_dict(content["state_dict"])
-    model.eval().requires_grad_(False)
-    return UnifiedModel(model, getattr(getattr(sys.modules["__main__"], POINTER_NAME, None), "lammps", None))
+    return model.eval().requires_grad_(False)
