@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fitsnap_nn.data.configuration import Configuration, Subset
+from fitsnap_nn.data.findings import Finding
 from fitsnap_nn.data.neighbours import find_neighbours
 
 TOO_CLOSE = 0.5  # Å; shorter than any bond
-MAX_NAMES = 3  # configurations named per warning
+STRESS_IGNORED = "the stress label is ignored, because the cell is not periodic in all directions."
+SEEN = "in the validation or test set, but the same atoms and cell are in the training set."
 
 
-def audit(configurations: Sequence[Configuration], elements: Sequence[str]) -> list[str]:
-    """Return one warning per kind of problem, which names the first configurations affected.
+def audit(configurations: Sequence[Configuration], elements: Sequence[str]) -> list[Finding]:
+    """Return the problems of a data set.
 
     Args:
         configurations: all sets of the fit.
@@ -22,22 +24,17 @@ def audit(configurations: Sequence[Configuration], elements: Sequence[str]) -> l
         DataError: the lattice vectors of a cell are linearly dependent.
     """
     present = {symbol for configuration in configurations for symbol in configuration.species}
-    absent = [symbol for symbol in elements if symbol not in present]
-    warnings = [f"no configuration contains {', '.join(absent)}: the model is not trained for it."] if absent else []
-
-    close = [configuration.id for configuration in configurations if atoms_closer_than(configuration, TOO_CLOSE)]
-    warnings += _warning(close, f"atoms closer than {TOO_CLOSE} Å")
-    not_periodic = [configuration.id for configuration in configurations if _stress_without_volume(configuration)]
-    warnings += _warning(
-        not_periodic, "the stress label is ignored, because the cell is not periodic in all directions"
-    )
-
+    findings = []
+    if absent := [symbol for symbol in elements if symbol not in present]:
+        findings.append(Finding(f"no configuration contains {', '.join(absent)}: the model is not trained for it."))
+    for configuration in configurations:
+        if atoms_closer_than(configuration, TOO_CLOSE):
+            findings.append(Finding(f"atoms closer than {TOO_CLOSE} Å.", configuration.id))
+        if configuration.stress is not None and not all(configuration.pbc):
+            findings.append(Finding(STRESS_IGNORED, configuration.id))
     training = {one.fingerprint() for one in configurations if one.subset is Subset.TRAINING}
     other_sets = [one for one in configurations if one.subset is not Subset.TRAINING]
-    duplicates = [one.id for one in other_sets if one.fingerprint() in training]
-    return warnings + _warning(
-        duplicates, "in the validation or test set, but the same atoms and cell are in the training set"
-    )
+    return findings + [Finding(SEEN, one.id) for one in other_sets if one.fingerprint() in training]
 
 
 def atoms_closer_than(configuration: Configuration, distance: float) -> bool:
@@ -50,14 +47,3 @@ def atoms_closer_than(configuration: Configuration, distance: float) -> bool:
         DataError: the lattice vectors are linearly dependent.
     """
     return len(find_neighbours(configuration, distance).i) > 0
-
-
-def _stress_without_volume(configuration: Configuration) -> bool:
-    return configuration.stress is not None and not all(configuration.pbc)
-
-
-def _warning(ids: Sequence[str], problem: str) -> list[str]:
-    if not ids:
-        return []
-    more = f" and {len(ids) - MAX_NAMES} more" if len(ids) > MAX_NAMES else ""
-    return [f"{', '.join(ids[:MAX_NAMES])}{more}: {problem}."]

@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.data.findings import Finding
 from fitsnap_nn.data.fitted import user_columns
-from fitsnap_nn.data.readers import FORMATS, Column, DataFile, Format
+from fitsnap_nn.data.readers import FORMATS, Column, DataFile, Format, ReadOptions
 from fitsnap_nn.errors import DataError
 from fitsnap_nn.settings.schema import GroupRow, Settings
 from fitsnap_nn.units import label_units
@@ -124,7 +125,7 @@ def _files_of(group: str, path: Path, file_format: Format) -> list[DataFile]:
     return sorted(data_files, key=lambda data_file: natural_order(data_file.id))
 
 
-def read_files(settings: Settings, sources: Iterable[DataFile]) -> list[Configuration]:
+def read_files(settings: Settings, sources: Iterable[DataFile], findings: list[Finding]) -> list[Configuration]:
     """Read the configurations of data files and add ESHIFT to their energies.
 
     Frames of groups that are not in the group table are skipped. Files are independent of each other, so that ranks can
@@ -133,6 +134,7 @@ def read_files(settings: Settings, sources: Iterable[DataFile]) -> list[Configur
     Args:
         settings: checked settings.
         sources: data files to read.
+        findings: receives remarks on the files.
 
     Raises:
         DataError: a file cannot be read, has inconsistent shapes, or contains an element that is not in the settings.
@@ -142,11 +144,11 @@ def read_files(settings: Settings, sources: Iterable[DataFile]) -> list[Configur
         units = label_units(settings.scraper.property_array)
     except ValueError as error:
         raise DataError(f"[SCRAPER] property_array: {error}.") from None
-    columns = [Column(one, column) for one, column in user_columns(settings)]
+    options = ReadOptions(units, [Column(one, column) for one, column in user_columns(settings)])
     return [
         _shifted(settings, source.path, configuration)
         for source in sources
-        for configuration in read(source, units, columns)
+        for configuration in read(source, options, findings)
         if row_of(settings.groups.rows, configuration.group) is not None
     ]
 

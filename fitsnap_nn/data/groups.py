@@ -13,6 +13,7 @@ import numpy as np
 from fitsnap_nn.data.audit import audit
 from fitsnap_nn.data.configuration import Configuration, Subset
 from fitsnap_nn.data.files import natural_order, no_data, row_of
+from fitsnap_nn.data.findings import Finding, summarize
 from fitsnap_nn.data.fitted import user_weights
 from fitsnap_nn.data.properties import ENERGY, FORCES, STRESS
 from fitsnap_nn.errors import DataError
@@ -26,12 +27,22 @@ class Dataset:
     Attributes:
         configurations: all sets, sorted by group in the order of the group table, then by id in natural order.
         seed: random seed of the shuffle before the split.
-        warnings: possible mistakes in the data, for the user.
+        findings: remarks on the data by readers and checks.
     """
 
     configurations: tuple[Configuration, ...]
     seed: int
-    warnings: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def warnings(self) -> list[str]:
+        """Probable mistakes in the data, one line per kind."""
+        return summarize(one for one in self.findings if one.warning)
+
+    @property
+    def notes(self) -> list[str]:
+        """What was assumed, converted or left out, one line per kind."""
+        return summarize(one for one in self.findings if not one.warning)
 
 
 def draw_seed() -> int:
@@ -39,7 +50,9 @@ def draw_seed() -> int:
     return 1 + secrets.randbelow(99999)
 
 
-def assemble(settings: Settings, configurations: Iterable[Configuration], seed: int) -> Dataset:
+def assemble(
+    settings: Settings, configurations: Iterable[Configuration], seed: int, findings: Iterable[Finding] = ()
+) -> Dataset:
     """Sort, split and weight the configurations that `fitsnap_nn.data.files.read_files` has read.
 
     Each group is sorted in natural order, shuffled if ``random_sampling`` is set, and split into training, validation
@@ -50,6 +63,7 @@ def assemble(settings: Settings, configurations: Iterable[Configuration], seed: 
         settings: checked settings.
         configurations: in any order, for example gathered from several ranks.
         seed: random seed; without effect if ``random_sampling`` is not set.
+        findings: remarks of the readers.
 
     Raises:
         DataError: a row has no configurations, an id occurs twice, or all sizes are 0.
@@ -60,21 +74,21 @@ def assemble(settings: Settings, configurations: Iterable[Configuration], seed: 
     for configuration in configurations:
         groups.setdefault(configuration.group, []).append(configuration)
     chosen: list[Configuration] = []
-    warnings: list[str] = []
+    all_findings = list(findings)
     for row in settings.groups.rows:
         names = sorted((name for name in groups if row_of(settings.groups.rows, name) is row), key=natural_order)
         if not names:
             raise no_data(row, groups)
         for name in names:
             members = sorted(groups[name], key=lambda configuration: natural_order(configuration.id))
-            subsets, warning = _split(settings, row, members, seed)
+            subsets, found = _split(settings, row, members, seed)
             weighted = [one for subset, share in subsets.items() for one in _weighted(settings, row, share, subset)]
             chosen += sorted(weighted, key=lambda configuration: natural_order(configuration.id))
-            warnings += warning
+            all_findings += found
     if not chosen:
         raise DataError("[GROUPS] all sizes are 0, so that no configuration is left for any set. Increase a size.")
-    warnings += audit(chosen, settings.elements)
-    return Dataset(tuple(map(_without_undefined_stress, chosen)), seed, tuple(warnings))
+    all_findings += audit(chosen, settings.elements)
+    return Dataset(tuple(map(_without_undefined_stress, chosen)), seed, tuple(all_findings))
 
 
 def _check_unique_ids(configurations: Iterable[Configuration]) -> None:
@@ -94,7 +108,7 @@ def _without_undefined_stress(configuration: Configuration) -> Configuration:
 
 def _split(
     settings: Settings, row: GroupRow, members: list[Configuration], seed: int
-) -> tuple[dict[Subset, list[Configuration]], list[str]]:
+) -> tuple[dict[Subset, list[Configuration]], list[Finding]]:
     """Return the three sets of one group, and a warning if the group is too small for the requested sizes."""
     name, total = members[0].group, len(members)
     sizes = {
@@ -112,14 +126,12 @@ def _split(
     wanted_validation = max(0, rest - wanted_test) if validation is None else _count(validation, total)
     counts[Subset.VALIDATION] = min(wanted_validation, rest)
     counts[Subset.TEST] = min(wanted_test, rest - counts[Subset.VALIDATION])
-    warnings = []
+    findings = []
     if counts[Subset.VALIDATION] < wanted_validation or counts[Subset.TEST] < wanted_test:
         left = f"{counts[Subset.VALIDATION]} for validation"
         left += f" and {counts[Subset.TEST]} for the test set" if wanted_test else ""
-        warnings.append(
-            f"group {name}: {counts[Subset.TRAINING]} of {total} configurations are in the training set, "
-            f"which leaves {left}."
-        )
+        share = f"{counts[Subset.TRAINING]} of {total} configurations are in the training set"
+        findings.append(Finding(f"{share}, which leaves {left}.", f"group {name}"))
     if settings.groups.random_sampling:
         # sha256 instead of hash(), which differs between Python processes.
         digest = hashlib.sha256(name.encode()).digest()
@@ -130,7 +142,7 @@ def _split(
     for subset, count in counts.items():
         subsets[subset] = members[start : start + count]
         start += count
-    return subsets, warnings
+    return subsets, findings
 
 
 def _count(size: float | int | None, total: int) -> int:

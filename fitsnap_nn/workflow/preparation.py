@@ -13,6 +13,7 @@ import torch
 
 from fitsnap_nn.data.configuration import Configuration, Subset
 from fitsnap_nn.data.files import list_files, read_files
+from fitsnap_nn.data.findings import Finding
 from fitsnap_nn.data.fitted import fitted_properties
 from fitsnap_nn.data.groups import Dataset, assemble, draw_seed
 from fitsnap_nn.data.properties import Derivatives, Property, derivatives_of
@@ -111,9 +112,11 @@ def read_dataset(settings: Settings, ranks: Ranks, split_seed: int | None = None
     """
     sources = list_files(settings)
     mine = ranks.mine([float(os.path.getsize(source.path)) for source in sources])
-    shares = ranks.share(read_files(settings, [sources[number] for number in mine]))
+    mine_found: list[Finding] = []
+    shares = ranks.share((read_files(settings, [sources[number] for number in mine], mine_found), mine_found))
     seed = ranks.broadcast(split_seed or settings.groups.random_seed or draw_seed())
-    return assemble(settings, [configuration for share in shares for configuration in share], seed)
+    configurations = [configuration for read, _ in shares for configuration in read]
+    return assemble(settings, configurations, seed, [finding for _, found in shares for finding in found])
 
 
 def describe_data(dataset: Dataset, settings: Settings) -> str:
@@ -124,7 +127,8 @@ def describe_data(dataset: Dataset, settings: Settings) -> str:
         f"data: {len(members)} configurations, {sum(map(len, members))} atoms, "
         f"{len({one.group for one in members})} groups · {describe_split(members)}{shuffled}"
     ]
-    return "\n".join([*lines, *(f"  warning: {warning}" for warning in dataset.warnings)])
+    lines += [f"  warning: {warning}" for warning in dataset.warnings]
+    return "\n".join([*lines, *(f"  note: {note}" for note in dataset.notes)])
 
 
 def describe_split(members: Sequence[Configuration], width: int = 0) -> str:

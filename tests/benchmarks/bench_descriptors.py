@@ -23,6 +23,7 @@ import numpy as np
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.properties import Derivatives
+from fitsnap_nn.data.readers import ReadOptions
 from fitsnap_nn.data.readers.json_files import read_json
 from fitsnap_nn.data.readers.raw import DataFile
 from fitsnap_nn.inputs.cache.compute import compute_missing
@@ -52,7 +53,7 @@ def read(folder: Path) -> list[Configuration]:
     """All configurations of FitSNAP's folder."""
     paths = sorted(folder.glob("*/*.json"))
     sources = [DataFile(str(path), path.parent.name, f"{path.parent.name}/{path.name}") for path in paths]
-    return [configuration for source in sources for configuration in read_json(source, {})]
+    return [configuration for source in sources for configuration in read_json(source, ReadOptions(), [])]
 
 
 def compute(

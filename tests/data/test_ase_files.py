@@ -15,12 +15,12 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
 
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.data.readers import FORMATS, DataFile
+from fitsnap_nn.data.readers import FORMATS, DataFile, ReadOptions
 from fitsnap_nn.errors import DataError
 
 
 def read(kind: str, path: Path, group: str = "group", **units: str) -> list[Configuration]:
-    return list(FORMATS[kind].read(DataFile(str(path), group, path.name), units))
+    return list(FORMATS[kind].read(DataFile(str(path), group, path.name), ReadOptions(units), []))
 
 
 def labelled(seed: int = 0) -> Atoms:

@@ -46,7 +46,7 @@ def settings_of(folder: Path, *rows: GroupRow, kind: str = "JSON", elements: str
 
 
 def load(settings: Settings, seed: int = 1) -> Dataset:
-    return assemble(settings, read_files(settings, list_files(settings)), seed)
+    return assemble(settings, read_files(settings, list_files(settings), []), seed)
 
 
 def write(path: Path, x: float = 0.0, elements: tuple[str, ...] = ("Ta", "Ta")) -> None:
@@ -170,7 +170,7 @@ def test_sizes(folder: Path, training: float | None, testing: float | None, expe
     assert ids(dataset, TRAINING) == [f"A/f{k}.json" for k in range(trained)]
     assert ids(dataset, VALIDATION) == [f"A/f{k}.json" for k in range(trained, count)]
     assert len(ids(dataset, VALIDATION)) == held_out
-    assert dataset.warnings == ()
+    assert dataset.warnings == []
 
 
 @pytest.mark.parametrize(("training", "testing", "left"), [(0.9, 0.9, 1), (100, 5, 0), (1.0, 0.1, 0)])
@@ -216,7 +216,7 @@ def test_three_sets(
     assert len({name for members in sets for name in members}) == sum(expected)
     if not shuffled:
         assert [name for members in sets for name in members] == [f"A/f{k}.json" for k in range(sum(expected))]
-    assert dataset.warnings == ()
+    assert dataset.warnings == []
 
 
 @pytest.mark.parametrize(
@@ -235,9 +235,9 @@ def test_a_group_too_small_for_three_sets(
 ) -> None:
     dataset = load(settings_of(folder, row("A", training, testing, test=test)))
     assert tuple(len(ids(dataset, subset)) for subset in Subset) == expected
-    assert dataset.warnings == (
-        f"group A: {expected[0]} of 12 configurations are in the training set, which leaves {left}.",
-    )
+    assert dataset.warnings == [
+        f"group A: {expected[0]} of 12 configurations are in the training set, which leaves {left}."
+    ]
 
 
 @pytest.mark.parametrize(("test", "expected"), [(None, (9, 3, 0)), (1, (9, 2, 1)), (0.25, (9, 0, 3))])
@@ -285,7 +285,7 @@ def test_a_shuffle_is_repeated_by_its_seed_alone(folder: Path) -> None:
 
 def test_a_split_does_not_depend_on_the_order_of_reading_or_on_other_groups(folder: Path) -> None:
     settings = settings_of(folder, row("A", 0.5, 0.5), random_sampling=True)
-    configurations = read_files(settings, list_files(settings))
+    configurations = read_files(settings, list_files(settings), [])
     expected = [(item.id, item.subset) for item in assemble(settings, configurations, 7).configurations]
     for _ in range(3):
         random.shuffle(configurations)
@@ -355,7 +355,7 @@ def test_a_file_in_two_groups_is_refused(folder: Path) -> None:
     settings = settings_of(folder, row("A"))
     source = list_files(settings)[0]
     with pytest.raises(DataError, match=r"A/f0\.json was read more than once"):
-        assemble(settings, read_files(settings, [source, source]), 1)
+        assemble(settings, read_files(settings, [source, source], []), 1)
 
 
 def test_the_units_of_the_table_reach_the_labels(folder: Path) -> None:
@@ -415,7 +415,7 @@ def test_fitsnap_counts_of_the_tantalum_example(tantalum: DataSet) -> None:
     assert len(ids(dataset, TRAINING)) == tantalum.training
     assert len(ids(dataset, VALIDATION)) == tantalum.configurations - tantalum.training
     assert sum(len(item) for item in dataset.configurations) == tantalum.atoms
-    assert dataset.warnings == ()
+    assert dataset.warnings == []
     assert [source.path for source in list_files(settings_of(tantalum.folder, row("*")))] == [
         source.path for source in list_files(settings_of(tantalum.folder, *rows))
     ]
@@ -423,7 +423,7 @@ def test_fitsnap_counts_of_the_tantalum_example(tantalum: DataSet) -> None:
 
 def test_indium_phosphide_is_read_whole(indium_phosphide: DataSet) -> None:
     settings = settings_of(indium_phosphide.folder, row("*", 0.9, 0.1), elements="In P")
-    configurations = read_files(settings, list_files(settings))
+    configurations = read_files(settings, list_files(settings), [])
     assert len(configurations) == indium_phosphide.configurations
     assert sum(len(item) for item in configurations) == indium_phosphide.atoms
     assert {symbol for item in configurations for symbol in item.species} == {"In", "P"}

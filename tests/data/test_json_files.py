@@ -12,7 +12,7 @@ import pytest
 from places import EXAMPLE
 
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.data.readers import DataFile
+from fitsnap_nn.data.readers import DataFile, ReadOptions
 from fitsnap_nn.data.readers.json_files import read_json
 from fitsnap_nn.errors import DataError
 
@@ -33,7 +33,7 @@ def write(path: Path, *frames: dict[str, Any], comment: str = "# comment\n", **s
 
 
 def read_one(source: DataFile, units: dict[str, str] | None = None) -> Configuration:
-    (configuration,) = read_json(source, units or {})
+    (configuration,) = read_json(source, ReadOptions(units or {}), [])
     return configuration
 
 
@@ -95,7 +95,7 @@ def test_units_given_from_outside_stand_instead_of_the_files(tmp_path: Path) -> 
 
 def test_several_configurations_in_a_file(tmp_path: Path) -> None:
     frames = [{**FRAME, "Energy": energy} for energy in (1.0, 2.0, 3.0)]
-    configurations = list(read_json(write(tmp_path / "a.json", *frames), {}))
+    configurations = list(read_json(write(tmp_path / "a.json", *frames), ReadOptions(), []))
     assert [item.id for item in configurations] == [f"group/a.json#{k}" for k in range(3)]
     assert [item.energy for item in configurations] == [1.0, 2.0, 3.0]
 
@@ -161,7 +161,7 @@ def test_what_does_not_fit_is_named_with_its_file(tmp_path: Path, frame: dict[st
 def test_the_configuration_is_named_too_where_there_are_several(tmp_path: Path) -> None:
     source = write(tmp_path / "bad.json", FRAME, {**FRAME, "Energy": float("nan")})
     with pytest.raises(DataError, match=r"bad\.json, configuration 1: Energy"):
-        list(read_json(source, {}))
+        list(read_json(source, ReadOptions(), []))
 
 
 def test_an_unknown_style_is_named_with_its_field(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_files_of_another_form(tmp_path: Path, text: str, what: str) -> None:
     path = tmp_path / "bad.json"
     path.write_text(text)
     with pytest.raises(DataError, match=rf"bad\.json.*{what}"):
-        list(read_json(DataFile(str(path), "group", "group/bad.json"), {}))
+        list(read_json(DataFile(str(path), "group", "group/bad.json"), ReadOptions(), []))
 
 
 @pytest.fixture(
@@ -204,7 +204,7 @@ def test_the_sign_of_the_stress_is_that_of_the_energy_over_volume(volumes: Path,
     """dE = (tr stress / 3) dV from one volume to the next (trapezoids)."""
     files = [DataFile(str(path), group, path.name) for path in (volumes / group).glob("*.json")]
     configurations = sorted(
-        (configuration for file in files for configuration in read_json(file, {})),
+        (configuration for file in files for configuration in read_json(file, ReadOptions(), [])),
         key=lambda configuration: configuration.volume,
     )
     assert len(configurations) > 20

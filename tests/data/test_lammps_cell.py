@@ -12,7 +12,7 @@ from ase.neighborlist import neighbor_list
 from places import DataSet
 
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.data.readers import DataFile
+from fitsnap_nn.data.readers import DataFile, ReadOptions
 from fitsnap_nn.data.readers.json_files import read_json
 from fitsnap_nn.data.voigt import FROM_LAMMPS, from_voigt, voigt
 from fitsnap_nn.errors import DataError
@@ -200,7 +200,7 @@ def test_the_rotated_cells_of_real_data(indium_phosphide: DataSet) -> None:
     """Cells of indium phosphide that are not LAMMPS' keep their pair distances, 346 of FitSNAP's."""
     rotated = 0
     for path in sorted(indium_phosphide.folder.glob("*/*.json")):
-        (configuration,) = read_json(DataFile(str(path), path.parent.name, path.name), {})
+        (configuration,) = read_json(DataFile(str(path), path.parent.name, path.name), ReadOptions(), [])
         if np.array_equal(configuration.cell, np.tril(configuration.cell)) and (np.diag(configuration.cell) > 0).all():
             continue
         rotated += 1

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from places import SAMPLES
 
-from fitsnap_nn.data.readers import FORMATS, DataFile
+from fitsnap_nn.data.readers import FORMATS, DataFile, ReadOptions
 
 GROUPS = ("Bulk", "EOS", "Shear", "Strain")
 
@@ -41,9 +41,11 @@ def test_both_formats_hold_the_same_indium_phosphide() -> None:
     """Signs and units of the stress differ: kB of compression in JSON, eV/Å³ of tension in XYZ."""
     paths = [path for group in GROUPS for path in sorted((SAMPLES / "InP_JSON" / group).iterdir(), key=number_of)]
     from_json = [
-        c for path in paths for c in FORMATS["JSON"].read(DataFile(str(path), path.parent.name, path.name), {})
+        c
+        for path in paths
+        for c in FORMATS["JSON"].read(DataFile(str(path), path.parent.name, path.name), ReadOptions(), [])
     ]
-    from_xyz = list(FORMATS["XYZ"].read(DataFile(str(SAMPLES / "InP.xyz"), "group", "InP.xyz"), {}))
+    from_xyz = list(FORMATS["XYZ"].read(DataFile(str(SAMPLES / "InP.xyz"), "group", "InP.xyz"), ReadOptions(), []))
     assert len(from_json) == len(from_xyz) == 23
     for one, other in zip(from_json, from_xyz, strict=True):
         assert one.species == other.species

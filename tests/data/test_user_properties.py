@@ -45,7 +45,7 @@ def settings_of(folder: Path, kind: str, *rows: PropertyRow) -> Settings:
 
 
 def load(settings: Settings) -> tuple[Configuration, ...]:
-    return assemble(settings, read_files(settings, list_files(settings)), 1).configurations
+    return assemble(settings, read_files(settings, list_files(settings), []), 1).configurations
 
 
 def write_json(folder: Path, **values: Any) -> None:

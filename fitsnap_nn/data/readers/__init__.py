@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
 from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.data.findings import Finding
 from fitsnap_nn.data.readers.ase_files import read_ase
 from fitsnap_nn.data.readers.json_files import read_json
-from fitsnap_nn.data.readers.raw import Column, DataFile, Units
+from fitsnap_nn.data.readers.raw import Column, DataFile, ReadOptions
 from fitsnap_nn.data.readers.vasp import one_per_folder, read_vasp
 from fitsnap_nn.data.readers.xyz import read_xyz
 
-__all__ = ["FORMATS", "Column", "DataFile", "Format", "Units"]
+__all__ = ["FORMATS", "Column", "DataFile", "Format", "ReadOptions"]
 
 
 class Format(NamedTuple):
     """File format of a data set.
 
     Attributes:
-        read: function that yields the configurations of one file in internal units.
+        read: function that yields the configurations of one file in internal units, and adds to a list what it
+            assumed, converted or left out.
         suffixes: a group is the folder of that name, or the file of that name plus one of these suffixes.
         patterns: glob patterns of the data files in the folder of a group.
         group_by_frame: whether one file can contain all groups, with the group of each frame in ``config_type``.
         choose: function that removes redundant files from a list.
     """
 
-    read: Callable[[DataFile, Units, Sequence[Column]], Iterator[Configuration]]
+    read: Callable[[DataFile, ReadOptions, list[Finding]], Iterator[Configuration]]
     suffixes: tuple[str, ...]
     patterns: tuple[str, ...]
     group_by_frame: bool = False

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.data.findings import Finding
 from fitsnap_nn.data.properties import Property
-from fitsnap_nn.data.readers.raw import Column, DataFile, Raw, Units, make_configuration
+from fitsnap_nn.data.readers.raw import Column, DataFile, Raw, ReadOptions, Units, make_configuration
 from fitsnap_nn.errors import DataError
 
 ASE_UNITS: Units = {
@@ -20,13 +21,13 @@ ASE_UNITS: Units = {
 DEFAULT_GROUP = "Default"  # group of frames without config_type
 
 
-def read_ase(source: DataFile, units: Units, columns: Sequence[Column] = ()) -> Iterator[Configuration]:
+def read_ase(source: DataFile, options: ReadOptions, findings: list[Finding]) -> Iterator[Configuration]:
     """Yield all frames of a file in a format that ASE recognises; the energy label is the free energy if available.
 
     Args:
         source: the file.
-        units: units that replace those of ASE, by field.
-        columns: labels of user-defined properties.
+        options: units, and labels of user-defined properties.
+        findings: receives remarks on the file.
 
     Raises:
         DataError: ASE cannot read the file, or the data are inconsistent.
@@ -35,7 +36,7 @@ def read_ase(source: DataFile, units: Units, columns: Sequence[Column] = ()) -> 
     for k, atoms in enumerate(frames):
         results = atoms.calc.results if atoms.calc else {}
         frame = k if len(frames) > 1 else None
-        yield labelled_configuration(source, atoms, free_energy(results), units, frame, columns)
+        yield labelled_configuration(source, atoms, free_energy(results), options, frame)
 
 
 def read_frames(path: str, file_format: str | None) -> list[Any]:
@@ -77,23 +78,21 @@ def labelled_configuration(
     source: DataFile,
     atoms: Any,
     labels: Mapping[str, Any],
-    units: Units,
+    options: ReadOptions,
     frame: int | None,
-    columns: Sequence[Column] = (),
 ) -> Configuration:
     """Return a configuration from ``ase.Atoms`` and its labels.
 
     ``energy_weight``, ``force_weight`` and ``stress_weight`` in ``atoms.info`` multiply the weights of the group. If
-    the file has no group, ``atoms.info["config_type"]`` is the group. If ``units`` contains a unit for Stress, the
+    the file has no group, ``atoms.info["config_type"]`` is the group. If the options contain a unit for Stress, the
     label is a pressure in LAMMPS' sign, as in FitSNAP; otherwise it is a stress in ASE's sign.
 
     Args:
         source: file of the frame.
         atoms: ``ase.Atoms``.
         labels: ``energy``, ``forces`` and ``stress``.
-        units: units that replace those of ASE, by field.
+        options: units, and labels of user-defined properties, which are looked up in ``atoms`` by name.
         frame: zero-based number of the frame in a file with several, else ``None``.
-        columns: labels of user-defined properties, which are looked up in ``atoms`` by name.
 
     Raises:
         DataError: see `make_configuration`.
@@ -111,13 +110,13 @@ def labelled_configuration(
         pbc=(along_a, along_b, along_c),
         energy=labels.get("energy"),
         forces=labels.get("forces"),
-        stress=None if "Stress" in units else stress,
-        pressure=stress if "Stress" in units else None,
+        stress=None if "Stress" in options.units else stress,
+        pressure=stress if "Stress" in options.units else None,
         charges=charges,
-        weights=_weights(atoms, columns),
-        others=_labels(atoms, columns),
+        weights=_weights(atoms, options.columns),
+        others=_labels(atoms, options.columns),
     )
-    return make_configuration(source, raw, {**ASE_UNITS, **units}, frame)
+    return make_configuration(source, raw, {**ASE_UNITS, **options.units}, frame)
 
 
 def stored(atoms: Any, name: str) -> Any:

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.data.readers.raw import Column, DataFile, Raw, Units, make_configuration
+from fitsnap_nn.data.findings import Finding
+from fitsnap_nn.data.readers.raw import Column, DataFile, Raw, ReadOptions, make_configuration
 from fitsnap_nn.errors import DataError
 from fitsnap_nn.units import FIELDS
 
 NO_LATTICE = ((0.0, 0.0, 0.0),) * 3
 
 
-def read_json(source: DataFile, units: Units, columns: Sequence[Column] = ()) -> Iterator[Configuration]:
+def read_json(source: DataFile, options: ReadOptions, findings: list[Finding]) -> Iterator[Configuration]:
     """Yield the configurations of one file.
 
     Lines before the first line that starts with ``{`` are comments. ``Dataset`` contains ``Data``, a list of
@@ -26,8 +27,8 @@ def read_json(source: DataFile, units: Units, columns: Sequence[Column] = ()) ->
 
     Args:
         source: the file.
-        units: units that replace those in the file, by field.
-        columns: labels of user-defined properties.
+        options: units, and labels of user-defined properties.
+        findings: receives remarks on the file.
 
     Raises:
         DataError: the file does not have this format, or the data are inconsistent.
@@ -39,7 +40,9 @@ def read_json(source: DataFile, units: Units, columns: Sequence[Column] = ()) ->
         raise DataError(f"{source.path}: Dataset.Data must be a list with at least one configuration.")
     for k, frame in enumerate(frames):
         number = k if len(frames) > 1 else None
-        yield make_configuration(source, _raw(source.path, _lower(frame), columns), {**styles, **units}, number)
+        yield make_configuration(
+            source, _raw(source.path, _lower(frame), options.columns), {**styles, **options.units}, number
+        )
 
 
 def _dataset(path: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -41,6 +42,19 @@ class Column(NamedTuple):
 
     property: Property
     name: str
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """Options of the readers, from the input.
+
+    Attributes:
+        units: units that replace those of the file or format, by field.
+        columns: labels of user-defined properties.
+    """
+
+    units: Units = field(default_factory=dict)
+    columns: Sequence[Column] = ()
 
 
 class Raw(NamedTuple):

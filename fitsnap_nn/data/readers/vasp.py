@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.data.findings import Finding
 from fitsnap_nn.data.readers.ase_files import free_energy, labelled_configuration, read_frames
-from fitsnap_nn.data.readers.raw import Column, DataFile, Units
+from fitsnap_nn.data.readers.raw import DataFile, ReadOptions
 from fitsnap_nn.errors import DataError
 
 
-def read_vasp(source: DataFile, units: Units, columns: Sequence[Column] = ()) -> Iterator[Configuration]:
+def read_vasp(source: DataFile, options: ReadOptions, findings: list[Finding]) -> Iterator[Configuration]:
     """Yield all completed ionic steps of a calculation.
 
     Args:
         source: the file.
-        units: units that replace those of ASE, by field.
-        columns: labels of user-defined properties.
+        options: units, and labels of user-defined properties.
+        findings: receives remarks on the file.
 
     Raises:
         DataError: the file is not a VASP file, has no completed step, or the data are inconsistent.
@@ -28,7 +29,7 @@ def read_vasp(source: DataFile, units: Units, columns: Sequence[Column] = ()) ->
         raise DataError(f"{source.path}: no ionic step was finished. Remove the file from the group.")
     for k, atoms in enumerate(frames):
         frame = k if len(frames) > 1 else None
-        yield labelled_configuration(source, atoms, free_energy(atoms.calc.results), units, frame, columns)
+        yield labelled_configuration(source, atoms, free_energy(atoms.calc.results), options, frame)
 
 
 def one_per_folder(paths: list[Path]) -> list[Path]:

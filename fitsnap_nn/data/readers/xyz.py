@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from fitsnap_nn.data.configuration import Configuration, Floats
+from fitsnap_nn.data.findings import Finding
 from fitsnap_nn.data.readers.ase_files import labelled_configuration, read_frames
-from fitsnap_nn.data.readers.raw import Column, DataFile, Units
+from fitsnap_nn.data.readers.raw import DataFile, ReadOptions
 from fitsnap_nn.errors import DataError
 
 PREFIXES = ("ref_", "dft_", "")  # in order of precedence
 NAMES = {"energy": ("energy",), "forces": ("forces", "force"), "stress": ("stress",), "virial": ("virial", "virials")}
 
 
-def read_xyz(source: DataFile, units: Units, columns: Sequence[Column] = ()) -> Iterator[Configuration]:
+def read_xyz(source: DataFile, options: ReadOptions, findings: list[Finding]) -> Iterator[Configuration]:
     """Yield all frames of an extended XYZ file.
 
     Labels are ``energy`` (eV), ``forces`` (eV/Å), and ``stress`` (eV/Å³, ASE's sign) or ``virial`` (eV, minus volume
@@ -24,8 +26,8 @@ def read_xyz(source: DataFile, units: Units, columns: Sequence[Column] = ()) -> 
 
     Args:
         source: the file.
-        units: units that replace those of ASE, by field.
-        columns: labels of user-defined properties.
+        options: units, and labels of user-defined properties.
+        findings: receives remarks on the file.
 
     Raises:
         DataError: the file is not extended XYZ, or the data are inconsistent.
@@ -33,11 +35,12 @@ def read_xyz(source: DataFile, units: Units, columns: Sequence[Column] = ()) -> 
     frames = read_frames(source.path, "extxyz")
     for k, atoms in enumerate(frames):
         labels = _labels(atoms)
-        frame_units = units
+        frame_options = options
         if labels["stress"] is None and labels["virial"] is not None:
             labels["stress"] = _stress(f"{source.path}, configuration {k}", labels["virial"], atoms.cell.volume)
-            frame_units = {field: unit for field, unit in units.items() if field != "Stress"}
-        yield labelled_configuration(source, atoms, labels, frame_units, k if len(frames) > 1 else None, columns)
+            units = {field: unit for field, unit in options.units.items() if field != "Stress"}
+            frame_options = replace(options, units=units)
+        yield labelled_configuration(source, atoms, labels, frame_options, k if len(frames) > 1 else None)
 
 
 def _stress(where: str, virial: Any, volume: float) -> Floats:
