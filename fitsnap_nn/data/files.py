@@ -140,17 +140,37 @@ def read_files(settings: Settings, sources: Iterable[DataFile], findings: list[F
         DataError: a file cannot be read, has inconsistent shapes, or contains an element that is not in the settings.
     """
     read = FORMATS[settings.scraper.scraper].read
-    try:
-        units = label_units(settings.scraper.property_array)
-    except ValueError as error:
-        raise DataError(f"[SCRAPER] property_array: {error}.") from None
-    options = ReadOptions(units, [Column(one, column) for one, column in user_columns(settings)])
+    options = read_options(settings)
     return [
         _shifted(settings, source.path, configuration)
         for source in sources
         for configuration in read(source, options, findings)
         if row_of(settings.groups.rows, configuration.group) is not None
     ]
+
+
+def read_options(settings: Settings) -> ReadOptions:
+    """Return the options of the readers.
+
+    Raises:
+        DataError: ``property_array`` is invalid.
+    """
+    section = settings.scraper
+    try:
+        units = label_units(section.property_array)
+    except ValueError as error:
+        raise DataError(f"[SCRAPER] property_array: {error}.") from None
+    return ReadOptions(
+        units,
+        [Column(one, column) for one, column in user_columns(settings)],
+        names={label: getattr(section, f"{label}_key") for label in ("energy", "forces", "stress", "virial")},
+        weight_names={
+            "all": section.weight_key,
+            **{label: getattr(section, f"{label}_weight_key") for label in ("energy", "forces", "stress")},
+        },
+        stress_sign=section.stress_sign,
+        stress_order=tuple(word.lower() for word in section.stress_order),
+    )
 
 
 def _shifted(settings: Settings, path: str, configuration: Configuration) -> Configuration:

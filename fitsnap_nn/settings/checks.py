@@ -12,14 +12,14 @@ from fitsnap_nn.settings.keys import FOREIGN_SECTIONS, keys_of, section_classes
 from fitsnap_nn.settings.losses import UNITS, WITHOUT_DELTA, parse_deltas, parse_losses
 from fitsnap_nn.settings.problems import ValueProblem, did_you_mean
 from fitsnap_nn.settings.schema import Bispectrum, Settings
-from fitsnap_nn.units import label_units
+from fitsnap_nn.settings.scraper import check_scraper
 
 
 def check(document: Document, settings: Settings) -> None:
     """Run all checks; problems and notices are added to the document."""
     for step in (_elements, _descriptors, _architecture, _targets, _losses, _network, _batches, _baselines):
         step(document, settings)
-    for step in (_outputs, _reference, _sizes, _labels, _data, _notices):
+    for step in (_outputs, _reference, _sizes, check_scraper, _data, _notices):
         step(document, settings)
 
 
@@ -230,13 +230,11 @@ def _sizes(document: Document, settings: Settings) -> None:
         global_weight = getattr(settings.pytorch, f"{label}_weight")
         if column not in groups.group_sections and global_weight is None:
             document.notices.append(f"[GROUPS] has no column {column}: {default:g} is used for all groups.")
-
-
-def _labels(document: Document, settings: Settings) -> None:
-    try:
-        label_units(settings.scraper.property_array)
-    except ValueError as error:
-        document.report("SCRAPER", "property_array", str(error))
+        elif column in groups.group_sections and global_weight is not None:
+            what = (
+                f"[PYTORCH] {label}_weight = {global_weight:g} replaces the column {column} of [GROUPS] for all groups."
+            )
+            document.notices.append(what)
 
 
 def _data(document: Document, settings: Settings) -> None:

@@ -107,9 +107,26 @@ class Scraper:
     scraper: str = option("JSON", "data format", choices=("JSON", "XYZ", "VASP", "ASE"))
     property_array: str = option(
         "",
-        "units of the labels, instead of those of the format, such as Stress: pressure kB metal; "
-        "Energy: energy eV metal",
+        "units of the labels, instead of those of the file, such as Stress: pressure kB metal; "
+        "Energy: energy eV metal. The sign of the stress stays that of the format (JSON: pressure; XYZ: tension)",
     )
+    energy_key: str = option("", "name of the energy in the files; empty: the names in docs/data.md")
+    forces_key: str = option("", "name of the forces in the files; empty: the names in docs/data.md")
+    stress_key: str = option("", "name of the stress in the files; empty: the names in docs/data.md")
+    virial_key: str = option("", "name of the virial (minus volume times stress) in the files, XYZ and ASE")
+    stress_sign: str = option(
+        "format",
+        "sign of stresses in the files: positive in tension (ASE), or that of a pressure (LAMMPS, VASP); "
+        "format: JSON pressure, XYZ tension",
+        choices=("format", "tension", "pressure"),
+    )
+    stress_order: tuple[str, ...] = option(
+        (), "order of stresses with six components in the files, for example xx yy zz xy yz zx (VASP)"
+    )
+    weight_key: str = option("", "name of the weight of a frame, by which all its weights are multiplied")
+    energy_weight_key: str = option("", "name of the weight of the energy of a frame")
+    forces_weight_key: str = option("", "name of the weight of the forces of a frame; one number per frame")
+    stress_weight_key: str = option("", "name of the weight of the stress of a frame")
     save_group_scrape: str = option("", "index of frames to write", no_effect="the split is stored in the restart file")
     read_group_scrape: str = option("", "index of frames to read", no_effect="the split is stored in the restart file")
 

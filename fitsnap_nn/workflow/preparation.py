@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from fitsnap_nn.data.files import list_files, read_files
 from fitsnap_nn.data.findings import Finding
 from fitsnap_nn.data.fitted import fitted_properties
 from fitsnap_nn.data.groups import Dataset, assemble, draw_seed
+from fitsnap_nn.data.label_checks import check_labels
 from fitsnap_nn.data.properties import Derivatives, Property, derivatives_of
 from fitsnap_nn.inputs import ModelInput
 from fitsnap_nn.inputs.cache.cache_key import reference_key
@@ -108,7 +109,7 @@ def read_dataset(settings: Settings, ranks: Ranks, split_seed: int | None = None
     """Configurations, split and weighted, the same on every rank.
 
     Raises:
-        DataError: a file cannot be used; see `fitsnap_nn.data`.
+        DataError: a file cannot be used, or no label has a weight; see `fitsnap_nn.data`.
     """
     sources = list_files(settings)
     mine = ranks.mine([float(os.path.getsize(source.path)) for source in sources])
@@ -116,7 +117,9 @@ def read_dataset(settings: Settings, ranks: Ranks, split_seed: int | None = None
     shares = ranks.share((read_files(settings, [sources[number] for number in mine], mine_found), mine_found))
     seed = ranks.broadcast(split_seed or settings.groups.random_seed or draw_seed())
     configurations = [configuration for read, _ in shares for configuration in read]
-    return assemble(settings, configurations, seed, [finding for _, found in shares for finding in found])
+    dataset = assemble(settings, configurations, seed, [finding for _, found in shares for finding in found])
+    missing = check_labels(settings, dataset.configurations, dataset.findings)
+    return replace(dataset, findings=(*dataset.findings, *missing))
 
 
 def describe_data(dataset: Dataset, settings: Settings) -> str:

@@ -9,11 +9,10 @@ from typing import NamedTuple
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.findings import Finding
-from fitsnap_nn.data.readers.ase_files import read_ase
 from fitsnap_nn.data.readers.json_files import read_json
 from fitsnap_nn.data.readers.raw import Column, DataFile, ReadOptions
 from fitsnap_nn.data.readers.vasp import one_per_folder, read_vasp
-from fitsnap_nn.data.readers.xyz import read_xyz
+from fitsnap_nn.data.readers.xyz import read_ase, read_xyz
 
 __all__ = ["FORMATS", "Column", "DataFile", "Format", "ReadOptions"]
 

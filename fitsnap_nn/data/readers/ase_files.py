@@ -1,14 +1,14 @@
-"""Reader of all formats that ASE supports; labels are the stored calculator results, ASE computes nothing."""
+"""Frames of all formats that ASE supports, and their conversion; ASE computes nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.data.findings import Finding
 from fitsnap_nn.data.properties import Property
 from fitsnap_nn.data.readers.raw import Column, DataFile, Raw, ReadOptions, Units, make_configuration
+from fitsnap_nn.data.readers.weights import frame_weights
 from fitsnap_nn.errors import DataError
 
 ASE_UNITS: Units = {
@@ -21,30 +21,13 @@ ASE_UNITS: Units = {
 DEFAULT_GROUP = "Default"  # group of frames without config_type
 
 
-def read_ase(source: DataFile, options: ReadOptions, findings: list[Finding]) -> Iterator[Configuration]:
-    """Yield all frames of a file in a format that ASE recognises; the energy label is the free energy if available.
-
-    Args:
-        source: the file.
-        options: units, and labels of user-defined properties.
-        findings: receives remarks on the file.
-
-    Raises:
-        DataError: ASE cannot read the file, or the data are inconsistent.
-    """
-    frames = read_frames(source.path, None)
-    for k, atoms in enumerate(frames):
-        results = atoms.calc.results if atoms.calc else {}
-        frame = k if len(frames) > 1 else None
-        yield labelled_configuration(source, atoms, free_energy(results), options, frame)
-
-
-def read_frames(path: str, file_format: str | None) -> list[Any]:
+def read_frames(path: str, file_format: str | None, **options: Any) -> list[Any]:
     """Return all frames of a file as ``ase.Atoms``.
 
     Args:
         path: the file.
         file_format: ASE's name of the format; ``None`` to detect it.
+        options: arguments of ASE's reader of the format.
 
     Raises:
         DataError: ASE cannot read the file, or it is empty.
@@ -53,7 +36,8 @@ def read_frames(path: str, file_format: str | None) -> list[Any]:
 
     try:
         # parallel=False: by default ASE reads on the first rank and broadcasts, but here ranks read different files.
-        frames = list(iread(path, index=":", format=file_format, parallel=False, do_not_split_by_at_sign=True))
+        found = iread(path, index=":", format=file_format, parallel=False, do_not_split_by_at_sign=True, **options)
+        frames = list(found)
     except Exception as error:  # ASE's parsers do not restrict the exceptions they raise
         kind = f" as {file_format}" if file_format else ""
         raise DataError(f"{path}: ASE cannot read it{kind}: {type(error).__name__}: {error}") from error
@@ -83,14 +67,13 @@ def labelled_configuration(
 ) -> Configuration:
     """Return a configuration from ``ase.Atoms`` and its labels.
 
-    ``energy_weight``, ``force_weight`` and ``stress_weight`` in ``atoms.info`` multiply the weights of the group. If
-    the file has no group, ``atoms.info["config_type"]`` is the group. If the options contain a unit for Stress, the
-    label is a pressure in LAMMPS' sign, as in FitSNAP; otherwise it is a stress in ASE's sign.
+    Weights in ``atoms.info`` multiply the weights of the group, see `fitsnap_nn.data.readers.weights`. If the file has
+    no group, ``atoms.info["config_type"]`` is the group.
 
     Args:
         source: file of the frame.
         atoms: ``ase.Atoms``.
-        labels: ``energy``, ``forces`` and ``stress``.
+        labels: ``energy``, ``forces`` and ``stress`` in ASE's sign.
         options: units, and labels of user-defined properties, which are looked up in ``atoms`` by name.
         frame: zero-based number of the frame in a file with several, else ``None``.
 
@@ -102,7 +85,8 @@ def labelled_configuration(
         source = source._replace(group=group, id=f"{group}/{source.id}")
     along_a, along_b, along_c = map(bool, atoms.pbc)
     charges = atoms.get_initial_charges() if atoms.has("initial_charges") else None
-    stress = labels.get("stress")
+    where = source.path if frame is None else f"{source.path}, configuration {frame}"
+    properties = [column.property.name for column in options.columns]
     raw = Raw(
         species=atoms.get_chemical_symbols(),
         positions=atoms.positions,
@@ -110,10 +94,9 @@ def labelled_configuration(
         pbc=(along_a, along_b, along_c),
         energy=labels.get("energy"),
         forces=labels.get("forces"),
-        stress=None if "Stress" in options.units else stress,
-        pressure=stress if "Stress" in options.units else None,
+        stress=labels.get("stress"),
         charges=charges,
-        weights=_weights(atoms, options.columns),
+        weights=frame_weights(atoms.info | atoms.arrays, properties, options.weight_names, where),
         others=_labels(atoms, options.columns),
     )
     return make_configuration(source, raw, {**ASE_UNITS, **options.units}, frame)
@@ -133,9 +116,3 @@ def stored(atoms: Any, name: str) -> Any:
 def _labels(atoms: Any, columns: Sequence[Column]) -> list[tuple[Property, Any]]:
     found = ((column.property, stored(atoms, column.name)) for column in columns)
     return [(quantity, value) for quantity, value in found if value is not None]
-
-
-def _weights(atoms: Any, columns: Sequence[Column]) -> dict[str, Any]:
-    keys = {"energy": "energy_weight", "forces": "force_weight", "stress": "stress_weight"}
-    keys |= {column.property.name: f"{column.property.name}_weight" for column in columns}
-    return {name: atoms.info[key] for name, key in keys.items() if key in atoms.info}

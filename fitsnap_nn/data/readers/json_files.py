@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.findings import Finding
-from fitsnap_nn.data.readers.raw import Column, DataFile, Raw, ReadOptions, make_configuration
+from fitsnap_nn.data.readers.labels import Chosen, Family, label_notes
+from fitsnap_nn.data.readers.raw import DataFile, Raw, ReadOptions, make_configuration
+from fitsnap_nn.data.readers.stress import stress_tensor
+from fitsnap_nn.data.readers.symbols import chemical_symbols
+from fitsnap_nn.data.readers.weights import frame_weights, used_names
 from fitsnap_nn.errors import DataError
 from fitsnap_nn.units import FIELDS
 
 NO_LATTICE = ((0.0, 0.0, 0.0),) * 3
+FITSNAP = Family({"energy": (("energy",),), "forces": (("forces",),), "stress": (("stress",),), "virial": ()}, {}, -1.0)
 
 
 def read_json(source: DataFile, options: ReadOptions, findings: list[Finding]) -> Iterator[Configuration]:
@@ -23,11 +28,11 @@ def read_json(source: DataFile, options: ReadOptions, findings: list[Finding]) -
     Lines before the first line that starts with ``{`` are comments. ``Dataset`` contains ``Data``, a list of
     configurations, and the unit of each field, for example ``EnergyStyle``. Fields without a unit are in LAMMPS' metal
     units. A configuration without ``Lattice`` is not periodic. ``Stress`` has the sign of LAMMPS' pressure, which is
-    opposite to the internal one.
+    opposite to the internal one, unless the options state otherwise.
 
     Args:
         source: the file.
-        options: units, and labels of user-defined properties.
+        options: names, units and signs of labels from the input, and user-defined properties.
         findings: receives remarks on the file.
 
     Raises:
@@ -38,11 +43,15 @@ def read_json(source: DataFile, options: ReadOptions, findings: list[Finding]) -
     frames = dataset.get("data")
     if not isinstance(frames, list) or not frames or not all(isinstance(frame, dict) for frame in frames):
         raise DataError(f"{source.path}: Dataset.Data must be a list with at least one configuration.")
+    units, names = {**styles, **options.units}, _names(options)
+    findings += _remarks(source.path, frames, names, units["Stress"], options)
     for k, frame in enumerate(frames):
         number = k if len(frames) > 1 else None
-        yield make_configuration(
-            source, _raw(source.path, _lower(frame), options.columns), {**styles, **options.units}, number
-        )
+        where = source.path if number is None else f"{source.path}, configuration {number}"
+        raw = _raw(where, frame, names, options)
+        if all(isinstance(label, str) for label in raw.species):
+            raw = raw._replace(species=chemical_symbols(raw.species, where, source.path, findings))
+        yield make_configuration(source, raw, units, number)
 
 
 def _dataset(path: str) -> dict[str, Any]:
@@ -69,23 +78,49 @@ def _lower(table: dict[str, Any]) -> dict[str, Any]:
     return {key.lower(): value for key, value in table.items()}
 
 
-def _raw(path: str, frame: dict[str, Any], columns: Sequence[Column]) -> Raw:
+def _names(options: ReadOptions) -> Chosen:
+    given = {label: name for label, name in options.names.items() if name}
+    usual = {label: kinds[0] if kinds else () for label, kinds in FITSNAP.names.items()}
+    return Chosen(FITSNAP, {**usual, **{label: (name,) for label, name in given.items()}}, frozenset(given))
+
+
+def _remarks(
+    path: str, frames: Sequence[Mapping[str, Any]], chosen: Chosen, unit: str, options: ReadOptions
+) -> Iterator[Finding]:
+    """Yield notes on the names of the labels of one file, and on the sign of a stress whose unit the input states."""
+    yield from label_notes(path, frames, chosen, used_names(frames, options.weight_names), usual=FITSNAP)
+    stated = "Stress" in options.units or options.stress_sign != "format"
+    if stated and any(any(chosen.found(frame, "stress")) for frame in frames):
+        meaning = "positive in tension" if options.stress_sign == "tension" else "a pressure, the sign of the format"
+        what = f"stress is read in {unit} as {meaning}; [SCRAPER] stress_sign changes the sign."
+        yield Finding(what, path, warning=False)
+
+
+def _raw(where: str, original: dict[str, Any], chosen: Chosen, options: ReadOptions) -> Raw:
+    frame = _lower(original)
     missing = [field for field in ("AtomTypes", "Positions") if not isinstance(frame.get(field.lower()), list)]
     if missing:
-        raise DataError(f"{path}: a configuration has no list {' and no list '.join(missing)}.")
+        raise DataError(f"{where}: a configuration has no list {' and no list '.join(missing)}.")
     species, lattice = frame["atomtypes"], frame.get("lattice")
     if frame.get("numatoms", len(species)) != len(species):
-        raise DataError(f"{path}: NumAtoms is {frame['numatoms']}, but there are {len(species)} AtomTypes.")
+        raise DataError(f"{where}: NumAtoms is {frame['numatoms']}, but there are {len(species)} AtomTypes.")
     periodic = lattice is not None
+    stress = chosen.value(original, "stress", where)
+    if isinstance(stress, list) and len(stress) == 6 and not any(isinstance(row, list) for row in stress):
+        stress = stress_tensor(stress, f"{where}: Stress", options.stress_order)
+    in_tension = options.stress_sign == "tension"
+    properties = [one.property.name for one in options.columns]
     return Raw(
         species=species,
         positions=frame["positions"],
         lattice=lattice if periodic else NO_LATTICE,
         pbc=(periodic, periodic, periodic),
-        energy=frame.get("energy"),
-        forces=frame.get("forces"),
-        pressure=frame.get("stress"),
+        energy=chosen.value(original, "energy", where),
+        forces=chosen.value(original, "forces", where),
+        stress=stress if in_tension else None,
+        pressure=None if in_tension else stress,
         charges=frame.get("charges"),
         spins=frame.get("spins"),
-        others=[(one.property, label) for one in columns if (label := frame.get(one.name.lower())) is not None],
+        weights=frame_weights(original, properties, options.weight_names, where),
+        others=[(one.property, label) for one in options.columns if (label := frame.get(one.name.lower())) is not None],
     )

@@ -51,10 +51,18 @@ class ReadOptions:
     Attributes:
         units: units that replace those of the file or format, by field.
         columns: labels of user-defined properties.
+        names: names of labels in the files, by label; those of other programs are known without.
+        weight_names: names of the weights of frames, by property or ``all``.
+        stress_sign: ``tension``, ``pressure``, or ``format`` for that of the format.
+        stress_order: order of six stress components; empty if unknown.
     """
 
     units: Units = field(default_factory=dict)
     columns: Sequence[Column] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
+    weight_names: Mapping[str, str] = field(default_factory=dict)
+    stress_sign: str = "format"
+    stress_order: Sequence[str] = ()
 
 
 class Raw(NamedTuple):
@@ -109,6 +117,13 @@ def make_configuration(source: DataFile, raw: Raw, units: Units, frame: int | No
         if value is not None:
             tensor = array("Stress", value, (3, 3), (9,), (6,))
             stress = sign * from_voigt(tensor if tensor.size == 6 else voigt(tensor.reshape(3, 3)))
+    weights = {name: float(array(f"{name}_weight", value, ())) for name, value in raw.weights.items()}
+    labels = labels_of(
+        energy=None if raw.energy is None else array("Energy", raw.energy, ()),
+        forces=None if raw.forces is None else array("Forces", raw.forces, (count, 3)),
+        stress=stress,
+        **{one.name: array(one.name, value, *_shapes(one, count)) for one, value in raw.others},
+    )
     return Configuration(
         id=source.id if frame is None else f"{source.id}#{frame}",
         group=source.group,
@@ -116,13 +131,9 @@ def make_configuration(source: DataFile, raw: Raw, units: Units, frame: int | No
         positions=array("Positions", raw.positions, (count, 3)),
         cell=array("Lattice", raw.lattice, (3, 3)),
         pbc=raw.pbc,
-        labels=labels_of(
-            energy=None if raw.energy is None else array("Energy", raw.energy, ()),
-            forces=None if raw.forces is None else array("Forces", raw.forces, (count, 3)),
-            stress=stress,
-            **{one.name: array(one.name, value, *_shapes(one, count)) for one, value in raw.others},
-        ),
-        weights={name: float(array(f"{name}_weight", value, ())) for name, value in raw.weights.items()},
+        # A frame's own weight of 0 marks a label that is unknown, often with 0.0 in its place.
+        labels={name: label for name, label in labels.items() if weights.get(name) != 0.0},
+        weights=weights,
         charges=None if raw.charges is None else array("Charges", raw.charges, (count,)),
         spins=None if raw.spins is None else array("Spins", raw.spins, (count, 4)),
     )

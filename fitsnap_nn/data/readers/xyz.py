@@ -1,60 +1,202 @@
-"""Reader of extended XYZ files, with the label names that other programs use."""
+"""Readers of extended XYZ and of all other formats that ASE supports, with the label names of other programs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
-
-import numpy as np
 
 from fitsnap_nn.data.configuration import Configuration, Floats
 from fitsnap_nn.data.findings import Finding
 from fitsnap_nn.data.readers.ase_files import labelled_configuration, read_frames
-from fitsnap_nn.data.readers.raw import DataFile, ReadOptions
+from fitsnap_nn.data.readers.extxyz import CP2K_MARKERS, entries, read_extended_xyz
+from fitsnap_nn.data.readers.labels import LAMMPS, PLAIN, Chosen, Frame, choose, label_notes
+from fitsnap_nn.data.readers.raw import DataFile, ReadOptions, Units
+from fitsnap_nn.data.readers.stated_units import is_unit_name, require_all_units, stated_units
+from fitsnap_nn.data.readers.stress import (
+    COMPONENTS,
+    implausible_stresses,
+    refuse_contradiction,
+    stress_of_virial,
+    stress_tensor,
+)
+from fitsnap_nn.data.readers.weights import used_names
 from fitsnap_nn.errors import DataError
+from fitsnap_nn.units import GPA, factor
 
-PREFIXES = ("ref_", "dft_", "")  # in order of precedence
-NAMES = {"energy": ("energy",), "forces": ("forces", "force"), "stress": ("stress",), "virial": ("virial", "virials")}
+FITSNAP_XYZ = "property_array = Stress: bar and stress_sign = pressure for files of FitSNAP"
 
 
 def read_xyz(source: DataFile, options: ReadOptions, findings: list[Finding]) -> Iterator[Configuration]:
     """Yield all frames of an extended XYZ file.
 
-    Labels are ``energy`` (eV), ``forces`` (eV/Å), and ``stress`` (eV/Å³, ASE's sign) or ``virial`` (eV, minus volume
-    times stress). Names are case-insensitive. Those with prefix ``REF_`` or ``DFT_`` take precedence.
+    Names, units and signs of the labels are those of docs/data.md; units that the header states are converted.
 
     Args:
         source: the file.
-        options: units, and labels of user-defined properties.
+        options: names, units and signs of labels from the input.
         findings: receives remarks on the file.
 
     Raises:
         DataError: the file is not extended XYZ, or the data are inconsistent.
     """
-    frames = read_frames(source.path, "extxyz")
-    for k, atoms in enumerate(frames):
-        labels = _labels(atoms)
-        frame_options = options
-        if labels["stress"] is None and labels["virial"] is not None:
-            labels["stress"] = _stress(f"{source.path}, configuration {k}", labels["virial"], atoms.cell.volume)
-            units = {field: unit for field, unit in options.units.items() if field != "Stress"}
-            frame_options = replace(options, units=units)
-        yield labelled_configuration(source, atoms, labels, frame_options, k if len(frames) > 1 else None)
+    frames, tables = read_extended_xyz(source.path, findings)
+    chosen = choose(tables, options.names)
+    units = [_units(source.path, k, table, chosen, options) for k, table in enumerate(tables)]
+    findings += _remarks(source.path, tables, chosen, options, units)
+    configurations = [
+        _configuration(source, atoms, k if len(frames) > 1 else None, table, chosen, options, unit)
+        for k, (atoms, table, unit) in enumerate(zip(frames, tables, units, strict=True))
+    ]
+    _refuse_implausible(source.path, configurations, tables, chosen, units)
+    yield from configurations
 
 
-def _stress(where: str, virial: Any, volume: float) -> Floats:
-    if not volume > 0.0 or np.asarray(virial).dtype.kind not in "if":
-        raise DataError(f"{where}: a virial must consist of numbers and requires a Lattice. Correct or remove it.")
-    return -np.asarray(virial, dtype=np.float64) / volume
+def read_ase(source: DataFile, options: ReadOptions, findings: list[Finding]) -> Iterator[Configuration]:
+    """Yield all frames of a file in a format that ASE recognises; ASE's units and signs apply.
+
+    The labels are stored calculator results, or entries with other names as in extended XYZ. The energy is the free
+    energy if available.
+
+    Args:
+        source: the file.
+        options: names of labels from the input, and user-defined properties.
+        findings: receives remarks on the file.
+
+    Raises:
+        DataError: ASE cannot read the file, or the data are inconsistent.
+    """
+    if _is_extended_xyz(source.path):
+        yield from read_xyz(source, options, findings)
+        return
+    frames = read_frames(source.path, None)
+    tables = [entries(atoms) for atoms in frames]
+    chosen = choose(tables, options.names)
+    chosen = chosen._replace(family=replace(chosen.family, voigt=True))
+    findings += label_notes(source.path, tables, chosen, _weights(tables, options), usual=replace(PLAIN, voigt=True))
+    for k, (atoms, table) in enumerate(zip(frames, tables, strict=True)):
+        number = k if len(frames) > 1 else None
+        yield _configuration(source, atoms, number, table, chosen, options, {})
 
 
-def _labels(atoms: Any) -> dict[str, Any]:
-    found = {**atoms.info, **atoms.arrays, **(atoms.calc.results if atoms.calc else {})}
-    found = {name.lower(): value for name, value in found.items()}
+def _is_extended_xyz(path: str) -> bool:
+    from ase.io.formats import UnknownFileTypeError, filetype
 
-    def first(names: tuple[str, ...]) -> Any:
-        candidates = (f"{prefix}{name}" for prefix in PREFIXES for name in names)
-        return next((found[name] for name in candidates if name in found), None)
+    try:
+        return bool(filetype(path) == "extxyz")
+    except (UnknownFileTypeError, OSError, UnicodeDecodeError):
+        return False  # reading the file gives the better error
 
-    return {label: first(names) for label, names in NAMES.items()}
+
+def _units(path: str, k: int, table: Frame, chosen: Chosen, options: ReadOptions) -> Units:
+    """Return the units of one frame: those of [SCRAPER], else of the header, else of the family of names."""
+    where = f"{path}, configuration {k}"
+    stated = {**chosen.family.units, **stated_units(table, where), **options.units}
+    if CP2K_MARKERS[1] <= table.keys() and "Energy" not in stated and any(chosen.found(table, "energy")):
+        raise DataError(
+            f"{where}: the header is that of CP2K, whose Energy is in hartree, and states no unit. "
+            "State the units in [SCRAPER] property_array."
+        )
+    fields = {"energy": "Energy", "forces": "Forces", "stress": "Stress", "virial": "Virial"}
+    present = [field for label, field in fields.items() if any(chosen.found(table, label))]
+    require_all_units(stated, present, where)
+    return stated
+
+
+def _configuration(
+    source: DataFile,
+    atoms: Any,
+    number: int | None,
+    table: Frame,
+    chosen: Chosen,
+    options: ReadOptions,
+    units: Units,
+) -> Configuration:
+    where = source.path if number is None else f"{source.path}, configuration {number}"
+    labels = {label: chosen.value(table, label, where) for label in ("energy", "forces")}
+    labels["stress"] = _stress(atoms, table, chosen, options, units, where)
+    # The stress is in internal units already.
+    kept = {field: unit for field, unit in units.items() if field not in ("Stress", "Virial")}
+    return labelled_configuration(source, atoms, labels, replace(options, units=kept), number)
+
+
+def _stress(atoms: Any, table: Frame, chosen: Chosen, options: ReadOptions, units: Units, where: str) -> Floats | None:
+    """Return the stress in eV/Å³, positive in tension, of the entry for stress or virial; both must agree."""
+    order = options.stress_order or (COMPONENTS if chosen.family.voigt else ())
+    found: list[Floats] = []
+    if (value := chosen.value(table, "stress", where)) is not None:
+        sign = _sign(chosen, options)
+        scale = factor("pressure", units.get("Stress", "eV/angstrom^3"))
+        found.append(sign * scale * stress_tensor(value, f"{where}: stress", order))
+    if (value := chosen.value(table, "virial", where)) is not None:
+        virial = factor("energy", units.get("Virial", "eV")) * stress_tensor(value, f"{where}: virial", order)
+        volume = atoms.cell.volume * factor("length", units.get("Lattice", "angstrom")) ** 3
+        found.append(stress_of_virial(virial, volume, where))
+    if len(found) == 2:
+        refuse_contradiction(found[0], found[1], where)
+    return found[0] if found else None
+
+
+def _sign(chosen: Chosen, options: ReadOptions) -> float:
+    return {"tension": 1.0, "pressure": -1.0}.get(options.stress_sign, chosen.family.stress_sign)
+
+
+def _weights(tables: Sequence[Frame], options: ReadOptions) -> list[str]:
+    return used_names(tables, options.weight_names)
+
+
+def _remarks(
+    path: str, tables: Sequence[Frame], chosen: Chosen, options: ReadOptions, units: Sequence[Units]
+) -> Iterator[Finding]:
+    """Yield notes on names, units, sign and order of the labels of one file."""
+    stated = [
+        name for table in tables for name, value in table.items() if is_unit_name(name) and isinstance(value, str)
+    ]
+    yield from label_notes(path, tables, chosen, [*_weights(tables, options), *stated])
+    if chosen.family is LAMMPS and not {"Energy", "Forces", "Stress"} & options.units.keys():
+        what = "file of LAMMPS' dump style extxyz, which states no units: metal units are assumed (eV, eV/Å, bar)."
+        yield Finding(what, path, warning=False)
+    for name in dict.fromkeys(stated):
+        given = {str(table[name]) for table in tables if name in table}
+        yield Finding(f"{name} = {', '.join(sorted(given))}: labels are converted.", path, warning=False)
+    with_stress = [
+        (table, unit) for table, unit in zip(tables, units, strict=True) if any(chosen.found(table, "stress"))
+    ]
+    if any("Stress" in unit for _, unit in with_stress) or (with_stress and options.stress_sign != "format"):
+        unit = next((unit["Stress"] for _, unit in with_stress if "Stress" in unit), "eV/Å³")
+        meaning = "positive in tension, ASE's sign" if _sign(chosen, options) > 0 else "a pressure, LAMMPS' sign"
+        what = f"stress is read in {unit} as {meaning}; [SCRAPER] stress_sign changes the sign."
+        yield Finding(what, path, warning=False)
+    if not options.stress_order and any(_has_six(chosen, table) for table in tables):
+        what = f"six stress components are read in the order {' '.join(COMPONENTS)}, as ASE and MACE write them."
+        yield Finding(what, path, warning=False)
+
+
+def _has_six(chosen: Chosen, table: Mapping[str, Any]) -> bool:
+    found = (value for label in ("stress", "virial") for _, value in chosen.found(table, label))
+    return any(getattr(value, "shape", None) == (6,) for value in found)
+
+
+def _refuse_implausible(
+    path: str,
+    configurations: Sequence[Configuration],
+    tables: Sequence[Frame],
+    chosen: Chosen,
+    units: Sequence[Units],
+) -> None:
+    """Refuse a stress without a stated unit whose size shows that it is not in eV/Å³.
+
+    Raises:
+        DataError: a stress above 1 TPa is out of proportion to the energies of the file.
+    """
+    if wrong := implausible_stresses(configurations):
+        k = next(k for k, one in enumerate(configurations) if one is wrong[0])
+        if "Stress" in units[k] or not any(chosen.found(tables[k], "stress")):
+            return
+        stress = wrong[0].stress
+        assert stress is not None
+        raise DataError(
+            f"{path}, configuration {k}: the stress is {abs(stress).max() / GPA:.3g} GPa if its unit is eV/Å³, as "
+            f"usual in extended XYZ. State unit and sign in [SCRAPER]: {FITSNAP_XYZ}, or, if eV/Å³ is right, "
+            "property_array = Stress: eV/Angstrom^3."
+        )

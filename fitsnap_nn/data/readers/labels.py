@@ -1,0 +1,228 @@
+"""Names of labels in the files of other programs.
+
+A file is read with one family of names, for example those with the prefix ``REF_``. Labels of other families belong to
+another method, such as a calculator that was attached later, and are never mixed in.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fitsnap_nn.data.findings import Finding
+from fitsnap_nn.data.readers.weights import WEIGHT_KEYS
+from fitsnap_nn.errors import DataError
+
+Frame = Mapping[str, Any]
+"""All header entries, per-atom columns and calculator results of one frame, by name."""
+Names = Mapping[str, tuple[tuple[str, ...], ...]]
+"""Per label the names of equivalent quantities, in lower case; earlier tuples are preferred."""
+
+LABELS = ("energy", "forces", "stress", "virial")
+PLAIN_NAMES: Names = {
+    # The free energy is the energy whose gradient the forces are; ``energy`` of ASE is extrapolated to 0 K.
+    "energy": (("free_energy",), ("energy", "total_energy")),
+    "forces": (("forces", "force"),),
+    "stress": (("stress",),),
+    "virial": (("virial", "virials"),),
+}
+LABELS_READ = "labels read: "  # notes that `label_checks` quotes in its errors start with one of the two
+NO_LABELS = "no labels found"
+LABEL_LIKE = re.compile("energ|force|stress|virial|weight|unit", re.IGNORECASE)
+MAX_KEYS = 12  # names listed in a note
+
+
+@dataclass(frozen=True)
+class Family:
+    """Names, units and sign that one program gives its labels.
+
+    Attributes:
+        names: names of each label in lower case.
+        units: units that differ from those of ASE.
+        stress_sign: 1 if a stress is positive in tension, as in ASE; -1 if it has the sign of a pressure.
+        voigt: whether six stress components are documented to be in ASE's order.
+        markers: the family is used only for files that contain all names of one of these sets.
+    """
+
+    names: Names
+    units: Mapping[str, str]
+    stress_sign: float = 1.0
+    voigt: bool = False
+    markers: tuple[frozenset[str], ...] = ()
+
+    def is_in(self, frames: Sequence[Frame], labels: Sequence[str]) -> bool:
+        """Return whether a file has one of the labels, or the marker, of this family."""
+        if self.markers:
+            return any(marker <= frame.keys() for frame in frames for marker in self.markers)
+        mine = {name for label in labels for kind in self.names[label] for name in kind}
+        return any(name.lower() in mine for frame in frames for name in frame)
+
+    def has(self, name: str) -> bool:
+        """Return whether a name is one of this family."""
+        return any(name.lower() in kind for kinds in self.names.values() for kind in kinds)
+
+
+def with_prefix(prefix: str, *, voigt: bool = False) -> Family:
+    """Return the family of the plain names with a prefix."""
+    names = {
+        label: tuple(tuple(prefix + name for name in kind) for kind in kinds) for label, kinds in PLAIN_NAMES.items()
+    }
+    return Family(names, {}, voigt=voigt)
+
+
+PLAIN = Family(PLAIN_NAMES, {})
+MACE = with_prefix("ref_", voigt=True)
+QUIP = with_prefix("dft_")
+LAMMPS = Family(  # dump style extxyz; the file does not state LAMMPS' units, metal are assumed
+    {"energy": (("potential_energy",),), "forces": (("forces",),), "stress": (("stress",),), "virial": ()},
+    {"Energy": "metal", "Forces": "metal", "Stress": "metal"},
+    stress_sign=-1.0,
+    markers=(frozenset({"Potential_energy"}), frozenset({"Timestep", "Stress"})),
+)
+FAMILIES = (MACE, QUIP, LAMMPS, PLAIN)  # in order of precedence
+
+
+class Chosen(NamedTuple):
+    """Names of the labels that are read from one file.
+
+    Attributes:
+        family: family of the names.
+        names: names of each label; none if the file does not have it.
+        given: labels whose name the input states.
+    """
+
+    family: Family
+    names: Mapping[str, tuple[str, ...]]
+    given: frozenset[str] = frozenset()
+
+    def value(self, frame: Frame, label: str, where: str) -> Any:
+        """Return a label of a frame, ``None`` if the frame does not have it.
+
+        Raises:
+            DataError: the frame has the label under two names with different values.
+        """
+        found = dict(self.found(frame, label))
+        values = list(found.values())
+        if not all(_equal(values[0], other) for other in values[1:]):
+            raise DataError(
+                f"{where}: {' and '.join(found)} have different values. "
+                f"Choose one with [SCRAPER] {label}_key, or remove the others."
+            )
+        return values[0] if values else None
+
+    def found(self, frame: Frame, label: str) -> Iterator[tuple[str, Any]]:
+        """Yield the entries of a frame that are this label; a name from the input is compared exactly if it exists."""
+        wanted = self.names[label]
+        if label in self.given and wanted[0] in frame:
+            yield wanted[0], frame[wanted[0]]
+            return
+        lower = {name.lower() for name in wanted}
+        yield from ((name, value) for name, value in frame.items() if name.lower() in lower and value is not None)
+
+
+def choose(frames: Sequence[Frame], keys: Mapping[str, str]) -> Chosen:
+    """Choose the names of the labels of one file.
+
+    Args:
+        frames: all frames of the file.
+        keys: names that the input states, by label. Labels without a name come from the family of the stated names; a
+            stated stress excludes the virial and vice versa.
+    """
+    given = {label: keys[label] for label in LABELS if keys.get(label)}
+    family = _family(frames, list(given.values()))
+    names: dict[str, tuple[str, ...]] = {}
+    for label in LABELS:
+        other = {"stress": "virial", "virial": "stress"}.get(label)
+        if label in given:
+            names[label] = (given[label],)
+        else:
+            names[label] = () if other in given else _most_frequent(frames, family.names[label])
+    return Chosen(family, names, frozenset(given))
+
+
+def _family(frames: Sequence[Frame], given: Sequence[str]) -> Family:
+    # A family with energies or forces is preferred: a stress alone may be all that another method has left.
+    present = [family for labels in (LABELS[:2], LABELS[2:]) for family in FAMILIES if family.is_in(frames, labels)]
+    for family in present:
+        if any(family.has(name) for name in given):
+            return family
+    prefixes = [prefix for name in given if (prefix := _prefix(name)) is not None]
+    if prefixes:
+        return with_prefix(prefixes[0]) if prefixes[0] else PLAIN
+    return present[0] if present else PLAIN
+
+
+def _prefix(name: str) -> str | None:
+    """Return what precedes a plain name, ``qm_`` for ``QM_energy``; ``None`` if the name does not end in one."""
+    plain = sorted((name for kinds in PLAIN_NAMES.values() for kind in kinds for name in kind), key=len, reverse=True)
+    lower = name.lower()
+    return next((lower.removesuffix(end) for end in plain if lower.endswith(end)), None)
+
+
+def _most_frequent(frames: Sequence[Frame], kinds: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """Return the kind that most frames have: energies of different kinds must not be mixed within a file."""
+    lower = [{name.lower() for name, value in frame.items() if value is not None} for frame in frames]
+    counts = [sum(not names.isdisjoint(kind) for names in lower) for kind in kinds]
+    return kinds[counts.index(max(counts))] if any(counts) else ()
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if one is None or other is None:
+        return one is other
+    try:
+        first, second = np.asarray(one, dtype=np.float64).ravel(), np.asarray(other, dtype=np.float64).ravel()
+    except (TypeError, ValueError):
+        return bool(np.all(one == other))
+    return first.shape == second.shape and bool(np.allclose(first, second, rtol=1e-6, atol=1e-8))
+
+
+def label_notes(
+    path: str, frames: Sequence[Frame], chosen: Chosen, used: Sequence[str] = (), *, usual: Family = PLAIN
+) -> list[Finding]:
+    """Return a note on what is read from a file, if that is not obvious or something is left out.
+
+    Args:
+        path: the file.
+        frames: all frames of the file.
+        chosen: names that are read.
+        used: other names that are read.
+        usual: family that needs no note.
+    """
+    read: dict[str, str] = {}
+    for label in LABELS:
+        for frame in frames:
+            for name, _ in chosen.found(frame, label):
+                read.setdefault(name, label)
+    keys = list(dict.fromkeys(name for frame in frames for name in frame))
+    if not read:
+        return [Finding(f"{NO_LABELS}; keys of the file: {_listed(keys) or 'none'}.", path, warning=False)]
+    same = {name for name in keys if _repeats(name, read, frames)}
+    left = [name for name in keys if LABEL_LIKE.search(name) and name not in {*read, *used, *same, *WEIGHT_KEYS}]
+    if not left and chosen.family is usual and not chosen.given and not _is_free(read):
+        return []
+    what = ", ".join(f"{label} = {name}" for name, label in read.items())
+    rest = f"; not read: {_listed(left)}" if left else ""
+    free = " (free energy, whose gradient the forces are)" if _is_free(read) else ""
+    return [Finding(f"{LABELS_READ}{what}{free}{rest}.", path, warning=False)]
+
+
+def _is_free(read: Mapping[str, str]) -> bool:
+    return any(label == "energy" and "free_energy" in name.lower() for name, label in read.items())
+
+
+def _repeats(name: str, read: Mapping[str, str], frames: Sequence[Frame]) -> bool:
+    """Return whether an entry that is not read has the values of one that is, as ASE's energy without smearing."""
+    return any(
+        all(_equal(frame.get(name), frame.get(other)) for frame in frames)
+        for other, label in read.items()
+        if label in name.lower() and name not in read
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MAX_KEYS} more" if len(names) > MAX_KEYS else ""
+    return ", ".join(names[:MAX_KEYS]) + more
