@@ -8,7 +8,7 @@ from types import MappingProxyType
 from fitsnap_nn.data.configuration import Configuration, Subset
 from fitsnap_nn.data.findings import MAX_NAMES, Finding, summarize
 from fitsnap_nn.data.fitted import user_weights
-from fitsnap_nn.data.readers.labels import FAMILIES, LABELS_READ, NO_LABELS
+from fitsnap_nn.data.readers.labels import LABELS_READ, NO_LABELS, PLAIN_NAMES
 from fitsnap_nn.data.readers.stress import implausible_stresses
 from fitsnap_nn.errors import DataError
 from fitsnap_nn.settings.schema import Settings
@@ -20,9 +20,14 @@ COLUMNS: Mapping[str, str] = MappingProxyType({"energy": "eweight", "forces": "f
 FLAGS: Mapping[str, str] = MappingProxyType({"energy": "energy", "forces": "force", "stress": "stress"})
 UNLABELLED = "has no label: it takes no part in the fit. Remove it, or correct the names of its labels."
 HUGE_STRESS = (
-    "the stress exceeds 1 TPa, out of proportion to the energy: its unit is probably wrong. "
-    "Correct the unit in the file, or state it in [SCRAPER] property_array."
+    "the stress is out of proportion to the energy: its unit is probably wrong. Correct the unit in the file, or state "
+    "it in [SCRAPER] property_array."
 )
+ZERO_STRESS = (
+    "all components of the stress are exactly 0 although the forces are not: it was probably not computed. Remove the "
+    "label, or give the frame stress_weight = 0."
+)
+MAX_QUOTES = 3  # notes of the readers in an error or warning
 
 
 def check_labels(
@@ -45,7 +50,15 @@ def check_labels(
         raise DataError(_nothing_to_fit(settings, training, findings))
     remarks = [remark for name in names for remark in _missing(settings, name, configurations, findings)]
     remarks += [Finding(UNLABELLED, one.id) for one in configurations if not one.labels and any(one.weights.values())]
-    return remarks + [Finding(HUGE_STRESS, one.id) for one in implausible_stresses(configurations)]
+    remarks += [Finding(HUGE_STRESS, one.id) for one in implausible_stresses(configurations)]
+    return remarks + [Finding(ZERO_STRESS, one.id) for one in configurations if _has_zero_stress(one)]
+
+
+def _has_zero_stress(configuration: Configuration) -> bool:
+    stress, forces = configuration.stress, configuration.forces
+    if stress is None or forces is None or not configuration.weight("stress") > 0:
+        return False
+    return not stress.any() and bool(forces.any())
 
 
 def looked_for(settings: Settings, name: str) -> str:
@@ -58,8 +71,9 @@ def looked_for(settings: Settings, name: str) -> str:
     if name not in KEYS or settings.scraper.scraper == "VASP":
         return name
     labels = (name, "virial") if name == "stress" else (name,)
-    kinds = [kind for family in FAMILIES for label in labels for kind in family.names[label]]
-    return ", ".join(dict.fromkeys(alias for kind in kinds for alias in kind))
+    plain = ", ".join(alias for label in labels for kind in PLAIN_NAMES[label] for alias in kind)
+    of_lammps = ", Potential_energy (LAMMPS)" if name == "energy" else ""
+    return f"{plain}, also with the prefix REF_ or DFT_{of_lammps}"
 
 
 def _refuse_unknown_keys(
@@ -97,7 +111,8 @@ def _nothing_to_fit(settings: Settings, members: Sequence[Configuration], findin
 def _quoted(findings: Iterable[Finding]) -> str:
     """Return what the readers found in the files, as sentences."""
     lines = summarize(found for found in findings if found.what.startswith((LABELS_READ, NO_LABELS)))
-    return "".join(f"{line} " for line in lines)
+    more = f"{len(lines) - MAX_QUOTES} more notes on labels are not shown. " if len(lines) > MAX_QUOTES else ""
+    return "".join(f"{line} " for line in lines[:MAX_QUOTES]) + more
 
 
 def _remedy(settings: Settings, names: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fitsnap_nn.settings.ini import Document
-from fitsnap_nn.settings.schema import Settings
+from fitsnap_nn.settings.schema import Scraper, Settings
 from fitsnap_nn.units import label_units
 
 LABEL_KEYS = ("energy_key", "forces_key", "stress_key", "virial_key")
@@ -34,7 +34,7 @@ def check_scraper(document: Document, settings: Settings) -> None:
         return
     keys, why = REFUSED[section.scraper]
     for key in keys:
-        if document.entry("SCRAPER", key) is not None and document.sound("SCRAPER", key):
+        if getattr(section, key) != getattr(Scraper(), key) and document.sound("SCRAPER", key):
             hint = "Remove the key" + (
                 ", or read extended XYZ with scraper = XYZ." if section.scraper == "ASE" else "."
             )

@@ -14,7 +14,7 @@ from fitsnap_nn.data.readers.labels import Chosen, Family, label_notes
 from fitsnap_nn.data.readers.raw import DataFile, Raw, ReadOptions, make_configuration
 from fitsnap_nn.data.readers.stress import stress_tensor
 from fitsnap_nn.data.readers.symbols import chemical_symbols
-from fitsnap_nn.data.readers.weights import frame_weights, used_names
+from fitsnap_nn.data.readers.weights import frame_weights, used_names, weight_notes
 from fitsnap_nn.errors import DataError
 from fitsnap_nn.units import FIELDS
 
@@ -88,7 +88,9 @@ def _remarks(
     path: str, frames: Sequence[Mapping[str, Any]], chosen: Chosen, unit: str, options: ReadOptions
 ) -> Iterator[Finding]:
     """Yield notes on the names of the labels of one file, and on the sign of a stress whose unit the input states."""
-    yield from label_notes(path, frames, chosen, used_names(frames, options.weight_names), usual=FITSNAP)
+    weights = used_names(frames, options.weight_names)
+    yield from label_notes(path, frames, chosen, weights, usual=FITSNAP)
+    yield from weight_notes(path, weights)
     stated = "Stress" in options.units or options.stress_sign != "format"
     if stated and any(any(chosen.found(frame, "stress")) for frame in frames):
         meaning = "positive in tension" if options.stress_sign == "tension" else "a pressure, the sign of the format"

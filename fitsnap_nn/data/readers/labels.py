@@ -121,7 +121,9 @@ class Chosen(NamedTuple):
             yield wanted[0], frame[wanted[0]]
             return
         lower = {name.lower() for name in wanted}
-        yield from ((name, value) for name, value in frame.items() if name.lower() in lower and value is not None)
+        for name, value in frame.items():
+            if name.lower() in lower and value is not None and not _per_atom_tensor(label, value):
+                yield name, value
 
 
 def choose(frames: Sequence[Frame], keys: Mapping[str, str]) -> Chosen:
@@ -170,6 +172,11 @@ def _most_frequent(frames: Sequence[Frame], kinds: Sequence[tuple[str, ...]]) ->
     return kinds[counts.index(max(counts))] if any(counts) else ()
 
 
+def _per_atom_tensor(label: str, value: Any) -> bool:
+    """Return whether a column of tensors per atom has the name of a stress or virial of the configuration."""
+    return label in ("stress", "virial") and np.ndim(value) == 2 and np.shape(value)[-1] in (6, 9)
+
+
 def _equal(one: Any, other: Any) -> bool:
     if one is None or other is None:
         return one is other
@@ -202,7 +209,7 @@ def label_notes(
         return [Finding(f"{NO_LABELS}; keys of the file: {_listed(keys) or 'none'}.", path, warning=False)]
     same = {name for name in keys if _repeats(name, read, frames)}
     left = [name for name in keys if LABEL_LIKE.search(name) and name not in {*read, *used, *same, *WEIGHT_KEYS}]
-    if not left and chosen.family is usual and not chosen.given and not _is_free(read):
+    if not (left or chosen.given) and chosen.family == usual and all(name.lower() == label for name, label in read.items()):
         return []
     what = ", ".join(f"{label} = {name}" for name, label in read.items())
     rest = f"; not read: {_listed(left)}" if left else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -13,8 +14,8 @@ from fitsnap_nn.units import GPA
 
 COMPONENTS = ("xx", "yy", "zz", "yz", "xz", "xy")  # Voigt order, as in ASE
 LARGE = 1000.0 * GPA  # eV/Å³
-# Compression to a stress σ of the size of the bulk modulus costs about σV/2; strained cells of any crystal stay far
-# below 20 times that, whereas numbers in bar or kB that are taken for eV/Å³ exceed it by orders of magnitude.
+# σV bounds the work of a deformation; a crystal that is compressed to a stress of the size of its bulk modulus gains an
+# energy of about σV/2. Numbers in GPa, kB or bar that are taken for eV/Å³ exceed that by orders of magnitude.
 WORK_RATIO = 20.0
 SLACK = 1.0  # eV/atom
 DISAGREE = 0.01  # relative difference between stress and virial
@@ -85,26 +86,28 @@ def refuse_contradiction(stress: Floats, other: Floats, where: str) -> None:
 
 
 def implausible_stresses(configurations: Iterable[Configuration]) -> list[Configuration]:
-    """Return configurations with a stress above 1 TPa that is out of proportion to their energies.
-
-    Compression to such stresses raises the energy by a comparable amount, which shows in comparison with the lowest
-    energy per atom; numbers in another unit, bar for instance, exceed it by orders of magnitude.
+    """Return configurations whose stress is out of proportion to their energies, so that its unit is probably wrong.
 
     Args:
-        configurations: configurations of one file or data set; the energies are compared among them.
+        configurations: those of one file or data set; the energies of equal compositions are compared.
     """
-    members = list(configurations)
-    energies = [one.energy / len(one) for one in members if one.energy is not None]
-    lowest = min(energies, default=0.0)
-    return [one for one in members if _is_implausible(one, lowest)]
+    members = [(one, _composition(one)) for one in configurations]
+    lowest: dict[tuple[tuple[str, float], ...], float] = {}
+    for one, composition in members:
+        if one.energy is not None:
+            lowest[composition] = min(one.energy / len(one), lowest.get(composition, np.inf))
+    return [one for one, composition in members if _is_implausible(one, lowest.get(composition, 0.0))]
+
+
+def _composition(configuration: Configuration) -> tuple[tuple[str, float], ...]:
+    counts = Counter(configuration.species)
+    return tuple(sorted((symbol, round(count / len(configuration), 6)) for symbol, count in counts.items()))
 
 
 def _is_implausible(configuration: Configuration, lowest: float) -> bool:
     if configuration.stress is None or not all(configuration.pbc):
         return False
-    largest = float(np.abs(configuration.stress).max())
-    if largest <= LARGE:
-        return False
     energy = configuration.energy
     excess = 0.0 if energy is None else energy / len(configuration) - lowest
-    return largest * configuration.volume / len(configuration) > WORK_RATIO * (excess + SLACK)
+    work = float(np.abs(configuration.stress).max()) * configuration.volume / len(configuration)
+    return work > WORK_RATIO * (excess + SLACK)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fitsnap_nn.data.findings import Finding
 from fitsnap_nn.errors import DataError
 
 ALL = "all"
@@ -49,6 +50,12 @@ def frame_weights(
     common = found.pop(ALL)
     factors = {which: value for which, value in found.items() if value is not None}
     return factors if common is None else {which: common * factors.get(which, 1.0) for which in found}
+
+
+def weight_notes(path: str, names: Sequence[str]) -> list[Finding]:
+    """Return a note on the names of weights that a file contains."""
+    what = "multiplies the weight of the group; a label whose weight is 0 is left out."
+    return [Finding(f"{', '.join(names)} of each frame {what}", path, warning=False)] if names else []
 
 
 def used_names(frames: Iterable[Mapping[str, Any]], keys: Mapping[str, str]) -> list[str]:

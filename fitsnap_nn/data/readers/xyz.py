@@ -12,17 +12,18 @@ from fitsnap_nn.data.readers.ase_files import labelled_configuration, read_frame
 from fitsnap_nn.data.readers.extxyz import CP2K_MARKERS, entries, read_extended_xyz
 from fitsnap_nn.data.readers.labels import LAMMPS, PLAIN, Chosen, Frame, choose, label_notes
 from fitsnap_nn.data.readers.raw import DataFile, ReadOptions, Units
-from fitsnap_nn.data.readers.stated_units import is_unit_name, require_all_units, stated_units
+from fitsnap_nn.data.readers.stated_units import QUANTITY, is_unit_name, require_all_units, stated_units
 from fitsnap_nn.data.readers.stress import (
     COMPONENTS,
+    LARGE,
     implausible_stresses,
     refuse_contradiction,
     stress_of_virial,
     stress_tensor,
 )
-from fitsnap_nn.data.readers.weights import used_names
+from fitsnap_nn.data.readers.weights import used_names, weight_notes
 from fitsnap_nn.errors import DataError
-from fitsnap_nn.units import GPA, factor
+from fitsnap_nn.units import GPA, STYLES, factor
 
 FITSNAP_XYZ = "property_array = Stress: bar and stress_sign = pressure for files of FitSNAP"
 
@@ -73,7 +74,9 @@ def read_ase(source: DataFile, options: ReadOptions, findings: list[Finding]) ->
     tables = [entries(atoms) for atoms in frames]
     chosen = choose(tables, options.names)
     chosen = chosen._replace(family=replace(chosen.family, voigt=True))
-    findings += label_notes(source.path, tables, chosen, _weights(tables, options), usual=replace(PLAIN, voigt=True))
+    weights = used_names(tables, options.weight_names)
+    findings += label_notes(source.path, tables, chosen, weights, usual=replace(PLAIN, voigt=True))
+    findings += weight_notes(source.path, weights)
     for k, (atoms, table) in enumerate(zip(frames, tables, strict=True)):
         number = k if len(frames) > 1 else None
         yield _configuration(source, atoms, number, table, chosen, options, {})
@@ -141,10 +144,6 @@ def _sign(chosen: Chosen, options: ReadOptions) -> float:
     return {"tension": 1.0, "pressure": -1.0}.get(options.stress_sign, chosen.family.stress_sign)
 
 
-def _weights(tables: Sequence[Frame], options: ReadOptions) -> list[str]:
-    return used_names(tables, options.weight_names)
-
-
 def _remarks(
     path: str, tables: Sequence[Frame], chosen: Chosen, options: ReadOptions, units: Sequence[Units]
 ) -> Iterator[Finding]:
@@ -152,24 +151,38 @@ def _remarks(
     stated = [
         name for table in tables for name, value in table.items() if is_unit_name(name) and isinstance(value, str)
     ]
-    yield from label_notes(path, tables, chosen, [*_weights(tables, options), *stated])
+    weights = used_names(tables, options.weight_names)
+    yield from label_notes(path, tables, chosen, [*weights, *stated])
+    yield from weight_notes(path, weights)
     if chosen.family is LAMMPS and not {"Energy", "Forces", "Stress"} & options.units.keys():
         what = "file of LAMMPS' dump style extxyz, which states no units: metal units are assumed (eV, eV/Å, bar)."
         yield Finding(what, path, warning=False)
-    for name in dict.fromkeys(stated):
-        given = {str(table[name]) for table in tables if name in table}
-        yield Finding(f"{name} = {', '.join(sorted(given))}: labels are converted.", path, warning=False)
+    yield from _unit_remarks(path, tables, options)
     with_stress = [
         (table, unit) for table, unit in zip(tables, units, strict=True) if any(chosen.found(table, "stress"))
     ]
     if any("Stress" in unit for _, unit in with_stress) or (with_stress and options.stress_sign != "format"):
         unit = next((unit["Stress"] for _, unit in with_stress if "Stress" in unit), "eV/Å³")
+        unit = STYLES[unit].labels["pressure"] if unit in STYLES else unit
         meaning = "positive in tension, ASE's sign" if _sign(chosen, options) > 0 else "a pressure, LAMMPS' sign"
         what = f"stress is read in {unit} as {meaning}; [SCRAPER] stress_sign changes the sign."
         yield Finding(what, path, warning=False)
     if not options.stress_order and any(_has_six(chosen, table) for table in tables):
         what = f"six stress components are read in the order {' '.join(COMPONENTS)}, as ASE and MACE write them."
         yield Finding(what, path, warning=False)
+
+
+def _unit_remarks(path: str, tables: Sequence[Frame], options: ReadOptions) -> Iterator[Finding]:
+    """Yield a note on the units that headers state, and a warning where the input replaces them."""
+    stated = [stated_units(table, path) for table in tables]
+    units = dict.fromkeys(f"{field} {unit}" for frame in stated for field, unit in frame.items())
+    if units:
+        what = f"units in the header: {', '.join(units)}. Labels are converted to eV and Å."
+        yield Finding(what, path, warning=False)
+    for field, unit in options.units.items():
+        other = next((frame[field] for frame in stated if frame.get(field, unit) != unit), None)
+        if other is not None and factor(QUANTITY[field], other) != factor(QUANTITY[field], unit):
+            yield Finding(f"[SCRAPER] property_array = {field}: {unit} replaces the unit {other} of the header.", path)
 
 
 def _has_six(chosen: Chosen, table: Mapping[str, Any]) -> bool:
@@ -189,14 +202,14 @@ def _refuse_implausible(
     Raises:
         DataError: a stress above 1 TPa is out of proportion to the energies of the file.
     """
-    if wrong := implausible_stresses(configurations):
-        k = next(k for k, one in enumerate(configurations) if one is wrong[0])
-        if "Stress" in units[k] or not any(chosen.found(tables[k], "stress")):
-            return
-        stress = wrong[0].stress
-        assert stress is not None
+    wrong = set(map(id, implausible_stresses(configurations)))
+    for k, configuration in enumerate(configurations):
+        size = 0.0 if configuration.stress is None else float(abs(configuration.stress).max())
+        unstated = "Stress" not in units[k] and any(chosen.found(tables[k], "stress"))
+        if id(configuration) not in wrong or size <= LARGE or not unstated:
+            continue
         raise DataError(
-            f"{path}, configuration {k}: the stress is {abs(stress).max() / GPA:.3g} GPa if its unit is eV/Å³, as "
+            f"{path}, configuration {k}: the stress is {size / GPA:.3g} GPa if its unit is eV/Å³, as "
             f"usual in extended XYZ. State unit and sign in [SCRAPER]: {FITSNAP_XYZ}, or, if eV/Å³ is right, "
             "property_array = Stress: eV/Angstrom^3."
         )
