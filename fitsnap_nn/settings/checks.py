@@ -226,15 +226,15 @@ def _sizes(document: Document, settings: Settings) -> None:
     if not sized and settings.pytorch.training_fraction is None:
         hint = f"Add a column {' or '.join(SIZES[:2])}, or set [PYTORCH] training_fraction."
         document.report("GROUPS", "group_sections", "no column gives the size of the training set", hint)
+    replaced = []
     for (column, default), label in zip(WEIGHTS.items(), ("energy", "force", "stress"), strict=True):
         global_weight = getattr(settings.pytorch, f"{label}_weight")
         if column not in groups.group_sections and global_weight is None:
             document.notices.append(f"[GROUPS] has no column {column}: {default:g} is used for all groups.")
         elif column in groups.group_sections and global_weight is not None:
-            what = (
-                f"[PYTORCH] {label}_weight = {global_weight:g} replaces the column {column} of [GROUPS] for all groups."
-            )
-            document.notices.append(what)
+            replaced.append(f"{label}_weight = {global_weight:g} (column {column})")
+    if replaced:
+        document.notices.append(f"[PYTORCH] weights replace those of all groups: {', '.join(replaced)}.")
 
 
 def _data(document: Document, settings: Settings) -> None:

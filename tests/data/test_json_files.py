@@ -12,6 +12,7 @@ import pytest
 from places import EXAMPLE
 
 from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.data.findings import Finding
 from fitsnap_nn.data.readers import DataFile, ReadOptions
 from fitsnap_nn.data.readers.json_files import read_json
 from fitsnap_nn.errors import DataError
@@ -213,3 +214,35 @@ def test_the_sign_of_the_stress_is_that_of_the_energy_over_volume(volumes: Path,
     slope = np.array([np.trace(item.stress) / 3.0 for item in configurations])
     work = np.diff(volume) * (slope[1:] + slope[:-1]) / 2.0
     assert np.allclose(work, np.diff(energy), rtol=0.025, atol=0.015)
+
+
+SIX = [1.0, 2.0, 3.0, 0.4, 0.6, 0.5]  # xx yy zz xy yz zx
+
+
+def test_six_stress_components_need_an_order(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.json", {**FRAME, "Stress": SIX})
+    with pytest.raises(DataError, match=r"a\.json: Stress has six components.*stress_order"):
+        list(read_json(source, ReadOptions(), []))
+    options = ReadOptions(stress_order=("xx", "yy", "zz", "xy", "yz", "zx"))
+    (configuration,) = read_json(source, options, [])
+    assert np.allclose(configuration.stress, -ase.units.bar * np.array(FRAME["Stress"]), rtol=1e-7)
+
+
+def test_the_sign_of_the_stress_can_be_stated(tmp_path: Path) -> None:
+    findings: list[Finding] = []
+    (configuration,) = read_json(write(tmp_path / "a.json", FRAME), ReadOptions(stress_sign="tension"), findings)
+    assert np.allclose(configuration.stress, ase.units.bar * np.array(FRAME["Stress"]), rtol=1e-7)
+    assert "positive in tension" in findings[0].what
+
+
+def test_weights_names_and_isotopes(tmp_path: Path) -> None:
+    frame = {**without("Energy", "Stress"), "E0": -4.0, "AtomTypes": ["D", "W"], "config_weight": 2, "forces_weight": 3}
+    findings: list[Finding] = []
+    (configuration,) = read_json(write(tmp_path / "a.json", frame), ReadOptions(names={"energy": "E0"}), findings)
+    assert configuration.species == ("H", "W")
+    assert configuration.energy == -4.0
+    assert (configuration.weight("energy"), configuration.weight("forces")) == (2.0, 6.0)
+    text = " ".join(one.what for one in findings)
+    assert all(words in text for words in ("D as H", "energy = E0", "config_weight, forces_weight"))
+    with pytest.raises(DataError, match=r"a\.json: forces_weight is -1"):
+        read_one(write(tmp_path / "a.json", {**FRAME, "forces_weight": -1}))

@@ -54,7 +54,8 @@ def test_fitsnaps_tantalum_example(tmp_path, tantalum):
     assert (settings.groups.random_sampling, settings.groups.random_seed) == (True, 0)
     assert settings.extras.dump_peratom
     assert outline(settings) == f"{path} ok (12 sections, 48 keys, 3 groups)"
-    (notice,) = settings.notices
+    replaced, notice = settings.notices
+    assert "energy_weight = 0.01 (column eweight), force_weight = 1 (column fweight)" in replaced
     for words in (
         "[BISPECTRUM] bikflag, dgradflag;",
         "[SOLVER] compute_testerrs, detailed_errors;",

@@ -209,7 +209,11 @@ def label_notes(
         return [Finding(f"{NO_LABELS}; keys of the file: {_listed(keys) or 'none'}.", path, warning=False)]
     same = {name for name in keys if _repeats(name, read, frames)}
     left = [name for name in keys if LABEL_LIKE.search(name) and name not in {*read, *used, *same, *WEIGHT_KEYS}]
-    if not (left or chosen.given) and chosen.family == usual and all(name.lower() == label for name, label in read.items()):
+    if (
+        not (left or chosen.given)
+        and chosen.family == usual
+        and all(name.lower() == label for name, label in read.items())
+    ):
         return []
     what = ", ".join(f"{label} = {name}" for name, label in read.items())
     rest = f"; not read: {_listed(left)}" if left else ""
