@@ -154,7 +154,7 @@ def _remarks(
     weights = used_names(tables, options.weight_names)
     yield from label_notes(path, tables, chosen, [*weights, *stated])
     yield from weight_notes(path, weights)
-    if chosen.family is LAMMPS and not {"Energy", "Forces", "Stress"} & options.units.keys():
+    if chosen.family is LAMMPS and not chosen.family.units.keys() <= options.units.keys():
         what = "file of LAMMPS' dump style extxyz, which states no units: metal units are assumed (eV, eV/Å, bar)."
         yield Finding(what, path, warning=False)
     yield from _unit_remarks(path, tables, options)
@@ -166,6 +166,9 @@ def _remarks(
         unit = STYLES[unit].labels["pressure"] if unit in STYLES else unit
         meaning = "positive in tension, ASE's sign" if _sign(chosen, options) > 0 else "a pressure, LAMMPS' sign"
         what = f"stress is read in {unit} as {meaning}; [SCRAPER] stress_sign changes the sign."
+        yield Finding(what, path, warning=False)
+    elif "Stress" in options.units and any(any(chosen.found(table, "virial")) for table in tables):
+        what = "[SCRAPER] property_array does not change the unit of virials: they are read in eV."
         yield Finding(what, path, warning=False)
     if not options.stress_order and any(_has_six(chosen, table) for table in tables):
         what = f"six stress components are read in the order {' '.join(COMPONENTS)}, as ASE and MACE write them."
