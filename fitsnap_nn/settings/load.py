@@ -48,6 +48,7 @@ def load_settings(path: str | os.PathLike[str], overrides: Sequence[tuple[str, s
         raise InputError([Problem(source, f"{problem.what}.", problem.hint)]) from None
     document = read_ini(text, source)
     document.override(overrides)
+    _move_vasp_keys(document)
     if overrides:
         text = f"# {os.path.basename(source)} with command-line overrides\n{document.text}"
     settings = _build(document, os.path.dirname(source) or ".", text)
@@ -55,6 +56,15 @@ def load_settings(path: str | os.PathLike[str], overrides: Sequence[tuple[str, s
     if document.problems:
         raise InputError(document.problems)
     return replace(settings, notices=tuple(document.notices))
+
+
+def _move_vasp_keys(document: Document) -> None:
+    """Move the keys of VASP files, which newer versions of FitSNAP read in SCRAPER, to GROUPS."""
+    entries = document.sections.get("SCRAPER", {})
+    for key in [key for key in keys_of("GROUPS") if key.startswith("vasp_") and key in entries]:
+        if first := document.entry("GROUPS", key):
+            document.report("SCRAPER", key, f"given twice, first in [GROUPS] at {first.where}", "Remove one")
+        document.sections.setdefault("GROUPS", {})[key] = entries.pop(key)
 
 
 def outline(settings: Settings) -> str:
