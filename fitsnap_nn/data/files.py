@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from glob import glob
 from pathlib import Path
 
 import numpy as np
@@ -120,7 +121,8 @@ def _files_of(group: str, path: Path, file_format: Format) -> list[DataFile]:
     """Return the data files of a group (a file or a folder), in natural order."""
     if path.is_file():
         return [DataFile(str(path), group, f"{group}/{path.name}")]
-    found = {file for pattern in file_format.patterns for file in path.glob(pattern)}
+    # Unlike Path.glob, this follows links to folders: groups often consist of links to VASP runs.
+    found = {path / name for pattern in file_format.patterns for name in glob(pattern, root_dir=path, recursive=True)}
     files = file_format.choose([file for file in found if file.is_file() and not file.name.startswith(".")])
     data_files = [
         DataFile(str(file), group, f"{group}/{file.relative_to(path).as_posix()}", tuple(map(str, beside)))

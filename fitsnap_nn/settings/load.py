@@ -14,7 +14,7 @@ from fitsnap_nn.settings.checks import check
 from fitsnap_nn.settings.fields import parse_number, parse_value
 from fitsnap_nn.settings.files import read_text
 from fitsnap_nn.settings.groups import read_columns, read_rows
-from fitsnap_nn.settings.ini import Document, read_ini
+from fitsnap_nn.settings.ini import COMMAND_LINE, Document, read_ini
 from fitsnap_nn.settings.keys import FOREIGN_SECTIONS, Key, keys_of, section_classes, section_names
 from fitsnap_nn.settings.problems import ValueProblem, did_you_mean
 from fitsnap_nn.settings.properties import read_properties
@@ -62,9 +62,11 @@ def _move_vasp_keys(document: Document) -> None:
     """Move the keys of VASP files, which newer versions of FitSNAP read in SCRAPER, to GROUPS."""
     entries = document.sections.get("SCRAPER", {})
     for key in [key for key in keys_of("GROUPS") if key.startswith("vasp_") and key in entries]:
-        if first := document.entry("GROUPS", key):
-            document.report("SCRAPER", key, f"given twice, first in [GROUPS] at {first.where}", "Remove one")
-        document.sections.setdefault("GROUPS", {})[key] = entries.pop(key)
+        moved, present = entries.pop(key), document.entry("GROUPS", key)
+        if present and COMMAND_LINE not in (moved.where, present.where):
+            document.report("SCRAPER", key, f"also given in [GROUPS], {present.where}", "Remove one.", moved.where)
+        if present is None or moved.where == COMMAND_LINE:
+            document.sections.setdefault("GROUPS", {})[key] = moved
 
 
 def outline(settings: Settings) -> str:

@@ -31,6 +31,7 @@ ONE_SHOT = (
     "one-shot calculation (ALGO = None, Eigenval, Subrot or Exact): the file does not state whether the orbitals that "
     "it started from were converged. Remove it if they were not."
 )
+NO_LIMIT = "NELM is not in the file: steps are taken as converged unless the file states the contrary."
 CUT_SHORT = "the run was cut short; its finished ionic steps are read."
 NO_STEP = "no ionic step was finished, the file is skipped. Remove it, or repeat the run."
 ONLY_PREDICTED = "no ionic step is of density functional theory, the file is skipped. Remove it."
@@ -141,6 +142,7 @@ def _remark_on_runs(source: DataFile, runs: Sequence[Run], options: ReadOptions,
     if len(runs) > 1:
         findings.append(Finding(SEVERAL_RUNS, source.id, warning=False))
     for run in runs:
+        reason = f" ({run.cut_short})" if run.cut_short else ""
         if run.cut_short and not options.vasp.ignore_incomplete:
             raise DataError(
                 f"{source.path}: the run was cut short: {run.cut_short}. Remove the file or repeat the run, or set "
@@ -149,11 +151,13 @@ def _remark_on_runs(source: DataFile, runs: Sequence[Run], options: ReadOptions,
         if run.predicted:
             findings.append(Finding(PREDICTED, f"{source.id} ({run.predicted} steps)", warning=False))
         if not run.steps:
-            findings.append(Finding(ONLY_PREDICTED if run.predicted else NO_STEP, source.id))
+            findings.append(Finding(ONLY_PREDICTED if run.predicted else NO_STEP, f"{source.id}{reason}"))
         elif run.cut_short:
-            findings.append(Finding(CUT_SHORT, f"{source.id} ({run.cut_short})", warning=False))
+            findings.append(Finding(CUT_SHORT, f"{source.id}{reason}", warning=False))
         if run.steps and run.is_one_shot:
             findings.append(Finding(ONE_SHOT, source.id))
+        elif run.steps and "NELM" not in run.parameters:
+            findings.append(Finding(NO_LIMIT, source.id, warning=False))
 
 
 def _configuration(source: DataFile, run: Run, step: Step, options: ReadOptions, number: int | None) -> Configuration:

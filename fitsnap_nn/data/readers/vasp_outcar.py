@@ -188,7 +188,7 @@ class _RunReader:
 
     def _without_entropy(self, line: str, lines: Iterator[str]) -> None:
         """Finish the ionic step: this is the last line of its results."""
-        if not self._in_energies:
+        if not self._in_energies or "sigma" not in line:  # the file may end within this line
             return
         self._in_energies = False
         number = NUMBER.search(line)

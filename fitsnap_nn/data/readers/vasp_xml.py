@@ -16,9 +16,9 @@ import numpy as np
 from fitsnap_nn.data.configuration import Floats
 from fitsnap_nn.data.readers.vasp_run import Run, Step, open_lines, symbol_of
 from fitsnap_nn.errors import DataError
-from fitsnap_nn.units import BAR
 
 PARAMETERS = ("NELM", "NSW", "IBRION", "ISIF", "ICHARG", "IALGO", "PSTRESS")
+KILOBAR = 1e-22 / 1.60217733e-19  # eV/Å³, with the elementary charge that VASP uses
 LARGE = frozenset({"dos", "eigenvalues", "projected", "dynmat"})  # not needed; removed to save memory
 
 
@@ -37,7 +37,8 @@ def read_vasprun(path: str) -> list[Run]:
             reader = _RunReader(path if number == 1 else f"{path}, run {number}")
             runs.append(reader.read(document))
     if not any(run.species or run.parameters for run in runs):
-        raise DataError(f"{path}: the file is not a vasprun.xml of VASP. Correct the path, or remove the file.")
+        reason = next((f" ({run.cut_short})" for run in runs), "")
+        raise DataError(f"{path}: the file is not a vasprun.xml of VASP{reason}. Correct the path, or remove the file.")
     return runs
 
 
@@ -82,7 +83,7 @@ class _RunReader:
                 for event, element in self._parser.read_events():
                     self._handle(event, element)
             except ParseError as error:
-                broken = f"{error}; the steps before it are complete"
+                broken = f"invalid XML: {error}"
         if not self._ended:
             unfinished = f"ionic step {len(self.run.steps) + 1} is not finished" if self._in_step else ""
             self.run.cut_short = broken or unfinished or "the end of the file is missing"
@@ -135,7 +136,7 @@ class _RunReader:
             enthalpy = _number(element.find("energy"), "e_fr_energy")
             if cell is None or scaled is None or enthalpy is None:
                 raise ValueError("structure or energy is missing")
-            pv = self.run.parameters.get("PSTRESS", 0.0) * 1e3 * BAR * abs(np.linalg.det(cell))
+            pv = self.run.parameters.get("PSTRESS", 0.0) * KILOBAR * abs(np.linalg.det(cell))
             free_energy = enthalpy - pv
             # Of the final energies only e_fr_energy is right in VASP 5. Those of the last iteration lack the van der
             # Waals energy, which cancels in their difference.
