@@ -121,9 +121,12 @@ def _files_of(group: str, path: Path, file_format: Format) -> list[DataFile]:
     """Return the data files of a group (a file or a folder), in natural order."""
     if path.is_file():
         return [DataFile(str(path), group, f"{group}/{path.name}")]
-    # Unlike Path.glob, this follows links to folders: groups often consist of links to VASP runs.
-    found = {path / name for pattern in file_format.patterns for name in glob(pattern, root_dir=path, recursive=True)}
-    files = file_format.choose([file for file in found if file.is_file() and not file.name.startswith(".")])
+    # Unlike Path.glob, glob follows links to folders: groups often consist of links to VASP runs.
+    names = {name for pattern in file_format.patterns for name in glob(pattern, root_dir=path, recursive=True)}
+    found = [path / name for name in sorted(names, key=lambda name: (-name.count("/"), natural_order(name)))]
+    # A file that several links lead to counts once, with its shortest path.
+    unique = {file.resolve(): file for file in found if file.is_file()}
+    files = file_format.choose(list(unique.values()))
     data_files = [
         DataFile(str(file), group, f"{group}/{file.relative_to(path).as_posix()}", tuple(map(str, beside)))
         for file, beside in files.items()

@@ -13,6 +13,7 @@ from fitsnap_nn.data.files import list_files, read_files
 from fitsnap_nn.data.findings import Finding
 from fitsnap_nn.data.groups import assemble
 from fitsnap_nn.errors import DataError
+from fitsnap_nn.settings.rows import PropertyRow
 from fitsnap_nn.settings.schema import Bispectrum, GroupRow, Groups, PathSection, Scraper, Settings
 
 
@@ -80,6 +81,7 @@ def test_several_outcars_and_links_to_folders(tmp_path: Path) -> None:
         write(tmp_path / folder / name, outcar(made))
     (tmp_path / "g/link").symlink_to(tmp_path / "elsewhere")
     settings = settings_of(tmp_path)
+    (tmp_path / "g/a/loop").symlink_to(tmp_path / "g")
     ids = [one.id for one in list_files(settings)]
     assert ids == ["g/a/OUTCAR.1", "g/a/OUTCAR.2", "g/link/deep/OUTCAR"]
 
@@ -104,3 +106,21 @@ def test_a_group_without_converged_steps_says_so(tmp_path: Path) -> None:
         "g/OUTCAR#0_UNCONVERGED",
         "g/OUTCAR#1_UNCONVERGED",
     ]
+
+
+def test_the_scraper_ase_leaves_out_what_the_scraper_vasp_does(tmp_path: Path) -> None:
+    made = steps(2)
+    made[0].iterations = 60
+    write(tmp_path / "g/OUTCAR", outcar(made))
+    write(tmp_path / "g/vasprun.xml", vasprun(made))
+    settings, findings = settings_of(tmp_path), []
+    settings = replace(settings, scraper=Scraper(scraper="ASE"))
+    (configuration,) = read_files(settings, list_files(settings), findings)
+    assert configuration.id == "g/vasprun.xml#1"
+    assert_step(configuration, made[1])
+    assert "did not converge" in remarks(findings)
+    # ASE reads labels that the reader of VASP files does not.
+    gap = PropertyRow("gap", "configuration", "scalar", "gap", unit="eV", weight=1.0)
+    settings = replace(settings, properties=(gap,))
+    assert len(read_files(settings, list_files(settings), findings)) == 2
+    assert "does not check convergence" in remarks(findings, warning=True)

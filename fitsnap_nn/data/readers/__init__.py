@@ -46,6 +46,6 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
         "JSON": Format(read_json, (".json",), ("*.json",)),
         "XYZ": Format(read_xyz, (".extxyz", ".xyz"), ("*.extxyz", "*.xyz"), group_by_frame=True),
         "VASP": Format(read_vasp, ("",), ("**/*OUTCAR*", "**/*vasprun*.xml*"), choose=outcars_beside_xml),
-        "ASE": Format(read_ase, ("",), ("*",), group_by_frame=True),
+        "ASE": Format(read_ase, ("",), ("*",), group_by_frame=True, choose=outcars_beside_xml),
     }
 )

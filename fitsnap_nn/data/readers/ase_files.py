@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.findings import Finding
 from fitsnap_nn.data.properties import Property
 from fitsnap_nn.data.readers.raw import Column, DataFile, Raw, ReadOptions, Units, make_configuration
+from fitsnap_nn.data.readers.vasp import is_vasp, read_vasp
 from fitsnap_nn.errors import DataError
 
 ASE_UNITS: Units = {
@@ -19,10 +21,17 @@ ASE_UNITS: Units = {
     "Lattice": "angstrom",
 }
 DEFAULT_GROUP = "Default"  # group of frames without config_type
+NOT_CHECKED = (
+    "ASE reads this VASP file for the labels of [PROPERTIES], and does not check convergence: make sure that the "
+    "electronic loops of all steps converged."
+)
 
 
 def read_ase(source: DataFile, options: ReadOptions, findings: list[Finding]) -> Iterator[Configuration]:
     """Yield all frames of a file in a format that ASE recognises; the energy label is the free energy if available.
+
+    OUTCAR and vasprun.xml are left to `fitsnap_nn.data.readers.vasp.read_vasp`, unless labels are wanted that it does
+    not read.
 
     Args:
         source: the file.
@@ -32,6 +41,12 @@ def read_ase(source: DataFile, options: ReadOptions, findings: list[Finding]) ->
     Raises:
         DataError: ASE cannot read the file, or the data are inconsistent.
     """
+    if is_vasp(Path(source.path)):
+        if not options.columns:
+            named = source if source.group else source._replace(group=DEFAULT_GROUP, id=f"{DEFAULT_GROUP}/{source.id}")
+            yield from read_vasp(named, options, findings)
+            return
+        findings.append(Finding(NOT_CHECKED, source.id))
     frames = read_frames(source.path, None)
     for k, atoms in enumerate(frames):
         results = atoms.calc.results if atoms.calc else {}

@@ -69,7 +69,7 @@ def read_vasp(source: DataFile, options: ReadOptions, findings: list[Finding]) -
         names = ", ".join(column.name for column in options.columns)
         raise DataError(
             f"{source.path}: the reader of VASP files reads energy, forces and stress only, not {names} of "
-            "[PROPERTIES]. Convert the files to extended XYZ with these labels."
+            "[PROPERTIES]. Use scraper = ASE, which does not check convergence, or convert the files to extended XYZ."
         )
     runs = _read_runs(source.path)
     yield from _configurations(source, runs, options, findings)
@@ -95,7 +95,7 @@ def outcars_beside_xml(paths: Sequence[Path]) -> dict[Path, tuple[Path, ...]]:
     for path in paths:
         others = xml_files.get(path.parent, {})
         partner = others.get(_affix(path), next(iter(others.values())) if len(others) == 1 else path)
-        if _is_xml(path) or partner == path:
+        if partner == path or not is_vasp(path) or _is_xml(path):
             chosen.setdefault(path, [])
         else:
             chosen.setdefault(partner, []).append(path)
@@ -103,7 +103,12 @@ def outcars_beside_xml(paths: Sequence[Path]) -> dict[Path, tuple[Path, ...]]:
 
 
 def _is_xml(path: Path) -> bool:
-    return ".xml" in path.name.lower()  # also vasprun.xml.gz and vasprun.xml-001
+    return "vasprun" in path.name and ".xml" in path.name  # also vasprun.xml.gz and vasprun.xml-001
+
+
+def is_vasp(path: Path) -> bool:
+    """Return whether a file is an OUTCAR or a vasprun.xml by its name."""
+    return "OUTCAR" in path.name or _is_xml(path)
 
 
 def _affix(path: Path) -> str:
