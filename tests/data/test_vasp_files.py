@@ -206,12 +206,13 @@ def test_numbers_that_touch_and_numbers_that_overflow(tmp_path: Path) -> None:
         read(path)
 
 
+@pytest.mark.parametrize("joint", ["", "\n", "\n\n"])
 @BOTH
-def test_several_runs_in_one_file(tmp_path: Path, name: str, text_of: Writer) -> None:
+def test_several_runs_in_one_file(tmp_path: Path, name: str, text_of: Writer, joint: str) -> None:
     first, second = steps(2, "Ta3"), steps(2, "W3", seed=1)
     third = steps(1, "Ta2O4", seed=2)
     third[0].iterations = 20
-    text = text_of(first) + text_of(second, end=False) + text_of(third, NELM=20)
+    text = text_of(first).rstrip() + joint + text_of(second, end=False) + text_of(third, NELM=20)
     configurations, findings = read(write(tmp_path / name, text))
     assert [one.id for one in configurations] == [f"g/{name}#{k}" for k in range(4)]
     for configuration, step in zip(configurations, first + second, strict=True):
@@ -260,3 +261,11 @@ def test_file_without_nelm(tmp_path: Path) -> None:
     configurations, findings = read(write(tmp_path / "OUTCAR", text))
     assert len(configurations) == 1
     assert "NELM is not in the file" in remarks(findings)
+
+
+def test_vasprun_that_is_damaged_in_the_middle(tmp_path: Path) -> None:
+    made = steps(3)
+    head, _, tail = vasprun(made).partition("</calculation>")
+    (configuration,), findings = read(write(tmp_path / "vasprun.xml", f"{head}</calculation>\n<\0{tail}"))
+    assert_step(configuration, made[0])
+    assert "damaged file" in remarks(findings, warning=True)

@@ -12,7 +12,7 @@ from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.findings import Finding
 from fitsnap_nn.data.readers.raw import DataFile, Raw, ReadOptions, Units, make_configuration
 from fitsnap_nn.data.readers.vasp_outcar import read_outcar
-from fitsnap_nn.data.readers.vasp_run import Run, Step
+from fitsnap_nn.data.readers.vasp_run import DAMAGED, Run, Step
 from fitsnap_nn.data.readers.vasp_xml import read_vasprun
 from fitsnap_nn.errors import DataError
 
@@ -158,7 +158,7 @@ def _remark_on_runs(source: DataFile, runs: Sequence[Run], options: ReadOptions,
         if not run.steps:
             findings.append(Finding(ONLY_PREDICTED if run.predicted else NO_STEP, f"{source.id}{reason}"))
         elif run.cut_short:
-            findings.append(Finding(CUT_SHORT, f"{source.id}{reason}", warning=False))
+            findings.append(Finding(CUT_SHORT, f"{source.id}{reason}", run.cut_short.startswith(DAMAGED)))
         if run.steps and run.is_one_shot:
             findings.append(Finding(ONE_SHOT, source.id))
         elif run.steps and "NELM" not in run.parameters:

@@ -23,6 +23,7 @@ NOT_SELF_CONSISTENT = "not self-consistent: the charge density was kept fixed (I
 # IALGO of ALGO = Eigenval, None and Subrot: energies of given orbitals, without a self-consistency loop.
 ONE_SHOT_ALGORITHMS = frozenset({2, 3, 4})
 EXACT_DIAGONALIZATION = 90  # IALGO of ALGO = Exact, one-shot if NELM = 1
+DAMAGED = "damaged file"
 SYMBOL = re.compile(r"[A-Z][a-z]?")
 SAME_LENGTH = 1e-3  # Å; OUTCAR prints five decimals
 SAME_ENERGY = 1e-4  # eV; both files print eight decimals, but the PV term of vasprun.xml is subtracted
@@ -63,7 +64,7 @@ class Run:
         parameters: resolved INCAR parameters that decide how the steps are judged.
         steps: finished ionic steps of density functional theory.
         predicted: number of results of a machine-learned force field, which are not labels.
-        cut_short: where the file ends before the run does; empty if it is complete.
+        cut_short: where the file ends before the run does, or why its rest is `DAMAGED`; empty if it is complete.
     """
 
     species: tuple[str, ...] = ()

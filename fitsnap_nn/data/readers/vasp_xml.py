@@ -6,6 +6,7 @@ without entropy, stops silently at a second run in the file, and cannot read ste
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import takewhile
 from typing import IO, Any
@@ -14,11 +15,12 @@ from xml.etree.ElementTree import Element, ParseError, XMLPullParser
 import numpy as np
 
 from fitsnap_nn.data.configuration import Floats
-from fitsnap_nn.data.readers.vasp_run import Run, Step, open_lines, symbol_of
+from fitsnap_nn.data.readers.vasp_run import DAMAGED, Run, Step, open_lines, symbol_of
 from fitsnap_nn.errors import DataError
 
 PARAMETERS = ("NELM", "NSW", "IBRION", "ISIF", "ICHARG", "IALGO", "PSTRESS")
 KILOBAR = 1e-22 / 1.60217733e-19  # eV/Å³, with the elementary charge that VASP uses
+BOUNDARY = re.compile(rb"(?=<\?xml)|(?<=</modeling>)")  # between two concatenated files
 LARGE = frozenset({"dos", "eigenvalues", "projected", "dynmat"})  # not needed; removed to save memory
 
 
@@ -43,19 +45,22 @@ def read_vasprun(path: str) -> list[Run]:
 
 
 def _documents(file: IO[bytes]) -> Iterator[Iterator[bytes]]:
-    """Split a file at the XML declarations; each document must be read before the next is asked for."""
-    following: list[bytes] = [line for line in [next(file, b"")] if line]
+    """Split a file into XML documents; each must be read before the next is asked for."""
+    pieces = (piece for line in file for piece in BOUNDARY.split(line) if piece)
+    following = [piece for piece in [next((one for one in pieces if one.strip()), b"")] if piece]
 
-    def lines() -> Iterator[bytes]:
-        yield following.pop()
-        for line in file:
-            if line.startswith(b"<?xml"):
-                following.append(line)
+    def document() -> Iterator[bytes]:
+        last = following.pop()
+        yield last
+        for piece in pieces:
+            if piece.startswith(b"<?xml") or (last.endswith(b"</modeling>") and piece.strip()):
+                following.append(piece)
                 return
-            yield line
+            yield piece
+            last = piece if piece.strip() else last
 
     while following:
-        yield lines()
+        yield document()
 
 
 class _RunReader:
@@ -83,8 +88,8 @@ class _RunReader:
                 for event, element in self._parser.read_events():
                     self._handle(event, element)
             except ParseError as error:
-                broken = f"invalid XML: {error}"
-        if not self._ended:
+                broken = f"{DAMAGED}: {error}"
+        if broken or not self._ended:
             unfinished = f"ionic step {len(self.run.steps) + 1} is not finished" if self._in_step else ""
             self.run.cut_short = broken or unfinished or "the end of the file is missing"
         return self.run
