@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from glob import glob
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ import numpy as np
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.findings import Finding
 from fitsnap_nn.data.fitted import user_columns
-from fitsnap_nn.data.readers import FORMATS, Column, DataFile, Format, ReadOptions
+from fitsnap_nn.data.readers import FORMATS, Column, DataFile, Format, ReadOptions, VaspOptions
 from fitsnap_nn.errors import DataError
 from fitsnap_nn.settings.schema import GroupRow, Settings
 from fitsnap_nn.units import label_units
@@ -79,17 +80,18 @@ def row_of(rows: Sequence[GroupRow], group: str) -> GroupRow | None:
     return found[0] if found else None
 
 
-def no_data(row: GroupRow, present: Iterable[str]) -> DataError:
+def no_data(row: GroupRow, present: Iterable[str], remarks: Iterable[str] = ()) -> DataError:
     """Return the error for a row of the group table without data.
 
     Args:
         row: the row.
         present: names of the groups in the data, for a suggestion.
+        remarks: remarks of the readers, which state why configurations were left out.
     """
     names = sorted(set(present), key=natural_order)
     similar = difflib.get_close_matches(row.name, names, n=1)
     hint = f"Did you mean {similar[0]}?" if similar else f"The groups are: {', '.join(names[:12]) or 'none'}."
-    return DataError(f"{row.where}  [GROUPS] {row.name}: there are no data for this row. {hint}")
+    return DataError("\n".join([f"{row.where}  [GROUPS] {row.name}: there are no data for this row. {hint}", *remarks]))
 
 
 def _matches(group: str, pattern: str) -> bool:
@@ -119,9 +121,16 @@ def _files_of(group: str, path: Path, file_format: Format) -> list[DataFile]:
     """Return the data files of a group (a file or a folder), in natural order."""
     if path.is_file():
         return [DataFile(str(path), group, f"{group}/{path.name}")]
-    found = {file for pattern in file_format.patterns for file in path.glob(pattern)}
-    files = file_format.choose([file for file in found if file.is_file() and not file.name.startswith(".")])
-    data_files = [DataFile(str(file), group, f"{group}/{file.relative_to(path).as_posix()}") for file in files]
+    # Unlike Path.glob, glob follows links to folders: groups often consist of links to VASP runs.
+    names = {name for pattern in file_format.patterns for name in glob(pattern, root_dir=path, recursive=True)}
+    found = [path / name for name in sorted(names, key=lambda name: (-name.count("/"), natural_order(name)))]
+    # A file that several links lead to counts once, with its shortest path.
+    unique = {file.resolve(): file for file in found if file.is_file()}
+    files = file_format.choose(list(unique.values()))
+    data_files = [
+        DataFile(str(file), group, f"{group}/{file.relative_to(path).as_posix()}", tuple(map(str, beside)))
+        for file, beside in files.items()
+    ]
     return sorted(data_files, key=lambda data_file: natural_order(data_file.id))
 
 
@@ -137,16 +146,25 @@ def read_files(settings: Settings, sources: Iterable[DataFile], findings: list[F
         findings: receives remarks on the files.
 
     Raises:
-        DataError: a file cannot be read, has inconsistent shapes, or contains an element that is not in the settings.
+        DataError: files cannot be read, have inconsistent shapes, or contain elements that are not in the settings;
+            the message lists all these files.
     """
     read = FORMATS[settings.scraper.scraper].read
     options = read_options(settings)
-    return [
-        _shifted(settings, source.path, configuration)
-        for source in sources
-        for configuration in read(source, options, findings)
-        if row_of(settings.groups.rows, configuration.group) is not None
-    ]
+    configurations: list[Configuration] = []
+    problems: list[str] = []
+    for source in sources:
+        try:
+            configurations += [
+                _shifted(settings, source.path, configuration)
+                for configuration in read(source, options, findings)
+                if row_of(settings.groups.rows, configuration.group) is not None
+            ]
+        except DataError as error:
+            problems.append(str(error))
+    if problems:
+        raise DataError("\n".join(dict.fromkeys(problems)))
+    return configurations
 
 
 def read_options(settings: Settings) -> ReadOptions:
@@ -155,7 +173,7 @@ def read_options(settings: Settings) -> ReadOptions:
     Raises:
         DataError: ``property_array`` is invalid.
     """
-    section = settings.scraper
+    section, groups = settings.scraper, settings.groups
     try:
         units = label_units(section.property_array)
     except ValueError as error:
@@ -170,6 +188,7 @@ def read_options(settings: Settings) -> ReadOptions:
         },
         stress_sign=section.stress_sign,
         stress_order=tuple(word.lower() for word in section.stress_order),
+        vasp=VaspOptions(groups.vasp_free_energy, groups.vasp_keep_unconverged, groups.vasp_ignore_incomplete),
     )
 
 

@@ -78,7 +78,7 @@ def assemble(
     for row in settings.groups.rows:
         names = sorted((name for name in groups if row_of(settings.groups.rows, name) is row), key=natural_order)
         if not names:
-            raise no_data(row, groups)
+            raise no_data(row, groups, summarize(all_findings))
         for name in names:
             members = sorted(groups[name], key=lambda configuration: natural_order(configuration.id))
             subsets, found = _split(settings, row, members, seed)

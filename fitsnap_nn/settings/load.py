@@ -14,7 +14,7 @@ from fitsnap_nn.settings.checks import check
 from fitsnap_nn.settings.fields import parse_number, parse_value
 from fitsnap_nn.settings.files import read_text
 from fitsnap_nn.settings.groups import read_columns, read_rows
-from fitsnap_nn.settings.ini import Document, read_ini
+from fitsnap_nn.settings.ini import COMMAND_LINE, Document, read_ini
 from fitsnap_nn.settings.keys import FOREIGN_SECTIONS, Key, keys_of, section_classes, section_names
 from fitsnap_nn.settings.problems import ValueProblem, did_you_mean
 from fitsnap_nn.settings.properties import read_properties
@@ -48,6 +48,7 @@ def load_settings(path: str | os.PathLike[str], overrides: Sequence[tuple[str, s
         raise InputError([Problem(source, f"{problem.what}.", problem.hint)]) from None
     document = read_ini(text, source)
     document.override(overrides)
+    _move_vasp_keys(document)
     if overrides:
         text = f"# {os.path.basename(source)} with command-line overrides\n{document.text}"
     settings = _build(document, os.path.dirname(source) or ".", text)
@@ -55,6 +56,17 @@ def load_settings(path: str | os.PathLike[str], overrides: Sequence[tuple[str, s
     if document.problems:
         raise InputError(document.problems)
     return replace(settings, notices=tuple(document.notices))
+
+
+def _move_vasp_keys(document: Document) -> None:
+    """Move the keys of VASP files, which newer versions of FitSNAP read in SCRAPER, to GROUPS."""
+    entries = document.sections.get("SCRAPER", {})
+    for key in [key for key in keys_of("GROUPS") if key.startswith("vasp_") and key in entries]:
+        moved, present = entries.pop(key), document.entry("GROUPS", key)
+        if present and COMMAND_LINE not in (moved.where, present.where):
+            document.report("SCRAPER", key, f"also given in [GROUPS], {present.where}", "Remove one.", moved.where)
+        if present is None or moved.where == COMMAND_LINE:
+            document.sections.setdefault("GROUPS", {})[key] = moved
 
 
 def outline(settings: Settings) -> str:

@@ -12,6 +12,9 @@ from fitsnap_nn.settings.fields import format_value
 from fitsnap_nn.settings.keys import keys_of, section_classes
 from fitsnap_nn.settings.schema import GroupRow, Groups, PropertyRow, Settings
 
+# Fields of GROUPS that had no effect; the keys that they stood for have one now, under other field names.
+RETIRED = frozenset({"vasp_use_toten", "vasp_unconverged_label"})
+
 
 def as_dict(settings: Settings) -> dict[str, Any]:
     """Convert settings to dicts, tuples, strings and numbers; the inverse of ``from_dict``."""
@@ -55,6 +58,7 @@ def _section(cls: type | None, value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
     values = {name: tuple(item) if isinstance(item, list) else item for name, item in value.items()}
     if cls is Groups:
+        values = {name: item for name, item in values.items() if name not in RETIRED}
         values["rows"] = tuple(GroupRow(**row) for row in values.get("rows", ()))
     return cls(**values)
 

@@ -20,7 +20,8 @@ from fitsnap_nn.settings.rows import PropertyRow as PropertyRow
 from fitsnap_nn.settings.training import PytorchSection as PytorchSection
 
 LINEAR = "only linear solvers use it"
-VASP = "VASP files are read by ASE"
+VASP = "VASP files are read without conversion"
+VASP_FILES = "a vasprun.xml is read instead of the OUTCAR of the same run"
 MAPPED = "descriptors are memory-mapped from disk"
 ALWAYS = "always computed"
 
@@ -178,11 +179,24 @@ class Groups:
     random_seed: int = option(
         0, "seed of the shuffle; 0: a random seed, which is printed", minimum=0, maximum=LARGEST_SEED
     )
-    vasp_use_toten: bool = option(False, "energy to read", key="vasp_use_TOTEN", no_effect=VASP)
+    vasp_free_energy: bool = option(
+        True,
+        "energies of VASP are free energies (TOTEN), whose gradient the forces are; 0: energies without entropy",
+        key="vasp_use_TOTEN",
+    )
+    vasp_keep_unconverged: str = option(
+        "",
+        "keep ionic steps of VASP whose electronic loop did not converge, and append this text to their ids ('': "
+        "nothing); they are left out when empty",
+        key="vasp_unconverged_label",
+    )
+    vasp_ignore_incomplete: bool = option(
+        True, "use the finished ionic steps of VASP runs that were cut short; 0: such runs are an error"
+    )
     vasp_json_pathname: str = option("vJSON", "folder of converted files", no_effect=VASP)
-    vasp_ignore_incomplete: bool = option(True, "skip incomplete runs", no_effect=VASP)
     vasp_ignore_jsons: bool = option(False, "convert again", no_effect=VASP)
-    vasp_unconverged_label: str = option("UNCONVERGED", "label of skipped runs", no_effect=VASP)
+    vasp_xml_only: bool = option(False, "read vasprun.xml only", no_effect=VASP_FILES)
+    vasp_outcar_only: bool = option(False, "read OUTCAR only", no_effect=VASP_FILES)
     boltz: float = option(0.0, "Boltzmann weights", key="BOLTZ", no_effect="weights are those of the group table")
     rows: tuple[GroupRow, ...] = ()
 

@@ -18,6 +18,8 @@ from fitsnap_nn.data.fitted import fitted_properties
 from fitsnap_nn.data.groups import Dataset, assemble, draw_seed
 from fitsnap_nn.data.label_checks import check_labels
 from fitsnap_nn.data.properties import Derivatives, Property, derivatives_of
+from fitsnap_nn.data.readers import DataFile
+from fitsnap_nn.errors import DataError
 from fitsnap_nn.inputs import ModelInput
 from fitsnap_nn.inputs.cache.cache_key import reference_key
 from fitsnap_nn.inputs.cache.compute import compute_missing, estimated_cost
@@ -113,13 +115,24 @@ def read_dataset(settings: Settings, ranks: Ranks, split_seed: int | None = None
     """
     sources = list_files(settings)
     mine = ranks.mine([float(os.path.getsize(source.path)) for source in sources])
-    mine_found: list[Finding] = []
-    shares = ranks.share((read_files(settings, [sources[number] for number in mine], mine_found), mine_found))
+    shares = ranks.share(_read(settings, [sources[number] for number in mine]))
+    # Each rank reads some of the files, and the error has to name all that are unusable.
+    if problems := [problem for _, _, problem in shares if problem]:
+        raise DataError("\n".join(problems))
     seed = ranks.broadcast(split_seed or settings.groups.random_seed or draw_seed())
-    configurations = [configuration for read, _ in shares for configuration in read]
-    dataset = assemble(settings, configurations, seed, [finding for _, found in shares for finding in found])
+    configurations = [configuration for read, _, _ in shares for configuration in read]
+    dataset = assemble(settings, configurations, seed, [finding for _, found, _ in shares for finding in found])
     missing = check_labels(settings, dataset.configurations, dataset.findings)
     return replace(dataset, findings=(*dataset.findings, *missing))
+
+
+def _read(settings: Settings, sources: Sequence[DataFile]) -> tuple[list[Configuration], list[Finding], str]:
+    """Return the configurations of files, the remarks on them, and the message of an error, if any."""
+    found: list[Finding] = []
+    try:
+        return read_files(settings, sources, found), found, ""
+    except DataError as error:
+        return [], found, str(error)
 
 
 def describe_data(dataset: Dataset, settings: Settings) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -10,11 +10,15 @@ from typing import NamedTuple
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.findings import Finding
 from fitsnap_nn.data.readers.json_files import read_json
-from fitsnap_nn.data.readers.raw import Column, DataFile, ReadOptions
-from fitsnap_nn.data.readers.vasp import one_per_folder, read_vasp
+from fitsnap_nn.data.readers.raw import Column, DataFile, ReadOptions, VaspOptions
+from fitsnap_nn.data.readers.vasp import outcars_beside_xml, read_vasp
 from fitsnap_nn.data.readers.xyz import read_ase, read_xyz
 
-__all__ = ["FORMATS", "Column", "DataFile", "Format", "ReadOptions"]
+__all__ = ["FORMATS", "Column", "DataFile", "Format", "ReadOptions", "VaspOptions"]
+
+
+def _each_alone(paths: Sequence[Path]) -> dict[Path, tuple[Path, ...]]:
+    return dict.fromkeys(paths, ())
 
 
 class Format(NamedTuple):
@@ -26,21 +30,21 @@ class Format(NamedTuple):
         suffixes: a group is the folder of that name, or the file of that name plus one of these suffixes.
         patterns: glob patterns of the data files in the folder of a group.
         group_by_frame: whether one file can contain all groups, with the group of each frame in ``config_type``.
-        choose: function that removes redundant files from a list.
+        choose: function that returns the files to read, and the files beside each that usually contain the same data.
     """
 
     read: Callable[[DataFile, ReadOptions, list[Finding]], Iterator[Configuration]]
     suffixes: tuple[str, ...]
     patterns: tuple[str, ...]
     group_by_frame: bool = False
-    choose: Callable[[list[Path]], list[Path]] = list
+    choose: Callable[[Sequence[Path]], Mapping[Path, tuple[Path, ...]]] = _each_alone
 
 
 FORMATS: Mapping[str, Format] = MappingProxyType(
     {
         "JSON": Format(read_json, (".json",), ("*.json",)),
         "XYZ": Format(read_xyz, (".extxyz", ".xyz"), ("*.extxyz", "*.xyz"), group_by_frame=True),
-        "VASP": Format(read_vasp, ("",), ("**/*OUTCAR*", "**/*vasprun*.xml*"), choose=one_per_folder),
-        "ASE": Format(read_ase, ("",), ("*",), group_by_frame=True),
+        "VASP": Format(read_vasp, ("",), ("**/*OUTCAR*", "**/*vasprun*.xml*"), choose=outcars_beside_xml),
+        "ASE": Format(read_ase, ("",), ("*",), group_by_frame=True, choose=outcars_beside_xml),
     }
 )

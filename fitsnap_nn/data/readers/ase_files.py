@@ -46,18 +46,6 @@ def read_frames(path: str, file_format: str | None, **options: Any) -> list[Any]
     return frames
 
 
-def free_energy(results: Mapping[str, Any]) -> dict[str, Any]:
-    """Return energy, forces and stress from ASE calculator results.
-
-    The energy is the free energy if available: with electronic smearing it is the energy whose gradient the forces are.
-    """
-    return {
-        "energy": results.get("free_energy", results.get("energy")),
-        "forces": results.get("forces"),
-        "stress": results.get("stress"),
-    }
-
-
 def labelled_configuration(
     source: DataFile,
     atoms: Any,

@@ -25,11 +25,13 @@ class DataFile(NamedTuple):
         path: the file.
         group: group of its configurations; empty if each frame names its group.
         id: prefix of the ids of its configurations, ``group/file``.
+        beside: files in the same folder that usually contain the same data.
     """
 
     path: str
     group: str
     id: str
+    beside: tuple[str, ...] = ()
 
 
 class Column(NamedTuple):
@@ -45,6 +47,21 @@ class Column(NamedTuple):
 
 
 @dataclass(frozen=True)
+class VaspOptions:
+    """Options of the reader of VASP files.
+
+    Attributes:
+        free_energy: whether the energy label is the free energy (TOTEN) instead of the energy without entropy.
+        unconverged_label: appended to the ids of unconverged steps, which are left out if it is empty.
+        ignore_incomplete: whether the finished steps of runs that were cut short are read.
+    """
+
+    free_energy: bool = True
+    unconverged_label: str = ""
+    ignore_incomplete: bool = True
+
+
+@dataclass(frozen=True)
 class ReadOptions:
     """Options of the readers, from the input.
 
@@ -55,6 +72,7 @@ class ReadOptions:
         weight_names: names of the weights of frames, by property or ``all``.
         stress_sign: ``tension``, ``pressure``, or ``format`` for that of the format.
         stress_order: order of six stress components; empty if unknown.
+        vasp: options of the reader of VASP files.
     """
 
     units: Units = field(default_factory=dict)
@@ -63,6 +81,7 @@ class ReadOptions:
     weight_names: Mapping[str, str] = field(default_factory=dict)
     stress_sign: str = "format"
     stress_order: Sequence[str] = ()
+    vasp: VaspOptions = VaspOptions()
 
 
 class Raw(NamedTuple):

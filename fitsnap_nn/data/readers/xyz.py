@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from fitsnap_nn.data.configuration import Configuration, Floats
 from fitsnap_nn.data.findings import Finding
-from fitsnap_nn.data.readers.ase_files import labelled_configuration, read_frames
+from fitsnap_nn.data.readers.ase_files import DEFAULT_GROUP, labelled_configuration, read_frames
 from fitsnap_nn.data.readers.extxyz import CP2K_MARKERS, entries, read_extended_xyz
 from fitsnap_nn.data.readers.labels import LAMMPS, PLAIN, Chosen, Frame, choose, label_notes
 from fitsnap_nn.data.readers.raw import DataFile, ReadOptions, Units
@@ -21,10 +22,15 @@ from fitsnap_nn.data.readers.stress import (
     stress_of_virial,
     stress_tensor,
 )
+from fitsnap_nn.data.readers.vasp import is_vasp, read_vasp
 from fitsnap_nn.data.readers.weights import used_names, weight_notes
 from fitsnap_nn.errors import DataError
 from fitsnap_nn.units import GPA, STYLES, factor
 
+NOT_CHECKED = (
+    "ASE reads this VASP file for the labels of [PROPERTIES], and does not check convergence: make sure that the "
+    "electronic loops of all steps converged."
+)
 FITSNAP_XYZ = "property_array = Stress: bar and stress_sign = pressure for files of FitSNAP"
 
 
@@ -57,7 +63,7 @@ def read_ase(source: DataFile, options: ReadOptions, findings: list[Finding]) ->
     """Yield all frames of a file in a format that ASE recognises; ASE's units and signs apply.
 
     The labels are stored calculator results, or entries with other names as in extended XYZ. The energy is the free
-    energy if available.
+    energy if available. OUTCAR and vasprun.xml are left to `read_vasp`, unless labels are wanted that it does not read.
 
     Args:
         source: the file.
@@ -70,6 +76,12 @@ def read_ase(source: DataFile, options: ReadOptions, findings: list[Finding]) ->
     if _is_extended_xyz(source.path):
         yield from read_xyz(source, options, findings)
         return
+    if is_vasp(Path(source.path)):
+        if not options.columns:
+            named = source if source.group else source._replace(group=DEFAULT_GROUP, id=f"{DEFAULT_GROUP}/{source.id}")
+            yield from read_vasp(named, options, findings)
+            return
+        findings.append(Finding(NOT_CHECKED, source.id))
     frames = read_frames(source.path, None)
     tables = [entries(atoms) for atoms in frames]
     chosen = choose(tables, options.names)
