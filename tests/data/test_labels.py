@@ -65,7 +65,10 @@ def test_names_of_mace_quip_nequip_gpumd_ase_and_lammps(tmp_path: Path, header: 
 def test_usual_names_need_no_note_and_others_are_told(tmp_path: Path) -> None:
     findings: list[Finding] = []
     read(tmp_path, frame("energy=1 stress=" + nine(TENSOR), forces=FORCE), findings=findings)
+    read(tmp_path, frame("energy=1 free_energy=1"), findings=findings)
     assert findings == []
+    read(tmp_path, frame("energy=1 free_energy=2"), findings=findings)
+    assert "energy = free_energy (free energy, whose gradient the forces are); not read: energy" in findings.pop().what
     read(tmp_path, frame("REF_energy=1 energy=2 my_stress=3", REF_forces=FORCE, forces=(1, 1, 1)), findings=findings)
     (note,) = findings
     assert not note.warning

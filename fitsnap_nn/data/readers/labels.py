@@ -209,15 +209,14 @@ def label_notes(
         return [Finding(f"{NO_LABELS}; keys of the file: {_listed(keys) or 'none'}.", path, warning=False)]
     same = {name for name in keys if _repeats(name, read, frames)}
     left = [name for name in keys if LABEL_LIKE.search(name) and name not in {*read, *used, *same, *WEIGHT_KEYS}]
-    if (
-        not (left or chosen.given)
-        and chosen.family == usual
-        and all(name.lower() == label for name, label in read.items())
-    ):
+    # Without smearing ASE writes the same number as energy and free_energy.
+    is_free = _is_free(read) and not {name.lower() for name in same} & {"energy", "ref_energy", "dft_energy"}
+    usual_names = all(name.lower() in (label, f"free_{label}") for name, label in read.items()) and not is_free
+    if chosen.family == usual and usual_names and not left and not chosen.given:
         return []
     what = ", ".join(f"{label} = {name}" for name, label in read.items())
     rest = f"; not read: {_listed(left)}" if left else ""
-    free = " (free energy, whose gradient the forces are)" if _is_free(read) else ""
+    free = " (free energy, whose gradient the forces are)" if is_free else ""
     return [Finding(f"{LABELS_READ}{what}{free}{rest}.", path, warning=False)]
 
 

@@ -42,6 +42,7 @@ def _symbol(label: str, where: str) -> str:
     if stem != symbol and stem in KNOWN:
         return stem
     raise DataError(
-        f"{where}: '{label}' is not a chemical element. Write the element's symbol in the file. "
+        f"{where}: '{label}' is not a chemical element. Write the element's symbol in the file "
+        "(LAMMPS: dump_modify element). "
         "Labels with a number (Cu1) and the isotopes D and T are read as the element."
     )

@@ -180,7 +180,7 @@ def _remarks(
         what = f"stress is read in {unit} as {meaning}; [SCRAPER] stress_sign changes the sign."
         yield Finding(what, path, warning=False)
     elif "Stress" in options.units and any(any(chosen.found(table, "virial")) for table in tables):
-        what = "[SCRAPER] property_array does not change the unit of virials: they are read in eV."
+        what = "[SCRAPER] property_array changes the unit of stresses, not of virials (eV, or that of the header)."
         yield Finding(what, path, warning=False)
     if not options.stress_order and any(_has_six(chosen, table) for table in tables):
         what = f"six stress components are read in the order {' '.join(COMPONENTS)}, as ASE and MACE write them."
