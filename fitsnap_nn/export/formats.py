@@ -61,11 +61,12 @@ def _of_graph(model_input: GraphInput, model: GraphModel) -> Formats:
 def _of_snap(model_input: SnapInput, model: BPNN) -> Formats:
     bispectrum = model_input.bispectrum
     networks = symmetrized(model.plain_networks(), bispectrum)
-    contents = {"mliappy": to_pickle(MliapModel(networks, bispectrum.quadraticflag))}
+    descriptor = descriptor_text(bispectrum)
+    contents = {"mliappy": to_pickle(MliapModel(networks, bispectrum.quadraticflag, descriptor))}
     reason = unsupported_reason(networks, bispectrum.quadraticflag)
     if not reason:
         contents["nn"] = nn_text(networks).encode()
-    return Formats(contents, descriptor_text(bispectrum), "mliappy" if reason else "nn", reason, "float64")
+    return Formats(contents, descriptor, "mliappy" if reason else "nn", reason, "float64")
 
 
 def descriptor_text(bispectrum: Bispectrum) -> str:
