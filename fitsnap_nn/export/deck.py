@@ -22,7 +22,8 @@ def deck_text(
 ) -> str:
     """Return a LAMMPS input that relaxes large forces, then runs at constant temperature and at constant energy.
 
-    The box follows the atoms along directions that are not periodic (``boundary s``), so that none is lost.
+    The box grows with the atoms along directions that are not periodic (``boundary m``), so that none is lost. A box
+    that also shrinks (``boundary s``) is too small for neighbour bins around a planar molecule.
 
     Args:
         structure: initial structure.
@@ -42,7 +43,7 @@ def deck_text(
         "",
         "units metal",
         f"atom_style {atom_style}",
-        f"boundary {cell.boundary.replace('f', 's')}",
+        f"boundary {cell.boundary.replace('f', 'm')}",
         f"read_data {in_home(data)}",
         f"replicate {' '.join(map(str, _repeats(cell)))}",
         f"include {in_home(mod)}",

@@ -5,6 +5,7 @@
 #include "error.h"
 #include "update.h"
 
+#include <algorithm>
 #include <cmath>
 
 using namespace LAMMPS_NS;
@@ -85,7 +86,10 @@ void check_masses(LAMMPS *lmp, const std::vector<std::string> &symbols) {
     return;
   const std::string message = "pair_coeff and the masses of the atom types contradict each other." + text +
       " The elements of pair_coeff must be in the order of the atom types";
-  if (wrong > 1 && exchanged == wrong)
+  // Equal masses of all types are deliberate, for example where only structures matter.
+  const double *masses = atom->mass + 1;
+  const bool all_equal = std::all_of(masses, masses + atom->ntypes, [=](double mass) { return mass == masses[0]; });
+  if (wrong > 1 && exchanged == wrong && !all_equal)
     lmp->error->all(FLERR, message);
   else if (lmp->comm->me == 0)
     lmp->error->warning(FLERR, message);
