@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -98,6 +99,8 @@ class DescriptorModel:
             CheckpointError: no model has been passed yet; or see `use`.
         """
         model = stubs.take_model(COUPLING)
+        if isinstance(model, dict):  # of the model file of a fit; imported by name as in `read_model`
+            model = importlib.import_module("fitsnap_nn.export.lammps_model").from_content(model, self._name)
         if model is not None:
             self.use(model)
         elif self._model is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from random_potentials import crystal, random_bpnn
 
 from fitsnap_nn.data.configuration import Configuration
@@ -210,6 +212,19 @@ def test_fitsnaps_input_for_md_runs_with_the_model_file(run: Run, tmp_path: Path
     # FitSNAP's network without its reference potential is incomplete, which nothing else would show.
     alone = [commands[0].replace("hybrid/overlay zbl 1.5 2.5 mliap", "mliap"), "pair_coeff * * In P", "run 0"]
     assert "was fitted on top of pair style zbl, which the input script does not add" in run([*setup, *alone])[1]
+
+
+def test_fitsnaps_python_script_for_md_runs_with_the_model_file(run: Run, tmp_path: Path) -> None:
+    """It passes what ``torch.load`` returns to LAMMPS, which for our file is a dictionary."""
+    files = exported(tmp_path / "fit", seed=3)
+    save_model(tmp_path / "FitTorch_Pytorch.pt", model_of(3), Settings(bispectrum=INP, reference=ZBL), {})
+    setup = box(tmp_path / "data")
+    expected = run([*setup, f"include {files.mod}", "run 0"])[0]
+    commands = [line.format("fit/pot.mliap.descriptor") for line in FITSNAP_MOD]
+    commands[0] = commands[0].replace("FitTorch_Pytorch.pt", "LATER")
+    coupling = importlib.import_module("lammps.mliap")
+    coupling.load_model(torch.load("FitTorch_Pytorch.pt"))
+    assert run([*setup, *commands, "run 0"])[0] == pytest.approx(expected, abs=1e-8)
 
 
 def test_a_descriptor_file_of_another_fit_is_refused(run: Run, tmp_path: Path) -> None:
