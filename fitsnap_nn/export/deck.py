@@ -2,65 +2,117 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import ceil
 
 import numpy as np
 
 from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.data.evaluation import Evaluation
+from fitsnap_nn.export.location import in_home
 from fitsnap_nn.lammps.cell import LammpsCell, to_lammps
 
 TARGET_ATOMS = 100  # the cell is replicated to about this number of atoms
+QUIET = 0.1  # eV/Å; configurations with smaller forces are equally good to start from
+LARGE_FORCE = 1.0  # eV/Å; above it, atoms are relaxed before they get velocities
 
 
-def deck_text(structure: Configuration, *, deck: str, mod: str, data: str, atom_style: str) -> str:
-    """Return a LAMMPS input for molecular dynamics at constant energy.
+def deck_text(
+    structure: Configuration, deck: str, mod: str, data: str, atom_style: str, location: Sequence[str]
+) -> str:
+    """Return a LAMMPS input that relaxes large forces, then runs at constant temperature and at constant energy.
+
+    The box grows with the atoms along directions that are not periodic (``boundary m``), so that none is lost. A box
+    that also shrinks (``boundary s``) is too small for neighbour bins around a planar molecule.
 
     Args:
         structure: initial structure.
         deck, mod, data: names of this input, of the ``.mod`` file and of the data file.
         atom_style: LAMMPS atom style.
+        location: commands that find the folder of the files, see `location_commands`.
     """
     cell = to_lammps(structure)
+    pressure = " press" if cell.boundary == "p p p" else ""  # undefined without a volume
     lines = [
         f"# Molecular dynamics with {mod}. Units metal: Å, ps, eV, K, bar.",
         f"# lmp -in {deck}      or      mpirun -np 2 lmp -in {deck}",
         "# Without the plugin, memory grows with the square of the number of atoms per rank: about 3 GB for 5000.",
-        "variable potential_folder index .",
         "variable temperature index 300",
         "variable steps index 1000",
+        *location,
         "",
         "units metal",
         f"atom_style {atom_style}",
-        f"boundary {cell.boundary}",
-        f"read_data ${{potential_folder}}/{data}",
+        f"boundary {cell.boundary.replace('f', 'm')}",
+        f"read_data {in_home(data)}",
         f"replicate {' '.join(map(str, _repeats(cell)))}",
-        f"include ${{potential_folder}}/{mod}",
-        "",
-        "velocity all create ${temperature} 4928459 mom yes rot no dist gaussian",
+        f"include {in_home(mod)}",
+        "neighbor 1.0 bin",
+        "neigh_modify every 1 delay 0 check yes",
         "timestep 0.0005",
-        "fix integrate all nve",
-        "thermo_style custom step temp pe ke etotal econserve press",
+        f"thermo_style custom step temp pe ke etotal{pressure}",
+        "thermo_modify lost error",
         "thermo 100",
+        "",
+        "# Relax the atoms if a force is large: velocities on top of it would break the structure.",
+        "run 0",
+        f'if "$(fmax) > {LARGE_FORCE}" then &',
+        "  \"print 'Largest force $(fmax:%.3g) eV/A: the atoms are relaxed.'\" &",
+        '  "min_modify dmax 0.05" "minimize 0.0 0.05 200 1000" "reset_timestep 0"',
+        "",
+        "# Constant temperature. A single atom has no temperature.",
+        'if "$(atoms) > 1" then "velocity all create ${temperature} 4928459 mom yes rot yes dist gaussian"',
+        "fix integrate all nve",
+        "fix bath all langevin ${temperature} ${temperature} 0.05 48279 zero yes",
         "run ${steps}",
+        "unfix bath",
+        "",
+        "# Constant energy.",
+        "variable energy equal etotal",
+        "variable kelvin equal temp",
+        "fix energy all vector 10 v_energy",
+        "fix kelvin all vector 10 v_kelvin",
+        "run ${steps}",
+        "variable drift equal 1000*slope(f_energy)/(10*dt*atoms)",
+        'if "${steps} >= 100" then &',
+        "  \"print 'Constant energy: $(atoms:%.0f) atoms, none lost. Mean temperature $(ave(f_kelvin):%.0f) K.'\" &",
+        "  \"print 'Drift of the total energy: $(v_drift:%.2g) meV/atom/ps, which should be below 1.'\"",
     ]
     return "\n".join(lines) + "\n"
 
 
-def starting_structure(configurations: Iterable[Configuration]) -> Configuration:
-    """Return the initial structure of the example.
+def starting_structure(candidates: Iterable[tuple[Configuration, Evaluation]]) -> Configuration:
+    """Return the initial structure of the example: the quietest one.
 
-    Preferred are, in this order, the largest number of elements, full periodicity and the lowest energy per atom.
+    Preferred are, in this order, the largest number of elements, full periodicity, more than one atom, forces below
+    ``QUIET`` or as small as possible, and the lowest energy per atom. Forces are those of the label or of the model,
+    whichever are larger, and include the stress times the area per atom.
 
     Args:
-        configurations: candidates, at least one.
+        candidates: configurations and their predictions, at least one.
     """
 
-    def rank(configuration: Configuration) -> tuple[int, bool, float]:
-        energy = np.inf if configuration.energy is None else configuration.energy / len(configuration)
-        return -len(set(configuration.species)), not all(configuration.pbc), energy
+    def rank(candidate: tuple[Configuration, Evaluation]) -> tuple[int, bool, bool, float, float]:
+        configuration, evaluation = candidate
+        periodic = all(configuration.pbc)
+        isolated = len(configuration) == 1 and not any(configuration.pbc)
+        energy = configuration.energy if configuration.energy is not None else evaluation.energy
+        force = max(QUIET, _largest_force(configuration, evaluation))
+        return -len(set(configuration.species)), not periodic, isolated, force, energy / len(configuration)
 
-    return min(configurations, key=rank)
+    return min(candidates, key=rank)[0]
+
+
+def _largest_force(configuration: Configuration, evaluation: Evaluation) -> float:
+    """Return the largest force on an atom, or on the area of an atom by the stress, eV/Å."""
+    forces = [
+        np.linalg.norm(each, axis=1).max() for each in (configuration.forces, evaluation.forces) if each is not None
+    ]
+    if all(configuration.pbc):
+        area = (configuration.volume / len(configuration)) ** (2 / 3)
+        stresses = (configuration.stress, evaluation.stress)
+        forces += [area * np.abs(each).max() for each in stresses if each is not None]
+    return float(max(forces, default=np.inf))
 
 
 def _repeats(cell: LammpsCell) -> tuple[int, int, int]:

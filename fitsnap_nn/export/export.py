@@ -35,6 +35,7 @@ def export(model: str | Path, folder: str | Path, *, overwrite: bool = False) ->
             Path(content.potential).name,
             structure=content.structure,
             reference_folder=Path(model).parent,
+            home=Path(folder),
         )
         targets = {path: Path(folder) / path.name for path in files.all}
         existing = [target for target in targets.values() if target.exists()]

@@ -10,7 +10,7 @@ from fitsnap_nn.errors import LammpsError
 from fitsnap_nn.export.chemical import symmetrized
 from fitsnap_nn.export.mliappy import MliapModel, to_pickle
 from fitsnap_nn.export.nn_text import nn_text, unsupported_reason
-from fitsnap_nn.export.unified import unified_pickle
+from fitsnap_nn.export.unified import UnifiedModel, unified_pickle
 from fitsnap_nn.inputs import ModelInput
 from fitsnap_nn.inputs.graph.input import GraphInput
 from fitsnap_nn.inputs.snap.input import SnapInput
@@ -61,11 +61,37 @@ def _of_graph(model_input: GraphInput, model: GraphModel) -> Formats:
 def _of_snap(model_input: SnapInput, model: BPNN) -> Formats:
     bispectrum = model_input.bispectrum
     networks = symmetrized(model.plain_networks(), bispectrum)
-    contents = {"mliappy": to_pickle(MliapModel(networks, bispectrum.quadraticflag))}
+    contents = {"mliappy": to_pickle(_snap_object(model_input, model))}
     reason = unsupported_reason(networks, bispectrum.quadraticflag)
     if not reason:
         contents["nn"] = nn_text(networks).encode()
     return Formats(contents, descriptor_text(bispectrum), "mliappy" if reason else "nn", reason, "float64")
+
+
+@singledispatch
+def lammps_object(model_input: ModelInput, model: Model[Any]) -> MliapModel | UnifiedModel:
+    """Return a model as the Python object that LAMMPS calls; registered like `formats_of`.
+
+    Args:
+        model_input: ``model.input``, whose type selects the function.
+        model: the model.
+
+    Raises:
+        LammpsError: LAMMPS cannot run the model.
+    """
+    raise LammpsError(f"pair_style mliap cannot run a {type(model).__name__} on {model_input.calculator}")
+
+
+@lammps_object.register
+def _graph_object(model_input: GraphInput, model: GraphModel) -> UnifiedModel:
+    return UnifiedModel(model)
+
+
+@lammps_object.register
+def _snap_object(model_input: SnapInput, model: BPNN) -> MliapModel:
+    options = model_input.bispectrum
+    networks = symmetrized(model.plain_networks(), options)
+    return MliapModel(networks, options.quadraticflag, descriptor_text(options))
 
 
 def descriptor_text(bispectrum: Bispectrum) -> str:

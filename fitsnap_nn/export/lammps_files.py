@@ -6,7 +6,7 @@ All are in LAMMPS' units ``metal``: Å, ps, eV, K, bar, g/mol.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.errors import LammpsError
 from fitsnap_nn.export.deck import deck_text
 from fitsnap_nn.export.formats import formats_of
+from fitsnap_nn.export.location import identity_commands, identity_of, in_home, location_commands
 from fitsnap_nn.export.pair_style import pair_commands
 from fitsnap_nn.export.unified import POINTER_COMMANDS
 from fitsnap_nn.files import atomic_write
@@ -44,6 +45,7 @@ def write_lammps_files(
     *,
     structure: Configuration | None = None,
     reference_folder: Path = Path(),
+    home: Path | None = None,
 ) -> LammpsFiles:
     """Write the LAMMPS files of a model, replacing existing files.
 
@@ -54,6 +56,7 @@ def write_lammps_files(
         stem: common part of the file names, ``[OUTFILE] potential``.
         structure: atoms of the example input; without it no example is written.
         reference_folder: folder to which file names in ``reference`` are relative; the files are copied to ``folder``.
+        home: folder where the files will be used, for ``folder`` is a temporary one; ``folder`` by default.
 
     Returns:
         Paths and formats of the files.
@@ -89,49 +92,55 @@ def write_lammps_files(
         _write(files.models[name], content)
     if files.descriptor:
         _write(files.descriptor, formats.descriptor.encode())
-    _write(files.mod, mod_text(files, resolved, copies).encode())
+    identity = identity_of(path.read_bytes() for path in files.potential if path != files.mod)
+    location = location_commands(files.mod.name, identity, home or folder)
+    _write(files.mod, mod_text(files, resolved, copies, [*identity_commands(identity), *location]).encode())
     if structure and files.deck and files.data:
         _write(files.data, data_text(structure, model.elements, reference.atom_style).encode())
-        names = {"deck": files.deck.name, "mod": files.mod.name, "data": files.data.name}
-        deck = deck_text(structure, **names, atom_style=reference.atom_style)
+        deck = deck_text(structure, files.deck.name, files.mod.name, files.data.name, reference.atom_style, location)
         _write(files.deck, deck.encode())
     return files
 
 
-def mod_text(files: LammpsFiles, reference: Reference, copies: Mapping[Path, Path]) -> str:
+def mod_text(files: LammpsFiles, reference: Reference, copies: Mapping[Path, Path], location: Sequence[str]) -> str:
     """Return the content of the ``.mod`` file, the commands that set up the potential.
 
     The LAMMPS variables ``potential_folder`` and ``potential_model`` (the format) can be set before it is included.
+    LAMMPS keeps the first value of an ``index`` variable, even after ``clear``, so the ``.mod`` file itself uses string
+    variables, which it sets again: several potentials can be used one after the other.
 
     Args:
         files: the files of the model.
         reference: reference potential with absolute file names.
         copies: copy of each of its files in the folder of the ``.mod`` file.
+        location: commands that state the identity of the potential and find its folder.
     """
     stem = files.mod.name.removesuffix(".mod")
     if files.descriptor:
-        model = f"model ${{potential_model}} ${{potential_folder}}/{stem}.mliap.${{potential_model}}"
-        mliap = f"{model} descriptor sna ${{potential_folder}}/{files.descriptor.name}"
+        model = f"model ${{potential_format}} {in_home(f'{stem}.mliap.${{potential_format}}')}"
+        mliap = f"{model} descriptor sna {in_home(files.descriptor.name)}"
         choice: tuple[str, ...] = (
             *FORMAT_COMMENTS,
             f"variable potential_plugin getenv {PLUGIN_LOADED}",
-            'if "x${potential_plugin} == x1" then "variable potential_model index mliappy"',
-            f"variable potential_model index {files.default_format}",
+            f"variable potential_format string {files.default_format}",
+            'if "x${potential_plugin} == x1" then "variable potential_format string mliappy"',
+            'if "$(is_defined(variable,potential_model)) == 1" then '
+            '"variable potential_format string ${potential_model}"',
         )
     else:
-        mliap = f"unified ${{potential_folder}}/{files.models['unified'].name} 0"
+        mliap = f"unified {in_home(files.models['unified'].name)} 0"
         choice = UNIFIED_COMMANDS
     commands = pair_commands(
         reference,
         mliap,
         files.elements,
-        place={str(path): f"${{potential_folder}}/{copy.name}" for path, copy in copies.items()},
+        place={str(path): in_home(copy.name) for path, copy in copies.items()},
     )
     types = ", ".join(f"{number} {element}" for number, element in enumerate(files.elements, start=1))
     lines = [
         f"# Neural network {stem}. Units metal: energies in eV, distances in Å. Atom types: {types}.",
-        "# To run from another folder:  lmp -var potential_folder FOLDER ...",
-        "variable potential_folder index .",
+        "# Include it from any folder. If its files were moved:  lmp -var potential_folder FOLDER ...",
+        *location,
         *choice,
         *commands,
     ]

@@ -33,18 +33,24 @@ class MliapModel:
     Attributes:
         n_descriptors, n_elements, n_params: sizes that LAMMPS compares with descriptors and ``pair_coeff``.
         units: LAMMPS units.
+        descriptor: content of the descriptor file that belongs to the model, which our plugin compares with the one in
+            the input; empty if unknown.
+        reference: pair styles that the model was fitted on top of, separated by blanks; empty if unknown.
         errors_are_collective: whether an exception on one rank ends all ranks, as in our plugin.
     """
 
     units = "metal"
     errors_are_collective = False
+    reference = ""
 
-    def __init__(self, networks: Sequence[Network], quadratic: bool = False) -> None:
+    def __init__(self, networks: Sequence[Network], quadratic: bool = False, descriptor: str = "") -> None:
         """
         Args:
             networks: shift (D,), scale (D,), layers (weight, bias) and activation per element, float64.
             quadratic: whether the D inputs are descriptors, their halved squares and their products.
+            descriptor: content of the descriptor file.
         """
+        self.descriptor = descriptor
         self.networks = tuple(networks)
         self.quadratic = quadratic
         inputs = len(self.networks[0][0])
@@ -94,7 +100,11 @@ class MliapModel:
             )
 
     def __reduce__(self) -> tuple[Callable[[bytes], MliapModel], tuple[bytes]]:
-        content = {"networks": [tuple(network) for network in self.networks], "quadratic": self.quadratic}
+        content = {
+            "networks": [tuple(network) for network in self.networks],
+            "quadratic": self.quadratic,
+            "descriptor": self.descriptor,
+        }
         return from_bytes, (serialize(content),)
 
 

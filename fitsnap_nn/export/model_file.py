@@ -123,7 +123,11 @@ def load_model(path: str | Path) -> ModelFile:
     Raises:
         CheckpointError: the file is missing, damaged, of another kind, or of a newer version.
     """
-    payload = load_payload(path)
+    return model_of(load_payload(path))
+
+
+def model_of(payload: Payload) -> ModelFile:
+    """Return the model of a validated payload, see `load_payload`."""
     model = build_model(payload["description"])
     model.load_state_dict(payload["state_dict"], assign=True)
     structure = payload["structure"]
@@ -146,7 +150,19 @@ def load_payload(path: str | Path) -> Payload:
     Raises:
         CheckpointError: see `load_model`.
     """
-    content = _read(path)
+    return validated(_read(path), path)
+
+
+def validated(content: Any, path: str | Path) -> Payload:
+    """Return the payload in what ``torch.load`` has returned, upgraded to the current version.
+
+    Args:
+        content: content of a model or restart file.
+        path: its name, for messages.
+
+    Raises:
+        CheckpointError: see `load_model`.
+    """
     if isinstance(content, dict) and isinstance(content.get("model"), dict):
         content = content["model"]
     payload: Payload = content if isinstance(content, dict) else {}

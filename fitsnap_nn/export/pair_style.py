@@ -57,6 +57,15 @@ def pair_commands(reference: Reference, mliap: str, elements: Sequence[str], pla
     ]
 
 
+def reference_styles(reference: Reference) -> list[str]:
+    """Return the names of the pair styles of a reference potential, without ``zero``."""
+    style, *_ = shlex.split(reference.pair_style) or ["none"]
+    if not style.startswith("hybrid"):
+        return [] if style in ("zero", "none") else [style]
+    named = [shlex.split(line)[2:3] for line in reference.pair_coeff]
+    return list(dict.fromkeys(word for words in named for word in words if word not in ("zero", "none")))
+
+
 def _without_zero(words: Sequence[str], scaled: bool) -> list[str]:
     """Return the arguments of a hybrid style without ``zero``, its cutoff, its options and, if scaled, its factor."""
     kept: list[str] = []

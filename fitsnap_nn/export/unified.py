@@ -44,9 +44,11 @@ class UnifiedModel:
         rcutfac: half the cutoff, Å.
         ndescriptors, nparams: required by LAMMPS, but not used.
         units: LAMMPS units.
+        reference: pair styles that the model was fitted on top of, separated by blanks; empty if unknown.
     """
 
     units = "metal"
+    reference = ""
     ndescriptors = 1
     nparams = 1
 

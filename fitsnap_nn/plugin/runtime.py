@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
 import sys
@@ -27,7 +28,8 @@ class UnifiedInterface:
       calling ``forward_exchange`` or ``edge_exchange``. The ghost cutoff is enlarged, and pairs of ghost atoms are
       listed, accordingly;
     - ``pairwise``: True if the energy is a sum over pairs, which makes ``neigh_modify exclude`` meaningful;
-    - ``num_threads``: torch threads per rank.
+    - ``num_threads``: torch threads per rank;
+    - ``reference``: pair styles, separated by blanks, that the input must add to the model.
 
     Args:
         model: the model.
@@ -45,8 +47,10 @@ class UnifiedInterface:
         needed = ("element_types", "rcutfac", "ndescriptors", "nparams", "compute_forces")
         missing = [attribute for attribute in needed if getattr(model, attribute, None) is None]
         if missing:
+            remedy = " Use pair_style mliap model mliappy FILE descriptor sna FILE." if callable(model) else ""
             raise CheckpointError(
                 f"{name} holds a {type(model).__name__} without {', '.join(missing)}, so it is not a unified model."
+                f"{remedy}"
             )
         self.model = model
         self.elements = tuple(str(element) for element in model.element_types)
@@ -56,6 +60,7 @@ class UnifiedInterface:
         self.units = str(getattr(model, "units", None) or "")
         self.ghost_layers = int(getattr(model, "ghost_layers", None) or 0)
         self.pairwise = bool(getattr(model, "pairwise", False))
+        self.reference = str(getattr(model, "reference", None) or "")
         model.interface = self
 
     def compute(self, *step: Any) -> float:
@@ -111,21 +116,35 @@ def read_model(path: Path) -> Any:
     """Load the object in a model file; executes code that the file contains.
 
     Args:
-        path: file saved by ``torch.save`` (.pt, .pth) or ``pickle``.
+        path: file saved by ``torch.save`` (.pt, .pth) or ``pickle``, or the model file of a fit.
 
     Raises:
-        CheckpointError: the file does not exist.
+        CheckpointError: the file does not exist, or needs a package that is not installed.
         Exception: any exception that loading the file raises.
     """
     if not path.is_file():
         raise CheckpointError(f"There is no model file {path} (working directory: {Path.cwd()}).")
     with prefer_own_symbols():
-        if path.suffix in (".pt", ".pth"):
-            import torch
+        try:
+            content = _unpickled(path)
+        except ModuleNotFoundError as error:
+            raise CheckpointError(
+                f"{path} holds a model of the Python package {error.name}, which {sys.executable} does not find. "
+                "Install it, or name the file of a fit of fitsnap_nn."
+            ) from error
+        if isinstance(content, dict):
+            # Imported by name, as by the pickles for LAMMPS: exports are built on this package, not the reverse.
+            return importlib.import_module("fitsnap_nn.export.lammps_model").from_model_file(path)
+        return content
 
-            return torch.load(path, map_location="cpu", weights_only=False)
-        with path.open("rb") as file:
-            return pickle.load(file)
+
+def _unpickled(path: Path) -> Any:
+    if path.suffix in (".pt", ".pth"):
+        import torch
+
+        return torch.load(path, map_location="cpu", weights_only=False)
+    with path.open("rb") as file:
+        return pickle.load(file)
 
 
 @contextmanager

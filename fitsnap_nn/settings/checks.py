@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 
+from fitsnap_nn.settings.descriptors import n_descriptors
+from fitsnap_nn.settings.effects import add_notices
 from fitsnap_nn.settings.elements import SYMBOLS
 from fitsnap_nn.settings.files import ONE_FILE, group_exists, nearest, nearest_group
 from fitsnap_nn.settings.groups import SIZES, WEIGHTS, written_rows
 from fitsnap_nn.settings.ini import Document
-from fitsnap_nn.settings.keys import FOREIGN_SECTIONS, keys_of, section_classes
 from fitsnap_nn.settings.losses import UNITS, WITHOUT_DELTA, parse_deltas, parse_losses
+from fitsnap_nn.settings.outputs import check_files
 from fitsnap_nn.settings.problems import ValueProblem, did_you_mean
 from fitsnap_nn.settings.schema import Bispectrum, Settings
 from fitsnap_nn.settings.scraper import check_scraper
@@ -19,8 +21,10 @@ def check(document: Document, settings: Settings) -> None:
     """Run all checks; problems and notices are added to the document."""
     for step in (_elements, _descriptors, _architecture, _targets, _losses, _network, _batches, _baselines):
         step(document, settings)
-    for step in (_outputs, _reference, _sizes, check_scraper, _data, _notices):
+    for step in (_reference, _sizes, check_scraper, _data):
         step(document, settings)
+    check_files(document, settings)
+    add_notices(document, settings)
 
 
 def _elements(document: Document, settings: Settings) -> None:
@@ -144,6 +148,23 @@ def _network(document: Document, settings: Settings) -> None:
         document.report("PYTORCH", "layer_sizes", f"{' '.join(wrong)}: not a positive integer", hint)
     elif len(words) < 2 or int(words[-1]) != 1:
         document.report("PYTORCH", "layer_sizes", "the last layer must have 1 node, the energy per atom", hint)
+    elif settings.pytorch.model == "BPNN":
+        _first_layer(document, settings)
+
+
+def _first_layer(document: Document, settings: Settings) -> None:
+    """Check a first number of layer_sizes: it is the number of inputs, which the descriptors determine."""
+    first, *others = settings.pytorch.layer_sizes
+    if first == "num_desc" or not document.sound("BISPECTRUM", "type", "twojmax", "chemflag", "quadraticflag"):
+        return
+    count = n_descriptors(settings.bispectrum)
+    allowed = {count}
+    if settings.pytorch.multi_element_option == 3:
+        allowed.add(count + len(settings.elements))
+    if int(first) not in allowed:
+        what = f"the first number, {first}, is the number of inputs, but [BISPECTRUM] gives {count} descriptors"
+        hint = f"Use num_desc {' '.join(others)}; for a first hidden layer of {first} nodes, num_desc {first} "
+        document.report("PYTORCH", "layer_sizes", what, f"{hint}{' '.join(others)}.")
 
 
 def _batches(document: Document, settings: Settings) -> None:
@@ -186,24 +207,6 @@ def _baselines(document: Document, settings: Settings) -> None:
 
 def _positive(word: str) -> bool:
     return word.isascii() and word.isdigit() and int(word) > 0
-
-
-def _outputs(document: Document, settings: Settings) -> None:
-    """Check that the restart file to read exists and that output files have different names."""
-    training = settings.pytorch
-    restart = training.save_state_input
-    if restart and not os.path.isfile(restart):
-        document.report("PYTORCH", "save_state_input", f"no such file: {restart}", nearest(restart))
-    written: dict[str, str] = {}
-    names = {
-        ("PYTORCH", "save_state_output"): training.save_state_output,
-        ("PYTORCH", "output_file"): training.output_file,
-        ("OUTFILE", "metrics"): settings.outfile.metrics,
-    }
-    for (section, key), name in names.items():
-        if name in written:
-            document.report(section, key, f"{name} is also the name of {written[name]}", "Choose another name.")
-        written.setdefault(name, f"[{section}] {key}")
 
 
 def _reference(document: Document, settings: Settings) -> None:
@@ -260,16 +263,3 @@ def _data(document: Document, settings: Settings) -> None:
         elif not group_exists(data_path, name, scraper) and document.sound("GROUPS", name):
             hint = nearest_group(data_path, name, scraper)
             document.report("GROUPS", name, f"no such folder or file in {data_path}", hint, where)
-
-
-def _notices(document: Document, settings: Settings) -> None:
-    """Add one line that lists all keys and sections without effect."""
-    idle = []
-    for section in [*section_classes(), *settings.architectures]:
-        keys = keys_of(section)
-        given = [name for name in document.sections.get(section, {}) if name in keys and keys[name].no_effect]
-        if given:
-            idle.append(f"[{section}] {', '.join(given)}")
-    idle += [f"section [{section}]" for section in document.headers if section in FOREIGN_SECTIONS]
-    if idle:
-        document.notices.append(f"Without effect (for the reasons see docs/input.md): {'; '.join(idle)}.")

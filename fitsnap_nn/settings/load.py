@@ -16,6 +16,7 @@ from fitsnap_nn.settings.files import read_text
 from fitsnap_nn.settings.groups import read_columns, read_rows
 from fitsnap_nn.settings.ini import COMMAND_LINE, Document, read_ini
 from fitsnap_nn.settings.keys import FOREIGN_SECTIONS, Key, keys_of, section_classes, section_names
+from fitsnap_nn.settings.other_names import OTHER_SECTIONS, other_name
 from fitsnap_nn.settings.problems import ValueProblem, did_you_mean
 from fitsnap_nn.settings.properties import read_properties
 from fitsnap_nn.settings.schema import Bispectrum, Groups, PathSection, PytorchSection, Reference, Settings
@@ -129,7 +130,8 @@ def _check_sections(document: Document) -> None:
     names = section_names()
     for section in document.headers:
         if section not in names and section not in FOREIGN_SECTIONS:
-            hint = did_you_mean(section, names) or f"Known sections: {', '.join(names)}."
+            known = f"Known sections: {', '.join(names)}."
+            hint = OTHER_SECTIONS.get(section.upper()) or did_you_mean(section, names) or known
             document.report(section, "", "unknown section", hint)
 
 
@@ -163,18 +165,29 @@ def _report_unknown_keys(document: Document, section: str) -> None:
     known = keys_of(section)
     for written in document.sections.get(section, {}):
         if written not in known and not any(_starts(written, key) for key in known.values()):
-            document.report(section, written, "unknown key", _hint(section, written))
+            document.report(section, written, "unknown key", _hint(document, section, written))
 
 
 def _starts(written: str, key: Key) -> bool:
     return key.is_prefix and written.startswith(key.name.removesuffix("*"))
 
 
-def _hint(section: str, written: str) -> str:
-    elsewhere = [other for other in section_classes() if written in keys_of(other)]
-    if elsewhere:
-        return f"It belongs to section [{elsewhere[0]}]."
-    return did_you_mean(written, [name.removesuffix("*") for name in keys_of(section)])
+def _hint(document: Document, section: str, written: str) -> str:
+    """Return where a key belongs, what it is called here, or the most similar key.
+
+    Several architectures use a name for different keys: the section that the user chose decides.
+    """
+    chosen = document.entry("PYTORCH", "model")
+    model = chosen.value if chosen else ""
+    last = written.rpartition(".")[2]  # of a path such as soap.max_angular
+    homes = [other for other in section_classes() if last in keys_of(other)]
+    foreign = other_name(written, (section, model))
+    if foreign and foreign.section in (section, model):
+        return foreign.hint
+    if homes:
+        home = next((other for other in (section, model) if other in homes), homes[0])
+        return f"It belongs to section [{home}]." if last == written else f"Here it is {last} in [{home}]."
+    return foreign.hint if foreign else did_you_mean(written, [name.removesuffix("*") for name in keys_of(section)])
 
 
 def _per_element(document: Document, bispectrum: Bispectrum) -> Bispectrum:

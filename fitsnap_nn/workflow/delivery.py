@@ -51,10 +51,15 @@ def report(
 
 
 def deploy(
-    settings: Settings, trainer: Trainer, prepared: Prepared, model_file: Path, errors: list[ErrorRow]
+    settings: Settings,
+    trainer: Trainer,
+    prepared: Prepared,
+    model_file: Path,
+    errors: list[ErrorRow],
+    results: list[Result],
 ) -> LammpsFiles:
     """Write the model file and the LAMMPS files, with the weights that the errors were computed with."""
-    structure = starting_structure(prepared.dataset.configurations)
+    structure = starting_structure(results)
     provenance = {
         "input": settings.text,
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),

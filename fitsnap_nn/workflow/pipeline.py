@@ -111,7 +111,7 @@ def fit(
         if not ranks.is_first:
             return Fit(folder, [], model_file, trainer.model)
         errors, files = delivery.report(settings, results, prepared.properties, console, folder)
-        lammps_files = delivery.deploy(settings, trainer, prepared, model_file, errors)
+        lammps_files = delivery.deploy(settings, trainer, prepared, model_file, errors, results)
         verification = delivery.verify(settings, trainer.model, prepared, lammps_files, console) if verify else None
         console.line(render_tree(folder, {**delivery.contents(settings, lammps_files), **files}))
         if lammps_files.deck:

@@ -1,6 +1,7 @@
 #include "pair_mliap_dispatch.h"
 
 #include "core_library.h"
+#include "masses.h"
 
 #include "atom.h"
 #include "error.h"
@@ -70,6 +71,9 @@ void PairMLIAPDispatch::coeff(int narg, char **arg) {
     error->all(FLERR,
                "Pair style mliap is not stored in restart files: repeat the pair_style command before pair_coeff");
   inner->coeff(narg, arg);
+  // The arguments are * * and one element per atom type.
+  symbols.assign(arg + std::min(2, narg), arg + narg);
+  masses_checked = false;
   copy_flags();
 }
 
@@ -80,6 +84,10 @@ void PairMLIAPDispatch::modify_params(int narg, char **arg) {
 }
 
 void PairMLIAPDispatch::init_style() {
+  // Not earlier: masses can be set after pair_coeff.
+  if (!masses_checked)
+    check_masses(lmp, symbols);
+  masses_checked = true;
   // The list is requested for this object, not for the inner one: see InnerPair::init_style_for. A built-in style would
   // request it for itself, so its init_style is not called but repeated here.
   if (python) {

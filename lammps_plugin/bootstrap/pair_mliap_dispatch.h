@@ -8,6 +8,8 @@
 #include "inner_pair.h"
 
 #include <memory>
+#include <string>
+#include <vector>
 
 namespace fitsnap_nn {
 
@@ -38,6 +40,8 @@ class PairMLIAPDispatch : public LAMMPS_NS::Pair {
  private:
   std::unique_ptr<LAMMPS_NS::Pair> inner;
   InnerPair *python = nullptr;    // the same object if it calls Python, else null
+  std::vector<std::string> symbols;    // of pair_coeff: element of each atom type, or NULL
+  bool masses_checked = false;
 
   void create_inner(int narg, char **arg);
   void copy_flags();

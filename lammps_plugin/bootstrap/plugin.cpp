@@ -28,6 +28,9 @@ using RegisterStyle = void(StyleDescription *, void *);
 
 // Environment variable that tells input scripts, such as the .mod files of fitsnap_nn, that `mliap` is this style.
 constexpr const char *LOADED_VARIABLE = "FITSNAP_NN_PLUGIN_LOADED";
+// Environment variable that holds one quotation mark, which LAMMPS' parser does not accept in an input script. The .mod
+// files put it around paths in variables, which may contain blanks.
+constexpr const char *QUOTE_VARIABLE = "FITSNAP_NN_QUOTE";
 
 Pair *create_pair(LAMMPS *lmp) {
   return new PairMLIAPDispatch(lmp);
@@ -66,6 +69,7 @@ FITSNAP_NN_EXPORT void lammpsplugin_init(void *lammps, void *handle, void *regis
   if (overrides_builtin()) {
     register_style(lmp, handle, register_with_lammps, "mliap");
     setenv(LOADED_VARIABLE, "1", 1);
+    setenv(QUOTE_VARIABLE, "'", 1);
   }
   register_style(lmp, handle, register_with_lammps, "mliap/py");
 }

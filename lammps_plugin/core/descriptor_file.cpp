@@ -47,6 +47,7 @@ class Parser {
   Parser(LAMMPS *lmp, const std::string &name) : lmp_(lmp), name_(name) {}
 
   DescriptorFile parse(const std::string &text) {
+    file_.text = text;
     std::istringstream lines(text);
     for (std::string line; std::getline(lines, line);) {
       ++line_;

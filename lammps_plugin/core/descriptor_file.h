@@ -15,6 +15,7 @@ namespace fitsnap_nn {
 struct DescriptorFile {
   snap::Options options;
   std::vector<std::string> elements;
+  std::string text;    // of the file
 };
 
 // Rank 0 reads the file and broadcasts it. An invalid file raises a LAMMPS error on all ranks. Collective.

