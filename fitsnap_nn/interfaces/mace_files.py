@@ -21,7 +21,7 @@ from torch.nn import functional
 from fitsnap_nn.data.properties import ENERGY
 from fitsnap_nn.errors import CheckpointError
 from fitsnap_nn.inputs.graph.batch import Graph
-from fitsnap_nn.models.mace import MACE, float64_without_torchscript, libraries
+from fitsnap_nn.models.mace import EMBEDDINGS, MACE, float64_without_torchscript, libraries
 from fitsnap_nn.models.mace_kernels import couplings_by_degree, weights_by_degree
 from fitsnap_nn.models.prediction import predict
 from fitsnap_nn.settings.elements import SYMBOLS
@@ -178,7 +178,7 @@ class _Selection(NamedTuple):
         found = dict(network.state_dict())
         rescaling = (len(self.elements) / self.all_elements) ** 0.5
         for name, module in network.named_modules():
-            if name.endswith(("node_embedding.linear", "source_embedding", "target_embedding")):
+            if name.endswith(EMBEDDINGS):
                 rows = module.weight.view(self.all_elements, -1)[self.elements]
                 found[f"{name}.weight"] = rescaling * rows.flatten()
             elif type(module).__name__ == "FullyConnectedTensorProduct":
