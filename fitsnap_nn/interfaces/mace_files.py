@@ -30,12 +30,14 @@ RADIAL_TYPES = {"BesselBasis": "bessel", "GaussianBasis": "gaussian", "Chebychev
 TOLERANCE = 1e-5  # relative error of converted energies; Clebsch-Gordan coefficients in a file may be float32
 
 
-def run_and_convert(path: Path, elements: Sequence[str], head: str = "") -> tuple[dict[str, Any], dict[str, Tensor]]:
+def run_and_convert(
+    path: Path, elements: Sequence[str] = (), head: str = ""
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Convert one of mace's model files. This runs code that the file contains: use files from trusted sources only.
 
     Args:
         path: the file.
-        elements: elements to keep, in the order of LAMMPS' atom types; the file may have more.
+        elements: elements to keep, in the order of LAMMPS' atom types; the file may have more. All when empty.
         head: one of the file's heads; required if it has several.
 
     Returns:
@@ -74,7 +76,7 @@ def convert(network: Any, elements: Sequence[str], head: str = "") -> MACE:
 
     Args:
         network: mace's module; it is converted to float64 in place.
-        elements: elements to keep, in the order of LAMMPS' atom types.
+        elements: elements to keep, in the order of LAMMPS' atom types; all, in the order of the file, when empty.
         head: one of its heads; required if it has several.
 
     Returns:
@@ -86,11 +88,12 @@ def convert(network: Any, elements: Sequence[str], head: str = "") -> MACE:
     if type(network).__name__ not in {"MACE", "ScaleShiftMACE"} or hasattr(network, "joint_embedding"):
         raise CheckpointError(f"{type(network).__name__} is not a MACE that predicts energies from positions alone.")
     known = [SYMBOLS[number - 1] for number in network.atomic_numbers.tolist()]
+    elements = elements or known
     if missing := [element for element in elements if element not in known]:
         raise CheckpointError(f"the model does not contain {', '.join(missing)}; its elements are {' '.join(known)}.")
     heads = getattr(network, "heads", None) or ["Default"]
     if head not in heads and (head or len(heads) > 1):
-        raise CheckpointError(f"mace_head_name must be one of its heads: {', '.join(heads)}.")
+        raise CheckpointError(f"mace_head_name (export: --head) must be one of its heads: {', '.join(heads)}.")
     selection = _Selection(
         [known.index(element) for element in elements], len(known), heads.index(head or heads[0]), len(heads)
     )
