@@ -157,13 +157,6 @@ def test_a_killed_fit_is_resumed_exactly(small_input: Path):
     assert whole.errors == parts.errors
 
 
-def test_save_state_input_goes_on_too(small_input: Path):
-    whole = fit(small_input, "whole", num_epochs=4)
-    half = fit(small_input, "half", num_epochs=2)
-    other = fit(small_input, "other", num_epochs=4, save_state_input=half.folder / "restart.pt")
-    assert torch.equal(weights(whole), weights(other))
-
-
 def test_a_damaged_restart_file_is_named(small_input: Path):
     result = fit(small_input, "fit")
     path = result.folder / "restart.pt"
