@@ -8,14 +8,14 @@ from typing import Any
 
 from fitsnap_nn.errors import InputError
 from fitsnap_nn.export.model_file import Payload
+from fitsnap_nn.inputs import DescriptorInput, ModelInput, input_from_payload
 from fitsnap_nn.settings.architectures import architecture_names
 from fitsnap_nn.settings.fields import format_value
 from fitsnap_nn.settings.ini import Document, read_ini
 from fitsnap_nn.settings.keys import keys_of
 from fitsnap_nn.settings.plain import section_differences
-from fitsnap_nn.settings.schema import Bispectrum, Reference, Settings
+from fitsnap_nn.settings.schema import Reference, Settings
 
-BY_ELEMENT = ("wj", "radelem", "sinner", "dinner")  # keys of [BISPECTRUM] with one value per element
 # Keys that concern the baselines of a fit from random weights.
 BASELINES = ("composition_baseline", "element_energies", "scale_targets", "standardize")
 
@@ -40,8 +40,8 @@ def adopt(settings: Settings, payload: Payload, path: str, *, check: bool = True
     if check and document.problems:  # of another architecture every key would differ
         raise InputError(document.problems)
     adoption.elements(tuple(payload["elements"]))
-    if model_input is not None:
-        adoption.bispectrum(model_input, tuple(payload["elements"]))
+    if isinstance(model_input, DescriptorInput):
+        adoption.descriptors(model_input)
     for section, stored in values.items():
         adoption.section(section, stored)
     adoption.reference(Reference(**payload["reference"]), tuple(payload["elements"]))
@@ -52,21 +52,19 @@ def adopt(settings: Settings, payload: Payload, path: str, *, check: bool = True
     return adoption.settings, adoption.notes()
 
 
-def _stored(payload: Payload) -> tuple[dict[str, dict[str, Any]], Bispectrum | None]:
-    """Return the values of the architecture's keys in a model file, by section and key, and the descriptor options."""
+def _stored(payload: Payload) -> tuple[dict[str, dict[str, Any]], ModelInput | None]:
+    """Return the values of the architecture's keys in a model file, by section and key, and its descriptors."""
     description = dict(payload["description"])
     name = description.pop("architecture")
     if name == "BPNN":
-        options = dict(description["model_input"])
+        model_input = input_from_payload(description["model_input"])
         network = {
             "model": name,
             "layer_sizes": ("num_desc", *map(str, description["hidden"]), "1"),
             "activation": description["activation"],
             "multi_element_option": description["multi_element_option"],
         }
-        calculator = options.pop("calculator")
-        bispectrum = Bispectrum(**{key: _plain(value) for key, value in options.items()})
-        return {"CALCULATOR": {"calculator": calculator}, "PYTORCH": network}, bispectrum
+        return {"CALCULATOR": {"calculator": model_input.calculator}, "PYTORCH": network}, model_input
     keys = keys_of(name)
     hypers = {key: _plain(value) for key, value in description.items() if key in keys}
     return {"CALCULATOR": {"calculator": "LAMMPSGRAPH"}, "PYTORCH": {"model": name}, name: hypers}, None
@@ -103,7 +101,7 @@ class _Adoption:
         if not self._given(section, key):
             section = "CALCULATOR" if self.settings.calculator.calculator == "LAMMPSGRAPH" else "BISPECTRUM"
             key = "elements" if section == "CALCULATOR" else "type"
-            self._replace(section, {key: stored})
+            self._replace(section, {key: stored} | ({"num_types": len(stored)} if key == "type" else {}))
             self._taken.setdefault(section, []).append(f"{key} = {' '.join(stored)}")
         elif self.settings.elements != stored:
             new = [element for element in self.settings.elements if element not in stored]
@@ -115,39 +113,33 @@ class _Adoption:
                 f"elements {' '.join(self.settings.elements)} (in the file {' '.join(stored)}): {found}"
             )
 
-    def bispectrum(self, stored: Bispectrum, elements: tuple[str, ...]) -> None:
+    def descriptors(self, stored: DescriptorInput) -> None:
         """Take the options of the descriptors; those of an element go with its symbol."""
-        now = self.settings.elements
-        keys = keys_of("BISPECTRUM").items()
-        separate = ("numTypes", "type", "twojmax", *BY_ELEMENT)
-        common = {name: getattr(stored, key.attribute) for name, key in keys if not (key.no_effect or name in separate)}
-        self.section("BISPECTRUM", common)
-        if stored.chemflag and now != elements:
-            what = f"{' '.join(now)} with chemflag = 1: {self.path} has descriptors for each of {' '.join(elements)}"
-            self.document.report("BISPECTRUM", "type", what, f"Use type = {' '.join(elements)}.")
-        self._replace("BISPECTRUM", {"num_types": len(now)})
-        limit = max(stored.twojmax)  # LAMMPS uses the maximum of all elements
-        if not self._given("BISPECTRUM", "twojmax"):
-            self._replace("BISPECTRUM", {"twojmax": (limit,) * len(now)})
-            self._taken.setdefault("BISPECTRUM", []).append(f"twojmax = {limit}")
-        elif max(self.settings.bispectrum.twojmax) != limit:
-            self._contradicts("BISPECTRUM", "twojmax", self.settings.bispectrum.twojmax, limit)
-        for key in BY_ELEMENT if stored.switchinnerflag else BY_ELEMENT[:2]:
-            self._values_by_element(key, dict(zip(elements, getattr(stored, key), strict=True)))
+        values, now = stored.section_values(), self.settings.elements
+        if values is None:
+            return
+        self.section(values.section, values.common)
+        for key, of_elements in values.by_element.items():
+            known = dict(zip(stored.elements, of_elements, strict=True))
+            self._values_by_element(values.section, key, known, values.new_elements.get(key))
+        if self.document.problems:
+            return
+        new = type(stored).from_settings(self.settings)
+        if new.size != stored.size or (stored.ordered_by_element and now != stored.elements):
+            what = f"{' '.join(now)} has other descriptors than {self.path}, for {' '.join(stored.elements)}"
+            hint = "The network cannot take other descriptors: list the same elements in the same order, or fit anew."
+            self.document.report(*self.settings.elements_key, what, hint)
 
-    def _values_by_element(self, key: str, stored: Mapping[str, float]) -> None:
-        """Take one number per element; new elements have that of the input, or its default."""
-        now, values = self.settings.elements, getattr(self.settings.bispectrum, key)
-        if not self._given("BISPECTRUM", key):
-            found = tuple(stored.get(element, values[0]) for element in now)
-            if any(value != values[0] for value in found):
-                self._taken.setdefault("BISPECTRUM", []).append(f"{key} = {format_value(found)}")
-            self._replace("BISPECTRUM", {key: found})
-        elif len(values) != len(now) or any(
-            stored.get(e, value) != value for e, value in zip(now, values, strict=True)
-        ):
-            listed = ", ".join(f"{value} for {element}" for element, value in stored.items())
-            self._contradicts("BISPECTRUM", key, values, listed)
+    def _values_by_element(self, section: str, key: str, known: Mapping[str, Any], for_new: Any) -> None:
+        """Take one number per element; new elements have that of the input, or a default."""
+        now, values = self.settings.elements, getattr(self.settings.section(section), key)
+        if not self._given(section, key):
+            found = tuple(known.get(element, values[0] if for_new is None else for_new) for element in now)
+            if any(value != keys_of(section)[key].default[0] for value in found):
+                self._taken.setdefault(section, []).append(f"{key} = {format_value(found)}")
+            self._replace(section, {key: found})
+        elif len(values) != len(now) or any(known.get(e, v) != v for e, v in zip(now, values, strict=True)):
+            self._contradicts(section, key, values, ", ".join(f"{value} for {e}" for e, value in known.items()))
 
     def reference(self, stored: Reference, elements: tuple[str, ...]) -> None:
         """Take the reference potential, which must agree; for other elements only the input can state it."""
