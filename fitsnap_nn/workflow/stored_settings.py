@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from fitsnap_nn.errors import InputError
+from fitsnap_nn.errors import CheckpointError, InputError
 from fitsnap_nn.export.model_file import Payload
 from fitsnap_nn.inputs import DescriptorInput, ModelInput, input_from_payload
 from fitsnap_nn.settings.architectures import architecture_names
@@ -31,6 +31,7 @@ def adopt(settings: Settings, payload: Payload, path: str, *, check: bool = True
 
     Raises:
         InputError: lists all keys that contradict the file.
+        CheckpointError: the architecture is of another package, which is not installed.
     """
     document = read_ini(settings.text, settings.source)
     adoption = _Adoption(document, settings, path)
@@ -65,6 +66,8 @@ def _stored(payload: Payload) -> tuple[dict[str, dict[str, Any]], ModelInput | N
             "multi_element_option": description["multi_element_option"],
         }
         return {"CALCULATOR": {"calculator": model_input.calculator}, "PYTORCH": network}, model_input
+    if name not in architecture_names():
+        raise CheckpointError(f"its architecture, {name}, is of a package that is not installed. Install that package.")
     keys = keys_of(name)
     hypers = {key: _plain(value) for key, value in description.items() if key in keys}
     return {"CALCULATOR": {"calculator": "LAMMPSGRAPH"}, "PYTORCH": {"model": name}, name: hypers}, None

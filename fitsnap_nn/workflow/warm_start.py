@@ -77,7 +77,7 @@ def find_start(settings: Settings, resumed: Path | None = None) -> tuple[Setting
     try:
         payload = load_payload(initial)
         adopted, notes = adopt(settings, payload, initial)
-    except (CheckpointError, ArchitectureError, KeyError) as error:
+    except (CheckpointError, ArchitectureError) as error:
         raise _refused(settings, f"{error}", _remedy(initial)) from error
     epoch = payload["provenance"].get("epoch")
     described = f"weights of {initial}" + (f", epoch {epoch}" if epoch else "")
@@ -146,7 +146,10 @@ def refit_element_energies(
         DataError: no training configuration has an energy with a weight.
     """
     chosen = list(model.elements) if elements is None else list(elements)
-    members = [one for one in prepared.subset(Subset.TRAINING) if one.energy is not None and one.weight("energy") > 0]
+    labelled = (c for c in prepared.subset(Subset.TRAINING) if c.energy is not None and c.weight("energy") > 0)
+    members = [one for one in labelled if elements is None or set(elements) & set(one.species)]
+    if not members and elements:
+        return f"element energies of {', '.join(chosen)} are 0: no training configuration with an energy contains them"
     if not members:
         raise DataError(
             f"the element energies of {', '.join(chosen)} cannot be fitted: no training configuration has an energy "
@@ -168,7 +171,7 @@ def refit_element_energies(
     )
     return (
         f"element energies refitted to the residuals of the initial model{remark}: {listed} eV; mean residual "
-        f"{before:.4f} before, {after:.4f} eV/atom after"
+        f"{before:.4f} before, {round(after, 4) + 0.0:.4f} eV/atom after"
     )
 
 

@@ -143,6 +143,14 @@ def test_files_of_other_kinds_are_refused_with_a_way(tmp_path: Path, base: Fit) 
             check(load_settings(write_input(tmp_path, base, start=f"start_from = {name}")))
 
 
+def test_an_architecture_that_is_not_installed_is_named(tmp_path: Path, base: Fit) -> None:
+    payload = torch.load(base.model_file, weights_only=True)
+    payload["description"] = {"architecture": "PAIRNET", "elements": ["Ta"], "width": 3}
+    torch.save(payload, tmp_path / "other.pt")
+    with pytest.raises(InputError, match="its architecture, PAIRNET, is of a package that is not installed"):
+        check(load_settings(write_input(tmp_path, base, start="start_from = other.pt")))
+
+
 def test_a_fit_that_never_improves_keeps_the_initial_weights(tmp_path: Path, base: Fit) -> None:
     result = fit(write_input(tmp_path, base), "fit", num_epochs=6, learning_rate=10.0, early_stopping=2)
     assert len(read_epochs(result.folder)) == 2
@@ -282,6 +290,11 @@ def test_new_elements_leave_the_others_as_they_are(tmp_path: Path, kind: str) ->
     assert row.mae < 0.5
     assert "elements In Ta P (in the file Ta): new: In P" in log_of(second)
     assert "element energies refitted to the residuals of the initial model (minimum-norm" in log_of(second)
+    whole = fit(three, "whole", num_epochs=2)
+    fit(three, "parts", num_epochs=1)
+    parts = fit(three, "parts", num_epochs=2, resume=True)
+    states = [load_restart(one.folder / "FitTorchModel")["model"]["state_dict"] for one in (whole, parts)]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
 @pytest.mark.mpi
