@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from fitsnap_nn.cli.arguments import add_overwrite, say
+from fitsnap_nn.settings.files import MACE_SUFFIX
 
 HELP = "write the LAMMPS files of a model"
 
@@ -21,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
-    from fitsnap_nn.export.export import MACE_SUFFIX, export
+    from fitsnap_nn.export.export import export
 
     if options.model.endswith(MACE_SUFFIX):
         say(f"note: code stored in {options.model} is run to read it; use files from trusted sources only")

@@ -12,10 +12,9 @@ from fitsnap_nn.errors import InputError, Problem
 from fitsnap_nn.export.lammps_files import write_lammps_files
 from fitsnap_nn.export.model_file import load_model, save_model
 from fitsnap_nn.models import build_model
+from fitsnap_nn.settings.files import MACE_SUFFIX
 from fitsnap_nn.settings.ini import COMMAND_LINE
 from fitsnap_nn.settings.schema import Outfile, Reference, Settings
-
-MACE_SUFFIX = ".model"  # of the model files of mace-torch
 
 
 def export(

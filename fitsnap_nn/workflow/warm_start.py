@@ -18,6 +18,7 @@ from fitsnap_nn.inputs import DescriptorInput, input_class
 from fitsnap_nn.models import Model, build_model
 from fitsnap_nn.models.baselines import composition_fractions, fit_composition
 from fitsnap_nn.settings.architectures import ArchitectureError
+from fitsnap_nn.settings.files import MACE_SUFFIX
 from fitsnap_nn.settings.problems import did_you_mean
 from fitsnap_nn.settings.schema import Settings
 from fitsnap_nn.training.checkpoint import load_restart
@@ -256,7 +257,7 @@ def _listed(names: Iterable[str]) -> list[str]:
 
 
 def _remedy(path: str) -> str:
-    return "Use [MACE] mace_model for files of mace-torch." if path.endswith(".model") else ""
+    return "Use [MACE] mace_model for files of mace-torch." if path.endswith(MACE_SUFFIX) else ""
 
 
 def _refused(settings: Settings, what: str, hint: str) -> InputError:
