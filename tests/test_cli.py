@@ -118,7 +118,7 @@ def test_other_commands_hand_on_their_arguments(infile, calls, capsys):
         ("evaluate", ("Ta_fit/FitTorch_Pytorch.pt",), {"overwrite": False}),
     ]
     assert calls[2:] == [
-        ("export", ("x.pt", "out"), {"overwrite": False}),
+        ("export", ("x.pt", "out"), {"overwrite": False, "elements": [], "head": ""}),
         ("describe_model", ("x.pt",), {}),
         ("report", (), {}),
     ]

@@ -21,11 +21,10 @@ import fitsnap_nn
 from fitsnap_nn.data.configuration import Configuration, Subset
 from fitsnap_nn.errors import CheckpointError, InputError, TrainingError
 from fitsnap_nn.export.model_file import load_model
-from fitsnap_nn.models import BPNN, Model
+from fitsnap_nn.models import BPNN
 from fitsnap_nn.reports.epochs import read_epochs
-from fitsnap_nn.settings import Settings, load_settings
+from fitsnap_nn.settings import load_settings
 from fitsnap_nn.training.checkpoint import load_restart
-from fitsnap_nn.workflow.initialization import create_model
 from fitsnap_nn.workflow.pipeline import Fit, check, evaluate
 
 
@@ -105,23 +104,16 @@ def test_a_resumed_fit_ends_with_the_same_bits(
     assert whole.errors == parts.errors
 
 
-def test_frozen_weights_stay_and_a_resumed_fit_has_them(small_input: Path, monkeypatch: pytest.MonkeyPatch):
-    def create_frozen(settings: Settings) -> Model:
-        model = create_model(settings)
-        assert isinstance(model, BPNN)
-        model.networks[0][0].requires_grad_(False)
-        return model
-
+def test_frozen_weights_stay_and_a_resumed_fit_has_them(small_input: Path):
     def layer(result: Fit, number: int) -> torch.Tensor:
         model = load_model(result.model_file).model
         assert isinstance(model, BPNN)
         return model.networks[0][number].weight
 
-    monkeypatch.setattr("fitsnap_nn.workflow.pipeline.create_model", create_frozen)
-    start = fit(small_input, "start", num_epochs=0)
-    whole = fit(small_input, "whole", num_epochs=4)
-    fit(small_input, "parts", num_epochs=2)
-    parts = fit(small_input, "parts", num_epochs=4, resume=True)
+    start = fit(small_input, "start", num_epochs=0, freeze="networks.0.0")
+    whole = fit(small_input, "whole", num_epochs=4, freeze="networks.0.0")
+    fit(small_input, "parts", num_epochs=2, freeze="networks.0.0")
+    parts = fit(small_input, "parts", num_epochs=4, resume=True, freeze="networks.0.0")
     assert torch.equal(layer(start, 0), layer(whole, 0))
     assert not torch.equal(layer(start, 1), layer(whole, 1))
     assert torch.equal(weights(whole), weights(parts))
@@ -155,13 +147,6 @@ def test_a_killed_fit_is_resumed_exactly(small_input: Path):
     parts = fit(small_input, "killed", resume=True, **keys)
     assert torch.equal(weights(whole), weights(parts))
     assert whole.errors == parts.errors
-
-
-def test_save_state_input_goes_on_too(small_input: Path):
-    whole = fit(small_input, "whole", num_epochs=4)
-    half = fit(small_input, "half", num_epochs=2)
-    other = fit(small_input, "other", num_epochs=4, save_state_input=half.folder / "restart.pt")
-    assert torch.equal(weights(whole), weights(other))
 
 
 def test_a_damaged_restart_file_is_named(small_input: Path):

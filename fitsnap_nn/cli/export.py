@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from fitsnap_nn.cli.arguments import add_model, add_overwrite, say
+from fitsnap_nn.cli.arguments import add_overwrite, say
+from fitsnap_nn.settings.files import MACE_SUFFIX
 
 HELP = "write the LAMMPS files of a model"
 
@@ -12,13 +13,21 @@ HELP = "write the LAMMPS files of a model"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_overwrite(parser)
-    add_model(parser)
-    parser.add_argument("folder", nargs="?", default=".", help="where to write; by default the working folder")
+    add = parser.add_argument
+    add("model", help="model or restart file, or a .model file of mace-torch, which must come from a trusted source")
+    add("folder", nargs="?", default=".", help="where to write; by default the working folder")
+    add("--elements", nargs="+", default=[], metavar="X", help="elements of a .model file to keep; by default all")
+    add("--head", default="", help="head of a .model file, if it has several")
 
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
     from fitsnap_nn.export.export import export
 
-    for path in export(options.model, options.folder, overwrite=options.overwrite):
+    if options.model.endswith(MACE_SUFFIX):
+        say(f"note: code stored in {options.model} is run to read it; use files from trusted sources only")
+    written = export(
+        options.model, options.folder, overwrite=options.overwrite, elements=options.elements, head=options.head
+    )
+    for path in written:
         say(path)

@@ -4,46 +4,88 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 
 from fitsnap_nn.errors import InputError, Problem
 from fitsnap_nn.export.lammps_files import write_lammps_files
-from fitsnap_nn.export.model_file import load_model
+from fitsnap_nn.export.model_file import load_model, save_model
+from fitsnap_nn.models import build_model
+from fitsnap_nn.settings.files import MACE_SUFFIX
+from fitsnap_nn.settings.ini import COMMAND_LINE
+from fitsnap_nn.settings.schema import Outfile, Reference, Settings
 
 
-def export(model: str | Path, folder: str | Path, *, overwrite: bool = False) -> list[str]:
-    """Write the LAMMPS files of a model file, or of the best model in a restart file.
+def export(
+    model: str | Path,
+    folder: str | Path,
+    *,
+    overwrite: bool = False,
+    elements: Sequence[str] = (),
+    head: str = "",
+) -> list[str]:
+    """Write the LAMMPS files of a model file, of the best model in a restart file, or of a model of mace-torch.
 
     Args:
-        model: the file.
+        model: the file. One with the suffix ``.model`` is of mace-torch; reading it runs code that it contains, so that
+            it must come from a trusted source. A model file of this package is written too, with the same name and the
+            suffix ``.pt``.
         folder: output folder; created if necessary.
         overwrite: replace existing files.
+        elements: elements of a model of mace-torch to keep, in the order of LAMMPS' atom types; all by default.
+        head: head of a model of mace-torch, if it has several.
 
     Returns:
         Paths of the files that were written.
 
     Raises:
-        CheckpointError: ``model`` is not a model or restart file.
-        InputError: files exist already; nothing was written.
+        CheckpointError: ``model`` is not such a file, or lacks an element or the head.
+        InputError: files exist already, or elements or head are given for another kind of file; nothing was written.
     """
-    content = load_model(model)
+    path = Path(model)
     with tempfile.TemporaryDirectory() as temporary:
+        converted = []
+        if path.suffix == MACE_SUFFIX:
+            converted = [_convert(path, Path(temporary), elements, head)]
+        elif elements or head:
+            what = f"--elements and --head are for models of mace-torch ({MACE_SUFFIX}), not for {path}."
+            raise InputError([Problem(COMMAND_LINE, what, "Its elements are fixed.")])
+        content = load_model(converted[0] if converted else path)
         files = write_lammps_files(
             content.model,
             content.reference,
             Path(temporary),
             Path(content.potential).name,
             structure=content.structure,
-            reference_folder=Path(model).parent,
+            reference_folder=path.parent,
             home=Path(folder),
         )
-        targets = {path: Path(folder) / path.name for path in files.all}
+        targets = {written: Path(folder) / written.name for written in (*converted, *files.all)}
         existing = [target for target in targets.values() if target.exists()]
         if existing and not overwrite:
             raise InputError(
                 [Problem(str(target), "already exists.", "Give --overwrite to replace it.") for target in existing]
             )
         Path(folder).mkdir(parents=True, exist_ok=True)
-        for path, target in targets.items():
-            shutil.copyfile(path, target)
+        for written, target in targets.items():
+            shutil.copyfile(written, target)
     return [str(target) for target in targets.values()]
+
+
+def _convert(path: Path, folder: Path, elements: Sequence[str], head: str) -> Path:
+    """Convert a model of mace-torch to a model file of this package, and return its path."""
+    from fitsnap_nn.interfaces.mace_files import run_and_convert
+
+    if twice := [element for element in dict.fromkeys(elements) if elements.count(element) > 1]:
+        raise InputError([Problem(COMMAND_LINE, f"--elements lists {' '.join(twice)} more than once.")])
+    description, state = run_and_convert(path, elements, head)
+    model = build_model(description)
+    model.load_state_dict(state, assign=True)
+    stem = path.stem.replace(" ", "_")
+    settings = Settings(reference=Reference(pair_coeff=("* *",)), outfile=Outfile(potential=stem))
+    versions = {name: metadata.version(name) for name in ("mace-torch", "torch")}
+    converted = folder / f"{stem}.pt"
+    origin = f"{path.name} of mace-torch" + (f", head {head}" if head else "")
+    save_model(converted, model, settings, {"origin": origin, "versions": versions})
+    return converted

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -152,8 +152,33 @@ class ModelInput(ABC):
         """Return one line per key in which this input differs from the one requested by ``settings``."""
 
 
+class SectionValues(NamedTuple):
+    """Options of a model input as keys of its section.
+
+    Attributes:
+        section: name of the section.
+        common: values of keys that concern all elements.
+        by_element: values of keys with one value per element, in the order of the elements.
+        new_elements: values of such keys for elements that are added, instead of their defaults.
+    """
+
+    section: str
+    common: Mapping[str, Any]
+    by_element: Mapping[str, Sequence[Any]]
+    new_elements: Mapping[str, Any]
+
+
 class DescriptorInput(ModelInput):
     """Model input with a fixed number of descriptors per atom."""
+
+    @property
+    def ordered_by_element(self) -> bool:
+        """Whether the descriptors depend on the order of the elements, as with one density per element."""
+        return False
+
+    def section_values(self) -> SectionValues | None:
+        """Return the options as keys of the input file; ``None`` (the default) without a section."""
+        return None
 
     @property
     @abstractmethod

@@ -21,7 +21,7 @@ from torch.nn import functional
 from fitsnap_nn.data.properties import ENERGY
 from fitsnap_nn.errors import CheckpointError
 from fitsnap_nn.inputs.graph.batch import Graph
-from fitsnap_nn.models.mace import MACE, float64_without_torchscript, libraries
+from fitsnap_nn.models.mace import EMBEDDINGS, MACE, float64_without_torchscript, libraries
 from fitsnap_nn.models.mace_kernels import couplings_by_degree, weights_by_degree
 from fitsnap_nn.models.prediction import predict
 from fitsnap_nn.settings.elements import SYMBOLS
@@ -30,12 +30,14 @@ RADIAL_TYPES = {"BesselBasis": "bessel", "GaussianBasis": "gaussian", "Chebychev
 TOLERANCE = 1e-5  # relative error of converted energies; Clebsch-Gordan coefficients in a file may be float32
 
 
-def run_and_convert(path: Path, elements: Sequence[str], head: str = "") -> tuple[dict[str, Any], dict[str, Tensor]]:
+def run_and_convert(
+    path: Path, elements: Sequence[str] = (), head: str = ""
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Convert one of mace's model files. This runs code that the file contains: use files from trusted sources only.
 
     Args:
         path: the file.
-        elements: elements to keep, in the order of LAMMPS' atom types; the file may have more.
+        elements: elements to keep, in the order of LAMMPS' atom types; the file may have more. All when empty.
         head: one of the file's heads; required if it has several.
 
     Returns:
@@ -74,7 +76,7 @@ def convert(network: Any, elements: Sequence[str], head: str = "") -> MACE:
 
     Args:
         network: mace's module; it is converted to float64 in place.
-        elements: elements to keep, in the order of LAMMPS' atom types.
+        elements: elements to keep, in the order of LAMMPS' atom types; all, in the order of the file, when empty.
         head: one of its heads; required if it has several.
 
     Returns:
@@ -86,11 +88,12 @@ def convert(network: Any, elements: Sequence[str], head: str = "") -> MACE:
     if type(network).__name__ not in {"MACE", "ScaleShiftMACE"} or hasattr(network, "joint_embedding"):
         raise CheckpointError(f"{type(network).__name__} is not a MACE that predicts energies from positions alone.")
     known = [SYMBOLS[number - 1] for number in network.atomic_numbers.tolist()]
+    elements = elements or known
     if missing := [element for element in elements if element not in known]:
         raise CheckpointError(f"the model does not contain {', '.join(missing)}; its elements are {' '.join(known)}.")
     heads = getattr(network, "heads", None) or ["Default"]
     if head not in heads and (head or len(heads) > 1):
-        raise CheckpointError(f"mace_head_name must be one of its heads: {', '.join(heads)}.")
+        raise CheckpointError(f"mace_head_name (export: --head) must be one of its heads: {', '.join(heads)}.")
     selection = _Selection(
         [known.index(element) for element in elements], len(known), heads.index(head or heads[0]), len(heads)
     )
@@ -178,7 +181,7 @@ class _Selection(NamedTuple):
         found = dict(network.state_dict())
         rescaling = (len(self.elements) / self.all_elements) ** 0.5
         for name, module in network.named_modules():
-            if name.endswith(("node_embedding.linear", "source_embedding", "target_embedding")):
+            if name.endswith(EMBEDDINGS):
                 rows = module.weight.view(self.all_elements, -1)[self.elements]
                 found[f"{name}.weight"] = rescaling * rows.flatten()
             elif type(module).__name__ == "FullyConnectedTensorProduct":

@@ -19,6 +19,7 @@ from fitsnap_nn.inputs.batch import Batch
 from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.inputs.snap.batch import DescriptorBatch
 from fitsnap_nn.models.baselines import FitStatistics, half_spread_scale, rms_scale
+from fitsnap_nn.models.elements import PerElement, for_elements
 from fitsnap_nn.models.explicit import (
     Derived,
     Explicit,
@@ -65,6 +66,33 @@ class Model(torch.nn.Module, ABC, Generic[B]):
         Returns:
             The argument of ``build_model``; stored in model and restart files.
         """
+
+    def per_element(self) -> Mapping[str, PerElement] | None:
+        """Return which tensors of the state dict have a dimension over elements; ``None`` (the default): unknown."""
+        return None
+
+    def state_for_elements(self, state: Mapping[str, Tensor], elements: Sequence[str]) -> dict[str, Tensor]:
+        """Return the state dict of a model that differs in its elements only, in the layout of this one.
+
+        Args:
+            state: state dict of the other model.
+            elements: its chemical symbols.
+
+        Returns:
+            Tensors by name. New elements have the values that they have in this model.
+
+        Raises:
+            ValueError: the architecture does not support this change of elements; the message gives the reason.
+        """
+        if tuple(elements) == self.elements:
+            return dict(state)
+        layouts = self.per_element()
+        if layouts is None:
+            raise ValueError(
+                f"{type(self).__name__} does not state which of its parameters belong to elements (method per_element)"
+            )
+        old = [elements.index(element) if element in elements else None for element in self.elements]
+        return for_elements(self.state_dict(), state, layouts, old)
 
     @property
     def layout(self) -> str:

@@ -17,11 +17,13 @@ from fitsnap_nn.inputs import DescriptorInput, input_from_payload
 from fitsnap_nn.inputs.snap.batch import DescriptorBatch
 from fitsnap_nn.models.base import DescriptorModel
 from fitsnap_nn.models.baselines import standardize as standardization
+from fitsnap_nn.models.elements import PerElement, along
 from fitsnap_nn.models.evaluation import to_float64
 from fitsnap_nn.models.explicit import Explicit, Pullback
 from fitsnap_nn.models.mlp import ACTIVATIONS, energy_and_gradient
 
 SHARED, PER_ELEMENT, ONE_HOT = 1, 2, 3
+FIRST_WEIGHT = "networks.0.0.weight"
 
 
 class PlainNetwork(NamedTuple):
@@ -103,6 +105,31 @@ class BPNN(DescriptorModel):
             "activation": self.activation,
             "multi_element_option": self.option,
         }
+
+    def per_element(self) -> Mapping[str, PerElement]:
+        return {name: along(self.get_buffer(name)) for name in ("shift", "scale", "element_energies")}
+
+    def state_for_elements(self, state: Mapping[str, Tensor], elements: Sequence[str]) -> dict[str, Tensor]:
+        new = [element for element in self.elements if element not in elements]
+        if new and self.option != PER_ELEMENT:
+            raise ValueError(
+                f"with multi_element_option = {self.option} one network, scaled to the descriptors of "
+                f" {' '.join(elements)}, would have to serve {' '.join(new)} too; with multi_element_option = 2 new "
+                "elements get networks of their own"
+            )
+        arranged = dict(state)
+        if self.option == PER_ELEMENT:
+            own = self.state_dict()
+            for name in (name for name in own if name.startswith("networks.")):
+                _, number, rest = name.split(".", 2)
+                element = self.elements[int(number)]
+                there = element in elements
+                arranged[name] = state[f"networks.{elements.index(element)}.{rest}"] if there else own[name]
+        elif self.option == ONE_HOT:
+            first, count = state[FIRST_WEIGHT], self.shift.shape[1]
+            columns = [count + elements.index(element) for element in self.elements]
+            arranged[FIRST_WEIGHT] = first[:, [*range(count), *columns]]
+        return super().state_for_elements(arranged, elements)
 
     def fit_to_data(self, batches: Iterable[DescriptorBatch]) -> None:
         """Standardise each descriptor of each element to mean 0 and standard deviation 1 over the training set."""

@@ -8,7 +8,7 @@ ghosts come from `Graph` and forces from `GraphModel`.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass, replace
 from types import ModuleType
@@ -22,12 +22,14 @@ from torch.serialization import safe_globals
 from fitsnap_nn.environment import kept_environment
 from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.models.base import GraphModel
+from fitsnap_nn.models.elements import PerElement, along
 from fitsnap_nn.models.mace_kernels import Chebyshev, Convolution, Edges, SymmetricProduct, pad_edges
 from fitsnap_nn.settings.elements import atomic_number
 
 RESIDUAL = "RealAgnosticResidualInteractionBlock"
 # Blocks whose radial weights depend on the distance only, so that an edge and its reverse have equal weights.
 SYMMETRIC = frozenset({RESIDUAL, "RealAgnosticInteractionBlock"})
+EMBEDDINGS = ("node_embedding.linear", "source_embedding", "target_embedding")  # layers whose inputs are the elements
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,24 @@ class MACE(GraphModel):
     def description(self) -> dict[str, Any]:
         hypers = asdict(self.hypers) | {"radial_MLP": list(self.hypers.radial_MLP)}
         return {"architecture": "MACE", "elements": list(self.elements), **hypers}
+
+    def per_element(self) -> Mapping[str, PerElement]:
+        """Return the layouts of embeddings, skip connections and products; elements are inputs of e3nn's layers."""
+        layouts = {"element_energies": along(self.element_energies)}
+        count = len(self.elements)
+        for name, module in self.network.named_modules(prefix="network"):
+            if name.endswith(EMBEDDINGS):
+                layouts[f"{name}.weight"] = PerElement(((1, module.weight.numel() // count),), divided=True)
+            elif type(module).__name__ == "FullyConnectedTensorProduct":
+                shapes = [view.shape for view in module.weight_views()]
+                layouts[f"{name}.weight"] = PerElement(tuple((one, out) for one, _, out in shapes), divided=True)
+            elif isinstance(module, SymmetricProduct) and not self.hypers.use_agnostic_product:
+                layouts |= {f"{name}.weights.{key}": along(weight) for key, weight in module.weights.named_parameters()}
+        return layouts
+
+    def state_for_elements(self, state: Mapping[str, Tensor], elements: Sequence[str]) -> dict[str, Tensor]:
+        numbers = {"network.atomic_numbers": self.network.atomic_numbers}
+        return super().state_for_elements(state, elements) | numbers
 
     def fit_to_data(self, graphs: Iterable[Graph]) -> None:
         """Set ``avg_num_neighbors``, unless given, to the average over all atoms with neighbours.

@@ -8,7 +8,7 @@ invariant by construction; it learns the invariance from randomly rotated config
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.models.base import GraphModel
+from fitsnap_nn.models.elements import PerElement, along
 from fitsnap_nn.models.pairs import cosine_cutoff, sum_by
 from fitsnap_nn.models.zbl import Zbl
 
@@ -98,6 +99,13 @@ class Nanopet(GraphModel):
 
     def description(self) -> dict[str, Any]:
         return {"architecture": "NANOPET", "elements": list(self.elements), **self._hyperparameters}
+
+    def per_element(self) -> Mapping[str, PerElement]:
+        state = self.state_dict()
+        return {
+            name: along(state[name])
+            for name in ("element_energies", "centre_encoder.weight", "neighbour_encoder.weight")
+        }
 
     def forward(self, graph: Graph) -> Tensor:
         outputs: Tensor = self.last_layer(self.head(self.features(graph)))

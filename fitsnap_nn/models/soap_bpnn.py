@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
+from itertools import combinations_with_replacement, pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -13,6 +13,7 @@ from torch.nn.functional import silu
 
 from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.models.base import GraphModel
+from fitsnap_nn.models.elements import PerElement, along
 from fitsnap_nn.models.soap import PowerSpectrum, SphericalExpansion
 from fitsnap_nn.models.zbl import Zbl
 
@@ -141,6 +142,50 @@ class SoapBpnn(GraphModel):
 
     def description(self) -> dict[str, Any]:
         return {"architecture": "SOAP_BPNN", "elements": list(self.elements), **self.hyperparameters}
+
+    def per_element(self) -> Mapping[str, PerElement]:
+        """Return the layouts; the features of the first layer with ``legacy`` are left to `state_for_elements`."""
+        layouts = {"element_energies": along(self.element_energies)}
+        if self.mixing is not None and self.centre is not None:
+            return layouts | {"mixing": along(self.mixing), "centre": along(self.centre, 1)}
+        layouts |= {f"layers.{number}": along(weights) for number, weights in enumerate(self.layers)}
+        return layouts | {name: along(self.get_parameter(name), 1) for name in self._with_features()}
+
+    def state_for_elements(self, state: Mapping[str, Tensor], elements: Sequence[str]) -> dict[str, Tensor]:
+        if not self.legacy or tuple(elements) == self.elements:
+            return super().state_for_elements(state, elements)
+        if len(elements) != len(self.elements) and self.norm_weight is not None:
+            raise ValueError(
+                "with legacy = 1 the layer normalisation averages over the features of all elements, so that another "
+                "number of elements changes every energy; legacy = 0 and layernorm = 0 allow it"
+            )
+        # Each pair of neighbour elements has features of its own, which are found by their symbols. Where a pair is
+        # new, the weights are those of this model; they act on features that vanish without the new element.
+        own, others = self._feature_labels(self.elements), self._feature_labels(elements)
+        place = {label: number for number, label in enumerate(others)}
+        known = [number for number, label in enumerate(own) if label in place]
+        there = [place[own[number]] for number in known]
+        arranged = dict(state)
+        for name in self._with_features():
+            initial, old = self.get_parameter(name).detach(), state[name]
+            # The networks of the old elements, with the features of this model.
+            networks = [self.elements.index(e) if e in self.elements else 0 for e in elements]
+            arranged[name] = initial[:, networks].clone()
+            arranged[name][..., known] = old[..., there].to(initial.dtype)
+        return super().state_for_elements(arranged, elements)
+
+    def _with_features(self) -> list[str]:
+        """Return the names of the parameters whose last dimension are the features."""
+        return ["first"] if self.norm_weight is None else ["first", "norm_weight", "norm_bias"]
+
+    def _feature_labels(self, elements: Sequence[str]) -> list[tuple[int, frozenset[tuple[str, int]]]]:
+        """Return l and the unordered pair of channels (element, n) of each feature, in their order."""
+        labels = []
+        for degree, size in enumerate(self.expansion.sizes):
+            channels = [(element, n) for element in elements for n in range(size)]
+            pairs = combinations_with_replacement(channels, 2)
+            labels += [(degree, frozenset(pair)) for pair in pairs]
+        return labels
 
     def forward(self, graph: Graph) -> Tensor:
         rows = self.rows(graph)

@@ -16,21 +16,42 @@ from fitsnap_nn.settings.problems import ValueProblem, did_you_mean
 from fitsnap_nn.settings.schema import Bispectrum, Settings
 from fitsnap_nn.settings.scraper import check_scraper
 
+REFIT = "Remove the key; refit_element_energies = 1 adapts the element energies to these data."
+
 
 def check(document: Document, settings: Settings) -> None:
     """Run all checks; problems and notices are added to the document."""
     for step in (_elements, _descriptors, _architecture, _targets, _losses, _network, _batches, _baselines):
         step(document, settings)
-    for step in (_reference, _sizes, check_scraper, _data):
+    for step in (_initial_file, _reference, _sizes, check_scraper, _data):
         step(document, settings)
     check_files(document, settings)
     add_notices(document, settings)
 
 
+def _initial_file(document: Document, settings: Settings) -> None:
+    """Check that there is one file of initial weights at most, that it exists, and that its keys have an effect."""
+    training, path, pretrained = settings.pytorch, settings.initial_file, settings.architecture.pretrained[0]
+    key = "start_from" if training.start_from else "save_state_input"
+    if path and not os.path.isfile(path):
+        document.report("PYTORCH", key, f"no such file: {path}", nearest(path))
+    if training.start_from and training.save_state_input:
+        document.report("PYTORCH", "save_state_input", "cannot be used with start_from", "Remove one of the two.")
+    if path and pretrained:
+        what = f"cannot be used with [{training.model}] mace_model"
+        document.report("PYTORCH", key, what, "Remove one of the two: each contains all weights.")
+    if training.refit_element_energies and not (path or pretrained):
+        what = "needs start_from, save_state_input or mace_model"
+        hint = "A fit from random weights fits its element energies anyway."
+        document.report("PYTORCH", "refit_element_energies", what, hint)
+    if path and training.element_energies != ("least_squares",) and document.sound("PYTORCH", "element_energies"):
+        document.report("PYTORCH", "element_energies", f"has no effect: {path} contains its element energies", REFIT)
+
+
 def _elements(document: Document, settings: Settings) -> None:
     section, key = settings.elements_key
     if document.entry(section, key) is None:
-        if document.sound("CALCULATOR", "calculator"):
+        if document.sound("CALCULATOR", "calculator") and not settings.initial_file:
             of_graph = settings.calculator.calculator == "LAMMPSGRAPH"
             where = ("CALCULATOR", "elements") if of_graph else (section, key)
             document.report(*where, "is missing", "List the elements in the order of the LAMMPS atom types.")
@@ -78,8 +99,11 @@ def _descriptors(document: Document, settings: Settings) -> None:
 def _architecture(document: Document, settings: Settings) -> None:
     """Check that the calculator provides the input of the model."""
     model, calculator = settings.pytorch.model, settings.calculator.calculator
-    if not (document.sound("PYTORCH", "model") and document.sound("CALCULATOR", "calculator")):
+    keys = (("PYTORCH", "model"), ("CALCULATOR", "calculator"))
+    if not all(document.sound(*key) for key in keys):
         return
+    if settings.initial_file and not all(document.entry(*key) for key in keys):
+        return  # the file determines what the input omits
     needed = "LAMMPSSNAP" if model == "BPNN" else "LAMMPSGRAPH"
     if calculator != needed:
         what = f"is {calculator}, but [PYTORCH] model = {model} needs {needed}"
@@ -185,12 +209,10 @@ def _baselines(document: Document, settings: Settings) -> None:
         what = "has no effect with composition_baseline = 0"
         document.report("PYTORCH", "element_energies", what, "Remove one of the two.")
     if settings.architecture.pretrained[0]:
-        document.report(
-            "PYTORCH",
-            "element_energies",
-            "has no effect: mace_model contains its own element energies",
-            "Remove the key.",
-        )
+        what = "has no effect: mace_model contains its own element energies"
+        document.report("PYTORCH", "element_energies", what, REFIT)
+    if settings.initial_file:
+        return
     elements = settings.elements
     hint = f"Use, for instance, {' '.join(f'{element} -1.5' for element in elements)}."
     try:

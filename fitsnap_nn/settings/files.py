@@ -17,6 +17,7 @@ SUFFIXES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 DATA_FILES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"JSON": ("*.json",), "XYZ": ("*.extxyz", "*.xyz"), "VASP": ("**/*OUTCAR*", "**/*vasprun*.xml")}
 )
+MACE_SUFFIX = ".model"  # of the model files of mace-torch
 # Scrapers that accept one file for all groups; config_type of a frame is its group.
 ONE_FILE = frozenset({"XYZ", "ASE"})
 

@@ -18,9 +18,6 @@ def check_files(document: Document, settings: Settings) -> None:
 
 
 def _inputs(document: Document, settings: Settings) -> None:
-    restart = settings.pytorch.save_state_input
-    if restart and not os.path.isfile(restart):
-        document.report("PYTORCH", "save_state_input", f"no such file: {restart}", nearest(restart))
     if pretrained := settings.architecture.pretrained[0]:
         path = os.path.join(settings.folder, pretrained)
         if not os.path.isfile(path):

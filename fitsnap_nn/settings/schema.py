@@ -298,6 +298,12 @@ class Settings:
         return os.path.normpath(os.path.join(self.folder, self.path.data_path))
 
     @property
+    def initial_file(self) -> str:
+        """File whose weights the fit starts from, relative to the working folder; empty without one."""
+        name = self.pytorch.start_from
+        return os.path.normpath(os.path.join(self.folder, name)) if name else self.pytorch.save_state_input
+
+    @property
     def output_folder(self) -> str:
         """Folder of all output files: ``[OUTFILE] folder``, or <name of the input>_fit."""
         return self.outfile.folder or f"{PurePath(self.source).stem or 'fitsnap'}_fit"

@@ -41,6 +41,11 @@ class PytorchSection:
         "or given, such as H -13.6 O -2043.9",
         unit="eV",
     )
+    refit_element_energies: bool = option(
+        False,
+        "start_from, save_state_input and mace_model: refit the element energies to what the initial model leaves of "
+        "the energies of the training set, for data of another reference method",
+    )
     scale_targets: bool = option(True, "scale the training targets to order 1")
     dtype_setting: int = option(
         1, "precision: 1: float32, 2: float64; energies are always summed in float64", minimum=1, maximum=2
@@ -105,9 +110,18 @@ class PytorchSection:
     )
     device: str = option("auto", "auto: a GPU if there is one, otherwise the CPU", choices=("auto", "cpu", "cuda"))
     save_state_output: str = option("FitTorchModel", "restart file, written every epoch")
+    start_from: str = option(
+        "",
+        "model or restart file whose weights the fit starts from, relative to the folder of the input; it determines "
+        "the architecture, and data, weights and schedule are free",
+    )
     save_state_input: str = option(
         "",
-        "restart file to continue from; searched in the working folder, the output folder and the folder of the input",
+        "as start_from, but with the state of the optimiser if it is a restart file; searched in the working folder, "
+        "the output folder and the folder of the input. Exact continuation: --resume",
+    )
+    freeze: tuple[str, ...] = option(
+        (), "parameters that are not trained: names, or beginnings of names up to a dot, such as networks.0.0"
     )
     output_file: str = option("FitTorch_Pytorch.pt", "model file")
     num_elements: int = option(0, "number of elements", no_effect="it follows from the list of elements", minimum=0)

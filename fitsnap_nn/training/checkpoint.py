@@ -76,8 +76,8 @@ def load_restart(path: Path) -> dict[str, Any]:
     if payload["version"] < VERSION:
         raise CheckpointError(
             f"{path} is a restart file of version {payload['version']}, but version {VERSION} is required. "
-            "Finish the fit with the fitsnap_nn that started it, or start a new fit. The best model in the file can "
-            "still be loaded and exported."
+            "Finish the fit with the fitsnap_nn that started it, or start a new fit; [PYTORCH] start_from begins with "
+            "the weights of the best model in the file, which can also be exported."
         )
     return payload
 
@@ -96,5 +96,6 @@ def refuse_differences(path: Path, differences: Sequence[str]) -> None:
         listed = "\n  ".join(differences)
         raise CheckpointError(
             f"{path} belongs to another fit:\n  {listed}\nResume with the input that the fit was started with, "
-            "or start a new fit in another [OUTFILE] folder."
+            "or start a new fit in another [OUTFILE] folder. With [PYTORCH] start_from, a new fit starts from the "
+            "weights of this file, with other settings and data."
         )

@@ -128,6 +128,18 @@ class Trainer:
                 after_epoch(self._run_epoch())
         self.flat.assign(self.best_weights)
 
+    def evaluate_start(self) -> EpochReport:
+        """Return the errors of the initial weights as epoch 0.
+
+        It counts as the best epoch so far: a fit that improves on it in no epoch keeps the initial weights.
+        """
+        started = time.perf_counter()
+        errors = self.evaluate(self.validation if len(self.validation) else self.training)
+        if math.isfinite(errors.loss):
+            self.best_loss = errors.loss
+        validation, train_loss = (errors, math.nan) if len(self.validation) else (None, errors.loss)
+        return EpochReport(0, train_loss, validation, math.nan, time.perf_counter() - started, True)
+
     def evaluate(self, samples: SampleSet) -> Errors:
         """Return loss and errors of a set, with the averaged weights if ``ema_decay`` is set.
 

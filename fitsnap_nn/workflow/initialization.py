@@ -15,9 +15,11 @@ from fitsnap_nn.data.voigt import voigt
 from fitsnap_nn.errors import DataError
 from fitsnap_nn.inputs import CachedInput, DescriptorInput, input_class, join_batches
 from fitsnap_nn.models import BPNN, Model, build_model
-from fitsnap_nn.models.baselines import FitStatistics, fit_composition
+from fitsnap_nn.models.baselines import FitStatistics, composition_fractions, fit_composition
 from fitsnap_nn.settings.schema import Settings
+from fitsnap_nn.training.distributed import Ranks
 from fitsnap_nn.workflow.preparation import Prepared
+from fitsnap_nn.workflow.warm_start import Start, create_from, freeze, initialize_from, refit_where_needed
 
 
 class Labelled(NamedTuple):
@@ -27,13 +29,24 @@ class Labelled(NamedTuple):
     cached: CachedInput
 
 
-def create_model(settings: Settings) -> Model[Any]:
+def create_model(settings: Settings, start: Start | None = None) -> Model[Any]:
     """Return the architecture that the settings ask for, with random or pretrained weights.
+
+    Args:
+        settings: settings of the fit.
+        start: initial weights, which `initialize` sets.
 
     Raises:
         CheckpointError: the pretrained file cannot be used.
         ImportError: a library that the architecture needs is not installed.
+        InputError: the architecture does not support the elements, or a frozen parameter does not exist.
     """
+    model = create_from(start, settings) if start else _create_new(settings)
+    freeze(model, settings)
+    return model
+
+
+def _create_new(settings: Settings) -> Model[Any]:
     options = settings.pytorch
     if pretrained := pretrained_file(settings):
         from fitsnap_nn.interfaces.mace_files import run_and_convert
@@ -59,12 +72,26 @@ def pretrained_file(settings: Settings) -> Path | None:
     return Path(settings.folder, name) if name else None
 
 
-def initialize(model: Model[Any], settings: Settings, prepared: Prepared) -> list[str]:
-    """Fit the baselines of a model to the training set, and set its precision.
+def initialize(
+    model: Model[Any], settings: Settings, prepared: Prepared, start: Start | None = None, ranks: Ranks | None = None
+) -> list[str]:
+    """Fit the baselines of a model to the training set, or take them from the file of its weights; set its precision.
+
+    Args:
+        model: from `create_model`.
+        settings: settings of the fit.
+        prepared: the data.
+        start: initial weights.
+        ranks: share the predictions that the element energies are refitted to.
 
     Returns:
         Lines about them for the log.
     """
+    notes = initialize_from(start, model, settings, prepared) if start else _initialize_new(model, settings, prepared)
+    return notes + refit_where_needed(model, start, settings, prepared, ranks or Ranks())
+
+
+def _initialize_new(model: Model[Any], settings: Settings, prepared: Prepared) -> list[str]:
     training = [Labelled(c, prepared.store.cached(c)) for c in prepared.subset(Subset.TRAINING)]
     model.fit_to_data(model.input.to_batch(*one) for one in training)
     if pretrained_file(settings):
@@ -88,7 +115,7 @@ def _set_baselines(model: Model[Any], settings: Settings, training: Sequence[Lab
     )
     if settings.pytorch.composition_baseline and labelled:
         configurations = [c for c, _ in labelled]
-        fractions = _fractions(configurations, model.elements)
+        fractions = composition_fractions(configurations, model.elements)
         found, how = _element_energies(model, settings, configurations, fractions, residuals)
         model.element_energies.copy_(torch.from_numpy(found))
         residuals = residuals - fractions @ found
@@ -138,12 +165,6 @@ def _element_energies(
     found = fit_composition(fractions, energies_per_atom, np.array([c.weight("energy") for c in configurations]))
     remark = "" if found.determined else " (minimum-norm solution: the data do not determine every element energy)"
     return found.energies, f"by least squares{remark}"
-
-
-def _fractions(configurations: Sequence[Configuration], elements: Sequence[str]) -> Floats:
-    """Return (C, E), the fraction of each element in each configuration."""
-    counts = [np.bincount(c.element_indices(elements), minlength=len(elements)) / len(c) for c in configurations]
-    return np.array(counts, dtype=np.float64).reshape(-1, len(elements))
 
 
 def _statistics(energies: Floats, training: Sequence[Labelled]) -> FitStatistics:

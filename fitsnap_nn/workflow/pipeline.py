@@ -33,10 +33,11 @@ from fitsnap_nn.training.evaluation import evaluate_all
 from fitsnap_nn.training.losses import make_loss
 from fitsnap_nn.training.objective import Objective, Term
 from fitsnap_nn.training.trainer import EpochReport, Trainer
-from fitsnap_nn.workflow import delivery
+from fitsnap_nn.workflow import delivery, warm_start
 from fitsnap_nn.workflow.delivery import LOG_FILE
-from fitsnap_nn.workflow.initialization import create_model, initialize
+from fitsnap_nn.workflow.initialization import create_model, initialize, pretrained_file
 from fitsnap_nn.workflow.preparation import Prepared, describe_data, describe_split, prepare, read_dataset
+from fitsnap_nn.workflow.warm_start import Start
 
 # Settings that may differ between a fit and its continuation.
 FREE_TO_CHANGE = (
@@ -97,16 +98,20 @@ def fit(
     folder = Path(settings.output_folder)
     model_file = folder / settings.pytorch.output_file
     restart_file = folder / settings.pytorch.save_state_output
+    settings, start = warm_start.find_start(settings, restart_file if resume else None)
     with session() as ranks, _console(settings, ranks, overwrite, resume, quiet) as console:
         _greet(settings, ranks, console, verbose)
-        restart = _load_restart(settings, restart_file if resume else None)
+        restart = _load_restart(settings, restart_file) if resume else {}
         seed = _seed(settings, ranks, restart)
-        model = create_model(settings)
+        model = create_model(settings, start)
+        for note in start.notes if start else ():
+            console.line(f"start: {note}")
         prepared = prepare(settings, model.input, ranks, console, restart.get("split_seed"))
         if not train:
             return Fit(folder, [], model_file)
-        trainer = _make_trainer(model, settings, prepared, ranks, console, restart, seed)
-        _train(trainer, settings, prepared, ranks, console, restart_file, fresh=not resume)
+        trainer = _make_trainer(model, start, settings, prepared, ranks, console, restart, seed)
+        first = trainer.evaluate_start() if not resume and (start or pretrained_file(settings)) else None
+        _train(trainer, settings, prepared, ranks, console, restart_file, first, fresh=not resume)
         results = _predict_all(trainer.model, prepared, ranks)
         if not ranks.is_first:
             return Fit(folder, [], model_file, trainer.model)
@@ -147,9 +152,13 @@ def check(settings: Settings) -> str:
 
     Raises:
         DataError: they cannot be used.
+        InputError: the input contradicts the file that the fit starts from.
     """
+    settings, start = warm_start.find_start(settings)
+    if start and start.elements != settings.elements:
+        create_model(settings, start)  # refuses elements that the architecture does not support
     dataset = read_dataset(settings, Ranks())
-    lines = [describe_data(dataset, settings)]
+    lines = [*(f"start: {note}" for note in (start.notes if start else ())), describe_data(dataset, settings)]
     groups = dict.fromkeys(configuration.group for configuration in dataset.configurations)
     width = max(map(len, groups), default=0)
     for group in groups:
@@ -203,11 +212,8 @@ def _device(settings: Settings, ranks: Ranks) -> torch.device:
     return torch.device("cuda", ranks.local_rank % torch.cuda.device_count())
 
 
-def _load_restart(settings: Settings, resumed: Path | None) -> dict[str, Any]:
-    """The restart file to go on from, after a look whether it belongs to this input; empty for a new fit."""
-    path = resumed or (Path(settings.pytorch.save_state_input) if settings.pytorch.save_state_input else None)
-    if path is None:
-        return {}
+def _load_restart(settings: Settings, path: Path) -> dict[str, Any]:
+    """Return the restart file of a fit that is continued, once it is sure that it belongs to this input."""
     restart = load_restart(path)
     found = differences(from_dict(restart["settings"]), settings)
     refuse_differences(path, [line for line in found if not line.startswith(FREE_TO_CHANGE)])
@@ -227,6 +233,7 @@ def _seed(settings: Settings, ranks: Ranks, restart: dict[str, Any]) -> int:
 
 def _make_trainer(
     model: Model[Any],
+    start: Start | None,
     settings: Settings,
     prepared: Prepared,
     ranks: Ranks,
@@ -239,8 +246,10 @@ def _make_trainer(
     if missing:
         what = f"[PROPERTIES] {', '.join(missing)}: a {settings.pytorch.model} model does not predict this."
         raise InputError([Problem(settings.source, what, "Remove it, or choose an architecture that does.")])
-    for note in initialize(model, settings, prepared):
+    for note in initialize(model, settings, prepared, start, ranks):
         console.line(f"baseline: {note}")
+    if restart:
+        model.load_state_dict(restart["model"]["state_dict"])  # its baselines, to the bit
     options = settings.pytorch
     dtype = getattr(torch, options.precision)
     training, validation = (prepared.samples(subset, dtype) for subset in (Subset.TRAINING, Subset.VALIDATION))
@@ -251,9 +260,13 @@ def _make_trainer(
     trainer = Trainer(
         model.to(device), training, validation, objective, options, seed, ranks, device, prepared.releaser()
     )
-    size = sum(parameter.numel() for parameter in model.parameters())
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    size, frozen = sum(size for size, _ in sizes), sum(size for size, trained in sizes if not trained)
     layers = f" {model.layout}" if model.layout else ""
-    console.line(f"model: {options.model}{layers}, {size} weights · seed {seed}")
+    kept = f", {frozen} of them frozen ({' '.join(options.freeze)})" if frozen else ""
+    console.line(f"model: {options.model}{layers}, {size} weights{kept} · seed {seed}")
+    if start and settings.pytorch.save_state_input and not restart:
+        console.line(f"start: {warm_start.load_optimizer(trainer, start, settings)}")
     if restart:
         if restart["data"] != prepared.digest():
             refuse_differences(restart["path"], ["the data, their split or their weights have changed"])
@@ -279,9 +292,10 @@ def _train(
     ranks: Ranks,
     console: Console,
     restart_file: Path,
+    first: EpochReport | None,
     fresh: bool,
 ) -> None:
-    """Train; after each epoch log it and write the restart file."""
+    """Train; after each epoch log it and write the restart file. ``first`` are the errors of the initial weights."""
     if not ranks.is_first:
         trainer.run(lambda report: None)
         return
@@ -303,11 +317,16 @@ def _train(
                 split_seed=prepared.dataset.seed,
             )
 
-        if trainer.epoch < settings.pytorch.num_epochs:
+        if first or trainer.epoch < settings.pytorch.num_epochs:
             console.line(epoch_header(properties))
+        if first:
+            console.line(f"{epoch_line(_row(first, properties), properties)}, the initial weights")
         trainer.run(after_epoch)
     if trainer.best_epoch:
         console.line(f"best: epoch {trainer.best_epoch}, loss {trainer.best_loss:.6g}; its weights are kept")
+    elif trainer.epoch:
+        loss = f"loss {trainer.best_loss:.6g}"
+        console.line(f"best: the initial weights, {loss}: no epoch improved on it, and they are kept unchanged")
 
 
 def _row(report: EpochReport, properties: Sequence[Property]) -> EpochRow:

@@ -316,7 +316,9 @@ def test_what_a_file_lacks_is_said(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"the model does not contain Xe; its elements are H C O Si\."):
         convert(network, ["H", "Xe"], "one")
     for head in ("", "three"):
-        with pytest.raises(CheckpointError, match=r"mace_head_name must be one of its heads: one, two\."):
+        with pytest.raises(
+            CheckpointError, match=r"mace_head_name \(export: --head\) must be one of its heads: one, two\."
+        ):
             convert(network, ["H"], head)
     with pytest.raises(CheckpointError, match="Linear is not a MACE"):
         convert(nn.Linear(1, 1), ["H"])

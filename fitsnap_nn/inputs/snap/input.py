@@ -11,11 +11,12 @@ import torch
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.properties import Derivatives
-from fitsnap_nn.inputs.base import CachedInput, DescriptorInput
+from fitsnap_nn.inputs.base import CachedInput, DescriptorInput, SectionValues
 from fitsnap_nn.inputs.batch import atom_fields
 from fitsnap_nn.inputs.snap.batch import DescriptorBatch
 from fitsnap_nn.inputs.snap.bispectrum import largest_cutoff, n_descriptors, snap_arguments
 from fitsnap_nn.inputs.snap.cached import CachedDescriptors
+from fitsnap_nn.settings.keys import keys_of
 from fitsnap_nn.settings.plain import section_differences
 from fitsnap_nn.settings.schema import Bispectrum, Reference, Settings
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 # Relative tolerance of the strain derivatives of compute snap, which are central differences of about eight digits.
 FINITE_DIFFERENCE_ERROR = 1e-6
+BY_ELEMENT = ("twojmax", "wj", "radelem", "sinner", "dinner")  # keys with one value per element, inner cutoffs last
 FIELDS = ("descriptors", "pair_i", "pair_j", "gradients", "strain_gradients")
 
 
@@ -64,6 +66,19 @@ class SnapInput(DescriptorInput):
         from fitsnap_nn.inputs.snap.compute import choose_route
 
         return 0.0 if choose_route()[0] == "kernel" else FINITE_DIFFERENCE_ERROR
+
+    @property
+    def ordered_by_element(self) -> bool:
+        return self.bispectrum.chemflag
+
+    def section_values(self) -> SectionValues:
+        keys = {name: key for name, key in keys_of("BISPECTRUM").items() if not key.no_effect}
+        names = BY_ELEMENT if self.bispectrum.switchinnerflag else BY_ELEMENT[:-2]
+        by_element = {name: getattr(self.bispectrum, name) for name in names}
+        skipped = ("numTypes", "type", *BY_ELEMENT)
+        common = {name: getattr(self.bispectrum, key.attribute) for name, key in keys.items() if name not in skipped}
+        # LAMMPS uses the maximum of twojmax for all elements.
+        return SectionValues("BISPECTRUM", common, by_element, {"twojmax": max(self.bispectrum.twojmax)})
 
     def cache_key(self, derivatives: Derivatives) -> dict[str, Any]:
         """Return the options of the descriptors.

@@ -1,0 +1,229 @@
+"""Settings of a fit that starts from a model file: the file determines the architecture, the input the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from fitsnap_nn.errors import CheckpointError, InputError
+from fitsnap_nn.export.model_file import Payload
+from fitsnap_nn.inputs import DescriptorInput, ModelInput, input_from_payload
+from fitsnap_nn.settings.architectures import architecture_names
+from fitsnap_nn.settings.fields import format_value
+from fitsnap_nn.settings.ini import Document, read_ini
+from fitsnap_nn.settings.keys import keys_of
+from fitsnap_nn.settings.plain import section_differences
+from fitsnap_nn.settings.schema import Reference, Settings
+
+# Keys that concern the baselines of a fit from random weights.
+BASELINES = ("composition_baseline", "element_energies", "scale_targets", "standardize")
+
+
+def adopt(settings: Settings, payload: Payload, path: str, *, check: bool = True) -> tuple[Settings, list[str]]:
+    """Return the settings with the architecture of a model file, and lines about them for the log.
+
+    Args:
+        settings: settings of the input.
+        payload: content of the model file, see ``export.model_file``.
+        path: the file, for messages.
+        check: refuse keys of the input that contradict the file; otherwise they are left as they are.
+
+    Raises:
+        InputError: lists all keys that contradict the file.
+        CheckpointError: the architecture is of another package, which is not installed.
+    """
+    document = read_ini(settings.text, settings.source)
+    adoption = _Adoption(document, settings, path)
+    values, model_input = _stored(payload)
+    for section, key in (("CALCULATOR", "calculator"), ("PYTORCH", "model")):
+        adoption.section(section, {key: values[section].pop(key)})
+    if check and document.problems:  # of another architecture every key would differ
+        raise InputError(document.problems)
+    adoption.elements(tuple(payload["elements"]))
+    if isinstance(model_input, DescriptorInput):
+        adoption.descriptors(model_input)
+    for section, stored in values.items():
+        adoption.section(section, stored)
+    adoption.reference(Reference(**payload["reference"]), tuple(payload["elements"]))
+    adoption.shifts(payload["eshift"])
+    adoption.baselines()
+    if check and document.problems:
+        raise InputError(document.problems)
+    return adoption.settings, adoption.notes()
+
+
+def _stored(payload: Payload) -> tuple[dict[str, dict[str, Any]], ModelInput | None]:
+    """Return the values of the architecture's keys in a model file, by section and key, and its descriptors."""
+    description = dict(payload["description"])
+    name = description.pop("architecture")
+    if name == "BPNN":
+        model_input = input_from_payload(description["model_input"])
+        network = {
+            "model": name,
+            "layer_sizes": ("num_desc", *map(str, description["hidden"]), "1"),
+            "activation": description["activation"],
+            "multi_element_option": description["multi_element_option"],
+        }
+        return {"CALCULATOR": {"calculator": model_input.calculator}, "PYTORCH": network}, model_input
+    if name not in architecture_names():
+        raise CheckpointError(f"its architecture, {name}, is of a package that is not installed. Install that package.")
+    keys = keys_of(name)
+    hypers = {key: _plain(value) for key, value in description.items() if key in keys}
+    return {"CALCULATOR": {"calculator": "LAMMPSGRAPH"}, "PYTORCH": {"model": name}, name: hypers}, None
+
+
+class _Adoption:
+    """Settings that take values of a file one after the other; contradictions are reported to the document."""
+
+    def __init__(self, document: Document, settings: Settings, path: str) -> None:
+        self.document = document
+        self.settings = settings
+        self.path = path
+        self._taken: dict[str, list[str]] = {}
+        self._remarks: list[str] = []
+
+    def section(self, section: str, stored: Mapping[str, Any]) -> None:
+        """Take the keys of a section that the input does not set; the others must agree."""
+        current, keys = self.settings.section(section), keys_of(section)
+        changes = {}
+        for key, value in stored.items():
+            attribute = keys[key].attribute
+            here = getattr(current, attribute)
+            if not self._given(section, key):
+                changes[attribute] = value
+                if not _same(key, here, value):
+                    self._taken.setdefault(section, []).append(f"{key} = {format_value(value)}")
+            elif not _same(key, here, value):
+                self._contradicts(section, key, here, value)
+        self._replace(section, changes)
+
+    def elements(self, stored: tuple[str, ...]) -> None:
+        """Take the elements of the file unless the input lists some."""
+        section, key = self.settings.elements_key
+        if not self._given(section, key):
+            section = "CALCULATOR" if self.settings.calculator.calculator == "LAMMPSGRAPH" else "BISPECTRUM"
+            key = "elements" if section == "CALCULATOR" else "type"
+            self._replace(section, {key: stored} | ({"num_types": len(stored)} if key == "type" else {}))
+            self._taken.setdefault(section, []).append(f"{key} = {' '.join(stored)}")
+        elif self.settings.elements != stored:
+            new = [element for element in self.settings.elements if element not in stored]
+            dropped = [element for element in stored if element not in self.settings.elements]
+            changes = [f"new: {' '.join(new)}"] if new else []
+            changes += [f"left out: {' '.join(dropped)}"] if dropped else []
+            found = "; ".join(changes) or "in another order"
+            self._remarks.append(
+                f"elements {' '.join(self.settings.elements)} (in the file {' '.join(stored)}): {found}"
+            )
+
+    def descriptors(self, stored: DescriptorInput) -> None:
+        """Take the options of the descriptors; those of an element go with its symbol."""
+        values, now = stored.section_values(), self.settings.elements
+        if values is None:
+            return
+        self.section(values.section, values.common)
+        for key, of_elements in values.by_element.items():
+            known = dict(zip(stored.elements, of_elements, strict=True))
+            self._values_by_element(values.section, key, known, values.new_elements.get(key))
+        if self.document.problems:
+            return
+        new = type(stored).from_settings(self.settings)
+        if new.size != stored.size or (stored.ordered_by_element and now != stored.elements):
+            what = f"{' '.join(now)} has other descriptors than {self.path}, for {' '.join(stored.elements)}"
+            hint = "The network cannot take other descriptors: list the same elements in the same order, or fit anew."
+            self.document.report(*self.settings.elements_key, what, hint)
+
+    def _values_by_element(self, section: str, key: str, known: Mapping[str, Any], for_new: Any) -> None:
+        """Take one number per element; new elements have that of the input, or a default."""
+        now, values = self.settings.elements, getattr(self.settings.section(section), key)
+        if not self._given(section, key):
+            found = tuple(known.get(element, values[0] if for_new is None else for_new) for element in now)
+            if any(value != keys_of(section)[key].default[0] for value in found):
+                self._taken.setdefault(section, []).append(f"{key} = {format_value(found)}")
+            self._replace(section, {key: found})
+        elif len(values) != len(now) or any(known.get(e, v) != v for e, v in zip(now, values, strict=True)):
+            self._contradicts(section, key, values, ", ".join(f"{value} for {e}" for e, value in known.items()))
+
+    def reference(self, stored: Reference, elements: tuple[str, ...]) -> None:
+        """Take the reference potential, which must agree; for other elements only the input can state it."""
+        here, same = self.settings.reference, self.settings.elements == elements
+        shown = f"pair_style {stored.pair_style}; pair_coeff {'; '.join(stored.pair_coeff)}"
+        if "REFERENCE" not in self.document.sections:
+            if not (same or is_zero(stored)):
+                what = (
+                    f"is needed for {' '.join(self.settings.elements)}: that of {self.path} is for {' '.join(elements)}"
+                )
+                hint = f"It must contain {shown}, with the numbers of the types of this input."
+                self.document.report("REFERENCE", "", what, hint)
+                return
+            self.settings = replace(self.settings, reference=stored)
+            if not is_zero(stored):
+                self._taken.setdefault("REFERENCE", []).append(shown)
+        elif is_zero(stored) and is_zero(here):
+            return
+        elif same or is_zero(stored) or is_zero(here):
+            lines = section_differences("REFERENCE", stored, here)
+            listed = "; ".join(line.partition("] ")[2] for line in lines)
+            if lines:
+                what = f"differs from that of {self.path} ({listed})"
+                self.document.report("REFERENCE", "", what, f"The file was fitted with {shown}.")
+        else:
+            self._remarks.append(
+                f"[REFERENCE] is used as given; for {' '.join(elements)} it must equal that of the file ({shown})"
+            )
+
+    def shifts(self, stored: Mapping[str, float]) -> None:
+        """Take [ESHIFT], which is part of the energies that the model was fitted to, where the input has none."""
+        given = self.document.sections.get("ESHIFT", {})
+        now = {element: stored.get(element, 0.0) for element in self.settings.elements}
+        found = {element: self.settings.eshift[element] if element in given else now[element] for element in now}
+        for element, value in found.items():
+            if value != now[element]:
+                self._remarks.append(f"[ESHIFT] {element} = {value:g} eV, in the file {now[element]:g} eV")
+            elif element not in given and value:
+                self._taken.setdefault("ESHIFT", []).append(f"{element} = {value:g}")
+        self.settings = replace(self.settings, eshift=found)
+
+    def baselines(self) -> None:
+        """Remark keys of the input that have no effect, since the file contains the baselines."""
+        if idle := [key for key in BASELINES if self._given("PYTORCH", key)]:
+            self._remarks.append(f"[PYTORCH] {', '.join(idle)} has no effect: the baselines are those of the file")
+
+    def notes(self) -> list[str]:
+        """Return what was taken from the file and what differs from it, one line each."""
+        taken = "; ".join(f"[{section}] {', '.join(parts)}" for section, parts in self._taken.items())
+        return [*([f"from the file: {taken}"] if taken else []), *self._remarks]
+
+    def _given(self, section: str, key: str) -> bool:
+        return self.document.entry(section, key) is not None
+
+    def _contradicts(self, section: str, key: str, here: Any, stored: Any) -> None:
+        shown = format_value(stored) or "empty"
+        what = f"is {format_value(here) or 'empty'}, but {self.path} was fitted with {shown}"
+        self.document.report(section, key, what, "Remove the key to use the value of the file.")
+
+    def _replace(self, section: str, values: Mapping[str, Any]) -> None:
+        if section in architecture_names():
+            changed = replace(self.settings.section(section), **values)
+            self.settings = replace(self.settings, architectures={**self.settings.architectures, section: changed})
+        else:
+            changed = replace(self.settings.section(section), **values)
+            self.settings = replace(self.settings, **{section.lower(): changed})
+
+
+def is_zero(reference: Reference) -> bool:
+    """Return whether a reference potential has no energy."""
+    return reference.pair_style.split()[:1] in (["zero"], ["none"])
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _same(key: str, here: Any, stored: Any) -> bool:
+    """Return whether two values of a key mean the same architecture."""
+    if key == "layer_sizes":  # the first word is num_desc or the number of descriptors, which follows from the input
+        return bool(here[1:] == stored[1:])
+    if isinstance(here, str) and isinstance(stored, str):
+        return here.replace(" ", "") == stored.replace(" ", "")  # irreps
+    return bool(here == stored)
