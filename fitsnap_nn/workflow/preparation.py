@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from fitsnap_nn.data.configuration import Configuration, Subset
-from fitsnap_nn.data.files import list_files, read_files
-from fitsnap_nn.data.findings import Finding
+from fitsnap_nn.data.files import list_files, read_files, unlisted_groups
+from fitsnap_nn.data.findings import refuse
 from fitsnap_nn.data.fitted import fitted_properties
 from fitsnap_nn.data.groups import Dataset, assemble, draw_seed
 from fitsnap_nn.data.properties import Derivatives, Property, derivatives_of
@@ -82,17 +82,21 @@ def prepare(
     ranks: Ranks,
     console: Console,
     split_seed: int | None = None,
+    strict: bool = False,
 ) -> Prepared:
     """Read the data and compute the model inputs that the cache lacks; all ranks share the work.
 
     Args:
         split_seed: of the fit that is continued; drawn or taken from GROUPS random_seed when ``None``.
+        strict: whether warnings about the data are errors.
 
     Raises:
         DataError, LammpsError: see `fitsnap_nn.data` and `fitsnap_nn.inputs`.
     """
     dataset = read_dataset(settings, ranks, split_seed)
     console.line(describe_data(dataset, settings))
+    if strict:
+        refuse(dataset.warnings)
     properties = fitted_properties(settings, dataset.configurations)
     derivatives = derivatives_of(properties)
     folder = settings.memory.cache or Path(settings.output_folder) / "cache"
@@ -112,7 +116,7 @@ def read_dataset(settings: Settings, ranks: Ranks, split_seed: int | None = None
     """
     sources = list_files(settings)
     mine = ranks.mine([float(os.path.getsize(source.path)) for source in sources])
-    mine_found: list[Finding] = []
+    mine_found = unlisted_groups(settings) if ranks.is_first else []
     shares = ranks.share((read_files(settings, [sources[number] for number in mine], mine_found), mine_found))
     seed = ranks.broadcast(split_seed or settings.groups.random_seed or draw_seed())
     configurations = [configuration for read, _ in shares for configuration in read]

@@ -91,13 +91,13 @@ def is_wrong(factor: float) -> bool:
 
 def _least_absolute(columns: Floats, target: Floats) -> Floats:
     """Return the coefficients with the least sum of absolute residuals, by iteratively reweighted least squares."""
-    norms = np.maximum(np.sqrt((columns**2).sum(axis=0)), np.finfo(np.float64).tiny)
-    columns = columns / norms
-    weights = np.ones(len(target))
-    found = np.zeros(columns.shape[1])
+    norms = np.linalg.norm(columns, axis=0) + np.finfo(np.float64).tiny
+    scaled = columns / norms
+    weights: Floats = np.ones(len(target))
+    found: Floats = np.zeros(columns.shape[1])
     for _ in range(ROUNDS):
-        found = np.linalg.lstsq(columns * weights[:, None], target * weights, rcond=None)[0]
-        weights = 1.0 / np.sqrt(np.maximum(np.abs(target - columns @ found), 1e-6))
+        found = np.linalg.lstsq(scaled * weights[:, None], target * weights, rcond=None)[0]
+        weights = 1.0 / np.sqrt(np.maximum(np.abs(target - scaled @ found), 1e-6))
     coefficients: Floats = found / norms
     return coefficients
 

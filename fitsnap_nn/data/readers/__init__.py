@@ -14,6 +14,7 @@ from fitsnap_nn.data.readers.json_files import read_json
 from fitsnap_nn.data.readers.raw import Column, DataFile, ReadOptions
 from fitsnap_nn.data.readers.vasp import one_per_folder, read_vasp
 from fitsnap_nn.data.readers.xyz import read_xyz
+from fitsnap_nn.settings.formats import LAYOUTS
 
 __all__ = ["FORMATS", "Column", "DataFile", "Format", "ReadOptions"]
 
@@ -24,9 +25,7 @@ class Format(NamedTuple):
     Attributes:
         read: function that yields the configurations of one file in internal units, and adds to a list what it
             assumed, converted or left out.
-        suffixes: a group is the folder of that name, or the file of that name plus one of these suffixes.
-        patterns: glob patterns of the data files in the folder of a group.
-        group_by_frame: whether one file can contain all groups, with the group of each frame in ``config_type``.
+        suffixes, patterns, group_by_frame: see `fitsnap_nn.settings.formats.Layout`.
         choose: function that removes redundant files from a list.
     """
 
@@ -39,9 +38,9 @@ class Format(NamedTuple):
 
 FORMATS: Mapping[str, Format] = MappingProxyType(
     {
-        "JSON": Format(read_json, (".json",), ("*.json",)),
-        "XYZ": Format(read_xyz, (".extxyz", ".xyz"), ("*.extxyz", "*.xyz"), group_by_frame=True),
-        "VASP": Format(read_vasp, ("",), ("**/*OUTCAR*", "**/*vasprun*.xml*"), choose=one_per_folder),
-        "ASE": Format(read_ase, ("",), ("*",), group_by_frame=True),
+        "JSON": Format(read_json, *LAYOUTS["JSON"]),
+        "XYZ": Format(read_xyz, *LAYOUTS["XYZ"]),
+        "VASP": Format(read_vasp, *LAYOUTS["VASP"], choose=one_per_folder),
+        "ASE": Format(read_ase, *LAYOUTS["ASE"]),
     }
 )
