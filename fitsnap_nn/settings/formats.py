@@ -49,7 +49,7 @@ def matching_groups(root: str, row: str, layout: Layout) -> Iterator[tuple[str, 
             path = os.path.join(root, name)
             if not os.path.basename(path).startswith(".") and (os.path.isdir(path) or suffix in layout.suffixes):
                 yield name.replace(os.sep, "/").rstrip("/").removesuffix(suffix), path
-    if "" in layout.suffixes and not glob.has_magic(row) and not os.path.exists(os.path.join(root, row)):
+    if "" in layout.suffixes and not set(row) & set("*?[") and not os.path.exists(os.path.join(root, row)):
         paths = (os.path.join(root, name) for name in sorted(glob.glob(f"{row}.*", root_dir=root)))
         yield from ((row, path) for path in paths if os.path.isfile(path))
 

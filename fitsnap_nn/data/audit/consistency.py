@@ -60,7 +60,8 @@ def wrong_units(data: Measures) -> list[Finding]:
     for label, groups in by_label.items():
         for members in _clusters(groups):
             factor = float(np.median([groups[group] for group in members]))
-            what = describe(label, factor, found[members[0]].n_atoms) + REMEDY
+            sizes = {found[group].n_atoms if found[group].per_atom else 0 for group in members}
+            what = describe(label, factor, sizes.pop() if len(sizes) == 1 else 0) + REMEDY
             findings += [Finding(what, f"group {group}", data.is_fitted(label)) for group in members]
     return findings
 

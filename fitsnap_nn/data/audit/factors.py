@@ -108,7 +108,7 @@ def describe(label: str, factor: float, n_atoms: int) -> str:
     Args:
         label: one of LABELS, or ``energy``.
         factor: true value over label.
-        n_atoms: number of atoms, the factor if energies per atom were taken for those of the cell.
+        n_atoms: number of atoms if energies per atom could have been taken for those of the cell, else 0.
     """
     name = {"forces": "forces", "stress": "stresses", "energy": "energies"}[label]
     wrong = ["have the wrong sign"] if factor < 0.0 else []
@@ -139,7 +139,7 @@ def _guesses(label: str, size: float, n_atoms: int) -> list[str]:
 
 def _candidates(label: str, n_atoms: int) -> Iterator[tuple[str, float]]:
     """Yield descriptions of mistakes with the factor by which the label is too large."""
-    if label != "energy":
+    if n_atoms:
         yield "energies per atom were taken for those of the cell", n_atoms
     if label == "stress":
         sizes = STRESS_UNITS.items()

@@ -22,6 +22,7 @@ NEIGHBOURS = 3  # similar configurations looked for per configuration
 DIMENSIONS = 12  # of the random projection; it preserves distances within some 30 %
 MAX_DISTANCE = 0.6  # Å; rms displacement between the configurations of a pair
 MIN_UNIT_VOLUME = 1e-8  # see `fitsnap_nn.data.neighbours`
+SPIN_DIGITS = 2  # to which the spins of a pair agree
 CHUNK = 200_000  # atoms per block of array operations
 
 
@@ -57,14 +58,15 @@ class Pairs:
 
 
 def find_pairs(configurations: Sequence[Configuration]) -> Pairs:
-    """Return pairs of configurations with the same composition and similar structures.
+    """Return pairs of configurations with the same composition and spins, and similar structures.
 
     The nearest configurations are found in a random projection of the positions (Johnson and Lindenstrauss), so that
     the cost does not grow with the square of the number of configurations.
     """
     buckets: dict[object, list[int]] = {}
     for index, configuration in enumerate(configurations):
-        key = (_order(configuration.species)[0], configuration.pbc, _is_lattice(configuration))
+        spins = None if configuration.spins is None else configuration.spins.round(SPIN_DIGITS).tobytes()
+        key = (_order(configuration.species)[0], configuration.pbc, _is_lattice(configuration), spins)
         buckets.setdefault(key, []).append(index)
     found = [
         measured
