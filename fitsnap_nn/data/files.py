@@ -51,9 +51,10 @@ def list_files(settings: Settings) -> list[DataFile]:
         raise DataError(
             f"[PATH] dataPath: there is no folder {root} (working directory: {Path.cwd()}). Correct the path."
         )
+    layout = LAYOUTS[settings.scraper.scraper]
     data_files: list[DataFile] = []
     for row in settings.groups.rows:
-        groups = _groups(root, row, LAYOUTS[settings.scraper.scraper])
+        groups = _groups(root, row, layout)
         files = [
             file
             for name in sorted(groups, key=natural_order)
@@ -61,7 +62,7 @@ def list_files(settings: Settings) -> list[DataFile]:
             for file in _files_of(name, groups[name], file_format)
         ]
         if not files:
-            raise no_data(row, [path.stem if path.is_file() else path.name for path in root.iterdir()])
+            raise no_data(row, [row.name] if groups else group_names(str(root), layout))
         data_files += files
     return data_files
 

@@ -114,7 +114,7 @@ def test_wildcards_that_claim_the_same_group_are_refused(folder: Path) -> None:
     ("name", "what"),
     [
         ("Aa", r"Ta.in:2  \[GROUPS\] Aa: there are no data for this row. Did you mean A\?"),
-        ("Surface", "The groups are: A, B1, B2, C, notes"),
+        ("Surface", r"The groups are: A, B1, B2, C\."),
         ("Z*", "there are no data"),
         ("C", "there are no data"),
         ("../JSON/A", "below dataPath"),
