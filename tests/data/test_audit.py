@@ -68,7 +68,7 @@ def labelled(configuration: Configuration, **labels: ArrayLike) -> Configuration
 def scaled(name: str, factor: float, group: str, configurations: Set) -> Set:
     """All labels of a group, or of all groups for an empty name, times a factor."""
     return [
-        labelled(one, **{name: one.labels[name] * factor}) if group in ("", one.group) else one
+        labelled(one, **{name: one.labels[name] * factor}) if name in one.labels and group in ("", one.group) else one
         for one in configurations
     ]
 
@@ -109,6 +109,9 @@ def test_acetylacetone_gives_no_warning(shared_file: Callable[[str], Path], tmp_
     isolated = "isolated atoms, but element_energies = least_squares"
     assert [isolated in note for note in notes_of(training, settings)] == [True]
     assert notes_of(training, replace(settings, pytorch=PytorchSection(element_energies=("isolated",)))) == []
+    for factor, what in ((-1.0, "the forces have the wrong sign"), (BOHR / HARTREE, "times too small")):
+        (line,) = warnings_of(scaled("forces", factor, "", configurations), settings)
+        assert what in line
 
 
 HA_PER_BOHR = HARTREE / BOHR
@@ -117,7 +120,7 @@ HA_PER_BOHR = HARTREE / BOHR
 @pytest.mark.parametrize(
     ("name", "factor", "group", "what"),
     [
-        ("forces", -1.0, "", "and 2 more: the forces have the wrong sign for"),
+        ("forces", -1.0, "", "and 3 more: the forces have the wrong sign for"),
         ("forces", -1.0, "Displaced_BCC", "group Displaced_BCC: the forces have the wrong sign"),
         ("forces", 1.0 / HA_PER_BOHR, "", "times too small for the energy differences"),
         ("forces", 1.0 / HA_PER_BOHR, "Displaced_BCC", "as if Hartree/bohr were taken for eV/Å"),
@@ -130,7 +133,7 @@ HA_PER_BOHR = HARTREE / BOHR
             "stress",
             1e-3,
             "",
-            "about 1000 times too small for the energy differences of similar configurations, as if kbar",
+            "about 1000 times too small for the energy differences between configurations, as if kbar",
         ),
         ("stress", 1e4, "Volume_FCC", "about 10000 times too large for the energy differences"),
         ("stress", 1602.2, "", "as if kbar were taken for eV/Å³"),
@@ -139,7 +142,7 @@ HA_PER_BOHR = HARTREE / BOHR
             "energy",
             1.0 / HARTREE,
             "",
-            "times too small for the energy differences of similar configurations, as if Hartree",
+            "times too small for the energy differences between configurations, as if Hartree",
         ),
         ("energy", 1.0 / HARTREE, "Displaced_BCC", "energies in Hartree were taken for eV"),
     ],
@@ -153,6 +156,21 @@ def test_energies_per_atom(example: Set) -> None:
     (line,) = warnings_of([labelled(one, energy=one.labels["energy"] / len(one)) for one in example])
     assert "Displaced_A15" in line
     assert "the energies are those per atom" in line
+
+
+def test_forces_in_another_order_of_the_atoms(example: Set) -> None:
+    wrong = [labelled(one, forces=one.labels["forces"][::-1]) for one in example]
+    (line,) = warnings_of(wrong)
+    assert "and 2 more: energies disagree with forces and stresses" in line
+
+
+def test_a_group_with_another_energy_reference(example: Set) -> None:
+    shifted = [
+        labelled(one, energy=one.labels["energy"] + 20.0 * len(one)) if one.group == "Liquid" else one
+        for one in example
+    ]
+    (line,) = warnings_of(shifted)
+    assert line.startswith("group Liquid (+20.7 eV/atom): all energies of the group are far from")
 
 
 def test_labels_without_weight_are_notes_only(example: Set) -> None:
@@ -200,6 +218,30 @@ def test_one_wrong_configuration(
     assert what in line
     name = next(new.id for new, old in zip(wrong, example, strict=True) if new is not old)
     assert line.startswith(name)
+
+
+def test_frames_far_apart_are_judged_by_a_pair_potential() -> None:
+    """Random clusters with the labels of a Morse potential, then with the wrong sign or unit."""
+    generator = np.random.default_rng(3)
+    data = []
+    for k in range(60):
+        positions = np.array(list(np.ndindex(2, 2, 2))) * 2.8 + generator.normal(scale=0.3, size=(8, 3))
+        vectors = positions[None] - positions[:, None]
+        distances = np.linalg.norm(vectors, axis=2) + np.eye(8)
+        decay = np.exp(-1.5 * (distances - 2.8)) * (1.0 - np.eye(8))
+        slopes = 3.0 * (decay - decay**2)
+        labels = {"energy": np.array(0.5 * (decay**2 - 2.0 * decay).sum())}
+        labels["forces"] = (slopes / distances)[..., None] * vectors
+        labels["forces"] = labels["forces"].sum(axis=1)
+        one = Configuration(
+            f"g/{k}", "g" if k % 2 else "h", ("Ta",) * 8, positions, np.zeros((3, 3)), (False,) * 3, labels
+        )
+        data.append(one)
+    assert warnings_of(data) == []
+    (line,) = warnings_of(scaled("forces", -1.0, "g", data))
+    assert line.startswith("group g: the forces have the wrong sign")
+    (line,) = warnings_of(scaled("forces", HA_PER_BOHR, "", data))
+    assert "times too large for the energy differences between configurations. Correct" in line
 
 
 def test_a_correct_configuration_far_from_its_group_is_no_outlier(example: Set) -> None:
@@ -344,14 +386,14 @@ def test_a_single_atom_and_an_empty_label_set(example: Set) -> None:
         (
             "forces",
             51.42,
-            "are about 51 times too small for the energy differences of similar configurations, as if Hart",
+            "are about 51 times too small for the energy differences between configurations, as if Hart",
         ),
         (
             "stress",
             1.0 / 160.2,
-            "are about 160 times too large for the energy differences of similar configurations, as if G",
+            "are about 160 times too large for the energy differences between configurations, as if G",
         ),
-        ("stress", 33.0, "are about 33 times too small for the energy differences of similar configurations."),
+        ("stress", 33.0, "are about 33 times too small for the energy differences between configurations."),
         ("forces", 1.0 / 54.0, "energies per atom were taken for those of the cell"),
     ],
 )

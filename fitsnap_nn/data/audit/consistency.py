@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fitsnap_nn.data.audit.factors import LABELS, describe, fit_factors, is_wrong, works_of
+from fitsnap_nn.data.audit.factors import LABELS, are_unrelated, describe, fit_factors, is_wrong, works_of
 from fitsnap_nn.data.audit.measures import Measures
+from fitsnap_nn.data.audit.pair_model import force_factors
 from fitsnap_nn.data.audit.pairs import Pairs
 from fitsnap_nn.data.configuration import Floats
 from fitsnap_nn.data.findings import Finding
@@ -56,31 +57,51 @@ def wrong_units(data: Measures) -> list[Finding]:
     both = {**by_label["stress"], **by_label["forces"]}
     if all(by_label.values()) and len(_clusters(both)) == 1:
         by_label = {"energy": {group: 1.0 / factor for group, factor in both.items()}}
-    findings = []
+    unrelated = [group for group, one in found.items() if one.unrelated]
+    if len(unrelated) < len(both) or by_label.get("stress"):
+        unrelated = []  # wrong units of one label spoil pairs that need both
+    elif unrelated:
+        unrelated, by_label = sorted(wrong), {}  # a factor of a few groups is by chance
+    findings = [Finding(DISAGREE, f"group {group}") for group in unrelated]
     for label, groups in by_label.items():
         for members in _clusters(groups):
             factor = float(np.median([groups[group] for group in members]))
             sizes = {found[group].n_atoms if found[group].per_atom else 0 for group in members}
-            what = describe(label, factor, sizes.pop() if len(sizes) == 1 else 0) + REMEDY
+            rough = all(found[group].rough for group in members)
+            what = describe(label, factor, sizes.pop() if len(sizes) == 1 else 0, rough=rough) + REMEDY
             findings += [Finding(what, f"group {group}", data.is_fitted(label)) for group in members]
     return findings
 
 
 def groups_in_wrong_units(data: Measures) -> set[str]:
     """Return the groups that `wrong_units` reports."""
-    return {group for group, one in data.once(_factors).items() if any(map(is_wrong, one.factors))}
+    return {group for group, one in data.once(_factors).items() if one.is_wrong}
 
 
 class _Factors(NamedTuple):
-    """Factors of a group, whether its energies could be those per atom, and the number of atoms of its first pair."""
+    """What the pairs of a group say about its labels.
+
+    Attributes:
+        factors: of forces and stresses.
+        per_atom: whether its energies could be those per atom.
+        n_atoms: number of atoms of its first pair.
+        unrelated: whether energies have nothing to do with forces and stresses, whatever their factors.
+        rough: whether the factor of the forces is that of a pair potential.
+    """
 
     factors: Floats
     per_atom: bool
     n_atoms: int
+    unrelated: bool
+    rough: bool = False
+
+    @property
+    def is_wrong(self) -> bool:
+        return self.unrelated or any(map(is_wrong, self.factors))
 
 
 def _factors(data: Measures) -> dict[str, _Factors]:
-    """Return the factors of each group with pairs."""
+    """Return the factors of each group, from pairs or, for forces that these leave open, a pair potential."""
     number = data.group_numbers
     names = list(data.groups)
     inside = number[data.pairs.first] == number[data.pairs.second]
@@ -91,7 +112,13 @@ def _factors(data: Measures) -> dict[str, _Factors]:
         factors = fit_factors(pairs, n_atoms)
         whole = fit_factors(replace(pairs, energy=pairs.energy * n_atoms), n_atoms)
         per_atom = bool(np.isfinite(whole).any()) and not any(map(is_wrong, whole))
-        found[names[k]] = _Factors(factors, per_atom, int(n_atoms[0]))
+        unrelated = not any(map(is_wrong, factors)) and are_unrelated(pairs, n_atoms)
+        found[names[k]] = _Factors(factors, per_atom, int(n_atoms[0]), unrelated)
+    known = {group for group, one in found.items() if one.is_wrong or np.isfinite(one.factors[0])}
+    unknown = [group for group in names if group not in known]
+    for group, factor in force_factors(data, unknown).items():
+        stress = found[group].factors[1] if group in found else np.nan
+        found[group] = _Factors(np.array([factor, stress]), False, 0, False, rough=True)
     return found
 
 

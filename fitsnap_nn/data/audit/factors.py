@@ -21,6 +21,10 @@ GOOD_FIT = 0.2  # median relative residual with the fitted factors
 BAD_FIT = 0.3  # the same with a factor of 1
 SHARE = 0.2  # of the energy differences that a label must explain
 FACTOR = 1.6  # deviation from 1 that other settings or anharmonic paths do not cause
+HARMONIC = 0.3  # Å; displacement up to which the work is accurate, also of stiff bonds
+UNRELATED = 0.5  # residual over the sum of energy difference and work
+MIN_UNRELATED = 8  # pairs
+MIN_DIFFERENCE = 1e-3  # eV/atom
 ROUNDS = 50  # of the iteration for least absolute residuals
 UNIT_TOLERANCE = 0.25  # relative deviation at which a factor is taken for that of a unit
 BEST_TOLERANCE = 0.05  # further units are named if they are as close as the closest
@@ -57,6 +61,7 @@ def fit_factors(pairs: Pairs, n_atoms: Floats) -> Floats:
         (2,) factors in the order of LABELS; NaN where the pairs do not determine one.
     """
     works, known = works_of(pairs)
+    known &= pairs.displacement < HARMONIC
     works, energy = works[known], pairs.energy[known]
     if len(energy) < MIN_PAIRS:
         return np.full(2, np.nan)
@@ -71,6 +76,23 @@ def fit_factors(pairs: Pairs, n_atoms: Floats) -> Floats:
         if is_wrong(factors[k]) and np.median(np.abs(energy - works @ with_one)) < BAD_FIT:
             determined[k] = False
     return np.where(determined, factors, np.nan)
+
+
+def are_unrelated(pairs: Pairs, n_atoms: Floats) -> bool:
+    """Return whether the energy differences have nothing to do with the work, for small displacements.
+
+    The median residual is above half of the median sum of both absolute values; in correct data it is below a quarter.
+
+    Args:
+        pairs: P pairs.
+        n_atoms: (P,) number of atoms.
+    """
+    works, known = works_of(pairs)
+    used = known & (pairs.displacement < HARMONIC)
+    work, energy = works[used].sum(axis=1), pairs.energy[used]
+    if len(energy) < MIN_UNRELATED or np.median(np.abs(energy) / n_atoms[used]) < MIN_DIFFERENCE:
+        return False
+    return bool(np.median(np.abs(energy - work)) > UNRELATED * np.median(np.abs(energy) + np.abs(work)))
 
 
 def works_of(pairs: Pairs) -> tuple[Floats, NDArray[np.bool_]]:
@@ -102,13 +124,14 @@ def _least_absolute(columns: Floats, target: Floats) -> Floats:
     return coefficients
 
 
-def describe(label: str, factor: float, n_atoms: int) -> str:
+def describe(label: str, factor: float, n_atoms: int, *, rough: bool = False) -> str:
     """Return what is wrong with a label that needs a factor, and which unit or sign explains it.
 
     Args:
         label: one of LABELS, or ``energy``.
         factor: true value over label.
         n_atoms: number of atoms if energies per atom could have been taken for those of the cell, else 0.
+        rough: whether the factor is too inaccurate to name units.
     """
     name = {"forces": "forces", "stress": "stresses", "energy": "energies"}[label]
     wrong = ["have the wrong sign"] if factor < 0.0 else []
@@ -119,9 +142,9 @@ def describe(label: str, factor: float, n_atoms: int) -> str:
             if size > 1.0
             else f"are about {_rounded(1 / size)} times too small"
         )
-    guesses = _guesses(label, size, n_atoms) if is_wrong(size) else []
+    guesses = _guesses(label, size, n_atoms) if is_wrong(size) and not rough else []
     guess = f", as if {' or '.join(guesses)}" if guesses else ""
-    return f"the {name} {' and '.join(wrong)} for the energy differences of similar configurations{guess}."
+    return f"the {name} {' and '.join(wrong)} for the energy differences between configurations{guess}."
 
 
 def _rounded(number: float) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import numpy as np
 
 from fitsnap_nn.data.audit.consistency import (
@@ -16,6 +18,7 @@ from fitsnap_nn.data.findings import Finding
 MIN_GROUP = 5  # configurations from which the usual values of a group are taken
 WIDTHS = 3.0  # multiples of the 10-90 % range of a group beyond which an energy is an outlier
 MIN_DEVIATION = 0.2  # eV/atom; about the heat of fusion
+MAX_COHESION = 10.0  # eV/atom; above every cohesive energy
 FORCE_CONSTANT = 5.0  # eV/Å²; a soft bond
 MODULUS = 0.1  # eV/Å³; 16 GPa, a soft solid
 MAX_FORCE = 50.0  # eV/Å, of atoms without short distances
@@ -28,6 +31,10 @@ RELATIVE_NET_FORCE = 0.01  # of the rms force, per square root of the number of 
 ENERGY = (
     "the energy is far from those of the group, and neither forces, stress nor distances explain it. Check units, "
     "convergence and whether it is the energy of the whole cell; correct or remove it."
+)
+SHIFTED = (
+    "all energies of the group are far from those of the other groups. Check the unit, whether they are those of the "
+    "whole cell, and whether all groups have the same method and energy reference."
 )
 FORCE = (
     "forces are far above those of the group, but no atoms are close together. Check units and convergence; correct or "
@@ -70,7 +77,34 @@ def wrong_energies(data: Measures) -> list[Finding]:
             compressed = deviation > 0.0 and data.contacts[index].short.any()
             if not compressed and abs(deviation) > limit + _elastic_energy(one):
                 outliers[one.id] = Finding(ENERGY, f"{one.id} ({deviation:+.3g} eV/atom)")
+    if shifted := _shifted_groups(data, outliers.keys()):
+        return [*outliers.values(), *shifted]
     return [*outliers.values(), *(found for found in contradicting_energies(data) if found.where not in outliers)]
+
+
+def _shifted_groups(data: Measures, outliers: Container[str]) -> list[Finding]:
+    """Find groups whose lowest energy is further from that of the other groups than any bond or lattice energy.
+
+    Outliers and configurations with short distances are left out.
+    """
+    lowest = {}
+    for group, indices in data.groups.items():
+        judged = [
+            int(k)
+            for k in indices[np.isfinite(data.corrected_energies[indices]) & (data.n_atoms[indices] > 1)]
+            if data.configurations[k].id not in outliers and not data.contacts[k].short.any()
+        ]
+        if judged:
+            lowest[group] = judged[int(data.corrected_energies[judged].argmin())]
+    middle = np.median(data.corrected_energies[list(lowest.values())]) if lowest else 0.0
+    wrong = groups_in_wrong_units(data)
+    findings = []
+    for group, index in lowest.items():
+        deviation = float(data.corrected_energies[index] - middle)
+        limit = MAX_COHESION + _elastic_energy(data.configurations[index])
+        if group not in wrong and abs(deviation) > limit:
+            findings.append(Finding(SHIFTED, f"group {group} ({deviation:+.3g} eV/atom)"))
+    return findings
 
 
 def _elastic_energy(one: Configuration) -> float:
