@@ -22,6 +22,7 @@ from fitsnap_nn.data.findings import Finding
 
 SAME_FACTOR = 2.0  # ratio of the factors of two groups that are taken for one mistake
 OTHER_SETTINGS = 1e-2  # eV/atom; differences between calculations of different settings
+MIN_CONTRADICTIONS = 3  # pairs of a configuration
 MANY = 0.2  # share of a group whose labels contradict each other at which the group is reported
 
 REMEDY = " Correct the unit or sign in the files or in [SCRAPER] property_array."
@@ -150,7 +151,7 @@ def contradicting_energies(data: Measures) -> list[Finding]:
     ends = np.concatenate([pairs.first, pairs.second])
     n_bad = np.bincount(ends, np.tile(bad, 2), count)
     n_all = np.bincount(ends, minlength=count)
-    suspects = (n_bad >= 2) & (n_bad == n_all)
+    suspects = (n_bad >= MIN_CONTRADICTIONS) & (n_bad == n_all)
     findings = []
     for group, indices in data.groups.items():
         found = indices[suspects[indices]]

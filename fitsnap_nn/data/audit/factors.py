@@ -13,7 +13,9 @@ from fitsnap_nn.data.configuration import Floats
 from fitsnap_nn.units import BAR, BOHR, GPA, HARTREE, KCAL_PER_MOL, KJ_PER_MOL, RYDBERG
 
 LABELS = ("forces", "stress")  # order of the factors
-MIN_PAIRS = 4
+MIN_PAIRS = 4  # for factors of 4 or more, or negative ones
+MIN_PAIRS_FOR_SMALL = 8  # for factors closer to 1
+LARGE = 4.0
 MIN_DISPLACEMENT = 1e-3  # Å; below, rounding of positions and labels dominates
 MIN_STRAIN = 1e-4
 NOISE = 2e-4  # eV/atom; rounding of energies
@@ -22,8 +24,9 @@ BAD_FIT = 0.3  # the same with a factor of 1
 SHARE = 0.2  # of the energy differences that a label must explain
 FACTOR = 1.6  # deviation from 1 that other settings or anharmonic paths do not cause
 HARMONIC = 0.3  # Å; displacement up to which the work is accurate, also of stiff bonds
+SMALL_STRAIN = 0.05
 UNRELATED = 0.5  # residual over the sum of energy difference and work
-MIN_UNRELATED = 8  # pairs
+MIN_UNRELATED = 15  # pairs
 MIN_DIFFERENCE = 1e-3  # eV/atom
 ROUNDS = 50  # of the iteration for least absolute residuals
 UNIT_TOLERANCE = 0.25  # relative deviation at which a factor is taken for that of a unit
@@ -72,6 +75,8 @@ def fit_factors(pairs: Pairs, n_atoms: Floats) -> Floats:
     if np.median(np.abs(energy - works @ factors)) > GOOD_FIT:
         determined[:] = False
     for k in np.flatnonzero(determined):
+        if len(energy) < MIN_PAIRS_FOR_SMALL and 1.0 / LARGE < factors[k] < LARGE:
+            determined[k] = False
         with_one = np.where(np.arange(2) == k, 1.0, factors)
         if is_wrong(factors[k]) and np.median(np.abs(energy - works @ with_one)) < BAD_FIT:
             determined[k] = False
@@ -88,7 +93,7 @@ def are_unrelated(pairs: Pairs, n_atoms: Floats) -> bool:
         n_atoms: (P,) number of atoms.
     """
     works, known = works_of(pairs)
-    used = known & (pairs.displacement < HARMONIC)
+    used = known & (pairs.displacement < HARMONIC) & (pairs.strain < SMALL_STRAIN)
     work, energy = works[used].sum(axis=1), pairs.energy[used]
     if len(energy) < MIN_UNRELATED or np.median(np.abs(energy) / n_atoms[used]) < MIN_DIFFERENCE:
         return False

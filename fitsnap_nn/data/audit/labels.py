@@ -17,9 +17,9 @@ from fitsnap_nn.data.findings import Finding
 
 MIN_GROUP = 5  # configurations from which the usual values of a group are taken
 WIDTHS = 3.0  # multiples of the 10-90 % range of a group beyond which an energy is an outlier
-MIN_DEVIATION = 0.2  # eV/atom; about the heat of fusion
+MIN_DEVIATION = 0.25  # eV/atom; about the heat of fusion
 MAX_COHESION = 10.0  # eV/atom; above every cohesive energy
-FORCE_CONSTANT = 5.0  # eV/Å²; a soft bond
+FORCE_CONSTANT = 1.0  # eV/Å²; a soft bond
 MODULUS = 0.1  # eV/Å³; 16 GPa, a soft solid
 MAX_FORCE = 50.0  # eV/Å, of atoms without short distances
 MANY_TIMES = 10.0  # multiples of the largest force in the rest of the group
@@ -74,8 +74,9 @@ def wrong_energies(data: Measures) -> list[Finding]:
         limit = WIDTHS * (high - low) + MIN_DEVIATION
         for index in judged[(np.abs(values - middle) > limit) & ~agreeing[judged]]:
             one, deviation = data.configurations[index], data.corrected_energies[index] - middle
-            compressed = deviation > 0.0 and data.contacts[index].short.any()
-            if not compressed and abs(deviation) > limit + _elastic_energy(one):
+            # Forces, stress and short distances explain energies above the group only.
+            explained = np.inf if data.contacts[index].short.any() else _elastic_energy(one)
+            if abs(deviation) > limit + (explained if deviation > 0.0 else 0.0):
                 outliers[one.id] = Finding(ENERGY, f"{one.id} ({deviation:+.3g} eV/atom)")
     if shifted := _shifted_groups(data, outliers.keys()):
         return [*outliers.values(), *shifted]
