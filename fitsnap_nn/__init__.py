@@ -31,6 +31,7 @@ def fit(
     verify: bool = True,
     verbose: bool = False,
     quiet: bool = False,
+    strict: bool = False,
 ) -> Fit:
     """Fit a potential as an input file says.
 
@@ -43,6 +44,7 @@ def fit(
         verify: run the exported files in LAMMPS and compare.
         verbose: list the notices about the input too.
         quiet: print nothing. ``run.log`` and the logger ``fitsnap_nn`` still get every line.
+        strict: treat warnings about the data as errors.
 
     Returns:
         Folder, table of errors, model file, model, history of the epochs, and verification.
@@ -55,7 +57,8 @@ def fit(
     from fitsnap_nn.workflow.pipeline import fit as run
 
     settings = load_settings(path, _triples(overrides))
-    return run(settings, overwrite=overwrite, resume=resume, train=train, verify=verify, verbose=verbose, quiet=quiet)
+    options = {"overwrite": overwrite, "resume": resume, "train": train, "verify": verify}
+    return run(settings, **options, verbose=verbose, quiet=quiet, strict=strict)
 
 
 def evaluate(

@@ -73,14 +73,22 @@ def test_a_file_alone_is_fitted(infile, calls, arguments):
     ((name, (settings,), options),) = calls
     assert name == "fit"
     assert settings.elements == ("Ta",)
-    assert options == {"overwrite": False, "resume": False, "train": True, "verify": True, "verbose": False}
+    assert options == {
+        "train": True,
+        "verify": True,
+        **dict.fromkeys(("overwrite", "resume", "verbose", "strict"), False),
+    }
 
 
 def test_flags_of_fit(infile, calls):
-    flags = "--overwrite -nf --resume --no-verify -v -r -k PYTORCH num_epochs 3 --set PYTORCH.seed=-0"
+    flags = "--overwrite --strict -nf --resume --no-verify -v -r -k PYTORCH num_epochs 3 --set PYTORCH.seed=-0"
     assert main([*flags.split(), "Ta.in", "-k", "ESHIFT", "Ta", "-1.5", "--set", "OUTFILE.folder = out"]) == 0
     ((_, (settings,), options),) = calls
-    assert options == {"overwrite": True, "resume": True, "train": False, "verify": False, "verbose": True}
+    assert options == {
+        "train": False,
+        "verify": False,
+        **dict.fromkeys(("overwrite", "resume", "verbose", "strict"), True),
+    }
     assert (settings.pytorch.num_epochs, settings.eshift, settings.outfile.folder) == (3, {"Ta": -1.5}, "out")
 
 

@@ -249,7 +249,7 @@ def test_a_second_fit_computes_no_descriptors(small_input: Path, capsys: pytest.
 
 
 def test_check_counts_the_data(small_input: Path):
-    text = check(load_settings(small_input))
+    text = str(check(load_settings(small_input)))
     assert "15 configurations" in text
     assert "11 training, 4 validation" in text
 

@@ -44,6 +44,11 @@ def add_overwrite(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
 
 
+def add_strict(parser: argparse.ArgumentParser) -> None:
+    """Add the option that turns warnings about the data into errors."""
+    parser.add_argument("--strict", action="store_true", help="treat warnings about the data as errors")
+
+
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Add the model file."""
     parser.add_argument("model", help="model or restart file")

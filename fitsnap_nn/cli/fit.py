@@ -12,7 +12,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, NoReturn, TextIO, cast
 
-from fitsnap_nn.cli.arguments import add_input, add_overwrite, load
+from fitsnap_nn.cli.arguments import add_input, add_overwrite, add_strict, load
 from fitsnap_nn.cli.check import report
 from fitsnap_nn.errors import InputError, Problem
 from fitsnap_nn.launch import is_first_rank
@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_input(parser)
     add_overwrite(parser)
+    add_strict(parser)
     add = parser.add_argument
     add("--nofit", "-nf", dest="train", action="store_false", help="compute the model inputs, do not train")
     add("--resume", action="store_true", help="continue an interrupted fit from its restart file")
@@ -40,7 +41,7 @@ def run(options: argparse.Namespace) -> None:
     """Run the command."""
     settings = load(options)
     if options.check:
-        report(settings)
+        report(settings, options.strict)
         return
     if options.relative:
         folder = os.path.normpath(os.path.join(settings.folder, settings.output_folder))
@@ -55,6 +56,7 @@ def run(options: argparse.Namespace) -> None:
             train=options.train,
             verify=options.verify,
             verbose=options.verbose,
+            strict=options.strict,
         )
 
 

@@ -5,8 +5,9 @@ Files are sorted in natural order (``run2`` before ``run10``), so that results d
 
 from __future__ import annotations
 
-import difflib
+import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -16,10 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.data.findings import Finding
+from fitsnap_nn.data.findings import MAX_NAMES, Finding
 from fitsnap_nn.data.fitted import user_columns
 from fitsnap_nn.data.readers import FORMATS, Column, DataFile, Format, ReadOptions, VaspOptions
 from fitsnap_nn.errors import DataError
+from fitsnap_nn.settings.formats import LAYOUTS, Layout, group_names, holds_data, matching_groups
+from fitsnap_nn.settings.problems import did_you_mean
 from fitsnap_nn.settings.schema import GroupRow, Settings
 from fitsnap_nn.units import label_units
 
@@ -49,9 +52,10 @@ def list_files(settings: Settings) -> list[DataFile]:
         raise DataError(
             f"[PATH] dataPath: there is no folder {root} (working directory: {Path.cwd()}). Correct the path."
         )
+    layout = LAYOUTS[settings.scraper.scraper]
     data_files: list[DataFile] = []
     for row in settings.groups.rows:
-        groups = _groups(root, row, file_format)
+        groups = _groups(root, row, layout)
         files = [
             file
             for name in sorted(groups, key=natural_order)
@@ -59,9 +63,34 @@ def list_files(settings: Settings) -> list[DataFile]:
             for file in _files_of(name, groups[name], file_format)
         ]
         if not files:
-            raise no_data(row, [path.stem if path.is_file() else path.name for path in root.iterdir()])
+            raise no_data(row, [row.name] if groups else group_names(str(root), layout))
         data_files += files
     return data_files
+
+
+def unlisted_groups(settings: Settings) -> list[Finding]:
+    """Return a note on the groups below ``dataPath`` that have data but no row in the group table."""
+    root, rows = settings.data_path, settings.groups.rows
+    layout = LAYOUTS[settings.scraper.scraper]
+    if not os.path.isdir(root):
+        return []
+    # The parent folders of groups, such as C of the row C/x, are listed with a part of their files.
+    parents = {row.name.split("/")[0] for row in rows if "/" in row.name}
+    names = [name for name in group_names(root, layout) if row_of(rows, name) is None and name not in parents]
+    found = [
+        name
+        for name in sorted(names, key=natural_order)
+        if (holds_data(path, layout) if os.path.isdir(path := os.path.join(root, name)) else "" not in layout.suffixes)
+    ]
+    return [_without_row(f"the groups {_some(found)} in {root}")] if found else []
+
+
+def _without_row(what: str) -> Finding:
+    return Finding(f"{what} have no row in [GROUPS] and are left out. To use them, add rows.", warning=False)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:MAX_NAMES]) + (f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else "")
 
 
 def row_of(rows: Sequence[GroupRow], group: str) -> GroupRow | None:
@@ -89,8 +118,9 @@ def no_data(row: GroupRow, present: Iterable[str], remarks: Iterable[str] = ()) 
         remarks: remarks of the readers, which state why configurations were left out.
     """
     names = sorted(set(present), key=natural_order)
-    similar = difflib.get_close_matches(row.name, names, n=1)
-    hint = f"Did you mean {similar[0]}?" if similar else f"The groups are: {', '.join(names[:12]) or 'none'}."
+    hint = did_you_mean(row.name, names) or f"The groups are: {', '.join(names[:12]) or 'none'}."
+    if row.name in names:
+        hint = "It exists, but has no data files of this format. Check [SCRAPER] scraper and the names of the files."
     return DataError("\n".join([f"{row.where}  [GROUPS] {row.name}: there are no data for this row. {hint}", *remarks]))
 
 
@@ -100,20 +130,16 @@ def _matches(group: str, pattern: str) -> bool:
     return len(names) == len(patterns) and all(map(fnmatchcase, names, patterns))
 
 
-def _groups(root: Path, row: GroupRow, file_format: Format) -> dict[str, Path]:
+def _groups(root: Path, row: GroupRow, layout: Layout) -> dict[str, Path]:
     """Return the folders and files that a row matches, by group name."""
     if Path(row.name).is_absolute() or ".." in Path(row.name).parts:
         raise DataError(f"{row.where}  [GROUPS] {row.name}: groups must be below dataPath. Change [PATH] dataPath.")
     groups: dict[str, Path] = {}
-    for suffix in dict.fromkeys(("", *file_format.suffixes)):
-        exact = root / f"{row.name}{suffix}"
-        for path in [exact] if exact.exists() else root.glob(f"{row.name}{suffix}"):
-            if path.name.startswith(".") or (path.is_file() and suffix not in file_format.suffixes):
-                continue
-            name = path.relative_to(root).as_posix().removesuffix(suffix)
-            if name in groups:
-                raise DataError(f"group '{name}' is both {groups[name]} and {path}. Rename or remove one.")
-            groups[name] = path
+    for name, found in matching_groups(str(root), row.name, layout):
+        path = Path(found)
+        if name in groups:
+            raise DataError(f"group '{name}' is both {groups[name]} and {path}. Rename or remove one.")
+        groups[name] = path
     return groups
 
 
@@ -137,8 +163,8 @@ def _files_of(group: str, path: Path, file_format: Format) -> list[DataFile]:
 def read_files(settings: Settings, sources: Iterable[DataFile], findings: list[Finding]) -> list[Configuration]:
     """Read the configurations of data files and add ESHIFT to their energies.
 
-    Frames of groups that are not in the group table are skipped. Files are independent of each other, so that ranks can
-    read different parts of the result of `list_files`.
+    Frames of groups that are not in the group table are counted and left out. Files are independent of each other, so
+    that ranks can read different parts of the result of `list_files`.
 
     Args:
         settings: checked settings.
@@ -152,18 +178,22 @@ def read_files(settings: Settings, sources: Iterable[DataFile], findings: list[F
     read = FORMATS[settings.scraper.scraper].read
     options = read_options(settings)
     configurations: list[Configuration] = []
+    left_out: Counter[str] = Counter()
     problems: list[str] = []
     for source in sources:
         try:
-            configurations += [
-                _shifted(settings, source.path, configuration)
-                for configuration in read(source, options, findings)
-                if row_of(settings.groups.rows, configuration.group) is not None
-            ]
+            for configuration in read(source, options, findings):
+                if row_of(settings.groups.rows, configuration.group) is None:
+                    left_out[configuration.group] += 1
+                else:
+                    configurations.append(_shifted(settings, source.path, configuration))
         except DataError as error:
             problems.append(str(error))
     if problems:
         raise DataError("\n".join(dict.fromkeys(problems)))
+    if left_out:
+        names = _some([f"{name} ({count})" for name, count in left_out.items()])
+        findings.append(_without_row(f"{left_out.total()} configurations of the groups {names}"))
     return configurations
 
 

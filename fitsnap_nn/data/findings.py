@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
+
+from fitsnap_nn.errors import DataError
 
 MAX_NAMES = 3  # configurations named per line
 
@@ -28,6 +30,18 @@ def summarize(findings: Iterable[Finding]) -> list[str]:
     for finding in findings:
         places.setdefault(finding.what, []).append(finding.where)
     return [_line(what, list(dict.fromkeys(filter(None, where)))) for what, where in places.items()]
+
+
+def refuse(warnings: Sequence[str]) -> None:
+    """Treat warnings about the data as errors.
+
+    Raises:
+        DataError: there are warnings; the message lists all of them.
+    """
+    if warnings:
+        count = f"{len(warnings)} warning{'s' if len(warnings) > 1 else ''}"
+        lines = "".join(f"\n  {warning}" for warning in warnings)
+        raise DataError(f"{count} about the data, which --strict treats as errors:{lines}")
 
 
 def _line(what: str, where: list[str]) -> str:

@@ -87,7 +87,7 @@ def assemble(
             all_findings += found
     if not chosen:
         raise DataError("[GROUPS] all sizes are 0, so that no configuration is left for any set. Increase a size.")
-    all_findings += audit(chosen, settings.elements)
+    all_findings += audit(chosen, settings)
     return Dataset(tuple(map(_without_undefined_stress, chosen)), seed, tuple(all_findings))
 
 

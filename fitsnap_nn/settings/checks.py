@@ -7,7 +7,8 @@ import os
 from fitsnap_nn.settings.descriptors import n_descriptors
 from fitsnap_nn.settings.effects import add_notices
 from fitsnap_nn.settings.elements import SYMBOLS
-from fitsnap_nn.settings.files import ONE_FILE, group_exists, nearest, nearest_group
+from fitsnap_nn.settings.files import group_exists, nearest, nearest_group
+from fitsnap_nn.settings.formats import LAYOUTS
 from fitsnap_nn.settings.groups import SIZES, WEIGHTS, written_rows
 from fitsnap_nn.settings.ini import Document
 from fitsnap_nn.settings.losses import UNITS, WITHOUT_DELTA, parse_deltas, parse_losses
@@ -272,9 +273,10 @@ def _data(document: Document, settings: Settings) -> None:
         document.report("PATH", "dataPath", f"no such folder: {data_path}", hint)
         return
     if os.path.isfile(data_path):
-        if scraper not in ONE_FILE:
+        one_file = sorted(name for name, layout in LAYOUTS.items() if layout.group_by_frame)
+        if scraper not in one_file:
             what = f"{data_path} is a file, but scraper = {scraper} reads folders"
-            hint = f"A single file with all groups needs scraper = {' or '.join(sorted(ONE_FILE))}."
+            hint = f"A single file with all groups needs scraper = {' or '.join(one_file)}."
             document.report("PATH", "dataPath", what, hint)
         return
     rows = {name: entry.where for name, entry in written_rows(document).items()}

@@ -16,7 +16,10 @@ class ValueProblem(ValueError):
 
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
-    """Return ``Did you mean X?`` for the candidate closest to a word, ignoring case; empty if none is close."""
-    known = {candidate.lower(): candidate for candidate in candidates}
+    """Return ``Did you mean X?`` for the candidate closest to a word, ignoring case; empty if none is close.
+
+    The word itself is not suggested: it exists, but something else is wrong with it.
+    """
+    known = {candidate.lower(): candidate for candidate in candidates if candidate != word}
     near = difflib.get_close_matches(word.lower(), known, n=1)
     return f"Did you mean {known[near[0]]}?" if near else ""

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from fitsnap_nn import __version__
+from fitsnap_nn.data.audit.table import group_table
 from fitsnap_nn.data.configuration import Subset
 from fitsnap_nn.data.properties import STANDARD, Property
 from fitsnap_nn.errors import InputError, Problem
@@ -36,7 +37,7 @@ from fitsnap_nn.training.trainer import EpochReport, Trainer
 from fitsnap_nn.workflow import delivery, warm_start
 from fitsnap_nn.workflow.delivery import LOG_FILE
 from fitsnap_nn.workflow.initialization import create_model, initialize, pretrained_file
-from fitsnap_nn.workflow.preparation import Prepared, describe_data, describe_split, prepare, read_dataset
+from fitsnap_nn.workflow.preparation import Prepared, describe_data, prepare, read_dataset
 from fitsnap_nn.workflow.warm_start import Start
 
 # Settings that may differ between a fit and its continuation.
@@ -81,6 +82,7 @@ def fit(
     verify: bool = True,
     verbose: bool = False,
     quiet: bool = False,
+    strict: bool = False,
 ) -> Fit:
     """Fit a potential to data and leave its files in ``settings.output_folder``.
 
@@ -91,6 +93,7 @@ def fit(
         verify: run the exported files in LAMMPS and compare.
         verbose: list the notices about the input too.
         quiet: print nothing; the log file and the logger ``fitsnap_nn`` still get every line.
+        strict: treat warnings about the data as errors.
 
     Raises:
         FitsnapError: one of its kinds; see `fitsnap_nn.errors`.
@@ -106,7 +109,7 @@ def fit(
         model = create_model(settings, start)
         for note in start.notes if start else ():
             console.line(f"start: {note}")
-        prepared = prepare(settings, model.input, ranks, console, restart.get("split_seed"))
+        prepared = prepare(settings, model.input, ranks, console, restart.get("split_seed"), strict)
         if not train:
             return Fit(folder, [], model_file)
         trainer = _make_trainer(model, start, settings, prepared, ranks, console, restart, seed)
@@ -147,7 +150,18 @@ def evaluate(settings: Settings, model: str | Path, *, overwrite: bool = False, 
         return Fit(folder, errors, Path(model), content.model)
 
 
-def check(settings: Settings) -> str:
+@dataclass(frozen=True)
+class DataReport:
+    """Description of the data of an input, and the warnings in it."""
+
+    text: str
+    warnings: list[str]
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def check(settings: Settings) -> DataReport:
     """Return a description of the data of an input, without computing anything.
 
     Raises:
@@ -158,13 +172,10 @@ def check(settings: Settings) -> str:
     if start and start.elements != settings.elements:
         create_model(settings, start)  # refuses elements that the architecture does not support
     dataset = read_dataset(settings, Ranks())
-    lines = [*(f"start: {note}" for note in (start.notes if start else ())), describe_data(dataset, settings)]
-    groups = dict.fromkeys(configuration.group for configuration in dataset.configurations)
-    width = max(map(len, groups), default=0)
-    for group in groups:
-        members = [configuration for configuration in dataset.configurations if configuration.group == group]
-        lines.append(f"  {group:<{width}}  {describe_split(members, 6)}")
-    return "\n".join(lines)
+    notes = [f"start: {note}" for note in (start.notes if start else ())]
+    table = group_table(dataset.configurations, [row.name for row in settings.properties])
+    text = "\n".join([*notes, describe_data(dataset, settings), *(f"  {line}" for line in table)])
+    return DataReport(text, dataset.warnings)
 
 
 @contextmanager

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from fitsnap_nn.data.configuration import Configuration, Subset
-from fitsnap_nn.data.files import list_files, read_files
-from fitsnap_nn.data.findings import Finding
+from fitsnap_nn.data.files import list_files, read_files, unlisted_groups
+from fitsnap_nn.data.findings import Finding, refuse
 from fitsnap_nn.data.fitted import fitted_properties
 from fitsnap_nn.data.groups import Dataset, assemble, draw_seed
 from fitsnap_nn.data.label_checks import check_labels
@@ -85,17 +85,21 @@ def prepare(
     ranks: Ranks,
     console: Console,
     split_seed: int | None = None,
+    strict: bool = False,
 ) -> Prepared:
     """Read the data and compute the model inputs that the cache lacks; all ranks share the work.
 
     Args:
         split_seed: of the fit that is continued; drawn or taken from GROUPS random_seed when ``None``.
+        strict: whether warnings about the data are errors.
 
     Raises:
         DataError, LammpsError: see `fitsnap_nn.data` and `fitsnap_nn.inputs`.
     """
     dataset = read_dataset(settings, ranks, split_seed)
     console.line(describe_data(dataset, settings))
+    if strict:
+        refuse(dataset.warnings)
     properties = fitted_properties(settings, dataset.configurations)
     derivatives = derivatives_of(properties)
     folder = settings.memory.cache or Path(settings.output_folder) / "cache"
@@ -121,7 +125,8 @@ def read_dataset(settings: Settings, ranks: Ranks, split_seed: int | None = None
         raise DataError("\n".join(problems))
     seed = ranks.broadcast(split_seed or settings.groups.random_seed or draw_seed())
     configurations = [configuration for read, _, _ in shares for configuration in read]
-    dataset = assemble(settings, configurations, seed, [finding for _, found, _ in shares for finding in found])
+    found = [*unlisted_groups(settings), *(finding for _, remarks, _ in shares for finding in remarks)]
+    dataset = assemble(settings, configurations, seed, found)
     missing = check_labels(settings, dataset.configurations, dataset.findings)
     return replace(dataset, findings=(*dataset.findings, *missing))
 

@@ -37,7 +37,7 @@ STRESS = 'stress="0.1 0 0 0 0.1 0 0 0 0.1"'
 
 def frame(header: str, forces: str | None = "forces", cell: str = PERIODIC) -> str:
     columns = f":{forces}:R:3" if forces else ""
-    atoms = "".join(f"Cu {x} 0 0 {'0 0 1' if forces else ''}\n" for x in (0.0, 1.5))
+    atoms = "".join(f"Cu {x} 0 0 {force if forces else ''}\n" for x, force in ((0.0, "0 0 1"), (1.5, "0 0 -1")))
     return f"2\n{cell} Properties=species:S:1:pos:R:3{columns} {header}\n{atoms}"
 
 
@@ -147,9 +147,9 @@ def test_fields_of_json_under_other_names(run: Any) -> None:
     content = {
         "AtomTypes": ["Cu"],
         "Positions": [[0, 0, 0]],
-        "Lattice": np.eye(3).tolist(),
+        "Lattice": (3 * np.eye(3)).tolist(),
         "TotalEnergy": 1.0,
-        "Force": [[0, 0, 1]],
+        "Force": [[0, 0, 0]],
     }
     Path("data/g/1.json").write_text(json.dumps({"Dataset": {"Data": [content]}}))
     code, out = run(scraper="JSON")

@@ -13,6 +13,7 @@ from fitsnap_nn.data.readers.json_files import read_json
 from fitsnap_nn.data.readers.raw import Column, DataFile, ReadOptions, VaspOptions
 from fitsnap_nn.data.readers.vasp import outcars_beside_xml, read_vasp
 from fitsnap_nn.data.readers.xyz import read_ase, read_xyz
+from fitsnap_nn.settings.formats import LAYOUTS
 
 __all__ = ["FORMATS", "Column", "DataFile", "Format", "ReadOptions", "VaspOptions"]
 
@@ -27,9 +28,7 @@ class Format(NamedTuple):
     Attributes:
         read: function that yields the configurations of one file in internal units, and adds to a list what it
             assumed, converted or left out.
-        suffixes: a group is the folder of that name, or the file of that name plus one of these suffixes.
-        patterns: glob patterns of the data files in the folder of a group.
-        group_by_frame: whether one file can contain all groups, with the group of each frame in ``config_type``.
+        suffixes, patterns, group_by_frame: see `fitsnap_nn.settings.formats.Layout`.
         choose: function that returns the files to read, and the files beside each that usually contain the same data.
     """
 
@@ -42,9 +41,9 @@ class Format(NamedTuple):
 
 FORMATS: Mapping[str, Format] = MappingProxyType(
     {
-        "JSON": Format(read_json, (".json",), ("*.json",)),
-        "XYZ": Format(read_xyz, (".extxyz", ".xyz"), ("*.extxyz", "*.xyz"), group_by_frame=True),
-        "VASP": Format(read_vasp, ("",), ("**/*OUTCAR*", "**/*vasprun*.xml*"), choose=outcars_beside_xml),
-        "ASE": Format(read_ase, ("",), ("*",), group_by_frame=True, choose=outcars_beside_xml),
+        "JSON": Format(read_json, *LAYOUTS["JSON"]),
+        "XYZ": Format(read_xyz, *LAYOUTS["XYZ"]),
+        "VASP": Format(read_vasp, *LAYOUTS["VASP"], choose=outcars_beside_xml),
+        "ASE": Format(read_ase, *LAYOUTS["ASE"], choose=outcars_beside_xml),
     }
 )
