@@ -34,7 +34,9 @@ def _initial_file(document: Document, settings: Settings) -> None:
     """Check that there is one file of initial weights at most, that it exists, and that its keys have an effect."""
     training, path, pretrained = settings.pytorch, settings.initial_file, settings.architecture.pretrained[0]
     key = "start_from" if training.start_from else "save_state_input"
-    if path and not os.path.isfile(path):
+    if path and os.path.isdir(path):
+        document.report("PYTORCH", key, f"{path} is a folder", f"Give the model file in it ({training.output_file}).")
+    elif path and not os.path.isfile(path):
         document.report("PYTORCH", key, f"no such file: {path}", nearest(path))
     if training.start_from and training.save_state_input:
         document.report("PYTORCH", "save_state_input", "cannot be used with start_from", "Remove one of the two.")

@@ -92,7 +92,10 @@ def test_the_path_is_relative_to_the_input(tmp_path: Path, base: Fit, monkeypatc
     path = write_input(tmp_path, base, start="start_from = models/base.pt")
     with pytest.raises(InputError, match=r"start_from — no such file: .*models/base\.pt"):
         load_settings(path)
-    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "base.pt").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"base\.pt is a folder\. Give the model file in it"):
+        load_settings(path)
+    (tmp_path / "models" / "base.pt").rmdir()
     (tmp_path / "models" / "base.pt").write_bytes(base.model_file.read_bytes())
     assert "epoch" in check(load_settings(path))
 
