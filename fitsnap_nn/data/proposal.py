@@ -24,7 +24,6 @@ from fitsnap_nn.data.survey import (
 from fitsnap_nn.data.weighting import (
     ALL_TRAINING,
     Sizes,
-    Spread,
     choose_sizes,
     choose_weights,
     measure_spread,
@@ -80,57 +79,61 @@ def propose(reading: Reading, model: str, elements: Sequence[str], folder: str) 
         DataError: no configuration has a label, or a cell is invalid.
         InputError: the data contain other elements than the given ones.
     """
-    if not reading.num_labelled:
-        raise DataError(f"{reading.data_path}: no configuration has an energy, forces or a stress under a known name.")
-    present = elements_of(reading.configurations)
-    if elements and (missing := sorted(set(present) - set(elements))):
-        what = f"--elements {' '.join(elements)} does not include {', '.join(missing)}, which the data contain."
-        raise InputError([Problem(COMMAND_LINE, what, "Omit --elements to take those of the data.")])
-    symbols = tuple(elements) or present
+    symbols = _elements(reading, elements)
     distances = measure_distances(reading.configurations, symbols)
-    cutoff = _cutoff(model, distances)
-    repulsion = _repulsion(symbols, distances)
+    cutoff, repulsion = _cutoff(model, distances), _repulsion(symbols, distances)
     baseline = _baseline(reading.groups, symbols)
-    bulk = [one for one in reading.configurations if not is_isolated(one)]
-    typical = typical_energies([one for one in bulk if one.energy is not None], symbols)
-    whole = typical_spread(bulk, symbols, typical)
-    spreads = {group.name: measure_spread(group.members, symbols, typical) for group in reading.groups}
     sizes = _sizes(reading.groups)
-    num_training = sum(round(sizes[group.name][0] * len(group.members)) for group in reading.groups)
+    weights = _weights(reading.groups, symbols)
+    num_training = sum(round(sizes[group.name].training * len(group.members)) for group in reading.groups)
     section = "BISPECTRUM" if model == "BPNN" else model
-    values = {
-        section: cutoff.values,
-        "REFERENCE": repulsion.values,
-        "CALCULATOR": _targets(whole),
-        "PYTORCH": {**baseline.values, **_epochs(model, num_training)},
-    }
-    comments = {section: (cutoff.comment,), "REFERENCE": (repulsion.comment,), "PYTORCH": (baseline.comment,)}
-    rows = {
-        _row_name(group.name): " ".join(
-            [*(_fraction(size, len(group.members)) for size in sizes[group.name]), *map(_rounded, choose_weights(spreads[group.name], whole))]
-        )
-        for group in reading.groups
-    }
     head = _what_was_read(reading)
     content = Content(
         scraper=reading.scraper,
         data_path=os.path.relpath(reading.data_path, folder),
-        rows=rows,
-        values=values,
-        comments={"": (head,), **comments, "GROUPS": (_sizes_comment(sizes), WEIGHTS)},
+        rows={
+            _row_name(group.name): _row(sizes[group.name], weights[group.name], len(group.members))
+            for group in reading.groups
+        },
+        values={
+            section: cutoff.values,
+            "REFERENCE": repulsion.values,
+            "CALCULATOR": _targets(reading),
+            "PYTORCH": {**baseline.values, **_epochs(model, num_training)},
+        },
+        comments={
+            "": (head,),
+            section: (cutoff.comment,),
+            "REFERENCE": (repulsion.comment,),
+            "PYTORCH": (baseline.comment,),
+            "GROUPS": (_sizes_comment(sizes), WEIGHTS),
+        },
     )
-    lines = [head, *summarize(reading.findings), f"elements: {' '.join(symbols)}"]
+    lines = [head, *summarize(reading.findings), f"Elements: {' '.join(symbols)}."]
     lines += [cutoff.comment, repulsion.comment, baseline.comment, _sizes_comment(sizes)]
     return Proposal(symbols, content, tuple(line for line in lines if line))
+
+
+def _elements(reading: Reading, given: Sequence[str]) -> tuple[str, ...]:
+    """Return the elements of the input; see `propose`."""
+    if not reading.num_labelled:
+        raise DataError(f"{reading.data_path}: no configuration has an energy, forces or a stress under a known name.")
+    present = elements_of(reading.configurations)
+    if given and (missing := sorted(set(present) - set(given))):
+        what = f"--elements {' '.join(given)} does not include {', '.join(missing)}, which the data contain."
+        raise InputError([Problem(COMMAND_LINE, what, "Omit --elements to take those of the data.")])
+    return tuple(given) or present
 
 
 def _what_was_read(reading: Reading) -> str:
     """Return the size of the data in one sentence, and whether it is a sample."""
     members = reading.configurations
-    sample = f" (a sample of {reading.all_files} files, which are large)" if reading.num_files < reading.all_files else ""
+    sample = (
+        f" (a sample of {reading.all_files} files, which are large)" if reading.num_files < reading.all_files else ""
+    )
     return (
-        f"data: {len(members)} configurations, {sum(map(len, members))} atoms, {len(reading.groups)} groups in "
-        f"{reading.num_files} files of format {reading.scraper}{sample}"
+        f"Data: {len(members)} configurations, {sum(map(len, members))} atoms, {len(reading.groups)} groups in "
+        f"{reading.num_files} files of format {reading.scraper}{sample}."
     )
 
 
@@ -146,7 +149,9 @@ def _cutoff(model: str, distances: Distances) -> Derived:
     cutoff = choose_cutoff(distances.neighbours, wanted)
     within = [count for count in neighbours_within(distances.neighbours, cutoff) if count > 0.0]
     counts = " to ".join(dict.fromkeys(f"{count:.0f}" for count in (min(within, default=0), max(within, default=0))))
-    return Derived({key: f"{cutoff:g}"}, f"Cutoff {cutoff:g} Å: {counts} neighbours per atom in typical configurations.")
+    return Derived(
+        {key: f"{cutoff:g}"}, f"Cutoff {cutoff:g} Å: {counts} neighbours per atom in typical configurations."
+    )
 
 
 def _repulsion(elements: Sequence[str], distances: Distances) -> Derived:
@@ -167,9 +172,23 @@ def _repulsion(elements: Sequence[str], distances: Distances) -> Derived:
     return Derived(values, f"ZBL acts below the shortest distances in the data only: {known}.")
 
 
-def _targets(whole: Spread) -> dict[str, str]:
-    """Return which labels are fitted: those that the data have."""
-    return {name: str(int(spread is not None)) for name, spread in zip(("energy", "force", "stress"), whole, strict=True)}
+def _targets(reading: Reading) -> dict[str, str]:
+    """Return which labels are fitted: those that the data have, stresses only of periodic cells."""
+    members = reading.configurations
+    periodic = [one for one in members if all(one.pbc)]
+    return {
+        "energy": str(int(any(one.energy is not None for one in members))),
+        "force": str(int(any(one.forces is not None for one in members))),
+        "stress": str(int(any(one.stress is not None for one in periodic))),
+    }
+
+
+def _weights(groups: Sequence[Group], elements: Sequence[str]) -> dict[str, tuple[float, ...]]:
+    """Return eweight, fweight and vweight of every group."""
+    members = [one for group in groups for one in group.members if not is_isolated(one)]
+    typical = typical_energies([one for one in members if one.energy is not None], elements)
+    whole = typical_spread(members, elements, typical)
+    return {group.name: choose_weights(measure_spread(group.members, elements, typical), whole) for group in groups}
 
 
 def _baseline(groups: Sequence[Group], elements: Sequence[str]) -> Derived:
@@ -210,9 +229,7 @@ def _sizes(groups: Sequence[Group]) -> dict[str, Sizes]:
     return {
         group.name: ALL_TRAINING
         if _is_isolated(group)
-        else choose_sizes(
-            len(group.members), subsets[group.name], Subset.VALIDATION in said, Subset.TEST in said
-        )
+        else choose_sizes(len(group.members), subsets[group.name], Subset.VALIDATION in said, Subset.TEST in said)
         for group in groups
     }
 
@@ -227,8 +244,9 @@ def _sizes_comment(sizes: Mapping[str, Sizes]) -> str:
         parts.append(f"{kind} set: {what}")
     whole = [name for name, size in sizes.items() if size.training == 1.0]
     if whole:
-        parts.append(f"for training only: {', '.join(whole)}, which are small or isolated atoms")
-    return f"{'; '.join(parts)}.".capitalize()
+        parts.append(f"for training only: {', '.join(whole)}, too small to be split, or isolated atoms")
+    text = "; ".join(parts)
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _epochs(model: str, num_training: int) -> dict[str, str]:
@@ -240,13 +258,11 @@ def _epochs(model: str, num_training: int) -> dict[str, str]:
     return {"num_epochs": str(min(int(training["num_epochs"]), max(MIN_EPOCHS, TRAINING_STEPS // steps_per_epoch)))}
 
 
-def _fraction(size: float, count: int) -> str:
-    """Return a fraction with as many digits as are needed to give back the number of configurations."""
-    return f"{size:.{3 if count < 500 else 7}f}".rstrip("0").rstrip(".")
-
-
-def _rounded(weight: float) -> str:
-    return f"{weight:.2g}"
+def _row(sizes: Sizes, weights: Sequence[float], count: int) -> str:
+    """Return the values of a row; fractions have as many digits as give back the number of configurations."""
+    digits = 3 if count < 500 else 7
+    fractions = (f"{size:.{digits}f}".rstrip("0").rstrip(".") for size in sizes)
+    return " ".join([*fractions, *(f"{weight:.2g}" for weight in weights)])
 
 
 def _row_name(group: str) -> str:

@@ -10,12 +10,16 @@ import numpy as np
 from fitsnap_nn.data.configuration import Configuration, Floats, Subset
 from fitsnap_nn.units import BAR
 
-# Influence of energies and stresses on the loss of a model that predicts only the mean of each label, relative to that
-# of the forces. One stress label per cell says less about a potential than the forces of all atoms.
-ENERGY_SHARE, STRESS_SHARE = 1.0, 1.0
+# Å. The spread of the energies is at least that of the forces times this displacement: where energies per atom differ
+# by less, as those of one molecule, the forces determine them, and larger energy weights only add noise.
+DISPLACEMENT = 0.25
+# Factor by which the forces of a group may exceed those of the data before they count as outliers: those of a liquid
+# are larger than those of a crystal, and as important.
+LARGE_FORCES = 3.0
 MIN_SPREAD, MIN_STRESS = 1e-3, 100.0  # eV/atom and eV/Å; bar. Smaller typical spreads are taken as this
 HELD_OUT = 0.1  # fraction of a group for validation, and for the test set
-MIN_FOR_VALIDATION, MIN_FOR_TEST = 3, 20  # configurations of a group
+# Smaller groups are for training only, as FitSNAP's fractions 0.9 and 0.1 are rounded; configurations.
+MIN_FOR_VALIDATION, MIN_FOR_TEST = 5, 20
 
 
 class Spread(NamedTuple):
@@ -88,17 +92,18 @@ def typical_spread(configurations: Sequence[Configuration], elements: Sequence[s
     """Return the typical spread of a data set: medians of energy and stress over the configurations, and the RMS force.
 
     A few outliers have no influence on a median. That of the forces would be 0 if most cells are perfect crystals.
+    Energies count as at least `DISPLACEMENT` times the forces.
 
     Args:
         configurations: all but isolated atoms.
         elements: chemical symbols.
         typical: (E,) result of `typical_energies`, eV.
     """
-    energies, forces = _energies(configurations, elements, typical), _forces(configurations)
-    stresses = _stresses(configurations)
+    energies, stresses = _energies(configurations, elements, typical), _stresses(configurations)
+    force = _rms(_forces(configurations))
     return Spread(
-        max(float(np.median(energies)), MIN_SPREAD) if len(energies) else None,
-        None if (force := _rms(forces)) is None else max(force, MIN_SPREAD),
+        max(float(np.median(energies)), MIN_SPREAD, DISPLACEMENT * (force or 0.0)) if len(energies) else None,
+        None if force is None else max(force, MIN_SPREAD),
         max(float(np.median(stresses)), MIN_STRESS) if len(stresses) else None,
     )
 
@@ -133,10 +138,10 @@ def choose_weights(group: Spread, typical: Spread) -> tuple[float, ...]:
         group: spread of the group.
         typical: spread of the data set.
     """
-    shares = (ENERGY_SHARE, 1.0, STRESS_SHARE)
+    tolerances = (1.0, LARGE_FORCES, 1.0)
     return tuple(
-        0.0 if own is None or whole is None else share / max(own, whole) ** 2
-        for share, own, whole in zip(shares, group, typical, strict=True)
+        0.0 if own is None or whole is None else 1.0 / max(own / tolerance, whole) ** 2
+        for own, whole, tolerance in zip(group, typical, tolerances, strict=True)
     )
 
 
