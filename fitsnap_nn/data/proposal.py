@@ -184,7 +184,7 @@ def _targets(reading: Reading) -> dict[str, str]:
 
 
 def _weights(groups: Sequence[Group], elements: Sequence[str]) -> dict[str, tuple[float, ...]]:
-    """Return eweight, fweight and vweight of every group."""
+    """Return eweight, fweight and vweight of every group; isolated atoms only determine the element energies."""
     members = [one for group in groups for one in group.members if not is_isolated(one)]
     typical = typical_energies([one for one in members if one.energy is not None], elements)
     whole = typical_spread(members, elements, typical)
@@ -244,7 +244,7 @@ def _sizes_comment(sizes: Mapping[str, Sizes]) -> str:
         parts.append(f"{kind} set: {what}")
     whole = [name for name, size in sizes.items() if size.training == 1.0]
     if whole:
-        parts.append(f"for training only: {', '.join(whole)}, too small to be split, or isolated atoms")
+        parts.append(f"for training only (small groups, isolated atoms): {', '.join(whole)}")
     text = "; ".join(parts)
     return f"{text[:1].upper()}{text[1:]}."
 

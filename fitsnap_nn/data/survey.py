@@ -15,11 +15,12 @@ from fitsnap_nn.data.neighbours import find_neighbours
 Pair = tuple[str, str]
 
 BIN = 0.05  # Å, resolution of distributions of distances
-LONGEST = 6.5  # Å, largest cutoff that is considered
-SHORTEST = 2.5  # Å, smallest cutoff that is considered
+LONGEST = 9.0  # Å, largest cutoff that is considered
+ALONE = 6.0  # Å, isolated atoms have no neighbours within
+SPARSE_CUTOFF = 5.0  # Å, where atoms do not have the wanted number of neighbours, as in molecules
 CLOSE = 3.0  # Å, up to which the shortest distances of all configurations are searched
 MAX_MEASURED = 500  # configurations whose distances up to LONGEST are measured
-SHELL = 0.1  # the cutoff is moved by up to this fraction to the gap between two shells
+TO_GAP = 1.2  # the cutoff is increased by up to this factor to the gap behind a shell
 
 
 class Distances(NamedTuple):
@@ -75,27 +76,26 @@ def measure_distances(configurations: Sequence[Configuration], elements: Sequenc
 
 
 def choose_cutoff(neighbours: Floats, wanted: int) -> float:
-    """Return a cutoff, Å, within which atoms of every element have a number of neighbours.
+    """Return a cutoff, Å, within which atoms of every element have a number of neighbours, or `SPARSE_CUTOFF`.
 
-    It is moved by up to 10 % to where the fewest neighbours are, the gap between two shells.
+    It is in the gap behind the shell that completes the number: where the distribution of distances is smallest.
 
     Args:
         neighbours: ``Distances.neighbours``.
-        wanted: number of neighbours; if there are never that many, as in molecules, the cutoff is `LONGEST`.
+        wanted: minimum number of neighbours.
     """
     edges = np.arange(1, neighbours.shape[1] + 1) * BIN
     present = neighbours[neighbours[:, -1] > 0.0]
-    reached = [edges[np.argmax(line >= wanted)] if line[-1] >= wanted else LONGEST for line in present]
-    first = float(np.clip(max(reached, default=LONGEST), SHORTEST, LONGEST))
-    if first >= LONGEST:
-        return LONGEST
-    near = (edges >= (1.0 - SHELL) * first) & (edges <= (1.0 + SHELL) * first)
+    if not len(present) or present[:, -1].min() < wanted:
+        return SPARSE_CUTOFF
+    first = max(edges[np.argmax(line >= wanted)] for line in present)
+    near = (edges >= first) & (edges <= TO_GAP * first)
     window = round(0.3 / BIN)  # neighbours within 0.15 Å of an edge
     padded = np.pad(present.sum(axis=0), window // 2, mode="edge")
-    density = padded[window:] - padded[:-window]
+    density = (padded[window:] - padded[:-window]) / edges**2
     # Among equal densities, as inside a gap of a perfect crystal, the middle of the gap.
     fewest = np.flatnonzero(near & (density <= density[near].min() + 1e-9))
-    return float(edges[fewest[len(fewest) // 2]])
+    return float(round(edges[fewest[len(fewest) // 2]], 2))
 
 
 def neighbours_within(neighbours: Floats, cutoff: float) -> Floats:
@@ -148,7 +148,7 @@ def shortest_distances(configurations: Sequence[Configuration], elements: Sequen
 
 def is_isolated(configuration: Configuration) -> bool:
     """Return whether a configuration is one atom without neighbours."""
-    return len(configuration) == 1 and not len(find_neighbours(configuration, LONGEST).i)
+    return len(configuration) == 1 and not len(find_neighbours(configuration, ALONE).i)
 
 
 def isolated_energies(configurations: Sequence[Configuration]) -> dict[str, float]:
