@@ -15,6 +15,9 @@ from ase.db import connect
 from ase.io import write
 
 from fitsnap_nn.cli import main
+from fitsnap_nn.data.configuration import Subset
+from fitsnap_nn.data.proposal import _row
+from fitsnap_nn.data.weighting import choose_sizes
 from fitsnap_nn.settings import Settings, load_settings
 
 
@@ -89,6 +92,14 @@ def test_a_folder_of_json_groups(tmp_path, capsys):
     # fcc, a = 3.6 Å: 42 neighbours up to 4.41 Å, 54 up to 5.09 Å, 18 up to 3.60 Å.
     assert 4.41 < settings.bispectrum.rcutfac < 5.09
     assert settings.path.data_path == "JSON"
+
+
+@pytest.mark.parametrize("count", [*range(1, 60), 346, 501, 1897, 12345])
+def test_fractions_give_back_the_numbers(count):
+    sizes = choose_sizes(count, Subset.TRAINING, has_validation=False, has_test=False)
+    fractions = [float(word) for word in _row(sizes, (), count).split()]
+    assert sum(fractions) <= 1.0 + 1e-12
+    assert [int(size * count + 0.5) for size in fractions] == [round(size * count) for size in sizes]
 
 
 def test_names_of_files_choose_the_sets(tmp_path, capsys):

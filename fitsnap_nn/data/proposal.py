@@ -260,8 +260,11 @@ def _epochs(model: str, num_training: int) -> dict[str, str]:
 
 def _row(sizes: Sizes, weights: Sequence[float], count: int) -> str:
     """Return the values of a row; fractions have as many digits as give back the number of configurations."""
-    digits = 3 if count < 500 else 7
-    fractions = (f"{size:.{digits}f}".rstrip("0").rstrip(".") for size in sizes)
+    digits = len(str(count)) + 1
+    validation, test = round(sizes.validation, digits), round(sizes.test, digits)
+    # The training set takes the rounding error: the sum of the fractions must not exceed 1.
+    training = 1.0 - validation - test if sizes.training else 0.0
+    fractions = (f"{size:.{digits}f}".rstrip("0").rstrip(".") for size in (training, validation, test))
     return " ".join([*fractions, *(f"{weight:.2g}" for weight in weights)])
 
 

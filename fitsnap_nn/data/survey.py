@@ -17,7 +17,7 @@ Pair = tuple[str, str]
 BIN = 0.05  # Å, resolution of distributions of distances
 LONGEST = 9.0  # Å, largest cutoff that is considered
 ALONE = 6.0  # Å, isolated atoms have no neighbours within
-SPARSE_CUTOFF = 5.0  # Å, where atoms do not have the wanted number of neighbours, as in molecules
+SPARSE_CUTOFF = 5.0  # Å, where atoms have few neighbours even within LONGEST, as in molecules
 CLOSE = 3.0  # Å, up to which the shortest distances of all configurations are searched
 MAX_MEASURED = 500  # configurations whose distances up to LONGEST are measured
 TO_GAP = 1.2  # the cutoff is increased by up to this factor to the gap behind a shell
@@ -76,9 +76,10 @@ def measure_distances(configurations: Sequence[Configuration], elements: Sequenc
 
 
 def choose_cutoff(neighbours: Floats, wanted: int) -> float:
-    """Return a cutoff, Å, within which atoms of every element have a number of neighbours, or `SPARSE_CUTOFF`.
+    """Return a cutoff, Å, within which atoms of every element have a number of neighbours.
 
-    It is in the gap behind the shell that completes the number: where the distribution of distances is smallest.
+    In molecules it is `SPARSE_CUTOFF`. Otherwise it is in the gap behind the shell that completes the number, where the
+    distribution of distances is smallest.
 
     Args:
         neighbours: ``Distances.neighbours``.
@@ -86,7 +87,7 @@ def choose_cutoff(neighbours: Floats, wanted: int) -> float:
     """
     edges = np.arange(1, neighbours.shape[1] + 1) * BIN
     present = neighbours[neighbours[:, -1] > 0.0]
-    if not len(present) or present[:, -1].min() < wanted:
+    if not len(present) or present[:, -1].min() < 2 * wanted:
         return SPARSE_CUTOFF
     first = max(edges[np.argmax(line >= wanted)] for line in present)
     near = (edges >= first) & (edges <= TO_GAP * first)

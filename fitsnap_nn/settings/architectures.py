@@ -30,14 +30,15 @@ class Architecture:
             Keys that are not listed have FitSNAP's defaults.
         recommended: keys of the section that the command ``new`` writes, as text.
         cutoff_key: key of the section with the neighbour cutoff; ``new`` derives its value from the data.
-        num_neighbours: minimum number of neighbours per atom within the cutoff that ``new`` writes. 26 are three
-            shells of bcc or zinc blende.
+        num_neighbours: minimum number of neighbours per atom within the cutoff that ``new`` writes. 22 are more
+            than two shells and at most three in bcc, fcc and diamond, whose first four shells contain 8, 14, 26 and
+            50, 12, 18, 42 and 54, and 4, 16, 28 and 34 atoms.
     """
 
     training_defaults: ClassVar[Mapping[str, str]] = _texts()
     recommended: ClassVar[Mapping[str, str]] = _texts()
     cutoff_key: ClassVar[str] = ""
-    num_neighbours: ClassVar[int] = 26
+    num_neighbours: ClassVar[int] = 22
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield keys whose values are inconsistent with those of other keys, each with the reason."""
@@ -97,7 +98,7 @@ class Nanopet(Architecture):
     recommended: ClassVar[Mapping[str, str]] = _texts(cutoff="4.2", cutoff_width="1.0", d_pet="64", num_gnn_layers="1")
     cutoff_key: ClassVar[str] = "cutoff"
     # Attention among many neighbours learns slowly: about two shells, see docs/nanopet.md.
-    num_neighbours: ClassVar[int] = 14
+    num_neighbours: ClassVar[int] = 13
 
     cutoff: float = option(5.0, CUTOFF, unit="Å", minimum=0.1)
     cutoff_width: float = option(0.5, CUTOFF_WIDTH, unit="Å", minimum=0.01)

@@ -50,7 +50,7 @@ BPNN: Mapping[str, Mapping[str, str]] = MappingProxyType(
         },
     }
 )
-BPNN_NEIGHBOURS = 26  # minimum number per atom within the cutoff that new inputs have
+BPNN_NEIGHBOURS = 22  # as `Architecture.num_neighbours`: three shells
 ZBL = "hybrid/overlay zero 10.0 zbl 1.0 1.5"
 # training_size, testing_size, test_size, eweight, fweight, vweight of every group of a template without data.
 ROW = "0.9 0.1 0.0 10 1 1e-9"
