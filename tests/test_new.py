@@ -133,7 +133,7 @@ def test_molecules_have_no_stress_and_no_repulsion_in_their_bonds(tmp_path):
         radii = [float(words[k + 2]) for k, word in enumerate(words) if word == "zbl"]
         assert min(radii) < shortest
         # The isolated atoms are in one group with the others, so that their energies are written.
-        assert settings.pytorch.given_energies == energies
+        assert settings.pytorch.given_energies == (energies if model == "BPNN" else {})
         assert "H-O" in text
 
 

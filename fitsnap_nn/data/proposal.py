@@ -82,7 +82,7 @@ def propose(reading: Reading, model: str, elements: Sequence[str], folder: str) 
     symbols = _elements(reading, elements)
     distances = measure_distances(reading.configurations, symbols)
     cutoff, repulsion = _cutoff(model, distances), _repulsion(symbols, distances)
-    baseline = _baseline(reading.groups, symbols)
+    baseline = _baseline(model, reading.groups, symbols)
     sizes = _sizes(reading.groups)
     weights = _weights(reading.groups, symbols)
     num_training = sum(round(sizes[group.name].training * len(group.members)) for group in reading.groups)
@@ -191,7 +191,7 @@ def _weights(groups: Sequence[Group], elements: Sequence[str]) -> dict[str, tupl
     return {group.name: choose_weights(measure_spread(group.members, elements, typical), whole) for group in groups}
 
 
-def _baseline(groups: Sequence[Group], elements: Sequence[str]) -> Derived:
+def _baseline(model: str, groups: Sequence[Group], elements: Sequence[str]) -> Derived:
     """Return the element energies: those of isolated atoms if every element has one.
 
     Isolated atoms in a group with others may be in the validation set; then their energies are written.
@@ -204,6 +204,12 @@ def _baseline(groups: Sequence[Group], elements: Sequence[str]) -> Derived:
     if missing:
         return Derived({}, f"Isolated atoms of {' '.join(energies)}, but not of {' '.join(missing)}: energies of the "
                        "elements are fitted by least squares.")  # fmt: skip
+    if model != "BPNN" and not load_architecture(model).isolated_energies:
+        return Derived(
+            {},
+            f"There are isolated atoms of every element, but {model} learns binding energies slowly: energies of the "
+            "elements are fitted by least squares. element_energies = isolated gives the right energy of single atoms.",
+        )
     alone = isolated_energies([one for group in groups if _is_isolated(group) for one in group.members])
     value = "isolated"
     if set(alone) != set(energies):
