@@ -60,7 +60,7 @@ def typical_energies(configurations: Sequence[Configuration], elements: Sequence
     fractions = _fractions(configurations, elements)
     energies = _per_atom(configurations)
     weights = np.ones(len(energies))
-    found = np.zeros(len(elements))
+    found: Floats = np.zeros(len(elements))
     for _ in range(50):
         root = np.sqrt(weights)
         found = np.linalg.lstsq(fractions * root[:, None], energies * root, rcond=None)[0]
