@@ -63,7 +63,7 @@ def typical_energies(configurations: Sequence[Configuration], elements: Sequence
     found: Floats = np.zeros(len(elements))
     for _ in range(50):
         root = np.sqrt(weights)
-        found = np.linalg.lstsq(fractions * root[:, None], energies * root, rcond=None)[0]
+        found = np.linalg.lstsq(fractions * root[:, None], energies * root, rcond=None)[0].astype(np.float64)
         weights = 1.0 / np.maximum(np.abs(energies - fractions @ found), MIN_SPREAD)
     return found
 
