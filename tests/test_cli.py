@@ -133,14 +133,6 @@ def test_other_commands_hand_on_their_arguments(infile, calls, capsys):
     assert {"a.mod", "b.pt", "a model", "all well"} <= set(capsys.readouterr().out.splitlines())
 
 
-def test_new_writes_an_input_that_can_be_checked(infile, calls, capsys):
-    Path("data/Bulk/1.json").touch()
-    assert main(["new", "new.in", "--elements", "Ta", "W", "--data", "data"]) == 0
-    assert main(["check", "new.in"]) == 0
-    assert main(["new", "new.in", "--elements", "Ta", "--data", "data"]) == 2
-    assert "is not overwritten" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -97,7 +97,8 @@ def write_input(folder: Path) -> Path:
     network = "layer_sizes = num_desc 8 8 1\nactivation = tanh\n"
     return write_small_input(
         folder,
-        (network, f"model = {folder.name}\n"),
+        # A schedule that depends on the number of epochs would differ between a whole fit and one in parts.
+        (network, f"model = {folder.name}\nscheduler = constant\nwarmup_fraction = 0\n"),
         ("[BISPECTRUM]", f"{sections}[BISPECTRUM]"),
         (str(EXAMPLE / "JSON"), str(SAMPLES / "Ta_JSON")),
         ("Volume_BCC    = 6 2", "Displaced_FCC = 3 1"),

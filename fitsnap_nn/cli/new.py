@@ -1,27 +1,75 @@
-"""``fitsnap_nn new``: an input file for a folder of data."""
+"""``fitsnap_nn new``: an input file for data, with values derived from them."""
 
 from __future__ import annotations
 
 import argparse
+import os
+from pathlib import Path
 
 from fitsnap_nn.cli.arguments import say
+from fitsnap_nn.errors import InputError, Problem
+from fitsnap_nn.settings.elements import SYMBOLS
+from fitsnap_nn.settings.files import nearest
+from fitsnap_nn.settings.ini import COMMAND_LINE
+from fitsnap_nn.settings.problems import did_you_mean
+from fitsnap_nn.settings.template import known_models, render_template
 
-HELP = "write an input file for a folder of data"
+HELP = "write an input file for a folder or file of data"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add = parser.add_argument
     add("infile", help="input file to write; it must not exist")
-    add("--elements", nargs="+", required=True, metavar="El", help="chemical symbols, in the order of LAMMPS' types")
-    add("--data", required=True, metavar="PATH", help="folder with one folder or file for each group, or an XYZ file")
-    add("--model", default="BPNN", help="architecture")
+    add("--data", required=True, metavar="PATH", help="folder with one folder or file for each group, or one file")
+    add(
+        "--elements",
+        nargs="+",
+        default=(),
+        metavar="El",
+        help="chemical symbols, in the order of LAMMPS' types; default: those of the data in alphabetical order",
+    )
+    add("--model", default="BPNN", help=f"architecture: {', '.join(known_models())}")
     add("--every-key", action="store_true", help="list the keys that keep their defaults too, as comments")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run the command."""
-    from fitsnap_nn.settings.template import write_template
+    """Run the command.
 
-    groups = write_template(options.infile, options.model, options.elements, options.data, options.every_key)
-    say(f"{options.infile} written, {groups} group rows. Next: python -m fitsnap_nn check {options.infile}")
+    Raises:
+        InputError: the file exists already, or an element, the model or the data do not exist.
+        DataError: the data cannot be used.
+    """
+    if problems := _problems(options):
+        raise InputError(problems)
+    from fitsnap_nn.data.exploration import explore
+    from fitsnap_nn.data.proposal import propose
+
+    reading = explore(Path(options.data), say)
+    if reading is None:
+        what = "contains no FitSNAP JSON files, XYZ files, VASP runs, ASE databases or trajectories."
+        raise InputError([Problem(options.data, what, "Give the folder that contains a subfolder or file per group.")])
+    proposal = propose(reading, options.model, options.elements, os.path.dirname(options.infile) or ".")
+    text = render_template(options.model, proposal.elements, proposal.content, every_key=options.every_key)
+    with open(options.infile, "x", encoding="utf-8") as file:
+        file.write(text)
+    for line in proposal.lines:
+        say(line)
+    rows = len(proposal.content.rows)
+    say(f"{options.infile} written, {rows} group rows. Next: python -m fitsnap_nn check {options.infile}")
+
+
+def _problems(options: argparse.Namespace) -> list[Problem]:
+    problems = [
+        Problem(COMMAND_LINE, f"{symbol} is not a chemical element.", did_you_mean(symbol, SYMBOLS))
+        for symbol in options.elements
+        if symbol not in SYMBOLS
+    ]
+    if options.model not in known_models():
+        hint = f"Known models: {', '.join(known_models())}."
+        problems.append(Problem(COMMAND_LINE, f"unknown model {options.model}.", hint))
+    if not os.path.exists(options.data):
+        problems.append(Problem(options.data, "no such file or folder.", nearest(options.data)))
+    if os.path.exists(options.infile):
+        problems.append(Problem(options.infile, "exists already and is not overwritten.", "Choose another name."))
+    return problems

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, is_dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 from fitsnap_nn.settings.options import option
 
@@ -17,9 +17,31 @@ CUTOFF_WIDTH = "width of the smooth cutoff, which switches neighbours off toward
 ZBL = "add the ZBL nuclear repulsion, up to the sum of the covalent radii"
 
 
+def _texts(**values: str) -> Mapping[str, str]:
+    return MappingProxyType(values)
+
+
 @dataclass(frozen=True)
 class Architecture:
-    """Base class of the sections of architectures, those of other packages included."""
+    """Base class of the sections of architectures, those of other packages included.
+
+    Attributes:
+        training_defaults: values of the keys of [PYTORCH] that an input for this architecture does not set, as text.
+            Keys that are not listed have FitSNAP's defaults.
+        recommended: keys of the section that the command ``new`` writes, as text.
+        cutoff_key: key of the section with the neighbour cutoff; ``new`` derives its value from the data.
+        num_neighbours: minimum number of neighbours per atom within the cutoff that ``new`` writes. 22 are more
+            than two shells and at most three in bcc, fcc and diamond, whose first four shells contain 8, 14, 26 and
+            50, 12, 18, 42 and 54, and 4, 16, 28 and 34 atoms.
+        isolated_energies: whether ``new`` takes element energies from isolated atoms; then the model has to learn the
+            binding energy, which is large against the differences between configurations.
+    """
+
+    training_defaults: ClassVar[Mapping[str, str]] = _texts()
+    recommended: ClassVar[Mapping[str, str]] = _texts()
+    cutoff_key: ClassVar[str] = ""
+    num_neighbours: ClassVar[int] = 22
+    isolated_energies: ClassVar[bool] = True
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield keys whose values are inconsistent with those of other keys, each with the reason."""
@@ -38,6 +60,16 @@ class Architecture:
 @dataclass(frozen=True)
 class SoapBpnn(Architecture):
     """SOAP-BPNN: one neural network per element on the SOAP power spectrum."""
+
+    training_defaults: ClassVar[Mapping[str, str]] = _texts(
+        learning_rate="1e-3", num_epochs="200", batch_size="8", scheduler="cosine", warmup_fraction="0.05",
+        ema_decay="0.99",
+    )  # fmt: skip
+    recommended: ClassVar[Mapping[str, str]] = _texts(cutoff_radius="5.0", max_angular="6", max_radial="7")
+    cutoff_key: ClassVar[str] = "cutoff_radius"
+    # Without a bias in its layers it learns a large binding energy slowly. Acetylacetone, 80 epochs: 1.4 meV/atom and
+    # 83 meV/Å with energies of isolated atoms, 0.3 and 21 by least squares.
+    isolated_energies: ClassVar[bool] = False
 
     max_angular: int = option(6, "l_max: maximum angular momentum of the expansion", minimum=0, maximum=30)
     max_radial: int = option(
@@ -64,6 +96,15 @@ class SoapBpnn(Architecture):
 @dataclass(frozen=True)
 class Nanopet(Architecture):
     """NanoPET: transformer on the neighbours of each atom; rotational invariance is learned by data augmentation."""
+
+    training_defaults: ClassVar[Mapping[str, str]] = _texts(
+        learning_rate="3e-4", num_epochs="300", batch_size="16", scheduler="cosine", warmup_fraction="0.05",
+        ema_decay="0.99", gradient_clip="1.0",
+    )  # fmt: skip
+    recommended: ClassVar[Mapping[str, str]] = _texts(cutoff="4.2", cutoff_width="1.0", d_pet="64", num_gnn_layers="1")
+    cutoff_key: ClassVar[str] = "cutoff"
+    # Attention among many neighbours learns slowly: about two shells, see docs/nanopet.md.
+    num_neighbours: ClassVar[int] = 13
 
     cutoff: float = option(5.0, CUTOFF, unit="Å", minimum=0.1)
     cutoff_width: float = option(0.5, CUTOFF_WIDTH, unit="Å", minimum=0.01)
@@ -99,6 +140,13 @@ IRREPS_FORMAT = "irreps in e3nn notation, such as 32x0e + 32x1o"
 @dataclass(frozen=True)
 class Mace(Architecture):
     """MACE: equivariant message passing with many-body messages, built from the blocks of mace-torch."""
+
+    training_defaults: ClassVar[Mapping[str, str]] = _texts(
+        learning_rate="5e-3", num_epochs="200", batch_size="8", scheduler="cosine", warmup_fraction="0.05",
+        ema_decay="0.99", gradient_clip="10.0",
+    )  # fmt: skip
+    recommended: ClassVar[Mapping[str, str]] = _texts(r_max="5.0", hidden_irreps="32x0e + 32x1o", correlation="3")
+    cutoff_key: ClassVar[str] = "r_max"
 
     mace_model: str = option(
         "",

@@ -95,8 +95,26 @@ def _build(document: Document, folder: str, text: str) -> Settings:
         folder=folder,
         text=text,
     )
+    settings = replace(settings, pytorch=_training(document, settings))
     training = replace(settings.pytorch, save_state_input=_restart_file(settings))
     return replace(settings, pytorch=training, eshift=_eshift(document, settings))
+
+
+def _training(document: Document, settings: Settings) -> PytorchSection:
+    """Replace FitSNAP's defaults by those of the architecture for keys that the input does not set, with a notice."""
+    known, taken, model = keys_of("PYTORCH"), {}, settings.pytorch.model
+    defaults = settings.architecture.training_defaults
+    missing = {name: text for name, text in defaults.items() if document.entry("PYTORCH", name) is None}
+    for name, text in missing.items():
+        try:
+            taken[known[name].attribute] = parse_value(text, known[name])
+        except (KeyError, ValueProblem) as problem:
+            what = f"the architecture {model} declares the invalid default {name} = {text}: {problem}"
+            document.report("PYTORCH", "model", what, f"Set {name} in the input, or correct the package.")
+    if taken:
+        listed = ", ".join(f"{name} = {text}" for name, text in missing.items())
+        document.notices.append(f"[PYTORCH] {listed}: defaults of {model}, which the input does not set.")
+    return replace(settings.pytorch, **taken)
 
 
 def _foreign_architectures(document: Document, training: PytorchSection) -> dict[str, Any]:

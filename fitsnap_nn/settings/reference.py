@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from types import UnionType
 from typing import Any, get_args, get_origin
 
+from fitsnap_nn.settings.architectures import BUILT_IN
 from fitsnap_nn.settings.fields import format_value
 from fitsnap_nn.settings.keys import FOREIGN_SECTIONS, Key, keys_of, section_classes, section_names
 from fitsnap_nn.settings.options import LARGEST_SEED
@@ -18,8 +19,9 @@ An input file has sections in brackets with lines `key = value`. Names of sectio
 are not. Text after `#` is a comment if the `#` starts the line or follows a blank. A line without `=` that is indented
 deeper than its key continues the value. Booleans are `1 yes true on` or `0 no false off`.
 
-FitSNAP inputs for the solver PYTORCH keep their meaning; the defaults are those of FitSNAP. Keys that only matter to
-other solvers are accepted and listed as having no effect.
+FitSNAP inputs for the solver PYTORCH keep their meaning; the defaults are those of FitSNAP. Architectures that FitSNAP
+does not have bring defaults of training keys, see [PYTORCH](#pytorch). Keys that only matter to other solvers are
+accepted and listed as having no effect.
 
 `-k SECTION KEY VALUE` or `--set SECTION.KEY=VALUE` on the command line overrides a key. `python -m fitsnap_nn check
 Ta.in` reports all errors at once, with line numbers, before anything is computed.
@@ -84,9 +86,27 @@ def reference_page() -> str:
         if section in NOTES:
             parts.append(f"{NOTES[section]}\n")
         parts += _tables(section)
+        if section == "PYTORCH":
+            parts += _training_defaults()
     parts.append("## Sections without effect\n")
     parts += [f"- `[{section}]`: {use}" for section, use in FOREIGN_SECTIONS.items()]
     return "\n".join(parts) + "\n"
+
+
+def _training_defaults() -> Iterator[str]:
+    """Yield the defaults of training keys by architecture as a table."""
+    known = keys_of("PYTORCH")
+    names = dict.fromkeys(name for section in BUILT_IN.values() for name in section.training_defaults)
+    yield "Keys that an input does not set have the default of the chosen architecture; a run lists them."
+    yield "Architectures of other packages declare theirs in `training_defaults`, see [own_models.md](own_models.md)."
+    yield ""
+    yield f"| key | BPNN (FitSNAP) | {' | '.join(BUILT_IN)} |"
+    yield f"|---|{'---|' * (len(BUILT_IN) + 1)}"
+    for name in names:
+        common = format_value(known[name].default)
+        cells = [f"`{section.training_defaults.get(name, common)}`" for section in BUILT_IN.values()]
+        yield f"| `{name}` | `{common}` | {' | '.join(cells)} |"
+    yield ""
 
 
 def _tables(section: str) -> Iterator[str]:

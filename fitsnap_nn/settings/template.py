@@ -1,27 +1,25 @@
-"""Input templates, generated from the schema and the content of a data folder."""
+"""Input files, generated from the schema and, for the command ``new``, from the content of the data."""
 
 from __future__ import annotations
 
-import os
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import combinations_with_replacement
 from types import MappingProxyType
 
-from fitsnap_nn.errors import InputError, Problem
-from fitsnap_nn.settings.architectures import architecture_names
-from fitsnap_nn.settings.elements import SYMBOLS, atomic_number
+from fitsnap_nn.settings.architectures import architecture_names, load_architecture
+from fitsnap_nn.settings.elements import atomic_number
 from fitsnap_nn.settings.fields import format_value
-from fitsnap_nn.settings.files import find_groups, nearest
-from fitsnap_nn.settings.ini import COMMAND_LINE
 from fitsnap_nn.settings.keys import Key, keys_of, section_names
-from fitsnap_nn.settings.problems import did_you_mean
 
 COLUMN = 34  # column where the comments start
+WIDTH = 110  # of comments derived from the data
 
 GROUPS: Mapping[str, str] = MappingProxyType(
     {
-        "group_sections": "name training_size testing_size eweight fweight vweight",
-        "group_types": "str float float float float float",
+        "group_sections": "name training_size testing_size test_size eweight fweight vweight",
+        "group_types": "str float float float float float float",
         "random_sampling": "1",
         "random_seed": "1",
     }
@@ -29,85 +27,90 @@ GROUPS: Mapping[str, str] = MappingProxyType(
 TARGETS: Mapping[str, str] = MappingProxyType({"energy": "1", "force": "1", "stress": "1"})
 
 
-def _graph(model: str, section: Mapping[str, str], **training: str) -> Mapping[str, Mapping[str, str]]:
-    """Return the recommended keys of an architecture on neighbour graphs."""
-    common = {"scheduler": "cosine", "warmup_fraction": "0.05", "ema_decay": "0.99", "manual_seed_flag": "1"}
-    return {
-        "CALCULATOR": {"calculator": "LAMMPSGRAPH", **TARGETS},
-        "PYTORCH": {"model": model, **training, **common},
-        model: section,
-        "REFERENCE": {"pair_style": "hybrid/overlay zero 10.0 zbl 2.0 3.0"},
-        "GROUPS": GROUPS,
-    }
-
-
-# Recommended values of new inputs. They differ from the defaults, which are FitSNAP's so that its inputs keep their
-# meaning.
-RECOMMENDED: Mapping[str, Mapping[str, Mapping[str, str]]] = MappingProxyType(
+# Recommended values of new inputs for BPNN. They differ from the defaults, which are FitSNAP's so that its inputs keep
+# their meaning. The other architectures declare theirs in settings/architectures.py.
+BPNN: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
-        "BPNN": {
-            "BISPECTRUM": {"twojmax": "6", "rcutfac": "4.67637", "rfac0": "0.99363", "rmin0": "0.0", "bzeroflag": "1"},
-            "CALCULATOR": TARGETS,
-            "PYTORCH": {
-                "model": "BPNN",
-                "layer_sizes": "num_desc 64 64 1",
-                "activation": "tanh",
-                "multi_element_option": "1",
-                "num_epochs": "300",
-                "batch_size": "8",
-                "optimizer": "Adam",
-                "learning_rate": "3e-3",
-                "scheduler": "cosine",
-                "warmup_fraction": "0.05",
-                "ema_decay": "0.99",
-                "manual_seed_flag": "1",
-            },
-            "REFERENCE": {"pair_style": "hybrid/overlay zero 10.0 zbl 4.0 4.8"},
-            "GROUPS": GROUPS,
+        "BISPECTRUM": {"twojmax": "6", "rcutfac": "4.67637", "rfac0": "0.99363", "rmin0": "0.0", "bzeroflag": "1"},
+        "CALCULATOR": TARGETS,
+        "PYTORCH": {
+            "model": "BPNN",
+            "layer_sizes": "num_desc 64 64 1",
+            "activation": "softplus",
+            "multi_element_option": "1",
+            "num_epochs": "400",
+            "batch_size": "16",
+            "optimizer": "Adam",
+            "learning_rate": "3e-3",
+            "scheduler": "cosine",
+            "warmup_fraction": "0.05",
+            "gradient_clip": "1.0",
+            "ema_decay": "0.99",
+            "manual_seed_flag": "1",
         },
-        "SOAP_BPNN": _graph(
-            "SOAP_BPNN", {"cutoff_radius": "5.0", "max_angular": "6", "max_radial": "7"},
-            num_epochs="200", batch_size="8", learning_rate="1e-3",
-        ),
-        "NANOPET": _graph(
-            "NANOPET",
-            {"cutoff": "4.2", "cutoff_width": "1.0", "d_pet": "64", "num_gnn_layers": "1"},
-            num_epochs="300", batch_size="16", learning_rate="3e-4", gradient_clip="1.0",
-        ),
-        "MACE": _graph(
-            "MACE", {"r_max": "5.0", "hidden_irreps": "32x0e + 32x1o", "correlation": "3"},
-            num_epochs="200", batch_size="8", learning_rate="5e-3", gradient_clip="10.0",
-        ),
     }
-)  # fmt: skip
-# training_size, testing_size, eweight, fweight, vweight of every group of a new input.
-ROW = "0.9  0.1  1e-1  1.0  1e-11"
+)
+BPNN_NEIGHBOURS = 22  # as `Architecture.num_neighbours`: three shells
+ZBL = "hybrid/overlay zero 10.0 zbl 1.0 1.5"
+# training_size, testing_size, test_size, eweight, fweight, vweight of every group of a template without data.
+ROW = "0.9 0.1 0.0 10 1 1e-9"
 
 
-def render_template(
-    model: str,
-    elements: Sequence[str],
-    data_path: str,
-    groups: Sequence[str],
-    *,
-    scraper: str = "JSON",
-    every_key: bool = False,
-) -> str:
+@dataclass(frozen=True)
+class Content:
+    """What an input takes from the data.
+
+    Attributes:
+        scraper: data format.
+        data_path: path of the data relative to the folder of the input file.
+        rows: values of each row of the group table.
+        values: values by section and key; they replace the recommended ones.
+        comments: lines at the start of a section, or at the head of the file with the key ``""``.
+    """
+
+    scraper: str
+    data_path: str
+    rows: Mapping[str, str]
+    values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    comments: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+def recommended(model: str) -> dict[str, dict[str, str]]:
+    """Return the recommended keys of an architecture by section.
+
+    Raises:
+        ArchitectureError: the architecture belongs to another package, which cannot be imported.
+    """
+    if model == "BPNN":
+        sections = {section: dict(keys) for section, keys in BPNN.items()}
+    else:
+        architecture = load_architecture(model)
+        training = {"model": model, **architecture.training_defaults, "manual_seed_flag": "1"}
+        sections = {"CALCULATOR": {"calculator": "LAMMPSGRAPH", **TARGETS}, "PYTORCH": training}
+        sections[model] = dict(architecture.recommended)
+    return sections | {"REFERENCE": {"pair_style": ZBL}, "GROUPS": dict(GROUPS)}
+
+
+def known_models() -> tuple[str, ...]:
+    """Return the names of all architectures."""
+    return ("BPNN", *architecture_names())
+
+
+def render_template(model: str, elements: Sequence[str], content: Content, *, every_key: bool = False) -> str:
     """Return the text of an input file with a comment for each key.
 
     Args:
         model: architecture.
         elements: chemical symbols in the order of the LAMMPS atom types.
-        data_path: path of the data relative to the folder of the input file.
-        groups: names of the rows of the group table.
-        scraper: data format.
+        content: what the input takes from the data.
         every_key: add all keys that keep their defaults, as comments.
     """
     lines = [
         f"# {model} for {' '.join(elements)}. Text after # is a comment. All keys are documented in docs/input.md.",
         "# Check this file with `python -m fitsnap_nn check FILE`, then fit with `python -m fitsnap_nn FILE`.",
+        *_comment_lines(content, ""),
     ]
-    written = _values(model, elements, data_path, scraper)
+    written = _values(model, elements, content)
     others = {"BISPECTRUM", *architecture_names()} - {"BISPECTRUM" if model == "BPNN" else model}
     for section in section_names():
         if section in others:
@@ -119,15 +122,20 @@ def render_template(
                 for element in elements
             ]
         if section == "GROUPS":
-            body += _rows(groups)
+            body += _rows(content.rows)
         if body:
-            lines += ["", f"[{section}]", *body]
+            lines += ["", f"[{section}]", *_comment_lines(content, section), *body]
     return "\n".join(lines) + "\n"
 
 
-def _values(model: str, elements: Sequence[str], data_path: str, scraper: str) -> dict[str, dict[str, str]]:
+def _comment_lines(content: Content, section: str) -> list[str]:
+    text = (line for comment in content.comments.get(section, ()) for line in textwrap.wrap(comment, WIDTH))
+    return [f"# {line}" for line in text]
+
+
+def _values(model: str, elements: Sequence[str], content: Content) -> dict[str, dict[str, str]]:
     """Return the values by section and key: the recommended ones and those that depend on elements and data."""
-    values = {section: dict(keys) for section, keys in RECOMMENDED[model].items()}
+    values = recommended(model)
     if model == "BPNN":
         count = len(elements)
         values["BISPECTRUM"] |= {"numTypes": str(count), "type": " ".join(elements)}
@@ -136,12 +144,14 @@ def _values(model: str, elements: Sequence[str], data_path: str, scraper: str) -
             values["PYTORCH"]["multi_element_option"] = "2"
     else:
         values["CALCULATOR"]["elements"] = " ".join(elements)
-    values["SCRAPER"] = {"scraper": scraper}
-    values["PATH"] = {"dataPath": data_path}
+    values["SCRAPER"] = {"scraper": content.scraper}
+    values["PATH"] = {"dataPath": content.data_path}
     values["OUTFILE"] = {"potential": f"{''.join(elements)}_pot"}
     pairs = combinations_with_replacement(enumerate(elements, start=1), 2)
     coefficients = ["* * zero", *(f"{i} {j} zbl {atomic_number(a)} {atomic_number(b)}" for (i, a), (j, b) in pairs)]
     values["REFERENCE"] |= {f"pair_coeff{number}": text for number, text in enumerate(coefficients, start=1)}
+    for section, keys in content.values.items():
+        values[section] = values.get(section, {}) | dict(keys)
     return values
 
 
@@ -168,36 +178,10 @@ def _line(name: str, value: str, comment: str) -> str:
     return f"{assignment:<{COLUMN}}  # {comment}" if comment else assignment
 
 
-def _rows(groups: Sequence[str]) -> list[str]:
-    width = max(map(len, groups), default=0)
-    return [f"{name:<{width}} = {ROW}" for name in groups]
-
-
-def write_template(infile: str, model: str, elements: Sequence[str], data: str, every_key: bool = False) -> int:
-    """Write an input file for the data in a folder, or in one XYZ file; return the number of groups.
-
-    Raises:
-        InputError: the file exists already, or an element, the model or the data do not exist.
-    """
-    problems = [
-        Problem(COMMAND_LINE, f"{symbol} is not a chemical element.", did_you_mean(symbol, SYMBOLS))
-        for symbol in elements
-        if symbol not in SYMBOLS
-    ]
-    if model not in RECOMMENDED:
-        problems.append(Problem(COMMAND_LINE, f"unknown model {model}.", f"Known models: {', '.join(RECOMMENDED)}."))
-    scraper, groups = find_groups(data)
-    if not os.path.exists(data):
-        problems.append(Problem(data, "no such file or folder.", nearest(data)))
-    elif not groups:
-        what = "contains no subfolders with JSON files, no XYZ files and no VASP runs."
-        problems.append(Problem(data, what, "Give the folder that contains one subfolder or file per group."))
-    if os.path.exists(infile):
-        problems.append(Problem(infile, "exists already and is not overwritten.", "Choose another name."))
-    if problems:
-        raise InputError(problems)
-    data_path = os.path.relpath(data, os.path.dirname(infile) or ".")
-    text = render_template(model, elements, data_path, groups, scraper=scraper, every_key=every_key)
-    with open(infile, "x", encoding="utf-8") as file:
-        file.write(text)
-    return len(groups)
+def _rows(rows: Mapping[str, str]) -> list[str]:
+    """Return the lines of the group table, with the values in columns."""
+    cells = [line.split() for line in rows.values()]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    longest = max(map(len, rows), default=0)
+    lines = (" ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)) for line in cells)
+    return [f"{name:<{longest}} = {line}".rstrip() for name, line in zip(rows, lines, strict=True)]

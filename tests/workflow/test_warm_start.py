@@ -76,7 +76,7 @@ def test_a_fit_starts_from_the_errors_of_the_file(tmp_path: Path, base: Fit) -> 
 
 
 def test_what_is_taken_from_the_file_is_said(tmp_path: Path, base: Fit) -> None:
-    text = check(load_settings(write_input(tmp_path, base)))
+    text = check(load_settings(write_input(tmp_path, base))).text
     for part in (
         f"weights of {base.model_file}, epoch",
         "[BISPECTRUM] type = Ta, bzeroflag = 1, twojmax = 4",
@@ -84,7 +84,7 @@ def test_what_is_taken_from_the_file_is_said(tmp_path: Path, base: Fit) -> None:
         "[REFERENCE] pair_style hybrid/overlay zero 6.0 zbl 4.0 4.8; pair_coeff * * zero; * * zbl 73 73",
     ):
         assert part in text
-    assert "from the file" not in check(load_settings(write_small_input(tmp_path)))
+    assert "from the file" not in check(load_settings(write_small_input(tmp_path))).text
 
 
 def test_the_path_is_relative_to_the_input(tmp_path: Path, base: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +97,7 @@ def test_the_path_is_relative_to_the_input(tmp_path: Path, base: Fit, monkeypatc
         load_settings(path)
     (tmp_path / "models" / "base.pt").rmdir()
     (tmp_path / "models" / "base.pt").write_bytes(base.model_file.read_bytes())
-    assert "epoch" in check(load_settings(path))
+    assert "epoch" in check(load_settings(path)).text
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_contradictions_are_refused(tmp_path: Path, base: Fit, key: str, value: 
 
 def test_keys_that_agree_with_the_file_are_fine(tmp_path: Path, base: Fit) -> None:
     path = write_small_input(tmp_path, ("[PYTORCH]", f"[PYTORCH]\nstart_from = {base.model_file}"))
-    assert "from the file" not in check(load_settings(path, [("PYTORCH", "layer_sizes", "14 8 8 1")]))
+    assert "from the file" not in check(load_settings(path, [("PYTORCH", "layer_sizes", "14 8 8 1")])).text
 
 
 def test_a_refused_resume_names_start_from_which_works(tmp_path: Path, base: Fit) -> None:

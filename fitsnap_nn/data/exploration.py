@@ -1,0 +1,143 @@
+"""Reading of data of unknown content for a new input."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.data.discovery import ASE, VASP, Candidate, discover
+from fitsnap_nn.data.files import list_files, natural_order
+from fitsnap_nn.data.findings import Finding
+from fitsnap_nn.data.readers import FORMATS, DataFile, ReadOptions
+from fitsnap_nn.errors import DataError
+from fitsnap_nn.settings.schema import GroupRow, Groups, PathSection, Scraper, Settings
+
+MAX_BYTES = 2 * 2**30  # size of the files that are read; of larger data sets evenly spaced ones
+# A folder with more groups than this, of fewer configurations on average, is one group.
+MANY_GROUPS, FEW_CONFIGURATIONS = 10, 3
+PROGRESS_SECONDS = 3.0
+UNREADABLE = "a fit would stop at this file. Repair it, or move it out of the data"
+LABELS = ("energy", "forces", "stress")
+
+Say = Callable[[str], None]
+
+
+class Group(NamedTuple):
+    """Configurations that belong to one row of the group table."""
+
+    name: str
+    members: list[Configuration]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was read from a file or folder.
+
+    Attributes:
+        scraper: format.
+        data_path: folder of the groups, or the file with all of them.
+        groups: in natural order of their names.
+        num_files: files that were read.
+        all_files: files that there are.
+        findings: remarks of the readers, and files that were ignored or cannot be read.
+    """
+
+    scraper: str
+    data_path: Path
+    groups: tuple[Group, ...]
+    num_files: int
+    all_files: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def configurations(self) -> list[Configuration]:
+        """Configurations of all groups."""
+        return [one for group in self.groups for one in group.members]
+
+    @property
+    def num_labelled(self) -> int:
+        """Number of configurations with an energy, forces or a stress."""
+        return sum(any(name in one.labels for name in LABELS) for one in self.configurations)
+
+
+def explore(data: Path, say: Say) -> Reading | None:
+    """Read the data in a file or folder; of several formats, take the one with most labelled configurations.
+
+    Args:
+        data: file or folder.
+        say: receives progress lines.
+
+    Returns:
+        The data, or ``None`` if no file has a known format.
+    """
+    found = discover(data)
+    readings = [_read(candidate, say) for candidate in found.candidates]
+    if not readings:
+        return None
+    chosen = max(readings, key=lambda reading: reading.num_labelled)
+    others = [
+        Finding(
+            f"{len(one.configurations)} configurations in {one.num_files} files of format {one.scraper} are left out: "
+            "an input reads one format. Convert them to that of the others, or fit them with an input of their own."
+        )
+        for one in readings
+        if one is not chosen
+    ]
+    return replace(_regrouped(chosen), findings=(*found.ignored, *others, *chosen.findings))
+
+
+def _read(candidate: Candidate, say: Say) -> Reading:
+    """Read the files that a fit with these groups would read, or a sample of them."""
+    sources = list_files(_settings(candidate))
+    chosen = _sample(sources)
+    read = FORMATS[candidate.scraper].read
+    findings: list[Finding] = []
+    members: dict[str, list[Configuration]] = {}
+    last = time.monotonic()
+    for number, source in enumerate(chosen):
+        if time.monotonic() - last > PROGRESS_SECONDS:
+            say(f"reading: {number} of {len(chosen)} files")
+            last = time.monotonic()
+        try:
+            for one in read(source, ReadOptions(), findings):
+                members.setdefault(one.group, []).append(one)
+        except DataError as error:
+            findings.append(Finding(f"{UNREADABLE}: {error}"))
+    groups = tuple(Group(name, members[name]) for name in sorted(members, key=natural_order))
+    return Reading(candidate.scraper, candidate.data_path, groups, len(chosen), len(sources), tuple(findings))
+
+
+def _settings(candidate: Candidate) -> Settings:
+    rows = tuple(GroupRow(name, 1.0, 0, 1.0, 1.0, 1.0, name) for name in candidate.groups)
+    path = PathSection(data_path=str(candidate.data_path))
+    return Settings(scraper=Scraper(scraper=candidate.scraper), path=path, groups=Groups(rows=rows))
+
+
+def _sample(sources: Sequence[DataFile]) -> list[DataFile]:
+    """Return all files, or evenly spaced ones of each group if they are too large together."""
+    total = sum(Path(source.path).stat().st_size for source in sources)
+    step = -(-total // MAX_BYTES)
+    if step <= 1:
+        return list(sources)
+    groups: dict[str, list[DataFile]] = {}
+    for source in sources:
+        groups.setdefault(source.group, []).append(source)
+    return [source for members in groups.values() for source in members[::step]]
+
+
+def _regrouped(reading: Reading) -> Reading:
+    """Make one group, a folder of its parent folder, of many groups that have a few configurations each."""
+    folder, names = reading.data_path.resolve(), [group.name for group in reading.groups]
+    few = len(reading.configurations) < FEW_CONFIGURATIONS * len(names)
+    if not (len(names) > MANY_GROUPS and few and folder.is_dir() and folder.name):
+        return reading
+    # Files of ASE are their own groups, and only groups of VASP data include nested folders.
+    nested = any((folder / name).is_dir() for name in names)
+    if reading.scraper == ASE or (reading.scraper != VASP and nested):
+        return reading
+    members = [replace(one, group=folder.name) for one in reading.configurations]
+    return replace(reading, data_path=folder.parent, groups=(Group(folder.name, members),))

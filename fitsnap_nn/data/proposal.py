@@ -1,0 +1,280 @@
+"""Contents of a new input, derived from the data: elements, cutoff, repulsion, sizes and weights of the groups."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from fitsnap_nn.data.configuration import Subset
+from fitsnap_nn.data.discovery import TEST, VALIDATION
+from fitsnap_nn.data.exploration import Group, Reading
+from fitsnap_nn.data.findings import summarize
+from fitsnap_nn.data.survey import (
+    Distances,
+    choose_cutoff,
+    elements_of,
+    is_isolated,
+    isolated_energies,
+    measure_distances,
+    neighbours_within,
+    repulsion_radii,
+)
+from fitsnap_nn.data.weighting import (
+    ALL_TRAINING,
+    Sizes,
+    choose_sizes,
+    choose_weights,
+    measure_spread,
+    typical_energies,
+    typical_spread,
+)
+from fitsnap_nn.errors import DataError, InputError, Problem
+from fitsnap_nn.settings.architectures import load_architecture
+from fitsnap_nn.settings.elements import atomic_number
+from fitsnap_nn.settings.ini import COMMAND_LINE
+from fitsnap_nn.settings.keys import keys_of
+from fitsnap_nn.settings.template import BPNN_NEIGHBOURS, Content, recommended
+
+TRAINING_STEPS = 10_000  # optimiser steps to which the recommended number of epochs is reduced
+MIN_EPOCHS = 40
+WEIGHTS = (
+    "Weights are 1/spread² of the labels, so that energies, forces and stresses have comparable influence. The spread "
+    "is that of all data, or that of the group if it is larger: outliers have less weight. See docs/losses.md."
+)
+
+
+class Proposal(NamedTuple):
+    """A new input.
+
+    Attributes:
+        elements: chemical symbols in the order of the LAMMPS atom types.
+        content: what the input takes from the data.
+        lines: what was read, ignored and derived, for the user.
+    """
+
+    elements: tuple[str, ...]
+    content: Content
+    lines: tuple[str, ...]
+
+
+class Derived(NamedTuple):
+    """Values of one kind, and the comment on them."""
+
+    values: dict[str, str]
+    comment: str
+
+
+def propose(reading: Reading, model: str, elements: Sequence[str], folder: str) -> Proposal:
+    """Derive the content of an input from data.
+
+    Args:
+        reading: the data.
+        model: architecture.
+        elements: chemical symbols; those of the data, in alphabetical order, if empty.
+        folder: folder of the input file.
+
+    Raises:
+        DataError: no configuration has a label, or a cell is invalid.
+        InputError: the data contain other elements than the given ones.
+    """
+    symbols = _elements(reading, elements)
+    distances = measure_distances(reading.configurations, symbols)
+    cutoff, repulsion = _cutoff(model, distances), _repulsion(symbols, distances)
+    baseline = _baseline(model, reading.groups, symbols)
+    sizes = _sizes(reading.groups)
+    weights = _weights(reading.groups, symbols)
+    num_training = sum(round(sizes[group.name].training * len(group.members)) for group in reading.groups)
+    section = "BISPECTRUM" if model == "BPNN" else model
+    head = _what_was_read(reading)
+    content = Content(
+        scraper=reading.scraper,
+        data_path=os.path.relpath(reading.data_path, folder),
+        rows={
+            _row_name(group.name): _row(sizes[group.name], weights[group.name], len(group.members))
+            for group in reading.groups
+        },
+        values={
+            section: cutoff.values,
+            "REFERENCE": repulsion.values,
+            "CALCULATOR": _targets(reading),
+            "PYTORCH": {**baseline.values, **_epochs(model, num_training)},
+        },
+        comments={
+            "": (head,),
+            section: (cutoff.comment,),
+            "REFERENCE": (repulsion.comment,),
+            "PYTORCH": (baseline.comment,),
+            "GROUPS": (_sizes_comment(sizes), WEIGHTS),
+        },
+    )
+    lines = [head, *summarize(reading.findings), f"Elements: {' '.join(symbols)}."]
+    lines += [cutoff.comment, repulsion.comment, baseline.comment, _sizes_comment(sizes)]
+    return Proposal(symbols, content, tuple(line for line in lines if line))
+
+
+def _elements(reading: Reading, given: Sequence[str]) -> tuple[str, ...]:
+    """Return the elements of the input; see `propose`."""
+    if not reading.num_labelled:
+        raise DataError(f"{reading.data_path}: no configuration has an energy, forces or a stress under a known name.")
+    present = elements_of(reading.configurations)
+    if given and (missing := sorted(set(present) - set(given))):
+        what = f"--elements {' '.join(given)} does not include {', '.join(missing)}, which the data contain."
+        raise InputError([Problem(COMMAND_LINE, what, "Omit --elements to take those of the data.")])
+    return tuple(given) or present
+
+
+def _what_was_read(reading: Reading) -> str:
+    """Return the size of the data in one sentence, and whether it is a sample."""
+    members = reading.configurations
+    sample = (
+        f" (a sample of {reading.all_files} files, which are large)" if reading.num_files < reading.all_files else ""
+    )
+    return (
+        f"Data: {len(members)} configurations, {sum(map(len, members))} atoms, {len(reading.groups)} groups in "
+        f"{reading.num_files} files of format {reading.scraper}{sample}."
+    )
+
+
+def _cutoff(model: str, distances: Distances) -> Derived:
+    """Return the keys that set the neighbour cutoff."""
+    if model == "BPNN":
+        wanted, key = BPNN_NEIGHBOURS, "rcutfac"
+    else:
+        architecture = load_architecture(model)
+        wanted, key = architecture.num_neighbours, architecture.cutoff_key
+    if not key:
+        return Derived({}, f"The cutoff of {model} is its default: the architecture declares no key for it.")
+    cutoff = choose_cutoff(distances.neighbours, wanted)
+    within = [count for count in neighbours_within(distances.neighbours, cutoff) if count > 0.0]
+    counts = " to ".join(dict.fromkeys(f"{count:.0f}" for count in (min(within, default=0), max(within, default=0))))
+    return Derived(
+        {key: f"{cutoff:g}"}, f"Cutoff {cutoff:g} Å: {counts} neighbours per atom in typical configurations."
+    )
+
+
+def _repulsion(elements: Sequence[str], distances: Distances) -> Derived:
+    """Return the section REFERENCE: ZBL, with one style for each pair of radii."""
+    radii = repulsion_radii(elements, distances.shortest)
+    styles = list(dict.fromkeys(radii.values()))
+    values = {"pair_style": " ".join(["hybrid/overlay zero 10.0", *(f"zbl {a:g} {b:g}" for a, b in styles)])}
+    values["pair_coeff1"] = "* * zero"
+    for number, (pair, both) in enumerate(radii.items(), start=2):
+        i, j = (elements.index(symbol) + 1 for symbol in pair)
+        # Styles that occur several times are numbered.
+        style = f"zbl {styles.index(both) + 1}" if len(styles) > 1 else "zbl"
+        values[f"pair_coeff{number}"] = f"{i} {j} {style} {' '.join(str(atomic_number(symbol)) for symbol in pair)}"
+    known = ", ".join(
+        f"{a}-{b} {distances.shortest[a, b]:.2f} Å" if (a, b) in distances.shortest else f"{a}-{b} not in the data"
+        for a, b in radii
+    )
+    return Derived(values, f"ZBL acts below the shortest distances in the data only: {known}.")
+
+
+def _targets(reading: Reading) -> dict[str, str]:
+    """Return which labels are fitted: those that the data have, stresses only of periodic cells."""
+    members = reading.configurations
+    periodic = [one for one in members if all(one.pbc)]
+    return {
+        "energy": str(int(any(one.energy is not None for one in members))),
+        "force": str(int(any(one.forces is not None for one in members))),
+        "stress": str(int(any(one.stress is not None for one in periodic))),
+    }
+
+
+def _weights(groups: Sequence[Group], elements: Sequence[str]) -> dict[str, tuple[float, ...]]:
+    """Return eweight, fweight and vweight of every group; isolated atoms only determine the element energies."""
+    members = [one for group in groups for one in group.members if not is_isolated(one)]
+    typical = typical_energies([one for one in members if one.energy is not None], elements)
+    whole = typical_spread(members, elements, typical)
+    return {group.name: choose_weights(measure_spread(group.members, elements, typical), whole) for group in groups}
+
+
+def _baseline(model: str, groups: Sequence[Group], elements: Sequence[str]) -> Derived:
+    """Return the element energies: those of isolated atoms if every element has one.
+
+    Isolated atoms in a group with others may be in the validation set; then their energies are written.
+    """
+    members = [one for group in groups for one in group.members]
+    energies = isolated_energies(members)
+    if not energies:
+        return Derived({}, "")
+    missing = [symbol for symbol in elements if symbol not in energies]
+    if missing:
+        return Derived({}, f"Isolated atoms of {' '.join(energies)}, but not of {' '.join(missing)}: energies of the "
+                       "elements are fitted by least squares.")  # fmt: skip
+    if model != "BPNN" and not load_architecture(model).isolated_energies:
+        return Derived(
+            {},
+            f"There are isolated atoms of every element, but {model} learns binding energies slowly: energies of the "
+            "elements are fitted by least squares. element_energies = isolated gives the right energy of single atoms.",
+        )
+    alone = isolated_energies([one for group in groups if _is_isolated(group) for one in group.members])
+    value = "isolated"
+    if set(alone) != set(energies):
+        value = " ".join(f"{symbol} {energies[symbol]!r}" for symbol in elements)
+    return Derived({"element_energies": value}, "Energies of the elements are those of the isolated atoms in the data.")
+
+
+def _is_isolated(group: Group) -> bool:
+    return all(map(is_isolated, group.members))
+
+
+def _subset(name: str) -> Subset:
+    """Return the set that the name of a group says; TRAINING if it says nothing."""
+    return Subset.TEST if TEST.search(name) else Subset.VALIDATION if VALIDATION.search(name) else Subset.TRAINING
+
+
+def _sizes(groups: Sequence[Group]) -> dict[str, Sizes]:
+    """Return the sizes of every group. If all names say test or validation, none of them is believed."""
+    subsets = {group.name: _subset(group.name) for group in groups}
+    if Subset.TRAINING not in subsets.values():
+        subsets = dict.fromkeys(subsets, Subset.TRAINING)
+    said = set(subsets.values())
+    return {
+        group.name: ALL_TRAINING
+        if _is_isolated(group)
+        else choose_sizes(len(group.members), subsets[group.name], Subset.VALIDATION in said, Subset.TEST in said)
+        for group in groups
+    }
+
+
+def _sizes_comment(sizes: Mapping[str, Sizes]) -> str:
+    """Return which part of the data is held out, and which groups are so by their names."""
+    parts = []
+    for kind, part in (("validation", 1), ("test", 2)):
+        named = [name for name, size in sizes.items() if size[part] == 1.0]
+        some = [name for name, size in sizes.items() if 0.0 < size[part] < 1.0]
+        what = f"{', '.join(named)} (by name)" if named else "10 % of each group" if some else "none"
+        parts.append(f"{kind} set: {what}")
+    whole = [name for name, size in sizes.items() if size.training == 1.0]
+    if whole:
+        parts.append(f"for training only (small groups, isolated atoms): {', '.join(whole)}")
+    text = "; ".join(parts)
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _epochs(model: str, num_training: int) -> dict[str, str]:
+    """Return the number of epochs, reduced for large data sets so that the number of steps is `TRAINING_STEPS`."""
+    training = recommended(model)["PYTORCH"]
+    if not {"num_epochs", "batch_size"} <= training.keys():
+        return {}
+    steps_per_epoch = max(1, -(-num_training // int(training["batch_size"])))
+    return {"num_epochs": str(min(int(training["num_epochs"]), max(MIN_EPOCHS, TRAINING_STEPS // steps_per_epoch)))}
+
+
+def _row(sizes: Sizes, weights: Sequence[float], count: int) -> str:
+    """Return the values of a row; fractions have as many digits as give back the number of configurations."""
+    digits = len(str(count)) + 1
+    validation, test = round(sizes.validation, digits), round(sizes.test, digits)
+    # The training set takes the rounding error: the sum of the fractions must not exceed 1.
+    training = 1.0 - validation - test if sizes.training else 0.0
+    fractions = (f"{size:.{digits}f}".rstrip("0").rstrip(".") for size in (training, validation, test))
+    return " ".join([*fractions, *(f"{weight:.2g}" for weight in weights)])
+
+
+def _row_name(group: str) -> str:
+    """Return the name of a row for a group; characters with a meaning in an input file are replaced by ``?``."""
+    name = re.sub(r"[=:]|(?<=\s)#|^[#;\[]", "?", group)
+    return f"?{name[1:]}" if name in keys_of("GROUPS") else name

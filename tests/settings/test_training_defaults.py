@@ -1,0 +1,59 @@
+"""Training keys that an input does not set: defaults of the architecture, FitSNAP's for BPNN."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+
+from fitsnap_nn.errors import InputError
+from fitsnap_nn.settings import load_settings
+from fitsnap_nn.settings.architectures import BUILT_IN, Mace, Nanopet
+from fitsnap_nn.settings.fields import parse_value
+from fitsnap_nn.settings.keys import keys_of
+from fitsnap_nn.settings.schema import PytorchSection
+
+
+def write(folder: Path, model: str, *lines: str) -> Path:
+    """Write an input for a model, with further keys of PYTORCH."""
+    (folder / "JSON" / "Bulk").mkdir(parents=True)
+    head = "[BISPECTRUM]\ntype = Ta\n" if model == "BPNN" else "[CALCULATOR]\ncalculator = LAMMPSGRAPH\nelements = Ta\n"
+    path = folder / "x.in"
+    training = "\n".join([f"model = {model}", *lines])
+    path.write_text(f"{head}[PYTORCH]\n{training}\n[GROUPS]\nBulk = 0.5 1 1 0\n")
+    return path
+
+
+@pytest.mark.parametrize("model", BUILT_IN)
+def test_omitted_keys_take_the_defaults_of_the_architecture(tmp_path, model):
+    settings = load_settings(write(tmp_path, model))
+    defaults = BUILT_IN[model].training_defaults
+    known = keys_of("PYTORCH")
+    expected = {name: parse_value(text, known[name]) for name, text in defaults.items()}
+    assert settings.pytorch == replace(PytorchSection(model=model), **expected)
+    (notice,) = settings.notices
+    assert all(f"{name} = {text}" in notice for name, text in defaults.items())
+
+
+def test_given_keys_are_kept_and_not_listed(tmp_path):
+    settings = load_settings(write(tmp_path, "NANOPET", "learning_rate = 0.01"), [("PYTORCH", "scheduler", "constant")])
+    assert (settings.pytorch.learning_rate, settings.pytorch.scheduler) == (0.01, "constant")
+    assert settings.pytorch.gradient_clip == float(Nanopet.training_defaults["gradient_clip"])
+    assert "learning_rate" not in settings.notices[0]
+    assert "scheduler" not in settings.notices[0]
+
+
+def test_inputs_of_fitsnap_keep_its_defaults(tmp_path):
+    settings = load_settings(write(tmp_path, "BPNN"))
+    assert settings.pytorch == PytorchSection()
+    assert settings.notices == ()
+
+
+@pytest.mark.parametrize("wrong", [{"learning_rat": "1e-3"}, {"scheduler": "cosin"}, {"learning_rate": "-1"}])
+def test_invalid_defaults_of_a_package_are_reported(tmp_path, monkeypatch, wrong):
+    monkeypatch.setattr(Mace, "training_defaults", MappingProxyType(wrong))
+    ((name, text),) = wrong.items()
+    with pytest.raises(InputError, match=rf"MACE declares the invalid default {name} = {text}"):
+        load_settings(write(tmp_path, "MACE"))
