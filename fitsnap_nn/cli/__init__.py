@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader, head for instance, has closed the pipe; discard what is still buffered.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
-    except Exception:
+    except Exception:  # a bug: the user gets the traceback, and a request to report it
         please = "This is a bug in fitsnap_nn. Please report it with the lines above and the input file."
         sys.stderr.write(f"{traceback.format_exc()}{please}\n")
         return 1

@@ -104,3 +104,9 @@ class Configuration:
         for array in (self.positions, self.cell, self.charges, self.spins):
             digest.update(b"-" if array is None else np.ascontiguousarray(array, dtype=np.float64).tobytes())
         return digest.hexdigest()
+
+
+def composition_fractions(configurations: Sequence[Configuration], elements: Sequence[str]) -> Floats:
+    """Return (C, E), the fraction of each element in each configuration."""
+    counts = [np.bincount(c.element_indices(elements), minlength=len(elements)) / len(c) for c in configurations]
+    return np.array(counts, dtype=np.float64).reshape(-1, len(elements))

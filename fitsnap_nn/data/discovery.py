@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 from fitsnap_nn.data.files import natural_order
 from fitsnap_nn.data.findings import Finding
+from fitsnap_nn.data.readers.vasp import is_vasp
+from fitsnap_nn.settings.formats import LAYOUTS
 
 XYZ, JSON, VASP, ASE = "XYZ", "JSON", "VASP", "ASE"
 ASE_SUFFIXES = (".db", ".traj", ".aselmdb")
@@ -73,13 +75,13 @@ def discover(data: Path) -> Discovery:
 def file_format(path: Path) -> str:
     """Return the scraper for a file, or an empty string."""
     name = path.name
-    if name.endswith((".xyz", ".extxyz")):
+    if name.endswith(LAYOUTS[XYZ].suffixes):
         return XYZ
-    if "OUTCAR" in name or ("vasprun" in name and ".xml" in name):
+    if is_vasp(path):
         return VASP
     if name.endswith(ASE_SUFFIXES):
         return ASE
-    if name.endswith(".json"):
+    if name.endswith(LAYOUTS[JSON].suffixes):
         head = _head(path)
         if '"Dataset"' in head:
             return JSON

@@ -21,7 +21,6 @@ MAX_BYTES = 2 * 2**30  # size of the files that are read; of larger data sets ev
 MANY_GROUPS, FEW_CONFIGURATIONS = 10, 3
 PROGRESS_SECONDS = 3.0
 UNREADABLE = "a fit would stop at this file. Repair it, or move it out of the data"
-LABELS = ("energy", "forces", "stress")
 
 Say = Callable[[str], None]
 
@@ -35,7 +34,7 @@ class Group(NamedTuple):
 
 @dataclass(frozen=True)
 class Reading:
-    """What was read from a file or folder.
+    """Content of a file or folder.
 
     Attributes:
         scraper: format.
@@ -61,7 +60,7 @@ class Reading:
     @property
     def num_labelled(self) -> int:
         """Number of configurations with an energy, forces or a stress."""
-        return sum(any(name in one.labels for name in LABELS) for one in self.configurations)
+        return sum(bool(one.labels) for one in self.configurations)
 
 
 def explore(data: Path, say: Say) -> Reading | None:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.data.findings import MAX_NAMES, Finding
+from fitsnap_nn.data.findings import Finding, some
 from fitsnap_nn.data.fitted import user_columns
 from fitsnap_nn.data.readers import FORMATS, Column, DataFile, Format, ReadOptions, VaspOptions
 from fitsnap_nn.errors import DataError
@@ -82,15 +82,11 @@ def unlisted_groups(settings: Settings) -> list[Finding]:
         for name in sorted(names, key=natural_order)
         if (holds_data(path, layout) if os.path.isdir(path := os.path.join(root, name)) else "" not in layout.suffixes)
     ]
-    return [_without_row(f"the groups {_some(found)} in {root}")] if found else []
+    return [_without_row(f"the groups {some(found)} in {root}")] if found else []
 
 
 def _without_row(what: str) -> Finding:
     return Finding(f"{what} have no row in [GROUPS] and are left out. To use them, add rows.", warning=False)
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:MAX_NAMES]) + (f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else "")
 
 
 def row_of(rows: Sequence[GroupRow], group: str) -> GroupRow | None:
@@ -192,7 +188,7 @@ def read_files(settings: Settings, sources: Iterable[DataFile], findings: list[F
     if problems:
         raise DataError("\n".join(dict.fromkeys(problems)))
     if left_out:
-        names = _some([f"{name} ({count})" for name, count in left_out.items()])
+        names = some([f"{name} ({count})" for name, count in left_out.items()])
         findings.append(_without_row(f"{left_out.total()} configurations of the groups {names}"))
     return configurations
 

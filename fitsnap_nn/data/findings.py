@@ -44,6 +44,11 @@ def refuse(warnings: Sequence[str]) -> None:
         raise DataError(f"{count} about the data, which --strict treats as errors:{lines}")
 
 
+def some(names: Sequence[str], limit: int = MAX_NAMES) -> str:
+    """Return names separated by commas; of more than ``limit`` the first, and the number of the others."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
+
+
 def _line(what: str, where: list[str]) -> str:
-    more = f" and {len(where) - MAX_NAMES} more" if len(where) > MAX_NAMES else ""
-    return f"{', '.join(where[:MAX_NAMES])}{more}: {what}" if where else what
+    return f"{some(where)}: {what}" if where else what

@@ -41,7 +41,7 @@ class Dataset:
 
     @property
     def notes(self) -> list[str]:
-        """What was assumed, converted or left out, one line per kind."""
+        """Assumptions, conversions and omissions, one line per kind."""
         return summarize(one for one in self.findings if not one.warning)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from fitsnap_nn.data.configuration import Configuration, Subset
-from fitsnap_nn.data.findings import MAX_NAMES, Finding, summarize
+from fitsnap_nn.data.findings import Finding, some, summarize
 from fitsnap_nn.data.fitted import user_weights
 from fitsnap_nn.data.readers.labels import LABELS_READ, NO_LABELS, PLAIN_NAMES
 from fitsnap_nn.data.readers.stress import implausible_stresses
@@ -131,10 +131,8 @@ def _missing(
     if not missing:
         return
     if len(missing) < len(wanted):
-        more = f" and {len(missing) - MAX_NAMES} more" if len(missing) > MAX_NAMES else ""
-        places = f"{', '.join(missing[:MAX_NAMES])}{more}"
-        what = f"{len(missing)} of {len(wanted)} configurations with a weight for {name} lack this label: {places}."
-        yield Finding(what, warning=False)
+        what = f"{len(missing)} of {len(wanted)} configurations with a weight for {name} lack this label"
+        yield Finding(f"{what}: {some(missing)}.", warning=False)
         return
     off = f"[CALCULATOR] {FLAGS[name]} = 0" if name in FLAGS else "weight=0"
     remedy = _remedy(settings, [name]) if name in KEYS else "Correct column= in [PROPERTIES]."

@@ -11,6 +11,7 @@ from vesin import NeighborList
 from fitsnap_nn.data.configuration import Configuration, Floats
 from fitsnap_nn.errors import DataError
 
+ALONE = 6.0  # Å, within which an isolated atom has no neighbours, unless a model's cutoff says otherwise
 MIN_UNIT_VOLUME = 1e-8  # volume spanned by the normalised lattice vectors below which they are linearly dependent
 # The cell list of vesin has at most this number of bins. In larger cells vesin enlarges all bins by the same factor.
 # If the cell has few bins along one direction, none may remain there, and vesin divides by zero.
@@ -52,6 +53,11 @@ def find_neighbours(configuration: Configuration, cutoff: float) -> Neighbours:
     search = NeighborList(cutoff=cutoff, full_list=True, sorted=True, n_threads=1)
     i, j, vectors, shifts = search.compute(configuration.positions, box, True, "ijDS")
     return Neighbours(i.astype(np.int32), j.astype(np.int32), vectors, shifts)
+
+
+def is_isolated(configuration: Configuration, cutoff: float = ALONE) -> bool:
+    """Return whether a configuration is one atom without neighbours within a cutoff (Å), periodic images included."""
+    return len(configuration) == 1 and not len(find_neighbours(configuration, cutoff).i)
 
 
 def _search_box(configuration: Configuration, cutoff: float) -> Floats:

@@ -11,11 +11,11 @@ from fitsnap_nn.data.configuration import Subset
 from fitsnap_nn.data.discovery import TEST, VALIDATION
 from fitsnap_nn.data.exploration import Group, Reading
 from fitsnap_nn.data.findings import summarize
+from fitsnap_nn.data.neighbours import is_isolated
 from fitsnap_nn.data.survey import (
     Distances,
     choose_cutoff,
     elements_of,
-    is_isolated,
     isolated_energies,
     measure_distances,
     neighbours_within,

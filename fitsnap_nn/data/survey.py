@@ -10,13 +10,12 @@ import numpy as np
 from ase.data import atomic_numbers, covalent_radii
 
 from fitsnap_nn.data.configuration import Configuration, Floats
-from fitsnap_nn.data.neighbours import find_neighbours
+from fitsnap_nn.data.neighbours import find_neighbours, is_isolated
 
 Pair = tuple[str, str]
 
 BIN = 0.05  # Å, resolution of distributions of distances
 LONGEST = 9.0  # Å, largest cutoff that is considered
-ALONE = 6.0  # Å, isolated atoms have no neighbours within
 SPARSE_CUTOFF = 5.0  # Å, where atoms have few neighbours even within LONGEST, as in molecules
 CLOSE = 3.0  # Å, up to which the shortest distances of all configurations are searched
 MAX_MEASURED = 500  # configurations whose distances up to LONGEST are measured
@@ -145,11 +144,6 @@ def shortest_distances(configurations: Sequence[Configuration], elements: Sequen
         species = configuration.element_indices(elements)
         np.minimum.at(shortest, (species[found.i], species[found.j]), np.linalg.norm(found.vectors, axis=1))
     return shortest
-
-
-def is_isolated(configuration: Configuration) -> bool:
-    """Return whether a configuration is one atom without neighbours."""
-    return len(configuration) == 1 and not len(find_neighbours(configuration, ALONE).i)
 
 
 def isolated_energies(configurations: Sequence[Configuration]) -> dict[str, float]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fitsnap_nn.data.configuration import Configuration, Floats, Subset
+from fitsnap_nn.data.configuration import Configuration, Floats, Subset, composition_fractions
 from fitsnap_nn.units import BAR
 
 # Å. The spread of the energies is at least that of the forces times this displacement: where energies per atom differ
@@ -57,7 +57,7 @@ def typical_energies(configurations: Sequence[Configuration], elements: Sequence
         configurations: those with an energy.
         elements: chemical symbols.
     """
-    fractions = _fractions(configurations, elements)
+    fractions = composition_fractions(configurations, elements)
     energies = _per_atom(configurations)
     weights = np.ones(len(energies))
     found: Floats = np.zeros(len(elements))
@@ -66,11 +66,6 @@ def typical_energies(configurations: Sequence[Configuration], elements: Sequence
         found = np.linalg.lstsq(fractions * root[:, None], energies * root, rcond=None)[0].astype(np.float64)
         weights = 1.0 / np.maximum(np.abs(energies - fractions @ found), MIN_SPREAD)
     return found
-
-
-def _fractions(configurations: Sequence[Configuration], elements: Sequence[str]) -> Floats:
-    counts = [np.bincount(one.element_indices(elements), minlength=len(elements)) / len(one) for one in configurations]
-    return np.array(counts, dtype=np.float64).reshape(-1, len(elements))
 
 
 def _per_atom(configurations: Sequence[Configuration]) -> Floats:
@@ -111,7 +106,7 @@ def typical_spread(configurations: Sequence[Configuration], elements: Sequence[s
 def _energies(members: Sequence[Configuration], elements: Sequence[str], typical: Floats) -> Floats:
     """Return the deviation of each energy per atom from that of the typical energies, eV/atom."""
     labelled = [one for one in members if one.energy is not None]
-    energies: Floats = np.abs(_per_atom(labelled) - _fractions(labelled, elements) @ typical)
+    energies: Floats = np.abs(_per_atom(labelled) - composition_fractions(labelled, elements) @ typical)
     return energies
 
 

@@ -15,6 +15,7 @@ from fitsnap_nn.inputs import ModelInput
 from fitsnap_nn.inputs.graph.input import GraphInput
 from fitsnap_nn.inputs.snap.input import SnapInput
 from fitsnap_nn.models import BPNN, GraphModel, Model
+from fitsnap_nn.models.bpnn import PlainNetwork
 from fitsnap_nn.settings.schema import Bispectrum
 
 
@@ -61,11 +62,12 @@ def _of_graph(model_input: GraphInput, model: GraphModel) -> Formats:
 def _of_snap(model_input: SnapInput, model: BPNN) -> Formats:
     bispectrum = model_input.bispectrum
     networks = symmetrized(model.plain_networks(), bispectrum)
-    contents = {"mliappy": to_pickle(_snap_object(model_input, model))}
+    mliap = _mliap_model(networks, bispectrum)
+    contents = {"mliappy": to_pickle(mliap)}
     reason = unsupported_reason(networks, bispectrum.quadraticflag)
     if not reason:
         contents["nn"] = nn_text(networks).encode()
-    return Formats(contents, descriptor_text(bispectrum), "mliappy" if reason else "nn", reason, "float64")
+    return Formats(contents, mliap.descriptor, "mliappy" if reason else "nn", reason, "float64")
 
 
 @singledispatch
@@ -89,9 +91,12 @@ def _graph_object(model_input: GraphInput, model: GraphModel) -> UnifiedModel:
 
 @lammps_object.register
 def _snap_object(model_input: SnapInput, model: BPNN) -> MliapModel:
-    options = model_input.bispectrum
-    networks = symmetrized(model.plain_networks(), options)
-    return MliapModel(networks, options.quadraticflag, descriptor_text(options))
+    bispectrum = model_input.bispectrum
+    return _mliap_model(symmetrized(model.plain_networks(), bispectrum), bispectrum)
+
+
+def _mliap_model(networks: Sequence[PlainNetwork], bispectrum: Bispectrum) -> MliapModel:
+    return MliapModel(networks, bispectrum.quadraticflag, descriptor_text(bispectrum))
 
 
 def descriptor_text(bispectrum: Bispectrum) -> str:

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fitsnap_nn.data.configuration import Configuration
-
 Floats = NDArray[np.float64]
-
-
-def composition_fractions(configurations: Sequence[Configuration], elements: Sequence[str]) -> Floats:
-    """Return (C, E), the fraction of each element in each configuration."""
-    counts = [np.bincount(c.element_indices(elements), minlength=len(elements)) / len(c) for c in configurations]
-    return np.array(counts, dtype=np.float64).reshape(-1, len(elements))
 
 
 class Composition(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from fitsnap_nn.settings.formats import LAYOUTS, group_names, holds_data, matching_groups
+from fitsnap_nn.settings.formats import LAYOUTS, group_names, matching_groups
 from fitsnap_nn.settings.problems import ValueProblem, did_you_mean
 
 MACE_SUFFIX = ".model"  # of the model files of mace-torch
@@ -57,16 +57,3 @@ def nearest_group(data_path: str, name: str, scraper: str) -> str:
     parent, name = os.path.split(os.path.normpath(name))
     hint = did_you_mean(name, group_names(os.path.join(data_path, parent), LAYOUTS[scraper]))
     return hint.replace("mean ", f"mean {parent}/") if parent and hint else hint
-
-
-def find_groups(data: str) -> tuple[str, list[str]]:
-    """Return the scraper for a data folder or file and the names of its groups; a single file gives ``*``."""
-    suffixes = LAYOUTS["XYZ"].suffixes
-    if os.path.isfile(data):
-        return "XYZ", ["*"] if data.endswith(suffixes) else []
-    folders = [name for name in _entries(data) if not name.startswith(".") and os.path.isdir(os.path.join(data, name))]
-    for scraper in ("JSON", "XYZ", "VASP"):
-        groups = [name for name in folders if holds_data(os.path.join(data, name), LAYOUTS[scraper])]
-        if groups:
-            return scraper, groups
-    return "XYZ", sorted({os.path.splitext(name)[0] for name in _entries(data) if name.endswith(suffixes)})

@@ -1,4 +1,4 @@
-"""Keys of metatrain and MACE that inputs of this package do not have, and what takes their place here."""
+"""Keys of metatrain and MACE that inputs of this package do not have, and their counterparts here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SPLIT = "the sizes of the sets are columns of the table in [GROUPS] or [PYTORCH]
 
 
 class OtherName(NamedTuple):
-    """What takes the place of another program's key.
+    """Counterpart of another program's key.
 
     Attributes:
         program: whose name it is.
@@ -197,7 +197,7 @@ OTHER_NAMES = _combined()
 
 
 def other_name(written: str, sections: Sequence[str]) -> OtherName | None:
-    """Return what takes the place of a key of metatrain or MACE; ``None`` if the key is unknown there too.
+    """Return the counterpart of a key of metatrain or MACE; ``None`` if the key is unknown there too.
 
     Args:
         written: the key; of a path such as ``soap.cutoff.radius`` the last name counts.

@@ -58,7 +58,7 @@ ROW = "0.9 0.1 0.0 10 1 1e-9"
 
 @dataclass(frozen=True)
 class Content:
-    """What an input takes from the data.
+    """Parts of an input that come from the data.
 
     Attributes:
         scraper: data format.

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from fitsnap_nn.data.configuration import Configuration, Floats, Subset
-from fitsnap_nn.data.neighbours import find_neighbours
+from fitsnap_nn.data.configuration import Configuration, Floats, Subset, composition_fractions
+from fitsnap_nn.data.neighbours import is_isolated
 from fitsnap_nn.data.voigt import voigt
 from fitsnap_nn.errors import DataError
 from fitsnap_nn.inputs import CachedInput, DescriptorInput, input_class, join_batches
 from fitsnap_nn.models import BPNN, Model, build_model
-from fitsnap_nn.models.baselines import FitStatistics, composition_fractions, fit_composition
+from fitsnap_nn.models.baselines import FitStatistics, fit_composition
 from fitsnap_nn.settings.schema import Settings
 from fitsnap_nn.training.distributed import Ranks
 from fitsnap_nn.workflow.preparation import Prepared
@@ -152,7 +152,7 @@ def _element_energies(
         return np.array([given[element] for element in model.elements]), "as given"
     if settings.pytorch.element_energies == ("isolated",):
         cutoff = model.input.cutoff
-        alone = np.array([len(c) == 1 and not len(find_neighbours(c, cutoff).i) for c in configurations])
+        alone = np.array([is_isolated(c, cutoff) for c in configurations])
         found = fit_composition(fractions[alone], energies_per_atom[alone], np.ones(alone.sum()))
         if not found.determined:
             there = dict(zip(model.elements, fractions[alone].any(axis=0), strict=True))

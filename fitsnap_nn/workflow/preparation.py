@@ -119,21 +119,22 @@ def read_dataset(settings: Settings, ranks: Ranks, split_seed: int | None = None
     """
     sources = list_files(settings)
     mine = ranks.mine([float(os.path.getsize(source.path)) for source in sources])
-    shares = ranks.share(_read(settings, [sources[number] for number in mine]))
+    unlisted = unlisted_groups(settings) if ranks.is_first else []
+    shares = ranks.share(_read(settings, [sources[number] for number in mine], unlisted))
     # Each rank reads some of the files, and the error has to name all that are unusable.
     if problems := [problem for _, _, problem in shares if problem]:
         raise DataError("\n".join(problems))
     seed = ranks.broadcast(split_seed or settings.groups.random_seed or draw_seed())
     configurations = [configuration for read, _, _ in shares for configuration in read]
-    found = [*unlisted_groups(settings), *(finding for _, remarks, _ in shares for finding in remarks)]
-    dataset = assemble(settings, configurations, seed, found)
+    dataset = assemble(settings, configurations, seed, [finding for _, found, _ in shares for finding in found])
     missing = check_labels(settings, dataset.configurations, dataset.findings)
     return replace(dataset, findings=(*dataset.findings, *missing))
 
 
-def _read(settings: Settings, sources: Sequence[DataFile]) -> tuple[list[Configuration], list[Finding], str]:
-    """Return the configurations of files, the remarks on them, and the message of an error, if any."""
-    found: list[Finding] = []
+def _read(
+    settings: Settings, sources: Sequence[DataFile], found: list[Finding]
+) -> tuple[list[Configuration], list[Finding], str]:
+    """Return the configurations of files, the given remarks and those on the files, and the message of an error."""
     try:
         return read_files(settings, sources, found), found, ""
     except DataError as error:

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from fitsnap_nn.data.configuration import Subset
+from fitsnap_nn.data.configuration import Subset, composition_fractions
 from fitsnap_nn.data.properties import ENERGY
 from fitsnap_nn.errors import CheckpointError, DataError, InputError, Problem
 from fitsnap_nn.export.model_file import Payload, load_payload
 from fitsnap_nn.inputs import DescriptorInput, input_class
 from fitsnap_nn.models import Model, build_model
-from fitsnap_nn.models.baselines import composition_fractions, fit_composition
+from fitsnap_nn.models.baselines import fit_composition
 from fitsnap_nn.settings.architectures import ArchitectureError
 from fitsnap_nn.settings.files import MACE_SUFFIX
 from fitsnap_nn.settings.problems import did_you_mean

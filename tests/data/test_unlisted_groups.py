@@ -46,7 +46,7 @@ def folder(tmp_path: Path) -> Path:
     "row", ["A", "A*", "?", "C/x", "E", "Gas", "Ice", "Ice.traj", "MD", "OUTCAR_x", "scan", "scan.xml", "none", "*"]
 )
 def test_the_checks_and_the_readers_find_the_same_groups(folder: Path, kind: str, row: str) -> None:
-    """What the checks accept is found by the search for files, except folders without files of the format."""
+    """The search for files finds all groups that the checks accept, except folders without files of the format."""
     settings = settings_of(folder, kind, row)
     if group_exists(str(folder), row, kind):
         try:

@@ -7,9 +7,8 @@ import numpy as np
 from fitsnap_nn.data.audit.measures import Measures
 from fitsnap_nn.data.configuration import Subset
 from fitsnap_nn.data.findings import Finding
-from fitsnap_nn.data.neighbours import find_neighbours
+from fitsnap_nn.data.neighbours import is_isolated
 
-ISOLATED = 6.0  # Å without neighbours
 TOLERANCE = 1e-6  # relative, of singular values of the compositions
 
 
@@ -64,7 +63,7 @@ def unused_isolated_atoms(data: Measures) -> list[Finding]:
     alone = [
         (one.species[0], one.id)
         for _, one, _ in data.labelled("energy")
-        if len(one) == 1 and one.subset is Subset.TRAINING and not len(find_neighbours(one, ISOLATED).i)
+        if one.subset is Subset.TRAINING and is_isolated(one)
     ]
     if {symbol for symbol, _ in alone} != set(data.settings.elements) or len(alone) == len(data.configurations):
         return []

@@ -80,7 +80,7 @@ def groups_in_wrong_units(data: Measures) -> set[str]:
 
 
 class _Factors(NamedTuple):
-    """What the pairs of a group say about its labels.
+    """Evidence on the labels of a group from its pairs.
 
     Attributes:
         factors: of forces and stresses.

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fitsnap_nn.data.findings import Finding
+from fitsnap_nn.data.findings import Finding, some
 from fitsnap_nn.data.readers.weights import WEIGHT_KEYS
 from fitsnap_nn.errors import DataError
 
@@ -206,7 +206,7 @@ def label_notes(
                 read.setdefault(name, label)
     keys = list(dict.fromkeys(name for frame in frames for name in frame))
     if not read:
-        return [Finding(f"{NO_LABELS}; keys of the file: {_listed(keys) or 'none'}.", path, warning=False)]
+        return [Finding(f"{NO_LABELS}; keys of the file: {some(keys, MAX_KEYS) or 'none'}.", path, warning=False)]
     same = {name for name in keys if _repeats(name, read, frames)}
     left = [name for name in keys if LABEL_LIKE.search(name) and name not in {*read, *used, *same, *WEIGHT_KEYS}]
     # Without smearing ASE writes the same number as energy and free_energy.
@@ -215,7 +215,7 @@ def label_notes(
     if chosen.family == usual and usual_names and not left and not chosen.given:
         return []
     what = ", ".join(f"{label} = {name}" for name, label in read.items())
-    rest = f"; not read: {_listed(left)}" if left else ""
+    rest = f"; not read: {some(left, MAX_KEYS)}" if left else ""
     free = " (free energy, whose gradient the forces are)" if is_free else ""
     return [Finding(f"{LABELS_READ}{what}{free}{rest}.", path, warning=False)]
 
@@ -231,8 +231,3 @@ def _repeats(name: str, read: Mapping[str, str], frames: Sequence[Frame]) -> boo
         for other, label in read.items()
         if label in name.lower() and name not in read
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MAX_KEYS} more" if len(names) > MAX_KEYS else ""
-    return ", ".join(names[:MAX_KEYS]) + more
