@@ -25,8 +25,9 @@ from fitsnap_nn.models import BPNN, Model
 from fitsnap_nn.reports.epochs import read_epochs
 from fitsnap_nn.settings import Settings, load_settings
 from fitsnap_nn.training.checkpoint import load_restart
+from fitsnap_nn.workflow.evaluation import evaluate
 from fitsnap_nn.workflow.initialization import create_model
-from fitsnap_nn.workflow.pipeline import Fit, check, evaluate
+from fitsnap_nn.workflow.pipeline import Fit, check
 
 
 def fit(

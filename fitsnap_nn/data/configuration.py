@@ -19,11 +19,13 @@ class Subset(Enum):
     """Subsets of the data; the value is the name in tables and plots.
 
     TRAINING determines the parameters, VALIDATION the epoch and early stopping. TEST is never seen by the trainer.
+    UNKNOWN is used in tests of models whose file does not contain the split of their fit.
     """
 
     TRAINING = "Train"
     VALIDATION = "Validation"
     TEST = "Test"
+    UNKNOWN = "Unknown"
 
 
 @dataclass(frozen=True, eq=False)
