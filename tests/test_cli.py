@@ -144,7 +144,7 @@ def test_new_writes_an_input_that_can_be_checked(infile, calls, capsys):
         (["Ta.in", "-l"], "-l is not supported. Error messages contain what LAMMPS printed"),
         (["Ta.in", "--screen2file", "x"], "--screen2file is not supported. Use --log FILE"),
         (["Ta.in", "--frobnicate"], "unrecognized arguments: --frobnicate"),
-        (["test", "Ta.in", "a.xyz"], "Ta.in is not a model or restart file. Use test MODEL FILE"),
+        (["test", "Ta.in", "a.xyz"], "Ta.in is a text file, not a model or restart file. Use test MODEL FILE"),
         (["test", "x.pt", "a.xyz", "--model", "y.pt"], "--model cannot be combined with data files"),
         (["Ta.in", "--set", "num_epochs=3"], "'num_epochs=3' is not of the form SECTION.key=value"),
         (["Ta.in", "-k", "PYTORCH", "num_epochs"], "expected 3 arguments"),

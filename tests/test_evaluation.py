@@ -108,13 +108,15 @@ def test_predictions_are_those_of_the_ase_calculator_and_labels_stay(fitted, tmp
         alone.calc = calculator
         assert frame.info["predicted_energy"] == pytest.approx(alone.get_potential_energy(), abs=1e-6)
         np.testing.assert_allclose(frame.arrays["predicted_forces"], alone.get_forces(), atol=1e-6)
-        np.testing.assert_allclose(frame.info["predicted_stress"], alone.get_stress(voigt=False), atol=1e-7)
+        np.testing.assert_allclose(frame.info["predicted_stress"], alone.get_stress(voigt=False).ravel(), atol=1e-7)
     errors = [(f.info["predicted_energy"] - f.get_potential_energy()) / len(f) for f in frames]
     row = {(r.group, r.subset, r.property): r for r in found.errors}["*ALL", "Train", "Energy"]
     of_training = [abs(e) for e, f in zip(errors, frames, strict=True) if f.info["set"] == "Train"]
     assert np.mean(of_training) == pytest.approx(row.mae, rel=1e-6)
     stresses = [r for r in found.errors if r.property == "Stress" and r.subset == "Train"]
-    difference = [f.info["predicted_stress"] - f.get_stress(voigt=False) for f in frames if f.info["set"] == "Train"]
+    difference = [
+        f.info["predicted_stress"].reshape(3, 3) - f.get_stress(voigt=False) for f in frames if f.info["set"] == "Train"
+    ]
     i, j = (0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1)
     assert np.abs(difference)[:, i, j].mean() * 160.2176634 == pytest.approx(stresses[0].mae, rel=1e-5)
 
@@ -164,14 +166,14 @@ def test_what_cannot_be_tested_is_named(fitted, tmp_path):
 
 
 def without_sections(text: str, *names: str) -> str:
-    parts = text.split("\n[")
-    return "\n[".join(part for part in parts if part.lstrip("[").split("]")[0] not in names)
+    parts = text.removeprefix("[").split("\n[")
+    return "".join(f"[{part}\n" for part in parts if part.split("]")[0] not in names)
 
 
 def test_sections_of_the_model_may_be_missing(fitted, tmp_path, capsys):
     text = without_sections(SMALL_INPUT, "BISPECTRUM", "REFERENCE", "PYTORCH").format(data=EXAMPLE / "JSON")
     path = tmp_path / "data.in"
-    path.write_text("[" + text.removeprefix("["))
+    path.write_text(text)
     overrides = {"OUTFILE.folder": tmp_path / "fit", "MEMORY.cache": fitted.folder / "cache"}
     with without_plots():
         found = fitsnap_nn.evaluate(path, fitted.model_file, overrides)
@@ -211,3 +213,26 @@ def test_two_ranks_give_the_same_predictions(fitted, tmp_path):
     again = mpirun(2, arguments, tmp_path)
     assert again.returncode == 2
     assert again.stderr.count("two.xyz exists") == 1
+
+
+def test_a_graph_model_needs_neither_calculator_nor_model_in_the_input(tmp_path, capsys):
+    data = without_sections(SMALL_INPUT, "BISPECTRUM", "REFERENCE", "PYTORCH").format(data=EXAMPLE / "JSON")
+    graph = "[CALCULATOR]\ncalculator = LAMMPSGRAPH\nelements = Ta\n[PYTORCH]\nmodel = NANOPET\nnum_epochs = 0\n"
+    options = "[NANOPET]\ncutoff = 4.0\nd_pet = 8\nnum_heads = 2\nnum_attention_layers = 1\n"
+    (tmp_path / "fit.in").write_text(graph + options + data)
+    (tmp_path / "data.in").write_text(f"[CALCULATOR]\nstress = 0\n{data}")
+    overrides = {"OUTFILE.folder": tmp_path / "fit"}
+    with without_plots():
+        result = fitsnap_nn.fit(tmp_path / "fit.in", overrides, verify=False, quiet=True)
+        found = fitsnap_nn.evaluate(tmp_path / "data.in", result.model_file, overrides, output=tmp_path / "p.xyz")
+    assert "[CALCULATOR] calculator, elements, [PYTORCH] model: taken from" in capsys.readouterr().out
+    assert sets(found) == sets(result)
+    assert len(ase.io.read(tmp_path / "p.xyz", ":")) == 15
+    evaluate_files(result.model_file, [str(VOLUMES)], output=tmp_path / "q.xyz", quiet=True)
+    one, two = (
+        {f.info["source"].split("/")[-1]: f for f in ase.io.read(tmp_path / p, ":")} for p in ("p.xyz", "q.xyz")
+    )
+    shared = [name for name in one if name.startswith("Volume")]
+    for name in shared:
+        assert one[name].info["predicted_energy"] == pytest.approx(two[name].info["predicted_energy"], abs=1e-8)
+    assert len(shared) == 8

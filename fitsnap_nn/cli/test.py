@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import zipfile
 
 from fitsnap_nn.cli.arguments import add_overrides, add_overwrite
@@ -42,11 +41,19 @@ def _check(options: argparse.Namespace) -> None:
         if wrong := [name for name, value in given.items() if value]:
             what = f"{' and '.join(wrong)} cannot be combined with data files, which are tested without an input."
             raise InputError([Problem(COMMAND_LINE, what, "Use test MODEL FILE ... -o predictions.xyz.")])
-        if os.path.exists(options.target) and not zipfile.is_zipfile(options.target):
-            what = f"{options.target} is not a model or restart file."
+        if _is_text(options.target):
+            what = f"{options.target} is a text file, not a model or restart file."
             hint = "Use test MODEL FILE ..., or test INPUT --model MODEL."
             raise InputError([Problem(COMMAND_LINE, what, hint)])
     elif zipfile.is_zipfile(options.target):
         what = f"{options.target} is a model without data to test it on."
         hint = f"Add data files, or use test INPUT --model {options.target}."
         raise InputError([Problem(COMMAND_LINE, what, hint)])
+
+
+def _is_text(path: str) -> bool:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return "\0" not in file.read(1024)
+    except (OSError, UnicodeDecodeError):
+        return False

@@ -28,11 +28,13 @@ class Split:
     Attributes:
         seed: random seed of the shuffle before the split.
         training, validation: sorted keys of the configurations, see `structure_key`.
+        earlier: keys of the configurations that an earlier fit has seen, whose weights this one started from.
     """
 
     seed: int
     training: tuple[bytes, ...]
     validation: tuple[bytes, ...]
+    earlier: tuple[bytes, ...] = ()
 
     @classmethod
     def of(cls, configurations: Iterable[Configuration], seed: int) -> Split:
@@ -47,13 +49,24 @@ class Split:
             keys[configuration.subset].append(structure_key(configuration))
         return cls(seed, tuple(sorted(keys[Subset.TRAINING])), tuple(sorted(keys[Subset.VALIDATION])))
 
+    def after(self, parent: Split | None) -> Split:
+        """Return this split for a fit that started from the weights of another one."""
+        seen = () if parent is None else (*parent.training, *parent.validation, *parent.earlier)
+        return replace(self, earlier=tuple(sorted({*self.earlier, *seen})))
+
     def is_of(self, configurations: Iterable[Configuration]) -> bool:
         """Return whether training and validation set of a data set are those of this split."""
-        return Split.of(configurations, self.seed) == self
+        found = Split.of(configurations, self.seed)
+        return (found.training, found.validation) == (self.training, self.validation)
 
     def assign(self, configurations: Sequence[Configuration]) -> tuple[Configuration, ...]:
         """Return the configurations with the sets in which the trainer has seen them; all others are the test set."""
-        seen = [(Subset.TRAINING, frozenset(self.training)), (Subset.VALIDATION, frozenset(self.validation))]
+        training, validation = frozenset(self.training), frozenset(self.validation)
+        seen = [
+            (Subset.TRAINING, training),
+            (Subset.VALIDATION, validation),
+            (Subset.TRAINING, frozenset(self.earlier)),
+        ]
 
         def found(configuration: Configuration) -> Subset:
             keys = list(_keys(configuration))

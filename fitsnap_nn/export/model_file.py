@@ -254,7 +254,7 @@ def _structure(plain: Payload) -> Configuration:
 
 
 def _plain_split(split: Split) -> Payload:
-    keys = {name: getattr(split, name) for name in ("training", "validation")}
+    keys = {name: getattr(split, name) for name in ("training", "validation", "earlier")}
     tensors = {name: torch.tensor(list(b"".join(found)), dtype=torch.uint8) for name, found in keys.items()}
     return {"seed": split.seed, **tensors}
 
@@ -264,7 +264,7 @@ def _split(plain: Payload) -> Split:
         content = tensor.numpy().tobytes()
         return tuple(content[start : start + KEY_BYTES] for start in range(0, len(content), KEY_BYTES))
 
-    return Split(plain["seed"], keys(plain["training"]), keys(plain["validation"]))
+    return Split(plain["seed"], keys(plain["training"]), keys(plain["validation"]), keys(plain["earlier"]))
 
 
 def _described(plain: Payload | None) -> str:
@@ -272,7 +272,8 @@ def _described(plain: Payload | None) -> str:
         return "not in this file: which configurations the model was trained on is unknown"
     split = _split(plain)
     seed = f"random_seed {split.seed}"
-    return f"{len(split.training)} training and {len(split.validation)} validation configurations, {seed}"
+    earlier = f", {len(split.earlier)} in earlier fits" if split.earlier else ""
+    return f"{len(split.training)} training and {len(split.validation)} validation configurations{earlier}, {seed}"
 
 
 def _listed(values: Mapping[str, Any]) -> str:

@@ -15,24 +15,28 @@ from fitsnap_nn.reports.results import Floats, Result
 PREFIX = "predicted_"
 
 
-def write_predictions(path: Path, results: Sequence[Result], properties: Sequence[Property]) -> None:
+def write_predictions(
+    path: Path, results: Sequence[Result], properties: Sequence[Property], columns: Mapping[str, str]
+) -> None:
     """Write an extended XYZ file that ASE reads, in ASE's units (eV, eV/Å, eV/Å³, positive in tension).
 
-    Labels have ASE's names (``energy``, ``forces``, ``stress``) or those of the user-defined properties, predictions
-    the same names with the prefix ``predicted_``. A missing label is absent. ``config_type`` is the group, ``source``
-    the id and ``set`` the set (Train, Validation, Test, Unknown) of a configuration.
+    Labels have ASE's names (``energy``, ``forces``, ``stress``) or those of the columns of user-defined properties.
+    Predictions have the names of the properties with the prefix ``predicted_``. A missing label is absent.
+    ``config_type`` is the group, ``source`` the id and ``set`` the set (Train, Validation, Test, Unknown) of a
+    configuration.
 
     Args:
         path: the file; an existing one is replaced when the new one is complete.
         results: labels and predictions.
         properties: user-defined properties are written if they are among these.
+        columns: name of the label in data files, by user-defined property.
 
     Raises:
         OSError: the file cannot be written.
     """
     from ase.io import write  # slow to import
 
-    frames = [_frame(result, properties) for result in results]
+    frames = [_frame(result, properties, columns) for result in results]
     with atomic_write(path) as file:
         text = io.TextIOWrapper(file, encoding="utf-8")
         # parallel=False: by default ASE waits for the other ranks of an MPI job, which write nothing here.
@@ -41,7 +45,7 @@ def write_predictions(path: Path, results: Sequence[Result], properties: Sequenc
         text.detach()
 
 
-def _frame(result: Result, properties: Sequence[Property]) -> Any:
+def _frame(result: Result, properties: Sequence[Property], columns: Mapping[str, str]) -> Any:
     from ase import Atoms
     from ase.calculators.singlepoint import SinglePointCalculator
 
@@ -60,11 +64,14 @@ def _frame(result: Result, properties: Sequence[Property]) -> Any:
     if results:
         atoms.calc = SinglePointCalculator(atoms, **results)
     per_atom = {one.name for one in (*STANDARD, *properties) if one.per == "atom"}
-    for prefix, values in (("", labels), (PREFIX, predictions)):
-        for name, value in values.items():
-            place = atoms.arrays if name in per_atom else atoms.info
-            # ASE writes a stress as nine numbers; six would be ambiguous.
-            place[prefix + name] = from_voigt(value) if name == STRESS.name else value
+    if STRESS.name in predictions:
+        # Nine numbers, as ASE writes the label; six would be ambiguous.
+        predictions[STRESS.name] = from_voigt(predictions[STRESS.name]).ravel()
+    named = [(name, columns.get(name, name), value) for name, value in labels.items()]
+    named += [(name, f"{PREFIX}{name}", value) for name, value in predictions.items()]
+    for name, key, value in named:
+        place = atoms.arrays if name in per_atom else atoms.info
+        place[key] = value
     return atoms
 
 

@@ -130,7 +130,7 @@ def evaluate(
             return Fit(folder, [], Path(model), content.model)
         errors, files = delivery.report(settings, results, prepared.properties, console, folder)
         verdict = verdict_of_errors(results, prepared.properties)
-        _close(console, output, results, prepared.properties, verdict)
+        _close(console, output, results, prepared.properties, verdict, settings)
         console.line(render_tree(folder, {LOG_FILE: "everything printed", **files}))
         return Fit(folder, errors, Path(model), content.model, verdict=verdict)
 
@@ -178,7 +178,7 @@ def evaluate_files(
             console.line(STYLES["MD"](errors).rstrip())
         _report_missing(errors, results, properties, console)
         verdict = verdict_of_errors(results, properties)
-        _close(console, output, results, properties, verdict)
+        _close(console, output, results, properties, verdict, Settings(properties=content.properties))
         return Fit(folder, errors, Path(model), content.model, verdict=verdict)
 
 
@@ -282,9 +282,12 @@ def _close(
     results: Sequence[Result],
     properties: Sequence[Property],
     verdict: Sequence[str],
+    settings: Settings,
 ) -> None:
     for line in verdict:
         console.line(line)
     if output is not None:
-        write_predictions(Path(output), results, properties)
+        write_predictions(
+            Path(output), results, properties, {one.name: column for one, column in user_columns(settings)}
+        )
         console.line(f"predictions of {len(results)} configurations: {output}")

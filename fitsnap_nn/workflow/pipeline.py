@@ -278,7 +278,7 @@ def _train(
         trainer.run(lambda report: None)
         return
     stored, digest, properties = as_dict(settings), prepared.digest(), prepared.properties
-    saved = 0 if fresh else trainer.epoch
+    saved, split = 0 if fresh else trainer.epoch, prepared.split
     with EpochLog(Path(settings.output_folder), properties, None if fresh else trainer.epoch) as log:
 
         def after_epoch(report: EpochReport) -> None:
@@ -287,7 +287,7 @@ def _train(
             log.write(row)
             console.line(epoch_line(row, properties))
             with trainer.holding(trainer.best_weights):
-                payload = model_payload(trainer.model, settings, {"epoch": trainer.best_epoch}, split=prepared.split)
+                payload = model_payload(trainer.model, settings, {"epoch": trainer.best_epoch}, split=split)
             save_restart(
                 restart_file,
                 model=payload,

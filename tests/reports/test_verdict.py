@@ -101,7 +101,8 @@ def test_a_loss_that_never_falls_is_stalled(make_results):
 
 def test_spikes_are_counted(make_results):
     training = converged()
-    training[60] = training[75] = 30.0
+    training[40] = 0.1 * 12  # recovers
+    training[60], training[90] = 30.0, 0.2
     lines = verdict(history(converged(), training), make_results(), PROPERTIES, 100)
     (line,) = [line for line in lines if "unstable" in line]
     assert "in 2 of 100 epochs" in line
