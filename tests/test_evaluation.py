@@ -150,6 +150,7 @@ def test_missing_labels_are_counted(fitted, tmp_path, capsys):
 def test_what_cannot_be_tested_is_named(fitted, tmp_path):
     for name, text, message in (
         ("a.unknown", "nothing", "format of the file is not recognised"),
+        ("c.in", "[PATH]\ndataPath = JSON\n", "is an input file, not data. Use test .* --model MODEL"),
         ("b.xyz", "1\n\nW 0 0 0\n", "contains W, but the elements of the model are Ta"),
     ):
         (tmp_path / name).write_text(text)

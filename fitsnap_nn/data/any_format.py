@@ -15,6 +15,7 @@ from fitsnap_nn.data.readers.ase_files import DEFAULT_GROUP
 from fitsnap_nn.errors import DataError
 
 FITSNAP_JSON = re.compile(rb'^\s*\{\s*"dataset"\s*:', re.MULTILINE | re.IGNORECASE)
+INPUT_FILE = re.compile(rb"^\[(PATH|GROUPS|PYTORCH|BISPECTRUM|CALCULATOR|SCRAPER)\]", re.MULTILINE)
 HEAD = 65536  # bytes in which FitSNAP's JSON files name their format
 # Readers of this package for formats that ASE recognises; ASE reads the others.
 READERS: Mapping[str, str] = MappingProxyType({"extxyz": "XYZ", "xyz": "XYZ", "vasp-out": "VASP", "vasp-xml": "VASP"})
@@ -29,7 +30,7 @@ def detect_format(path: str) -> str:
     Raises:
         DataError: it is not a file, or its format is unknown.
     """
-    from ase.io.formats import UnknownFileTypeError, filetype  # slow to import
+    from ase.io.formats import UnknownFileTypeError, filetype, ioformats  # slow to import
 
     if Path(path).is_dir():
         raise DataError(f"{path} is a folder. Give its data files, for example {path.rstrip('/')}/*.")
@@ -38,13 +39,20 @@ def detect_format(path: str) -> str:
             head = file.read(HEAD)
     except OSError as error:
         raise DataError(f"{path}: the file cannot be read: {error.strerror}.") from None
+    if INPUT_FILE.search(head):
+        raise DataError(
+            f"{path} is an input file, not data. Use test {path} --model MODEL to test a model on its data."
+        )
     if FITSNAP_JSON.search(head):
         return "JSON"
     try:
-        return READERS.get(filetype(path, guess=False), "ASE")
+        found = filetype(path)  # for an unknown format the suffix of the file
     except UnknownFileTypeError:
+        found = ""
+    if found not in ioformats:
         known = "extended XYZ, FitSNAP JSON, VASP's OUTCAR and vasprun.xml, and the formats of ASE"
-        raise DataError(f"{path}: the format of the file is not recognised. Supported are {known}.") from None
+        raise DataError(f"{path}: the format of the file is not recognised. Supported are {known}.")
+    return READERS.get(found, "ASE")
 
 
 def read_any(path: str, options: ReadOptions, findings: list[Finding]) -> list[Configuration]:

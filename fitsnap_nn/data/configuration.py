@@ -95,7 +95,8 @@ class Configuration:
         indices = {element: index for index, element in enumerate(elements)}
         if unknown := sorted(set(self.species) - indices.keys()):
             raise DataError(
-                f"{self.id}: contains {', '.join(unknown)}, but the elements of the model are {' '.join(elements)}."
+                f"{self.id}: contains {', '.join(unknown)}, but the elements of the model are {' '.join(elements)}. "
+                "Remove the configuration."
             )
         return np.array([indices[symbol] for symbol in self.species], dtype=np.int64)
 

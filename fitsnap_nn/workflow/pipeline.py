@@ -160,7 +160,8 @@ def open_console(
         yield Console()
         return
     if (folder / LOG_FILE).exists() and not (overwrite or resume):
-        remedy = "--overwrite replaces it, --resume continues it, [OUTFILE] folder chooses another folder."
+        continuing = "--resume continues it, " if folder == Path(settings.output_folder) else ""
+        remedy = f"--overwrite replaces it, {continuing}[OUTFILE] folder chooses another folder."
         raise InputError([Problem(str(folder), "holds an earlier run.", remedy)])
     folder.mkdir(parents=True, exist_ok=True)
     with Console(None if quiet else sys.stdout, folder / LOG_FILE, append=resume) as console:
