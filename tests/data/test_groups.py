@@ -22,7 +22,7 @@ from fitsnap_nn.data.readers import DataFile
 from fitsnap_nn.errors import DataError
 from fitsnap_nn.settings.schema import Bispectrum, GroupRow, Groups, PathSection, PytorchSection, Scraper, Settings
 
-TRAINING, VALIDATION, TEST = Subset
+TRAINING, VALIDATION, TEST = Subset.TRAINING, Subset.VALIDATION, Subset.TEST
 
 
 def row(
