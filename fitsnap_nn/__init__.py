@@ -66,24 +66,28 @@ def evaluate(
     model: str | os.PathLike[str],
     overrides: Mapping[str, object] | None = None,
     *,
+    output: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     quiet: bool = False,
 ) -> Fit:
     """Compute the errors of a saved model on the data of an input file.
 
+    The sets are those of the fit, which the model file contains.
+
     Args:
-        path: the input file.
+        path: the input file; sections that describe the model may be missing.
         model: model or restart file.
         overrides, overwrite, quiet: as in `fit`; the files go to the folder ``test`` in the output folder.
+        output: extended XYZ file for labels and predictions.
 
     Raises:
         InputError: something is wrong with the input.
         CheckpointError: the model was fitted on another model input or another reference.
     """
-    from fitsnap_nn.settings import load_settings
-    from fitsnap_nn.workflow.pipeline import evaluate as run
+    from fitsnap_nn.workflow.evaluation import evaluate_input
 
-    return run(load_settings(path, _triples(overrides)), os.fspath(model), overwrite=overwrite, quiet=quiet)
+    to = None if output is None else os.fspath(output)
+    return evaluate_input(path, _triples(overrides), os.fspath(model), output=to, overwrite=overwrite, quiet=quiet)
 
 
 def load_potential(path: str | os.PathLike[str]) -> Potential:

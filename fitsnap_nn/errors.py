@@ -69,6 +69,14 @@ class TrainingError(FitsnapError):
     exit_code = 6
 
 
+class Interrupted(KeyboardInterrupt):
+    """Training interrupted by a signal; the command line then exits with 128 plus its number, as shells do."""
+
+    def __init__(self, number: int) -> None:
+        self.exit_code = 128 + number
+        super().__init__("interrupted")
+
+
 class VerificationError(FitsnapError):
     """LAMMPS does not reproduce the fitted model within the tolerances."""
 

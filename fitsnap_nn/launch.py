@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 # The number of this process in its job, by launcher: Hydra and SLURM's PMI, PMIx, Open MPI, srun, torchrun.
@@ -46,6 +48,21 @@ def started_by_torchrun() -> bool:
 def without_job(environment: Mapping[str, str]) -> dict[str, str]:
     """Return an environment for a child process that is not part of this job."""
     return {name: value for name, value in environment.items() if not JOB_VARIABLES.match(name)}
+
+
+def repeated_command(without: str, option: str) -> str:
+    """Return the command line of this process, without one option and with another; empty outside of our commands.
+
+    Args:
+        without: option to remove.
+        option: option to add.
+    """
+    program = PurePath(sys.argv[0])
+    started = {"__main__.py": ["python", "-m", program.parent.name], "fitsnap_nn": ["fitsnap_nn"]}.get(program.name)
+    if started is None or "fitsnap_nn" not in started:
+        return ""
+    arguments = [word for word in sys.argv[1:] if word not in (without, option)]
+    return shlex.join([*started, *arguments, option])
 
 
 def world_size() -> int:

@@ -54,7 +54,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple, dict]]:
             setattr(fake, name, call)
         monkeypatch.setitem(sys.modules, module, fake)
 
-    stand_in("fitsnap_nn.workflow.pipeline", fit=None, evaluate=None, check="2 configurations")
+    stand_in("fitsnap_nn.workflow.pipeline", fit=None, check="2 configurations")
+    stand_in("fitsnap_nn.workflow.evaluation", evaluate_input=None, evaluate_files=None)
     stand_in("fitsnap_nn.export.export", export=["a.mod", "b.pt"])
     stand_in("fitsnap_nn.export.model_file", describe_model="a model")
     stand_in("fitsnap_nn.lammps.doctor", report="all well")
@@ -117,15 +118,17 @@ def test_check_reads_and_computes_nothing(infile, calls, capsys, arguments):
 
 def test_other_commands_hand_on_their_arguments(infile, calls, capsys):
     assert main(["test", "Ta.in", "--model", "x.pt", "--overwrite"]) == 0
-    assert main(["test", "Ta.in"]) == 0
+    assert main(["test", "Ta.in", "--set", "PYTORCH.device=cpu"]) == 0
+    assert main(["test", "x.pt", "a.xyz", "b.json", "-o", "out.xyz"]) == 0
     assert main(["export", "x.pt", "out"]) == 0
     assert main(["show", "x.pt"]) == 0
     assert main(["doctor"]) == 0
-    assert [(name, arguments[1:], options) for name, arguments, options in calls[:2]] == [
-        ("evaluate", ("x.pt",), {"overwrite": True}),
-        ("evaluate", ("Ta_fit/FitTorch_Pytorch.pt",), {"overwrite": False}),
+    assert calls[:3] == [
+        ("evaluate_input", ("Ta.in", [], "x.pt"), {"output": None, "overwrite": True}),
+        ("evaluate_input", ("Ta.in", [("PYTORCH", "device", "cpu")], None), {"output": None, "overwrite": False}),
+        ("evaluate_files", ("x.pt", ["a.xyz", "b.json"]), {"output": "out.xyz", "overwrite": False}),
     ]
-    assert calls[2:] == [
+    assert calls[3:] == [
         ("export", ("x.pt", "out"), {"overwrite": False, "elements": [], "head": ""}),
         ("describe_model", ("x.pt",), {}),
         ("report", (), {}),
@@ -141,6 +144,8 @@ def test_other_commands_hand_on_their_arguments(infile, calls, capsys):
         (["Ta.in", "-l"], "-l is not supported. Error messages contain what LAMMPS printed"),
         (["Ta.in", "--screen2file", "x"], "--screen2file is not supported. Use --log FILE"),
         (["Ta.in", "--frobnicate"], "unrecognized arguments: --frobnicate"),
+        (["test", "Ta.in", "a.xyz"], "Ta.in is a text file, not a model or restart file. Use test MODEL FILE"),
+        (["test", "x.pt", "a.xyz", "--model", "y.pt"], "--model cannot be combined with data files"),
         (["Ta.in", "--set", "num_epochs=3"], "'num_epochs=3' is not of the form SECTION.key=value"),
         (["Ta.in", "-k", "PYTORCH", "num_epochs"], "expected 3 arguments"),
         (["Ta.in", "-k", "PYTORCH", "num_epochs", "x"], "command line  [PYTORCH] num_epochs — 'x' is not an integer"),

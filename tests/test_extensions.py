@@ -13,7 +13,7 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import bulk
-from ase.io import write
+from ase.io import read, write
 from processes import run
 
 EXTENSION = '''\
@@ -175,6 +175,11 @@ def test_a_loss_and_a_property_from_outside(folder: Path) -> None:
     assert last < 0.2 * first
     model = torch.load(folder / "out" / "model.pt", weights_only=True)
     assert "charge.weight" in model["state_dict"]
+    assert "charge" in fit(folder, "test", "out/model.pt", "data.xyz", "-o", "predicted.xyz")
+    frames = read(folder / "predicted.xyz", ":")
+    assert ["ref_charge" in atoms.arrays for atoms in frames] == [number != 3 for number in range(30)]
+    of_test = [a.arrays["predicted_charge"] - a.arrays["ref_charge"] for a in frames if a.info["set"] == "Test"]
+    assert np.abs(of_test).mean() == pytest.approx(found["Test"]["mae"], rel=1e-4)
 
 
 def test_a_resumed_fit_of_a_property_is_the_same_on_two_ranks(folder: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -19,13 +21,15 @@ from small_fit import without_plots
 
 import fitsnap_nn
 from fitsnap_nn.data.configuration import Configuration, Subset
-from fitsnap_nn.errors import CheckpointError, InputError, TrainingError
+from fitsnap_nn.errors import CheckpointError, InputError, Interrupted, TrainingError
 from fitsnap_nn.export.model_file import load_model
 from fitsnap_nn.models import BPNN
 from fitsnap_nn.reports.epochs import read_epochs
 from fitsnap_nn.settings import load_settings
 from fitsnap_nn.training.checkpoint import load_restart
-from fitsnap_nn.workflow.pipeline import Fit, check, evaluate
+from fitsnap_nn.training.trainer import Trainer
+from fitsnap_nn.workflow.evaluation import evaluate
+from fitsnap_nn.workflow.pipeline import Fit, check
 
 
 def fit(
@@ -121,8 +125,6 @@ def test_frozen_weights_stay_and_a_resumed_fit_has_them(small_input: Path):
 
 def stop_after(monkeypatch: pytest.MonkeyPatch, epochs: int) -> None:
     """Interrupt training as the user would, in the middle of an epoch."""
-    from fitsnap_nn.training.trainer import Trainer
-
     original = Trainer._step
 
     def step(self: Trainer, number: int, *rest: Any) -> torch.Tensor:
@@ -147,6 +149,49 @@ def test_a_killed_fit_is_resumed_exactly(small_input: Path):
     parts = fit(small_input, "killed", resume=True, **keys)
     assert torch.equal(weights(whole), weights(parts))
     assert whole.errors == parts.errors
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_training_between_two_batches(
+    small_input: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+):
+    whole = fit(small_input, "whole", num_epochs=5)
+    original, steps = Trainer._step, []
+
+    def step(self: Trainer, *rest: Any) -> torch.Tensor:
+        steps.append(rest)
+        if len(steps) == 2 * len(self.batches) + 2:
+            os.kill(os.getpid(), number)
+        return original(self, *rest)
+
+    monkeypatch.setattr(Trainer, "_step", step)
+    handlers = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises(Interrupted) as leaving:
+        fit(small_input, "parts", num_epochs=5)
+    monkeypatch.undo()
+    assert leaving.value.exit_code == 128 + number
+    assert len(steps) == 8  # three batches per epoch: the batch of the signal is finished
+    assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == handlers
+    log = (small_input.parent / "parts" / "run.log").read_text(encoding="utf-8")
+    assert "interrupted in epoch 3 of 5" in log
+    assert "restart.pt contains the state after epoch 2 and the best model so far" in log
+    assert "To go on: the same command with --resume" in log
+    assert torch.equal(weights(whole), weights(fit(small_input, "parts", num_epochs=5, resume=True)))
+
+
+def test_an_interruption_before_the_first_epoch_has_saved_nothing(small_input: Path, monkeypatch: pytest.MonkeyPatch):
+    stop_after(monkeypatch, 0)
+    with pytest.raises(KeyboardInterrupt):
+        fit(small_input, "fit")
+    log = (small_input.parent / "fit" / "run.log").read_text(encoding="utf-8")
+    assert "no epoch was finished, nothing is saved.\nTo start again: the same command with --overwrite" in log
+
+
+def test_a_fit_ends_with_a_verdict(small_input: Path):
+    result = fit(small_input, "fit", num_epochs=4, early_stopping=50)
+    assert result.verdict[0].startswith("verdict: ")
+    assert "best epoch" in result.verdict[0]
+    assert (result.folder / "run.log").read_text(encoding="utf-8").endswith("\n".join(result.verdict) + "\n")
 
 
 def test_a_damaged_restart_file_is_named(small_input: Path):

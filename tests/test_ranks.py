@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -107,6 +109,23 @@ def test_an_error_of_lammps_on_one_rank_ends_all(small_input: Path, tmp_path: Pa
     done = mpirun(2, arguments(small_input, "fit", "--set", f"PATH.dataPath={data}"), tmp_path, timeout=60)
     assert done.returncode == 4
     assert "Displaced_BCC" in done.stderr
+
+
+def test_ctrl_c_ends_all_ranks_and_says_how_to_go_on(small_input: Path):
+    folder = small_input.parent / "fit"
+    launcher = str(Path(sys.executable).parent / "mpirun")
+    more = arguments(small_input, str(folder), "--set", "PYTORCH.num_epochs=100000")
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([launcher, "-np", "2", sys.executable, *more], cwd=small_input.parent, **pipes) as job:
+        while not (folder / "restart.pt").exists():
+            time.sleep(0.1)
+        job.send_signal(signal.SIGINT)
+        printed, errors = job.communicate(timeout=30)
+    assert job.returncode == 130
+    assert errors.count("interrupted") == 1
+    assert f"{folder}/restart.pt contains the state after epoch" in printed
+    assert f"To go on: mpirun -np 2 python -m fitsnap_nn {small_input} " in printed
+    assert "--resume" in printed
 
 
 def test_wrong_input_is_said_once(small_input: Path):

@@ -17,7 +17,7 @@ from typing import Protocol
 import fitsnap_nn
 from fitsnap_nn.cli import check, doctor, export, fit, lmp, new, plugin_dir, show, test
 from fitsnap_nn.cli.arguments import Parser
-from fitsnap_nn.errors import FitsnapError, InputError, Problem
+from fitsnap_nn.errors import FitsnapError, InputError, Interrupted, Problem
 from fitsnap_nn.launch import is_first_rank
 from fitsnap_nn.settings.ini import COMMAND_LINE
 from fitsnap_nn.settings.keys import did_you_mean
@@ -63,9 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             # One write, so that the messages of other ranks are not interleaved with it.
             sys.stderr.write(f"{trace}error:{separator}{error}\n")
         return error.exit_code
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interruption:
         print("interrupted", file=sys.stderr)
-        return 130
+        return interruption.exit_code if isinstance(interruption, Interrupted) else 128 + signal.SIGINT
     except BrokenPipeError:
         # The reader, head for instance, has closed the pipe; discard what is still buffered.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

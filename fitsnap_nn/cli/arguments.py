@@ -28,6 +28,11 @@ def say(text: str) -> None:
 def add_input(parser: argparse.ArgumentParser) -> None:
     """Add the input file, and the options that override its keys."""
     parser.add_argument("infile", help="input file")
+    add_overrides(parser)
+
+
+def add_overrides(parser: argparse.ArgumentParser) -> None:
+    """Add the options that override keys of the input file."""
     add: Any = functools.partial(
         parser.add_argument,
         dest="overrides",

@@ -19,11 +19,13 @@ class Subset(Enum):
     """Subsets of the data; the value is the name in tables and plots.
 
     TRAINING determines the parameters, VALIDATION the epoch and early stopping. TEST is never seen by the trainer.
+    UNKNOWN is used in tests of models whose file does not contain the split of their fit.
     """
 
     TRAINING = "Train"
     VALIDATION = "Validation"
     TEST = "Test"
+    UNKNOWN = "Unknown"
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +95,8 @@ class Configuration:
         indices = {element: index for index, element in enumerate(elements)}
         if unknown := sorted(set(self.species) - indices.keys()):
             raise DataError(
-                f"{self.id}: contains {', '.join(unknown)}, but the elements of the model are {' '.join(elements)}."
+                f"{self.id}: contains {', '.join(unknown)}, but the elements of the model are {' '.join(elements)}. "
+                "Remove the configuration."
             )
         return np.array([indices[symbol] for symbol in self.species], dtype=np.int64)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from glob import glob
@@ -231,8 +231,13 @@ def _shifted(settings: Settings, path: str, configuration: Configuration) -> Con
             f"{path}: {', '.join(sorted(unknown))} is not in [{section}] {key} = {' '.join(settings.elements)} "
             f"(configuration {configuration.id}). Add the element, or remove the configuration."
         )
-    if configuration.energy is None or not settings.eshift:
+    return shifted(configuration, settings.eshift)
+
+
+def shifted(configuration: Configuration, eshift: Mapping[str, float]) -> Configuration:
+    """Return the configuration with ESHIFT (eV per atom, by element) added to the energy label, if it has one."""
+    if configuration.energy is None or not eshift:
         return configuration
-    shift = sum(settings.eshift.get(symbol, 0.0) for symbol in configuration.species)
+    shift = sum(eshift.get(symbol, 0.0) for symbol in configuration.species)
     labels = {**configuration.labels, "energy": np.array(configuration.energy + shift)}
     return replace(configuration, labels=labels)

@@ -17,10 +17,12 @@ import numpy as np
 import torch
 
 from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.data.split import KEY_BYTES, Split
 from fitsnap_nn.errors import CheckpointError
 from fitsnap_nn.files import atomic_write
 from fitsnap_nn.inputs import input_from_payload
 from fitsnap_nn.models import Model, build_model
+from fitsnap_nn.settings.rows import PropertyRow
 from fitsnap_nn.settings.schema import Reference, Settings
 
 FORMAT = "fitsnap_nn model"
@@ -55,6 +57,9 @@ class ModelFile(NamedTuple):
         potential: common part of the names of the LAMMPS files.
         structure: initial structure of the example input for molecular dynamics, if any.
         provenance: origin of the model: input text, versions, seed, date, metrics.
+        split: training and validation set of the fit; ``None`` if the file does not contain them, as those written
+            before they were stored.
+        properties: user-defined properties of the fit.
     """
 
     model: Model[Any]
@@ -63,10 +68,16 @@ class ModelFile(NamedTuple):
     potential: str
     structure: Configuration | None
     provenance: dict[str, Any]
+    split: Split | None = None
+    properties: tuple[PropertyRow, ...] = ()
 
 
 def model_payload(
-    model: Model[Any], settings: Settings, provenance: Mapping[str, Any], structure: Configuration | None = None
+    model: Model[Any],
+    settings: Settings,
+    provenance: Mapping[str, Any],
+    structure: Configuration | None = None,
+    split: Split | None = None,
 ) -> Payload:
     """Return a model and its settings as plain values and tensors; the weights are copied.
 
@@ -75,6 +86,7 @@ def model_payload(
         settings: settings of the fit.
         provenance: plain values: input text, versions, seed, date, metrics.
         structure: initial structure of the example input for molecular dynamics.
+        split: training and validation set of the fit.
     """
     return {
         "format": FORMAT,
@@ -88,6 +100,8 @@ def model_payload(
         "units": UNITS,
         "structure": None if structure is None else _plain_structure(structure),
         "provenance": dict(provenance),
+        "split": None if split is None else _plain_split(split),
+        "properties": [asdict(row) for row in settings.properties],
     }
 
 
@@ -97,19 +111,20 @@ def save_model(
     settings: Settings,
     provenance: Mapping[str, Any],
     structure: Configuration | None = None,
+    split: Split | None = None,
 ) -> None:
     """Write a model file; see `model_payload`.
 
     Args:
         path: the file.
-        model, settings, provenance, structure: see `model_payload`.
+        model, settings, provenance, structure, split: see `model_payload`.
 
     Raises:
         CheckpointError: the file cannot be written; an existing one is left unchanged.
     """
     try:
         with atomic_write(Path(path)) as file:
-            torch.save(model_payload(model, settings, provenance, structure), file)
+            torch.save(model_payload(model, settings, provenance, structure, split), file)
     except OSError as error:
         raise CheckpointError(f"cannot write {path}: {error.strerror}. The previous file is unchanged.") from error
 
@@ -138,6 +153,8 @@ def model_of(payload: Payload) -> ModelFile:
         payload["potential"],
         None if structure is None else _structure(structure),
         payload["provenance"],
+        split_of(payload),
+        tuple(PropertyRow(**row) for row in payload.get("properties", ())),
     )
 
 
@@ -201,6 +218,7 @@ def describe_model(path: str | Path) -> str:
     lines.append(f"reference   {_listed(reference) or 'none'}")
     if payload["eshift"]:
         lines.append(f"eshift      {_listed(payload['eshift'])} eV, added to the data's energies")
+    lines.append(f"split       {_described(split_of(payload))}")
     for key, value in payload["provenance"].items():
         text = str(value)
         lines.append(f"{key}:\n{text.rstrip()}" if "\n" in text else f"{key:<11} {text}")
@@ -249,6 +267,33 @@ def _structure(plain: Payload) -> Configuration:
     return Configuration(
         id=plain["id"], group="", species=tuple(plain["species"]), pbc=(first, second, third), **arrays
     )
+
+
+def _plain_split(split: Split) -> Payload:
+    keys = {name: getattr(split, name) for name in ("training", "validation", "earlier")}
+    tensors = {name: torch.tensor(list(b"".join(found)), dtype=torch.uint8) for name, found in keys.items()}
+    return {"seed": split.seed, **tensors}
+
+
+def split_of(payload: Payload) -> Split | None:
+    """Return the split in a validated payload; ``None`` if it contains none."""
+    plain = payload.get("split")
+    if plain is None:
+        return None
+
+    def keys(tensor: torch.Tensor) -> tuple[bytes, ...]:
+        content = tensor.numpy().tobytes()
+        return tuple(content[start : start + KEY_BYTES] for start in range(0, len(content), KEY_BYTES))
+
+    return Split(plain["seed"], keys(plain["training"]), keys(plain["validation"]), keys(plain["earlier"]))
+
+
+def _described(split: Split | None) -> str:
+    if split is None:
+        return "not in this file: which configurations the model was trained on is unknown"
+    seed = f"random_seed {split.seed}"
+    earlier = f", {len(split.earlier)} in earlier fits" if split.earlier else ""
+    return f"{len(split.training)} training and {len(split.validation)} validation configurations{earlier}, {seed}"
 
 
 def _listed(values: Mapping[str, Any]) -> str:

@@ -21,7 +21,9 @@ PERCONFIG_HEADER = "Filename Group Natoms Energy_Truth Energy_Pred Testing_Bool 
 
 
 # Suffix of the file names of each set; `_val` is FitSNAP's.
-SUFFIXES = MappingProxyType({Subset.TRAINING: "", Subset.VALIDATION: "_val", Subset.TEST: "_test"})
+SUFFIXES = MappingProxyType(
+    {Subset.TRAINING: "", Subset.VALIDATION: "_val", Subset.TEST: "_test", Subset.UNKNOWN: "_unknown"}
+)
 
 
 def write_comparisons(folder: Path, results: Sequence[Result], properties: Sequence[Property]) -> dict[str, str]:

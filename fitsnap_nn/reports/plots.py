@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 NO_MATPLOTLIB = "no {name}: matplotlib is not installed (pip install matplotlib)"
 NO_DATA = "no {name}: there are no data to plot"
-COLOURS = MappingProxyType({"Train": "#7fa3c7", "Validation": "#d1495b", "Test": "#3c8d5a"})
+COLOURS = MappingProxyType({"Train": "#7fa3c7", "Validation": "#d1495b", "Test": "#3c8d5a", "Unknown": "#8e5a93"})
 LINES = ("#4c6a92", "#e08e45", "#5a9367", "#8e5a93", "#93655a")  # errors by property, cyclic
 GREY = "#9a9a9a"
 

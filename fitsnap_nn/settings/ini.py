@@ -9,12 +9,14 @@ numbers; this parser reports all errors.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fitsnap_nn.errors import Problem
 
 COMMAND_LINE = "command line"
+# Sections whose keys are independent of each other. The keys of all others make sense together only.
+INDEPENDENT_KEYS = frozenset({"CALCULATOR", "PYTORCH"})
 COMMENT = re.compile(r"(?:^|\s)#.*$|^\s*;.*$")
 KEY_VALUE = re.compile(r"(?P<key>[^=:]*?)\s*[=:]\s*(?P<value>.*)")
 INTERPOLATION = re.compile(r"%\([^)]*\)s")
@@ -64,6 +66,25 @@ class Document:
         for section, key, value in overrides:
             self.headers.setdefault(section, COMMAND_LINE)
             self.sections.setdefault(section, {})[key] = Entry(str(value).strip(), COMMAND_LINE)
+
+    def complete(self, sections: Mapping[str, Mapping[str, str]], where: str) -> None:
+        """Add sections that the input lacks; in sections of independent keys, the keys that it lacks.
+
+        Args:
+            sections: values by key by section.
+            where: their origin.
+        """
+        added = []
+        for section, values in sections.items():
+            if not values or (section in self.headers and section not in INDEPENDENT_KEYS):
+                continue
+            self.headers.setdefault(section, where)
+            entries = self.sections.setdefault(section, {})
+            new = {key: Entry(value, where) for key, value in values.items() if key not in entries}
+            entries.update(new)
+            added += [f"[{section}] {', '.join(new)}" if section in INDEPENDENT_KEYS else f"[{section}]"] if new else []
+        if added:
+            self.notices.append(f"{', '.join(added)}: taken from {where}, because the input lacks it.")
 
     @property
     def text(self) -> str:

@@ -30,7 +30,16 @@ REMEDIES: Mapping[tuple[str, str], str] = MappingProxyType(
 )
 
 
-def load_settings(path: str | os.PathLike[str], overrides: Sequence[tuple[str, str, str]] = ()) -> Settings:
+Overrides = Sequence[tuple[str, str, str]]
+Sections = Mapping[str, Mapping[str, str]]
+
+
+def load_settings(
+    path: str | os.PathLike[str],
+    overrides: Overrides = (),
+    lacking: Sections = MappingProxyType({}),
+    origin: str = "",
+) -> Settings:
     """Read and check an input file.
 
     Only the existence of data files is checked: no data are read and nothing is computed.
@@ -38,10 +47,39 @@ def load_settings(path: str | os.PathLike[str], overrides: Sequence[tuple[str, s
     Args:
         path: input file.
         overrides: (section, key, value) from the command line; they take precedence over the file.
+        lacking: sections to add where the input lacks them; see `Document.complete`.
+        origin: origin of these sections, for messages.
 
     Raises:
         InputError: lists all problems of the file and of the overrides.
     """
+    document, text = _read(path, overrides)
+    document.complete(lacking, origin)
+    if overrides:
+        text = f"# {os.path.basename(document.source)} with command-line overrides\n{document.text}"
+    settings = _build(document, os.path.dirname(document.source) or ".", text)
+    check(document, settings)
+    if document.problems:
+        raise InputError(document.problems)
+    return replace(settings, notices=tuple(document.notices))
+
+
+def model_path(path: str | os.PathLike[str], overrides: Overrides = ()) -> str:
+    """Return the model file of the fit of an input file, whatever else is in the input.
+
+    Args:
+        path, overrides: see `load_settings`.
+
+    Raises:
+        InputError: the input file cannot be read.
+    """
+    document, text = _read(path, overrides)
+    settings = _build(document, os.path.dirname(document.source) or ".", text)
+    return os.path.join(settings.output_folder, settings.pytorch.output_file)
+
+
+def _read(path: str | os.PathLike[str], overrides: Overrides) -> tuple[Document, str]:
+    """Return the document with the overrides, and the text of the file."""
     source = os.fspath(path)
     try:
         text = read_text(source)
@@ -50,13 +88,7 @@ def load_settings(path: str | os.PathLike[str], overrides: Sequence[tuple[str, s
     document = read_ini(text, source)
     document.override(overrides)
     _move_vasp_keys(document)
-    if overrides:
-        text = f"# {os.path.basename(source)} with command-line overrides\n{document.text}"
-    settings = _build(document, os.path.dirname(source) or ".", text)
-    check(document, settings)
-    if document.problems:
-        raise InputError(document.problems)
-    return replace(settings, notices=tuple(document.notices))
+    return document, text
 
 
 def _move_vasp_keys(document: Document) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 import time
@@ -17,7 +18,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch._C._distributed_c10d import TCPStore
 
-from fitsnap_nn.errors import FitsnapError
+from fitsnap_nn.errors import FitsnapError, Interrupted
 from fitsnap_nn.launch import abort, started_by_mpi, started_by_torchrun
 from fitsnap_nn.plugin.mpi import load_mpi
 
@@ -236,8 +237,12 @@ def _end_all(ranks: Ranks, error: BaseException) -> NoReturn:
     # An error that occurs on all ranks is reported by rank 0 only: it ends the others during their wait.
     if not ranks.is_first:
         time.sleep(1.0)
-    code = error.exit_code if isinstance(error, FitsnapError) else 1
-    report = f"error: {error}\n" if isinstance(error, FitsnapError) else "".join(traceback.format_exception(error))
+    if isinstance(error, KeyboardInterrupt):
+        code = error.exit_code if isinstance(error, Interrupted) else 128 + signal.SIGINT
+        report = "interrupted\n"
+    else:
+        code = error.exit_code if isinstance(error, FitsnapError) else 1
+        report = f"error: {error}\n" if isinstance(error, FitsnapError) else "".join(traceback.format_exception(error))
     if not ranks.is_first:
         report += f"(on rank {ranks.rank} of {ranks.size})\n"
     sys.stderr.write(report)  # a single write, so that output of several ranks is not interleaved

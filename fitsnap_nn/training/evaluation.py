@@ -19,7 +19,7 @@ MAX_ATOMS = 300.0  # per batch: amortises the overhead of a batch, with little m
 def evaluate_all(
     model: Model[Any],
     configurations: Sequence[Configuration],
-    cached_of: Callable[[Configuration], CachedInput],
+    inputs_of: Callable[[Sequence[Configuration]], Sequence[CachedInput]],
     ranks: Ranks,
     properties: Sequence[Property],
     *,
@@ -30,7 +30,7 @@ def evaluate_all(
     Args:
         model: the model; left unchanged.
         configurations: the configurations, the same on every rank.
-        cached_of: returns the cached input of a configuration.
+        inputs_of: returns the model inputs of configurations, in order.
         ranks: the ranks of this run.
         properties: requested properties.
         release: called after each batch, to release the memory of its cached inputs.
@@ -42,7 +42,7 @@ def evaluate_all(
     evaluations: dict[int, Evaluation] = {}
     for numbers in rank_batches([float(len(configuration)) for configuration in configurations], MAX_ATOMS, ranks):
         members = [configurations[number] for number in numbers]
-        predictions = evaluate_together(model, members, [cached_of(member) for member in members], properties)
+        predictions = evaluate_together(model, members, inputs_of(members), properties)
         evaluations |= zip(numbers, predictions, strict=True)
         release()
     everything = {number: one for of_rank in ranks.gather(evaluations) for number, one in of_rank.items()}

@@ -23,6 +23,7 @@ from fitsnap_nn.training.augmentation import augment, random_rotations
 from fitsnap_nn.training.batches import Batches, Labels, SampleSet
 from fitsnap_nn.training.distributed import Ranks, partition_by_cost, rank_batches
 from fitsnap_nn.training.flat import FlatParameters
+from fitsnap_nn.training.interruption import deferred_signals
 from fitsnap_nn.training.objective import Objective, error_sums
 from fitsnap_nn.training.schedule import Schedule
 
@@ -109,6 +110,7 @@ class Trainer:
         self.average = self.flat.vector.detach().clone() if options.ema_decay else None
         self.epoch = 0
         self._drawn: tuple[int, Tensor] | None = None
+        self._stop_if_asked: Callable[[], None] = lambda: None
         self.best_epoch = 0
         self.best_loss = math.inf
         self.best_weights = self.flat.vector.detach().clone()
@@ -121,9 +123,11 @@ class Trainer:
 
         Raises:
             TrainingError: the loss is not a finite number.
+            Interrupted: SIGINT or SIGTERM has arrived; raised between two batches, on the first rank only.
         """
         # Without this autograd hands work to its device threads, an overhead that matters in steps this short.
-        with torch.autograd.set_multithreading_enabled(False), frozen_objects():
+        deferred = deferred_signals(self.ranks.is_first)
+        with torch.autograd.set_multithreading_enabled(False), frozen_objects(), deferred as self._stop_if_asked:
             while self.epoch < self.options.num_epochs and not self._should_stop():
                 after_epoch(self._run_epoch())
         self.flat.assign(self.best_weights)
@@ -155,6 +159,7 @@ class Trainer:
         with self.holding(self._kept()):
             groups = rank_batches(samples.costs, EVALUATION_COST, self.ranks)
             for batch, labels in samples.collated_once(groups, self.device):
+                self._stop_if_asked()
                 found = predict(self.model, batch, properties)
                 losses += self.objective.sums(found, labels, batch)
                 errors += error_sums(properties, found, labels, batch)
@@ -226,6 +231,7 @@ class Trainer:
         shares = [self._share(members) for members in steps]
         collated = self.training.collated(shares, self.device)
         for number, (members, share) in enumerate(zip(steps, shares, strict=True)):
+            self._stop_if_asked()
             losses += self._step(first_step + number, members, share, collated)
             self.release()
         learning_rate = self.schedule.learning_rate(first_step + len(self.batches) - 1)

@@ -69,9 +69,9 @@ def deploy(
         },
         "seed": trainer.seed,
         "epoch": trainer.best_epoch,
-        "errors": {subset.value: summary(errors, subset, prepared.properties) for subset in Subset},
+        "errors": {one.value: text for one in Subset if (text := summary(errors, one, prepared.properties))},
     }
-    save_model(model_file, trainer.model, settings, provenance, structure)
+    save_model(model_file, trainer.model, settings, provenance, structure, prepared.split)
     return write_lammps_files(
         trainer.model,
         settings.reference,

@@ -1,4 +1,4 @@
-"""A fit from beginning to end, and a test of its result. Each step is one call in ``fit``."""
+"""A fit from beginning to end. Each step is one call in ``fit``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,18 +18,20 @@ from fitsnap_nn.data.audit.table import group_table
 from fitsnap_nn.data.configuration import Subset
 from fitsnap_nn.data.properties import STANDARD, Property
 from fitsnap_nn.errors import InputError, Problem
-from fitsnap_nn.export.model_file import load_model, model_payload
+from fitsnap_nn.export.model_file import model_payload
 from fitsnap_nn.lammps.verify import Verification
+from fitsnap_nn.launch import repeated_command
 from fitsnap_nn.models import Model
 from fitsnap_nn.reports.epochs import METRICS_FILE, EpochLog, EpochRow, epoch_header, epoch_line, read_epochs
 from fitsnap_nn.reports.errors_table import ErrorRow
 from fitsnap_nn.reports.results import Result
 from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.reports.tree import render_tree
+from fitsnap_nn.reports.verdict import verdict
 from fitsnap_nn.settings import Settings, as_dict, differences, from_dict
 from fitsnap_nn.training.allocator import keep_freed_memory
 from fitsnap_nn.training.checkpoint import load_restart, refuse_differences, save_restart
-from fitsnap_nn.training.distributed import Ranks, session
+from fitsnap_nn.training.distributed import MPIRUN, Ranks, session
 from fitsnap_nn.training.evaluation import evaluate_all
 from fitsnap_nn.training.losses import make_loss
 from fitsnap_nn.training.objective import Objective, Term
@@ -58,6 +60,7 @@ class Fit:
         model: with the weights of the best epoch, as they were trained; ``None`` where none was trained.
         history: the epochs, those before a restart included; empty for a test.
         verification: how well LAMMPS agrees; ``None`` when it was not asked for.
+        verdict: lines that judge training and errors, see `fitsnap_nn.reports.verdict`.
     """
 
     folder: Path
@@ -66,6 +69,7 @@ class Fit:
     model: Model[Any] | None = None
     history: list[EpochRow] = field(default_factory=list)
     verification: Verification | None = None
+    verdict: list[str] = field(default_factory=list)
 
     def __repr__(self) -> str:
         best = next((row.epoch for row in reversed(self.history) if row.best), None)
@@ -97,12 +101,13 @@ def fit(
 
     Raises:
         FitsnapError: one of its kinds; see `fitsnap_nn.errors`.
+        KeyboardInterrupt: it was interrupted; the log says what is saved and how to go on.
     """
     folder = Path(settings.output_folder)
     model_file = folder / settings.pytorch.output_file
     restart_file = folder / settings.pytorch.save_state_output
     settings, start = warm_start.find_start(settings, restart_file if resume else None)
-    with session() as ranks, _console(settings, ranks, overwrite, resume, quiet) as console:
+    with session() as ranks, open_console(settings, ranks, overwrite, resume, quiet) as console:
         _greet(settings, ranks, console, verbose)
         restart = _load_restart(settings, restart_file) if resume else {}
         seed = _seed(settings, ranks, restart)
@@ -110,12 +115,13 @@ def fit(
         for note in start.notes if start else ():
             console.line(f"start: {note}")
         prepared = prepare(settings, model.input, ranks, console, restart.get("split_seed"), strict)
+        prepared = replace(prepared, seen=start.seen if start else ())
         if not train:
             return Fit(folder, [], model_file)
         trainer = _make_trainer(model, start, settings, prepared, ranks, console, restart, seed)
         first = trainer.evaluate_start() if not resume and (start or pretrained_file(settings)) else None
         _train(trainer, settings, prepared, ranks, console, restart_file, first, fresh=not resume)
-        results = _predict_all(trainer.model, prepared, ranks)
+        results = predict_all(trainer.model, prepared, ranks)
         if not ranks.is_first:
             return Fit(folder, [], model_file, trainer.model)
         errors, files = delivery.report(settings, results, prepared.properties, console, folder)
@@ -124,30 +130,10 @@ def fit(
         console.line(render_tree(folder, {**delivery.contents(settings, lammps_files), **files}))
         if lammps_files.deck:
             console.line(f"molecular dynamics: cd {folder} && lmp -in {lammps_files.deck.name}")
-        return Fit(folder, errors, model_file, trainer.model, _history(folder), verification)
-
-
-def evaluate(settings: Settings, model: str | Path, *, overwrite: bool = False, quiet: bool = False) -> Fit:
-    """Return the errors of a saved model on the data of an input; the weights stay as they are.
-
-    The files go to ``<output folder>/test``.
-
-    Raises:
-        CheckpointError: the model is not there, or was fitted on another model input or another reference.
-    """
-    content = load_model(model)
-    stored = Settings(reference=content.reference, eshift=content.eshift)
-    here = Settings(reference=settings.reference, eshift=settings.eshift)
-    refuse_differences(Path(model), content.model.input.differences(settings) + differences(stored, here))
-    folder = Path(settings.output_folder) / "test"
-    with session() as ranks, _console(settings, ranks, overwrite, False, quiet, folder) as console:
-        prepared = prepare(settings, content.model.input, ranks, console)
-        results = _predict_all(content.model, prepared, ranks)
-        if not ranks.is_first:
-            return Fit(folder, [], Path(model), content.model)
-        errors, files = delivery.report(settings, results, prepared.properties, console, folder)
-        console.line(render_tree(folder, {LOG_FILE: "everything printed", **files}))
-        return Fit(folder, errors, Path(model), content.model)
+        history, training = _history(folder), settings.pytorch
+        lines = verdict(history, results, prepared.properties, training.num_epochs, training.early_stopping)
+        console.line("\n".join(lines))
+        return Fit(folder, errors, model_file, trainer.model, history, verification, lines)
 
 
 @dataclass(frozen=True)
@@ -179,16 +165,24 @@ def check(settings: Settings) -> DataReport:
 
 
 @contextmanager
-def _console(
+def open_console(
     settings: Settings, ranks: Ranks, overwrite: bool, resume: bool, quiet: bool, folder: Path | None = None
 ) -> Iterator[Console]:
-    """Open the first rank's console, once it is sure that nothing is lost by writing into the folder."""
+    """Open the first rank's console, once it is sure that nothing is lost by writing into the folder.
+
+    Args:
+        folder: output folder, if it is not that of the settings.
+
+    Raises:
+        InputError: the folder contains an earlier run.
+    """
     folder = folder or Path(settings.output_folder)
     if not ranks.is_first:
         yield Console()
         return
     if (folder / LOG_FILE).exists() and not (overwrite or resume):
-        remedy = "--overwrite replaces it, --resume continues it, [OUTFILE] folder chooses another folder."
+        continuing = "--resume continues it, " if folder == Path(settings.output_folder) else ""
+        remedy = f"--overwrite replaces it, {continuing}[OUTFILE] folder chooses another folder."
         raise InputError([Problem(str(folder), "holds an earlier run.", remedy)])
     folder.mkdir(parents=True, exist_ok=True)
     with Console(None if quiet else sys.stdout, folder / LOG_FILE, append=resume) as console:
@@ -311,14 +305,16 @@ def _train(
         trainer.run(lambda report: None)
         return
     stored, digest, properties = as_dict(settings), prepared.digest(), prepared.properties
+    saved, split = 0 if fresh else trainer.epoch, prepared.split
     with EpochLog(Path(settings.output_folder), properties, None if fresh else trainer.epoch) as log:
 
         def after_epoch(report: EpochReport) -> None:
+            nonlocal saved
             row = _row(report, properties)
             log.write(row)
             console.line(epoch_line(row, properties))
             with trainer.holding(trainer.best_weights):
-                payload = model_payload(trainer.model, settings, {"epoch": trainer.best_epoch})
+                payload = model_payload(trainer.model, settings, {"epoch": trainer.best_epoch}, split=split)
             save_restart(
                 restart_file,
                 model=payload,
@@ -327,17 +323,39 @@ def _train(
                 data=digest,
                 split_seed=prepared.dataset.seed,
             )
+            saved = report.epoch
 
         if first or trainer.epoch < settings.pytorch.num_epochs:
             console.line(epoch_header(properties))
         if first:
             console.line(f"{epoch_line(_row(first, properties), properties)}, the initial weights")
-        trainer.run(after_epoch)
+        try:
+            trainer.run(after_epoch)
+        except KeyboardInterrupt:
+            console.line(_interrupted(trainer, ranks, restart_file, saved))
+            raise
     if trainer.best_epoch:
         console.line(f"best: epoch {trainer.best_epoch}, loss {trainer.best_loss:.6g}; its weights are kept")
     elif trainer.epoch:
         loss = f"loss {trainer.best_loss:.6g}"
         console.line(f"best: the initial weights, {loss}: no epoch improved on it, and they are kept unchanged")
+
+
+def _interrupted(trainer: Trainer, ranks: Ranks, restart_file: Path, saved: int) -> str:
+    """Return what is saved of an interrupted fit, and how to go on."""
+    text = f"interrupted in epoch {trainer.epoch + 1} of {trainer.options.num_epochs}"
+    launcher = f"mpirun -np {ranks.size} " if ranks.launcher == MPIRUN else ""
+    option = "--resume" if saved else "--overwrite"
+    command = repeated_command("--overwrite", option)
+    go_on = f"{launcher}{command}" if command else f"the same command with {option}"
+    if not saved:
+        return f"{text}: no epoch was finished, nothing is saved.\nTo start again: {go_on}"
+    best = f"that of epoch {trainer.best_epoch}" if trainer.best_epoch else "the initial weights"
+    return (
+        f"{text}. {restart_file} contains the state after epoch {saved} and the best model so far, {best}.\n"
+        f"To go on: {go_on}\n"
+        f"To use the best model now: python -m fitsnap_nn export {restart_file}"
+    )
 
 
 def _row(report: EpochReport, properties: Sequence[Property]) -> EpochRow:
@@ -360,8 +378,9 @@ def _history(folder: Path) -> list[EpochRow]:
     return read_epochs(folder) if (folder / METRICS_FILE).exists() else []
 
 
-def _predict_all(model: Model[Any], prepared: Prepared, ranks: Ranks) -> list[Result]:
+def predict_all(model: Model[Any], prepared: Prepared, ranks: Ranks) -> list[Result]:
+    """Return predictions and labels of all configurations on the first rank, an empty list on the others."""
     configurations, properties = prepared.dataset.configurations, prepared.properties
     release = prepared.releaser()
-    found = evaluate_all(model, configurations, prepared.store.cached, ranks, properties, release=release)
+    found = evaluate_all(model, configurations, prepared.inputs_of, ranks, properties, release=release)
     return [Result(*both) for both in zip(configurations, found, strict=True)] if ranks.is_first else []

@@ -19,8 +19,9 @@ from fitsnap_nn.data.groups import Dataset, assemble, draw_seed
 from fitsnap_nn.data.label_checks import check_labels
 from fitsnap_nn.data.properties import Derivatives, Property, derivatives_of
 from fitsnap_nn.data.readers import DataFile
+from fitsnap_nn.data.split import Split
 from fitsnap_nn.errors import DataError
-from fitsnap_nn.inputs import ModelInput
+from fitsnap_nn.inputs import CachedInput, ModelInput
 from fitsnap_nn.inputs.cache.cache_key import reference_key
 from fitsnap_nn.inputs.cache.compute import compute_missing, estimated_cost
 from fitsnap_nn.inputs.cache.store import InputStore
@@ -41,12 +42,14 @@ class Prepared:
         model_input: what the model is given.
         store: the cached inputs.
         properties: what is predicted and reported.
+        seen: keys of configurations that earlier fits have seen, if this one starts from their weights; see `Split`.
     """
 
     dataset: Dataset
     model_input: ModelInput
     store: InputStore
     properties: tuple[Property, ...]
+    seen: tuple[bytes, ...] = ()
 
     def subset(self, subset: Subset) -> list[Configuration]:
         """Return the configurations of one set."""
@@ -60,6 +63,15 @@ class Prepared:
             batch = self.model_input.to_batch(configuration, cached)
             samples.append(make_sample(configuration, cached, batch, self.properties, dtype))
         return SampleSet(samples, dtype)
+
+    def inputs_of(self, configurations: Sequence[Configuration]) -> list[CachedInput]:
+        """Return the cached inputs of configurations, in order."""
+        return [self.store.cached(one) for one in configurations]
+
+    @property
+    def split(self) -> Split:
+        """Training and validation set, for model files."""
+        return Split.of(self.dataset.configurations, self.dataset.seed, self.seen)
 
     def releaser(self) -> Callable[[], None]:
         """Return what to call after each batch: it releases the memory pages of large stores."""
@@ -86,17 +98,19 @@ def prepare(
     console: Console,
     split_seed: int | None = None,
     strict: bool = False,
+    relabel: Callable[[Dataset], Dataset] = lambda dataset: dataset,
 ) -> Prepared:
     """Read the data and compute the model inputs that the cache lacks; all ranks share the work.
 
     Args:
         split_seed: of the fit that is continued; drawn or taken from GROUPS random_seed when ``None``.
         strict: whether warnings about the data are errors.
+        relabel: changes the sets of the configurations after the split.
 
     Raises:
         DataError, LammpsError: see `fitsnap_nn.data` and `fitsnap_nn.inputs`.
     """
-    dataset = read_dataset(settings, ranks, split_seed)
+    dataset = relabel(read_dataset(settings, ranks, split_seed))
     console.line(describe_data(dataset, settings))
     if strict:
         refuse(dataset.warnings)
@@ -154,9 +168,9 @@ def describe_data(dataset: Dataset, settings: Settings) -> str:
 
 
 def describe_split(members: Sequence[Configuration], width: int = 0) -> str:
-    """Return the numbers of configurations of each set; a test set is named where there is one."""
+    """Return the numbers of configurations of each set; training and validation set are always named."""
     counts = {subset: sum(one.subset is subset for one in members) for subset in Subset}
-    shown = [subset for subset in Subset if subset is not Subset.TEST or counts[subset]]
+    shown = [subset for subset in Subset if subset in (Subset.TRAINING, Subset.VALIDATION) or counts[subset]]
     return ", ".join(f"{counts[subset]:{width}d} {subset.name.lower()}" for subset in shown)
 
 

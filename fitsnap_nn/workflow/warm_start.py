@@ -13,7 +13,7 @@ import torch
 from fitsnap_nn.data.configuration import Subset, composition_fractions
 from fitsnap_nn.data.properties import ENERGY
 from fitsnap_nn.errors import CheckpointError, DataError, InputError, Problem
-from fitsnap_nn.export.model_file import Payload, load_payload
+from fitsnap_nn.export.model_file import Payload, load_payload, split_of
 from fitsnap_nn.inputs import DescriptorInput, input_class
 from fitsnap_nn.models import Model, build_model
 from fitsnap_nn.models.baselines import fit_composition
@@ -52,6 +52,14 @@ class Start:
     def elements(self) -> tuple[str, ...]:
         """Chemical symbols of the model in the file."""
         return tuple(self.payload["elements"])
+
+    @property
+    def seen(self) -> tuple[bytes, ...]:
+        """Keys of the configurations that the fits before this one have seen, see `Split`."""
+        split = split_of(self.payload)
+        if split is None:
+            return ()
+        return split.earlier if self.resumed else (*split.training, *split.validation, *split.earlier)
 
 
 def find_start(settings: Settings, resumed: Path | None = None) -> tuple[Settings, Start | None]:
@@ -156,7 +164,7 @@ def refit_element_energies(
             f"the element energies of {', '.join(chosen)} cannot be fitted: no training configuration has an energy "
             "with a weight. Add energies, or give them a weight, for instance [PYTORCH] energy_weight."
         )
-    found = evaluate_all(model, members, prepared.store.cached, ranks, [ENERGY], release=prepared.store.release)
+    found = evaluate_all(model, members, prepared.inputs_of, ranks, [ENERGY], release=prepared.store.release)
     left = [(c.energy or 0.0) - one.energy for c, one in zip(members, found, strict=True)] if found else []
     residuals = np.array(ranks.broadcast(left)) / [len(one) for one in members]
     columns = [model.elements.index(element) for element in chosen]

@@ -21,7 +21,7 @@ from fitsnap_nn.data.readers import DataFile
 from fitsnap_nn.errors import DataError
 from fitsnap_nn.settings.schema import Bispectrum, GroupRow, Groups, PathSection, PytorchSection, Scraper, Settings
 
-TRAINING, VALIDATION, TEST = Subset
+SETS = TRAINING, VALIDATION, TEST = Subset.TRAINING, Subset.VALIDATION, Subset.TEST
 
 
 def row(
@@ -213,7 +213,7 @@ def test_three_sets(
 ) -> None:
     settings = settings_of(folder, row("A", training, testing, test=test), random_sampling=shuffled)
     dataset = load(settings)
-    sets = [ids(dataset, subset) for subset in Subset]
+    sets = [ids(dataset, subset) for subset in SETS]
     assert tuple(map(len, sets)) == expected
     assert len({name for members in sets for name in members}) == sum(expected)
     if not shuffled:
@@ -236,7 +236,7 @@ def test_a_group_too_small_for_three_sets(
     folder: Path, training: float | None, testing: float | None, test: float, expected: tuple[int, ...], left: str
 ) -> None:
     dataset = load(settings_of(folder, row("A", training, testing, test=test)))
-    assert tuple(len(ids(dataset, subset)) for subset in Subset) == expected
+    assert tuple(len(ids(dataset, subset)) for subset in SETS) == expected
     assert dataset.warnings == [
         f"group A: {expected[0]} of 12 configurations are in the training set, which leaves {left}."
     ]
@@ -249,7 +249,7 @@ def test_training_fraction_leaves_the_test_set_its_size(
     """``training_fraction`` replaces the other two sizes; validation is what the test set leaves."""
     settings = settings_of(folder, row("A", 2, 1, test=test))
     dataset = load(replace(settings, pytorch=PytorchSection(training_fraction=0.75)))
-    assert tuple(len(ids(dataset, subset)) for subset in Subset) == expected
+    assert tuple(len(ids(dataset, subset)) for subset in SETS) == expected
 
 
 def test_a_test_set_leaves_the_training_set_as_it_is(folder: Path) -> None:
@@ -274,7 +274,7 @@ def test_training_fraction_stands_instead_of_the_sizes(folder: Path) -> None:
     dataset = load(replace(settings, pytorch=PytorchSection(training_fraction=0.75)))
     for group, expected in (("A", [9, 3]), ("B1", [3, 1])):
         members = [item.subset for item in dataset.configurations if item.group == group]
-        assert [members.count(subset) for subset in Subset] == [*expected, 0]
+        assert [members.count(subset) for subset in SETS] == [*expected, 0]
 
 
 def test_a_shuffle_is_repeated_by_its_seed_alone(folder: Path) -> None:

@@ -54,9 +54,8 @@ def test_nothing_to_compare_leaves_no_file_not_even_an_old_one(make_result, tmp_
 
 
 def test_each_set_leaves_only_its_own_files(make_result, tmp_path):
-    for subset, name in zip(
-        Subset, ("energy_comparison", "energy_comparison_val", "energy_comparison_test"), strict=True
-    ):
+    for subset, ending in zip(Subset, ("", "_val", "_test", "_unknown"), strict=True):
+        name = f"energy_comparison{ending}"
         written = write_comparisons(tmp_path, [make_result(subset=subset, label=1.0)], STANDARD)
         assert list(written) == [path.name for path in tmp_path.iterdir()] == [f"{name}.dat"]
         assert subset.name.lower() in written[f"{name}.dat"]
@@ -83,7 +82,8 @@ def test_testing_is_true_of_both_sets_that_are_held_out(make_result, tmp_path):
     results = [make_result(subset=subset, label=1.0, name=f"{subset.name}.json") for subset in Subset]
     write_perconfig(tmp_path / "perconfig.dat", results)
     lines = (tmp_path / "perconfig.dat").read_text(encoding="utf-8").splitlines()[1:]
-    assert [line.split()[-2:] for line in lines] == [["False", "Train"], ["True", "Validation"], ["True", "Test"]]
+    assert [line.split()[-1] for line in lines] == ["Train", "Validation", "Test", "Unknown"]
+    assert [line.split()[-2] for line in lines] == ["False", "True", "True", "True"]
 
 
 def test_perconfig_has_energies_per_atom_and_nan_without_a_label(make_result, tmp_path):

@@ -1,0 +1,293 @@
+"""Test of a saved model: on the data of an input, or on data files."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from fitsnap_nn.data.any_format import read_any, unique
+from fitsnap_nn.data.configuration import Configuration, Subset
+from fitsnap_nn.data.files import shifted
+from fitsnap_nn.data.findings import Finding, summarize
+from fitsnap_nn.data.fitted import user_columns
+from fitsnap_nn.data.groups import Dataset
+from fitsnap_nn.data.properties import STANDARD, Property, derivatives_of
+from fitsnap_nn.data.readers import Column, ReadOptions
+from fitsnap_nn.errors import CheckpointError, InputError, Problem
+from fitsnap_nn.export.model_file import ModelFile, load_model
+from fitsnap_nn.lammps.reference import with_files
+from fitsnap_nn.reports.errors_table import STYLES, ErrorRow, errors_table
+from fitsnap_nn.reports.predictions import write_predictions
+from fitsnap_nn.reports.results import Result
+from fitsnap_nn.reports.runlog import Console
+from fitsnap_nn.reports.tree import render_tree
+from fitsnap_nn.reports.verdict import verdict_of_errors
+from fitsnap_nn.settings import Settings, differences, load_settings, model_path
+from fitsnap_nn.settings.ini import COMMAND_LINE
+from fitsnap_nn.settings.plain import section_text
+from fitsnap_nn.settings.schema import PytorchSection, Reference
+from fitsnap_nn.training.checkpoint import refuse_differences
+from fitsnap_nn.training.distributed import Ranks, session
+from fitsnap_nn.training.evaluation import evaluate_all
+from fitsnap_nn.workflow import delivery
+from fitsnap_nn.workflow.delivery import LOG_FILE
+from fitsnap_nn.workflow.pipeline import Fit, open_console, predict_all
+from fitsnap_nn.workflow.preparation import prepare
+
+UNKNOWN_SPLIT = (
+    "the split of the fit is unknown, because the model file does not contain it. The data may have been used in "
+    "training: do not take these errors for those of unseen data. Files written by this version contain the split."
+)
+
+
+def evaluate_input(
+    path: str | os.PathLike[str],
+    overrides: Sequence[tuple[str, str, str]] = (),
+    model: str | Path | None = None,
+    *,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> Fit:
+    """Return the errors of a saved model on the data of an input file; see `evaluate`.
+
+    Args:
+        path: the input file; sections that describe the model may be missing.
+        overrides: (section, key, value), which take precedence over the file.
+        model: model or restart file; ``None`` for the model of the input's own fit.
+        output, overwrite, quiet: see `evaluate`.
+
+    Raises:
+        InputError: something is wrong with the input.
+        CheckpointError: see `evaluate`.
+    """
+    model = model or model_path(path, overrides)
+    try:
+        content = load_model(model)
+    except CheckpointError:
+        load_settings(path, overrides)  # errors in the input come first
+        raise
+    settings = load_settings(path, overrides, _sections(content), f"the model file {model}")
+    return evaluate(settings, model, output=output, overwrite=overwrite, quiet=quiet)
+
+
+def _sections(content: ModelFile) -> dict[str, dict[str, str]]:
+    """Return the sections of an input file that the model determines, as text by key."""
+    sections = content.model.input.sections()
+    if (name := content.model.description()["architecture"]) != PytorchSection().model:
+        sections["PYTORCH"] = {"model": name}
+    if content.reference != Reference() and content.reference.pair_style.split()[:1] != ["zero"]:
+        sections["REFERENCE"] = section_text("REFERENCE", content.reference)
+    if any(content.eshift.values()):
+        sections["ESHIFT"] = {element: repr(shift) for element, shift in content.eshift.items()}
+    return sections
+
+
+def evaluate(
+    settings: Settings,
+    model: str | Path,
+    *,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> Fit:
+    """Return the errors of a saved model on the data of an input; the weights stay as they are.
+
+    The files go to ``<output folder>/test``. The sets are those of the fit, which the model file contains.
+
+    Args:
+        settings: checked settings.
+        model: model or restart file.
+        output: extended XYZ file for the predictions, if any.
+        overwrite: replace existing files.
+        quiet: print nothing.
+
+    Raises:
+        InputError: a file exists already.
+        CheckpointError: the model is not there, or was fitted on another model input or another reference.
+    """
+    content = load_model(model)
+    stored = Settings(reference=content.reference, eshift=content.eshift)
+    here = Settings(reference=settings.reference, eshift=settings.eshift)
+    refuse_differences(Path(model), content.model.input.differences(settings) + differences(stored, here))
+    settings = replace(settings, reference=_with_files(settings, content, Path(model)))
+    folder = Path(settings.output_folder) / "test"
+    with session() as ranks, open_console(settings, ranks, overwrite, False, quiet, folder) as console:
+        _check_output(ranks, output, (), overwrite)
+        for notice in settings.notices:
+            console.line(f"note: {notice}")
+        seed = content.split.seed if content.split else None
+
+        def relabel(dataset: Dataset) -> Dataset:
+            return replace(dataset, configurations=_with_sets(content, dataset.configurations, console))
+
+        prepared = prepare(settings, content.model.input, ranks, console, seed, relabel=relabel)
+        results = predict_all(content.model, prepared, ranks)
+        if not ranks.is_first:
+            return Fit(folder, [], Path(model), content.model)
+        errors, files = delivery.report(settings, results, prepared.properties, console, folder)
+        verdict = verdict_of_errors(results, prepared.properties)
+        _close(console, output, results, prepared.properties, verdict, settings)
+        console.line(render_tree(folder, {LOG_FILE: "everything printed", **files}))
+        return Fit(folder, errors, Path(model), content.model, verdict=verdict)
+
+
+def evaluate_files(
+    model: str | Path,
+    files: Sequence[str],
+    *,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> Fit:
+    """Return the errors of a saved model on data files, without an input file.
+
+    The format of each file is detected. Configurations that the fit has not seen are the test set. ESHIFT of the fit
+    is added to the labels. Labels may be missing.
+
+    Args:
+        model: model or restart file.
+        files: data files.
+        output: extended XYZ file for the predictions, if any.
+        overwrite: replace an existing ``output``.
+        quiet: print nothing.
+
+    Raises:
+        InputError: ``output`` exists already.
+        CheckpointError: the model is not there.
+        DataError: a file cannot be read, or contains an element that the model does not know.
+    """
+    content = load_model(model)
+    folder = Path(model).parent
+    properties = _predicted(content)
+    with session() as ranks, Console(sys.stdout if ranks.is_first and not quiet else None) as console:
+        _check_output(ranks, output, files, overwrite)
+        configurations = _with_sets(content, _read(content, unique(files), ranks, console), console)
+        with content.model.input.open(content.reference, folder, derivatives_of(properties)) as compute:
+            found = evaluate_all(
+                content.model, configurations, lambda them: list(compute.compute_all(them)), ranks, properties
+            )
+        if not ranks.is_first:
+            return Fit(folder, [], Path(model), content.model)
+        results = [Result(*both) for both in zip(configurations, found, strict=True)]
+        errors = errors_table(results, properties)
+        if errors:
+            console.line(STYLES["MD"](errors).rstrip())
+        _report_missing(errors, results, properties, console)
+        verdict = verdict_of_errors(results, properties)
+        _close(console, output, results, properties, verdict, Settings(properties=content.properties))
+        return Fit(folder, errors, Path(model), content.model, verdict=verdict)
+
+
+def _with_files(settings: Settings, content: ModelFile, model: Path) -> Reference:
+    """Return the reference with the potential files beside the input, or else beside the model."""
+    _, found = with_files(settings.reference, content.model.elements, Path(settings.folder))
+    beside_model, also_found = with_files(settings.reference, content.model.elements, model.parent)
+    return settings.reference if len(found) >= len(also_found) else beside_model
+
+
+def _check_output(ranks: Ranks, output: str | Path | None, files: Iterable[str], overwrite: bool) -> None:
+    """Refuse to lose a file, before anything is computed."""
+    if output is None or not ranks.is_first:
+        return
+    path = Path(output)
+    if any(path.resolve() == Path(file).resolve() for file in files):
+        raise InputError([Problem(COMMAND_LINE, f"-o {output} is one of the data files.", "Choose another name.")])
+    if path.is_dir() or not path.parent.is_dir():
+        what = "is a folder" if path.is_dir() else f"cannot be written: there is no folder {path.parent}"
+        raise InputError([Problem(COMMAND_LINE, f"-o {output} {what}.", "Choose another name.")])
+    if path.exists() and not overwrite:
+        raise InputError([Problem(COMMAND_LINE, f"-o {output} exists.", "--overwrite replaces it.")])
+
+
+def _with_sets(
+    content: ModelFile, configurations: Sequence[Configuration], console: Console
+) -> tuple[Configuration, ...]:
+    """Return the configurations with the sets in which the fit has seen them, and print how they were found."""
+    if content.split is None:
+        console.line(f"warning: {UNKNOWN_SPLIT}")
+        return tuple(replace(one, subset=Subset.UNKNOWN) for one in configurations)
+    if content.split.is_of(configurations):
+        console.line("sets: as in the fit of the model")
+        return tuple(configurations)
+    assigned = content.split.assign(configurations)
+    count = {subset: sum(one.subset is subset for one in assigned) for subset in Subset}
+    console.line(
+        f"sets: of {len(assigned)} configurations, {count[Subset.TRAINING]} were seen in training and "
+        f"{count[Subset.VALIDATION]} in validation; {count[Subset.TEST]} are unseen (Test)"
+    )
+    seen = [one for one in assigned if one.subset in (Subset.TRAINING, Subset.VALIDATION)]
+    notes = summarize(Finding(f"seen in {one.subset.name.lower()} by this model.", one.id) for one in seen)
+    for note in notes:
+        console.line(f"  note: {note}")
+    return assigned
+
+
+def _predicted(content: ModelFile) -> tuple[Property, ...]:
+    """Return everything that the model predicts."""
+    columns = user_columns(Settings(properties=content.properties))
+    return (*STANDARD, *(one for one, _ in columns if content.model.predicts(one.name)))
+
+
+def _read(content: ModelFile, files: Sequence[str], ranks: Ranks, console: Console) -> list[Configuration]:
+    """Read data files, each on one rank, in the order given, with ESHIFT added to the energies."""
+    settings = Settings(properties=content.properties)
+    options = ReadOptions(columns=[Column(*both) for both in user_columns(settings)])
+    mine = ranks.mine([float(os.path.getsize(path)) if os.path.exists(path) else 0.0 for path in files])
+    findings: list[Finding] = []
+    read = {number: read_any(files[number], options, findings) for number in mine}
+    shares = ranks.share((read, findings))
+    by_file = {number: members for share, _ in shares for number, members in share.items()}
+    configurations = [one for number in sorted(by_file) for one in by_file[number]]
+    for one in configurations:
+        one.element_indices(content.model.elements)
+    console.line(
+        f"data: {len(configurations)} configurations, {sum(map(len, configurations))} atoms in {len(files)} files"
+    )
+    found = [finding for _, share in shares for finding in share]
+    for kind, warning in (("warning", True), ("note", False)):
+        for line in summarize(one for one in found if one.warning is warning):
+            console.line(f"  {kind}: {line}")
+    return _shifted(configurations, content.eshift, console)
+
+
+def _shifted(configurations: list[Configuration], eshift: dict[str, float], console: Console) -> list[Configuration]:
+    """Return the configurations with ESHIFT added to their energies."""
+    if not any(eshift.values()):
+        return configurations
+    shifts = ", ".join(f"{element} {shift:g}" for element, shift in eshift.items())
+    console.line(f"  note: [ESHIFT] of the fit is added to the energies of the files: {shifts} eV")
+    return [shifted(one, eshift) for one in configurations]
+
+
+def _report_missing(
+    errors: Sequence[ErrorRow], results: Sequence[Result], properties: Sequence[Property], console: Console
+) -> None:
+    """Print which labels are missing."""
+    for quantity in properties:
+        labelled = sum(quantity.name in one.configuration.labels for one in results)
+        if labelled < len(results) and errors:
+            name = quantity.title.lower()
+            console.line(f"  note: {len(results) - labelled} of {len(results)} configurations have no {name} label")
+    if not errors:
+        console.line("the files contain no labels: there are predictions only, and no errors")
+
+
+def _close(
+    console: Console,
+    output: str | Path | None,
+    results: Sequence[Result],
+    properties: Sequence[Property],
+    verdict: Sequence[str],
+    settings: Settings,
+) -> None:
+    for line in verdict:
+        console.line(line)
+    if output is not None:
+        write_predictions(
+            Path(output), results, properties, {one.name: column for one, column in user_columns(settings)}
+        )
+        console.line(f"predictions of {len(results)} configurations: {output}")
