@@ -28,6 +28,9 @@ class Subset(Enum):
     UNKNOWN = "Unknown"
 
 
+SETS = (Subset.TRAINING, Subset.VALIDATION, Subset.TEST)  # those of a fit
+
+
 @dataclass(frozen=True, eq=False)
 class Configuration:
     """Atoms, cell and labels; a missing label is absent from ``labels``, never 0.

@@ -17,7 +17,7 @@ from fitsnap_nn.data.audit import audit
 from fitsnap_nn.data.audit.factors import describe
 from fitsnap_nn.data.audit.pairs import find_pairs
 from fitsnap_nn.data.audit.table import group_table
-from fitsnap_nn.data.configuration import Configuration, Subset
+from fitsnap_nn.data.configuration import SETS, Configuration
 from fitsnap_nn.data.files import list_files, read_files
 from fitsnap_nn.data.findings import summarize
 from fitsnap_nn.data.groups import assemble
@@ -26,7 +26,7 @@ from fitsnap_nn.settings.schema import Bispectrum, GroupRow, Groups, PathSection
 from fitsnap_nn.units import BOHR, HARTREE
 
 Set = list[Configuration]
-TRAINING, VALIDATION, TEST = Subset
+TRAINING, VALIDATION, TEST = SETS
 
 
 def settings_of(elements: str = "Ta", **changes: object) -> Settings:

@@ -14,14 +14,14 @@ import pytest
 from ase import Atoms
 from places import DataSet
 
-from fitsnap_nn.data.configuration import Configuration, Subset
+from fitsnap_nn.data.configuration import SETS, Configuration, Subset
 from fitsnap_nn.data.files import list_files, natural_order, read_files
 from fitsnap_nn.data.groups import Dataset, assemble, draw_seed
 from fitsnap_nn.data.readers import DataFile
 from fitsnap_nn.errors import DataError
 from fitsnap_nn.settings.schema import Bispectrum, GroupRow, Groups, PathSection, PytorchSection, Scraper, Settings
 
-SETS = TRAINING, VALIDATION, TEST = Subset.TRAINING, Subset.VALIDATION, Subset.TEST
+TRAINING, VALIDATION, TEST = SETS
 
 
 def row(

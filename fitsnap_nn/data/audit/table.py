@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from fitsnap_nn.data.configuration import Configuration, Subset
+from fitsnap_nn.data.configuration import SETS, Configuration, Subset
 from fitsnap_nn.data.properties import ENERGY, FORCES, STRESS
 from fitsnap_nn.units import GPA
 
@@ -28,7 +28,7 @@ def group_table(configurations: Sequence[Configuration], labels: Iterable[str] =
         groups.setdefault(one.group, []).append(one)
     rows = [HEADINGS + tuple(labels)]
     for group, members in groups.items():
-        sets = (str(sum(one.subset is subset for one in members)) for subset in Subset)
+        sets = (str(sum(one.subset is subset for one in members)) for subset in SETS)
         counts = (_count(members, name) for name in labels)
         rows.append((group, *sets, str(sum(map(len, members))), *_ranges(members), *counts))
     if not any(one.subset is Subset.TEST for one in configurations):
