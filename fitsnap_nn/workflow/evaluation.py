@@ -34,8 +34,9 @@ from fitsnap_nn.training.distributed import Ranks, session
 from fitsnap_nn.training.evaluation import evaluate_all
 from fitsnap_nn.workflow import delivery
 from fitsnap_nn.workflow.delivery import LOG_FILE
-from fitsnap_nn.workflow.pipeline import Fit, open_console, predict_all
+from fitsnap_nn.workflow.pipeline import Fit, predict_all
 from fitsnap_nn.workflow.preparation import prepare
+from fitsnap_nn.workflow.run_folder import open_console
 
 UNKNOWN_SPLIT = (
     "the split of the fit is unknown, because the model file does not contain it. The data may have been used in "

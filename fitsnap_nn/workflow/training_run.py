@@ -1,0 +1,219 @@
+"""The middle of a fit: seed, trainer, and the epochs with their log and restart file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fitsnap_nn.data.configuration import Subset
+from fitsnap_nn.data.properties import STANDARD, Property
+from fitsnap_nn.errors import InputError, Problem
+from fitsnap_nn.export.model_file import model_payload
+from fitsnap_nn.launch import repeated_command
+from fitsnap_nn.models import Model
+from fitsnap_nn.reports.epochs import METRICS_FILE, EpochLog, EpochRow, epoch_header, epoch_line, read_epochs
+from fitsnap_nn.reports.runlog import Console
+from fitsnap_nn.settings import Settings, as_dict, differences, from_dict
+from fitsnap_nn.training.allocator import keep_freed_memory
+from fitsnap_nn.training.checkpoint import load_restart, refuse_differences, save_restart
+from fitsnap_nn.training.distributed import MPIRUN, Ranks
+from fitsnap_nn.training.losses import make_loss
+from fitsnap_nn.training.objective import Objective, Term
+from fitsnap_nn.training.trainer import EpochReport, Trainer
+from fitsnap_nn.workflow import warm_start
+from fitsnap_nn.workflow.initialization import initialize
+from fitsnap_nn.workflow.preparation import Prepared
+from fitsnap_nn.workflow.warm_start import Start
+
+# Settings that may differ between a fit and its continuation.
+FREE_TO_CHANGE = (
+    "[OUTFILE]", "[EXTRAS]", "[MEMORY]", "[PYTORCH] num_epochs", "[PYTORCH] save_state", "[PYTORCH] output_file",
+    "[PYTORCH] device", "[PYTORCH] early_stopping",
+)  # fmt: skip
+
+
+def choose_device(settings: Settings, ranks: Ranks) -> torch.device:
+    """Return the CPU, or the GPU of this rank: the ranks of a machine take its GPUs in turn."""
+    wanted = settings.pytorch.device
+    if wanted == "cuda" and not torch.cuda.is_available():
+        problem = "[PYTORCH] device = cuda, but torch finds no GPU."
+        raise InputError([Problem(settings.source, problem, "With auto or cpu it runs on the CPU.")])
+    if wanted == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", ranks.local_rank % torch.cuda.device_count())
+
+
+def load_matching_restart(settings: Settings, path: Path) -> dict[str, Any]:
+    """Return the restart file of a fit that is continued, once it is sure that it belongs to this input."""
+    restart = load_restart(path)
+    found = differences(from_dict(restart["settings"]), settings)
+    refuse_differences(path, [line for line in found if not line.startswith(FREE_TO_CHANGE)])
+    return {**restart, "path": path}
+
+
+def set_seed(settings: Settings, ranks: Ranks, restart: dict[str, Any]) -> int:
+    """Seed torch's generator: as the fit that is continued, as the input says, or at random; return the seed."""
+    options = settings.pytorch
+    drawn = int(torch.seed() % 2**31)
+    seed: int = ranks.broadcast(
+        restart["trainer"]["seed"] if restart else options.seed if options.manual_seed_flag else drawn
+    )
+    torch.manual_seed(seed)
+    return seed
+
+
+def make_trainer(
+    model: Model[Any],
+    start: Start | None,
+    settings: Settings,
+    prepared: Prepared,
+    ranks: Ranks,
+    console: Console,
+    restart: dict[str, Any],
+    seed: int,
+) -> Trainer:
+    """Return the trainer of a fit, its model initialised, or in the state of the restart file."""
+    keep_freed_memory()
+    objective = _objective(model, settings, prepared)
+    for note in initialize(model, settings, prepared, start, ranks):
+        console.line(f"baseline: {note}")
+    if restart:
+        model.load_state_dict(restart["model"]["state_dict"])  # its baselines, to the bit
+    options = settings.pytorch
+    dtype = getattr(torch, options.precision)
+    training, validation = (prepared.samples(subset, dtype) for subset in (Subset.TRAINING, Subset.VALIDATION))
+    device = choose_device(settings, ranks)
+    trainer = Trainer(
+        model.to(device), training, validation, objective, options, seed, ranks, device, prepared.releaser()
+    )
+    console.line(f"model: {options.model}{_size(model, settings)} · seed {seed}")
+    if restart:
+        _go_on(trainer, settings, prepared, console, restart)
+    elif start and options.save_state_input:
+        console.line(f"start: {warm_start.load_optimizer(trainer, start, settings)}")
+    return trainer
+
+
+def _objective(model: Model[Any], settings: Settings, prepared: Prepared) -> Objective:
+    missing = [one.name for one in prepared.properties if not (one in STANDARD or model.predicts(one.name))]
+    if missing:
+        what = f"[PROPERTIES] {', '.join(missing)}: a {settings.pytorch.model} model does not predict this."
+        raise InputError([Problem(settings.source, what, "Remove it, or choose an architecture that does.")])
+    losses = settings.losses
+    terms = [Term(one, make_loss(losses[one.name].kind, losses[one.name].delta)) for one in prepared.properties]
+    return Objective(terms, settings.pytorch.loss_reduction)
+
+
+def _size(model: Model[Any], settings: Settings) -> str:
+    """Return the layers and the number of weights: `` 55-64-64-1, 7937 weights``."""
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    size, frozen = sum(size for size, _ in sizes), sum(size for size, trained in sizes if not trained)
+    layers = f" {model.layout}" if model.layout else ""
+    kept = f", {frozen} of them frozen ({' '.join(settings.pytorch.freeze)})" if frozen else ""
+    return f"{layers}, {size} weights{kept}"
+
+
+def _go_on(trainer: Trainer, settings: Settings, prepared: Prepared, console: Console, restart: dict[str, Any]) -> None:
+    """Give the trainer the state in the restart file, once it is sure that the data are the same."""
+    if restart["data"] != prepared.digest():
+        refuse_differences(restart["path"], ["the data, their split or their weights have changed"])
+    trainer.load_state_dict(restart["trainer"])
+    console.line(f"continuing from {restart['path']} after epoch {trainer.epoch}")
+    before, now = restart["settings"]["pytorch"]["num_epochs"], settings.pytorch.num_epochs
+    if settings.pytorch.scheduler == "cosine" and before != now:
+        console.line(
+            f"  note: num_epochs changed from {before} to {now}: the cosine schedule is stretched "
+            "over the new number, so the learning rate jumps and the fit differs from one of that length."
+        )
+
+
+def run_training(
+    trainer: Trainer,
+    settings: Settings,
+    prepared: Prepared,
+    ranks: Ranks,
+    console: Console,
+    restart_file: Path,
+    first: EpochReport | None,
+    fresh: bool,
+) -> None:
+    """Train; after each epoch log it and write the restart file. ``first`` are the errors of the initial weights."""
+    if not ranks.is_first:
+        trainer.run(lambda report: None)
+        return
+    stored, digest, properties = as_dict(settings), prepared.digest(), prepared.properties
+    saved, split = 0 if fresh else trainer.epoch, prepared.split
+    with EpochLog(Path(settings.output_folder), properties, None if fresh else trainer.epoch) as log:
+
+        def after_epoch(report: EpochReport) -> None:
+            nonlocal saved
+            row = _row(report, properties)
+            log.write(row)
+            console.line(epoch_line(row, properties))
+            with trainer.holding(trainer.best_weights):
+                payload = model_payload(trainer.model, settings, {"epoch": trainer.best_epoch}, split=split)
+            save_restart(
+                restart_file,
+                model=payload,
+                trainer=trainer.state_dict(),
+                settings=stored,
+                data=digest,
+                split_seed=prepared.dataset.seed,
+            )
+            saved = report.epoch
+
+        if first or trainer.epoch < settings.pytorch.num_epochs:
+            console.line(epoch_header(properties))
+        if first:
+            console.line(f"{epoch_line(_row(first, properties), properties)}, the initial weights")
+        try:
+            trainer.run(after_epoch)
+        except KeyboardInterrupt:
+            console.line(_interrupted(trainer, ranks, restart_file, saved))
+            raise
+    if trainer.best_epoch:
+        console.line(f"best: epoch {trainer.best_epoch}, loss {trainer.best_loss:.6g}; its weights are kept")
+    elif trainer.epoch:
+        loss = f"loss {trainer.best_loss:.6g}"
+        console.line(f"best: the initial weights, {loss}: no epoch improved on it, and they are kept unchanged")
+
+
+def _interrupted(trainer: Trainer, ranks: Ranks, restart_file: Path, saved: int) -> str:
+    """Return what is saved of an interrupted fit, and how to go on."""
+    text = f"interrupted in epoch {trainer.epoch + 1} of {trainer.options.num_epochs}"
+    launcher = f"mpirun -np {ranks.size} " if ranks.launcher == MPIRUN else ""
+    option = "--resume" if saved else "--overwrite"
+    command = repeated_command("--overwrite", option)
+    go_on = f"{launcher}{command}" if command else f"the same command with {option}"
+    if not saved:
+        return f"{text}: no epoch was finished, nothing is saved.\nTo start again: {go_on}"
+    best = f"that of epoch {trainer.best_epoch}" if trainer.best_epoch else "the initial weights"
+    return (
+        f"{text}. {restart_file} contains the state after epoch {saved} and the best model so far, {best}.\n"
+        f"To go on: {go_on}\n"
+        f"To use the best model now: python -m fitsnap_nn export {restart_file}"
+    )
+
+
+def _row(report: EpochReport, properties: Sequence[Property]) -> EpochRow:
+    found = report.validation
+    mae = tuple(
+        found.mae[one.name] * one.loss_unit.size / one.report_unit.size if found else math.nan for one in properties
+    )
+    return EpochRow(
+        epoch=report.epoch,
+        train_loss=report.train_loss,
+        validation_loss=found.loss if found else math.nan,
+        mae=mae,
+        learning_rate=report.learning_rate,
+        seconds=report.seconds,
+        best=report.is_best,
+    )
+
+
+def history_of(folder: Path) -> list[EpochRow]:
+    return read_epochs(folder) if (folder / METRICS_FILE).exists() else []
