@@ -75,6 +75,7 @@ EXTRAS = {
     **FEATURES,
     "all": [requirement for feature in FEATURES.values() for requirement in feature],
     "dev": [
+        "hypothesis>=6.100",
         "mypy>=2.4,<2.5",
         "pytest>=8",
         "pytest-cov>=7",
