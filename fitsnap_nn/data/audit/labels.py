@@ -49,8 +49,8 @@ NET = (
     "field, a forgotten atom, a poorly converged calculation. Correct or remove it, or omit its forces."
 )
 ZERO_STRESS = (
-    "every component of the stress is exactly 0, as if it was not computed. Omit the label in the file, or set "
-    "vweight 0."
+    "every component of the stress is exactly 0: it was probably not computed. Remove the label, give the frame "
+    "stress_weight = 0, or set vweight 0."
 )
 
 
@@ -176,10 +176,10 @@ def zero_stresses(data: Measures) -> list[Finding]:
     """Find stresses of which every component is exactly zero.
 
     Even a relaxed cell has a remainder; an exact zero of all components is what conversion programs write for
-    calculations without a stress. Isolated atoms are not reported.
+    calculations without a stress. Isolated atoms and labels without weight are not reported.
     """
     return [
         Finding(ZERO_STRESS, one.id)
         for _, one, stress in data.labelled("stress")
-        if not stress.any() and len(one) > 1 and all(one.pbc)
+        if not stress.any() and len(one) > 1 and all(one.pbc) and one.weight("stress") > 0.0
     ]
