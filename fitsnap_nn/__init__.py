@@ -56,7 +56,7 @@ def fit(
     from fitsnap_nn.settings import load_settings
     from fitsnap_nn.workflow.pipeline import fit as run
 
-    settings = load_settings(path, _triples(overrides))
+    settings = load_settings(path, _triples(overrides), weights_from="restart file" if resume else "input")
     options = {"overwrite": overwrite, "resume": resume, "train": train, "verify": verify}
     return run(settings, **options, verbose=verbose, quiet=quiet, strict=strict)
 

@@ -178,11 +178,22 @@ def test_sections_of_the_model_may_be_missing(fitted, tmp_path, capsys):
     overrides = {"OUTFILE.folder": tmp_path / "fit", "MEMORY.cache": fitted.folder / "cache"}
     with without_plots():
         found = fitsnap_nn.evaluate(path, fitted.model_file, overrides)
-    assert "[BISPECTRUM], [REFERENCE]: taken from the model file" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "model: from the file: [BISPECTRUM] type = Ta, bzeroflag = 1, twojmax = 4; [PYTORCH] layer_sizes" in printed
+    assert "[REFERENCE] pair_style hybrid/overlay zero 6.0 zbl 4.0 4.8" in printed
     assert set(sets(found)) <= {"Train", "Validation", "Test"}
-    path.write_text(path.read_text() + "\n[BISPECTRUM]\ntype = Ta\ntwojmax = 6\n")
-    with pytest.raises(CheckpointError, match=r"\[BISPECTRUM\] twojmax: 4 and 6"):
-        fitsnap_nn.evaluate(path, fitted.model_file, overrides, quiet=True)
+    for key, value, message in (
+        ("BISPECTRUM.twojmax", "6", r"twojmax — is 6, but .* was fitted with 4 for Ta\. Remove the key to use"),
+        ("BISPECTRUM.type", "W", r"type — is W, but .* was fitted with Ta\."),
+        ("ESHIFT.Ta", "3", r"\[ESHIFT\] Ta — is 3\.0, but .* was fitted with 0\.0"),
+        ("PYTORCH.layer_sizes", "num_desc 9 1", "layer_sizes — is num_desc 9 1, but .* with num_desc 8 8 1"),
+        ("PYTORCH.model", "MACE", r"model — is MACE, but .* was fitted with BPNN\."),
+        ("REFERENCE.pair_style", "zero 9", r"\[REFERENCE\] — differs from that of"),
+    ):
+        with pytest.raises(InputError, match=message) as found:
+            fitsnap_nn.evaluate(path, fitted.model_file, {**overrides, key: value}, quiet=True)
+        assert "esume" not in str(found.value)
+        assert "start_from" not in str(found.value)
 
 
 def test_eshift_of_the_fit_is_added_to_labels_of_files(tmp_path, capsys):
@@ -226,7 +237,8 @@ def test_a_graph_model_needs_neither_calculator_nor_model_in_the_input(tmp_path,
     with without_plots():
         result = fitsnap_nn.fit(tmp_path / "fit.in", overrides, verify=False, quiet=True)
         found = fitsnap_nn.evaluate(tmp_path / "data.in", result.model_file, overrides, output=tmp_path / "p.xyz")
-    assert "[CALCULATOR] calculator, elements, [PYTORCH] model: taken from" in capsys.readouterr().out
+    taken = "[CALCULATOR] calculator = LAMMPSGRAPH, elements = Ta; [PYTORCH] model = NANOPET; [NANOPET] cutoff = 4"
+    assert f"model: from the file: {taken}" in capsys.readouterr().out
     assert sets(found) == sets(result)
     assert len(ase.io.read(tmp_path / "p.xyz", ":")) == 15
     evaluate_files(result.model_file, [str(VOLUMES)], output=tmp_path / "q.xyz", quiet=True)

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from fitsnap_nn.errors import InputError, Problem
 from fitsnap_nn.launch import is_first_rank
 from fitsnap_nn.settings import Settings, load_settings
-from fitsnap_nn.settings.ini import COMMAND_LINE
+from fitsnap_nn.settings.ini import COMMAND_LINE, WeightsFrom
 
 
 class Parser(argparse.ArgumentParser):
@@ -65,7 +65,8 @@ def load(options: argparse.Namespace) -> Settings:
     Raises:
         InputError: with every problem of both.
     """
-    return load_settings(options.infile, [tuple(triple) for triple in options.overrides])
+    weights_from: WeightsFrom = "restart file" if getattr(options, "resume", False) else "input"
+    return load_settings(options.infile, [tuple(triple) for triple in options.overrides], weights_from=weights_from)
 
 
 def _assignment(text: str) -> tuple[str, str, str]:

@@ -27,17 +27,18 @@ def check(document: Document, settings: Settings) -> None:
     for step in (_initial_file, _reference, _sizes, check_scraper, _data):
         step(document, settings)
     check_files(document, settings)
-    add_notices(document, settings)
+    if not document.lacks_architecture:
+        add_notices(document, settings)
 
 
 def _initial_file(document: Document, settings: Settings) -> None:
     """Check that there is one file of initial weights at most, that it exists, and that its keys have an effect."""
     training, path, pretrained = settings.pytorch, settings.initial_file, settings.architecture.pretrained[0]
     key = "start_from" if training.start_from else "save_state_input"
-    if path and os.path.isdir(path):
-        document.report("PYTORCH", key, f"{path} is a folder", f"Give the model file in it ({training.output_file}).")
-    elif path and not os.path.isfile(path):
-        document.report("PYTORCH", key, f"no such file: {path}", nearest(path))
+    if path and document.weights_from == "input" and not os.path.isfile(path):
+        inside = f"Give the model file in it ({training.output_file})."
+        found = (f"{path} is a folder", inside) if os.path.isdir(path) else (f"no such file: {path}", nearest(path))
+        document.report("PYTORCH", key, *found)
     if training.start_from and training.save_state_input:
         document.report("PYTORCH", "save_state_input", "cannot be used with start_from", "Remove one of the two.")
     if path and pretrained:
@@ -54,7 +55,7 @@ def _initial_file(document: Document, settings: Settings) -> None:
 def _elements(document: Document, settings: Settings) -> None:
     section, key = settings.elements_key
     if document.entry(section, key) is None:
-        if document.sound("CALCULATOR", "calculator") and not settings.initial_file:
+        if document.sound("CALCULATOR", "calculator") and not document.architecture_stored:
             of_graph = settings.calculator.calculator == "LAMMPSGRAPH"
             where = ("CALCULATOR", "elements") if of_graph else (section, key)
             document.report(*where, "is missing", "List the elements in the order of the LAMMPS atom types.")
@@ -105,8 +106,8 @@ def _architecture(document: Document, settings: Settings) -> None:
     keys = (("PYTORCH", "model"), ("CALCULATOR", "calculator"))
     if not all(document.sound(*key) for key in keys):
         return
-    if settings.initial_file and not all(document.entry(*key) for key in keys):
-        return  # the file determines what the input omits
+    if document.lacks_architecture:
+        return
     needed = "LAMMPSSNAP" if model == "BPNN" else "LAMMPSGRAPH"
     if calculator != needed:
         what = f"is {calculator}, but [PYTORCH] model = {model} needs {needed}"

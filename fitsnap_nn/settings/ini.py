@@ -9,14 +9,14 @@ numbers; this parser reports all errors.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from fitsnap_nn.errors import Problem
 
 COMMAND_LINE = "command line"
-# Sections whose keys are independent of each other. The keys of all others make sense together only.
-INDEPENDENT_KEYS = frozenset({"CALCULATOR", "PYTORCH"})
+WeightsFrom = Literal["input", "restart file", "model"]
 COMMENT = re.compile(r"(?:^|\s)#.*$|^\s*;.*$")
 KEY_VALUE = re.compile(r"(?P<key>[^=:]*?)\s*[=:]\s*(?P<value>.*)")
 INTERPOLATION = re.compile(r"%\([^)]*\)s")
@@ -32,18 +32,35 @@ class Entry:
 
 @dataclass
 class Document:
-    """Sections of an input file, and the problems and notices found so far."""
+    """Sections of an input file, and the problems and notices found so far.
+
+    Attributes:
+        source: name of the file.
+        sections: entries by key by section.
+        headers: where each section starts.
+        notices: remarks that are no problems.
+        weights_from: origin of the initial weights, see `load_settings`.
+        architecture_stored: whether a model file determines what the input omits of the architecture.
+    """
 
     source: str
     sections: dict[str, dict[str, Entry]] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
+    weights_from: WeightsFrom = "input"
+    architecture_stored: bool = False
     _problems: list[Problem] = field(default_factory=list)
     _failed: set[tuple[str, str]] = field(default_factory=set)
 
     def entry(self, section: str, key: str) -> Entry | None:
         """Return the entry of a key, or ``None`` if the input does not set it."""
         return self.sections.get(section, {}).get(key)
+
+    @property
+    def lacks_architecture(self) -> bool:
+        """Whether the input leaves model or calculator to the model file."""
+        given = self.entry("PYTORCH", "model") and self.entry("CALCULATOR", "calculator")
+        return self.architecture_stored and not given
 
     def where(self, section: str, key: str = "") -> str:
         """Return the location of a key; if it is not set, that of its section, or the name of the file."""
@@ -66,25 +83,6 @@ class Document:
         for section, key, value in overrides:
             self.headers.setdefault(section, COMMAND_LINE)
             self.sections.setdefault(section, {})[key] = Entry(str(value).strip(), COMMAND_LINE)
-
-    def complete(self, sections: Mapping[str, Mapping[str, str]], where: str) -> None:
-        """Add sections that the input lacks; in sections of independent keys, the keys that it lacks.
-
-        Args:
-            sections: values by key by section.
-            where: their origin.
-        """
-        added = []
-        for section, values in sections.items():
-            if not values or (section in self.headers and section not in INDEPENDENT_KEYS):
-                continue
-            self.headers.setdefault(section, where)
-            entries = self.sections.setdefault(section, {})
-            new = {key: Entry(value, where) for key, value in values.items() if key not in entries}
-            entries.update(new)
-            added += [f"[{section}] {', '.join(new)}" if section in INDEPENDENT_KEYS else f"[{section}]"] if new else []
-        if added:
-            self.notices.append(f"{', '.join(added)}: taken from {where}, because the input lacks it.")
 
     @property
     def text(self) -> str:

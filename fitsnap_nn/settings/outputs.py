@@ -18,7 +18,7 @@ def check_files(document: Document, settings: Settings) -> None:
 
 
 def _inputs(document: Document, settings: Settings) -> None:
-    if pretrained := settings.architecture.pretrained[0]:
+    if (pretrained := settings.architecture.pretrained[0]) and not document.architecture_stored:
         path = os.path.join(settings.folder, pretrained)
         if not os.path.isfile(path):
             hint = nearest(path) or "Relative paths are relative to the folder of the input file."

@@ -16,8 +16,8 @@ from fitsnap_nn.data.fitted import user_columns
 from fitsnap_nn.data.groups import Dataset
 from fitsnap_nn.data.properties import STANDARD, Property, derivatives_of
 from fitsnap_nn.data.readers import Column, ReadOptions
-from fitsnap_nn.errors import CheckpointError, InputError, Problem
-from fitsnap_nn.export.model_file import ModelFile, load_model
+from fitsnap_nn.errors import InputError, Problem
+from fitsnap_nn.export.model_file import ModelFile, load_model, load_payload, model_of
 from fitsnap_nn.lammps.reference import with_files
 from fitsnap_nn.reports.errors_table import STYLES, ErrorRow, errors_table
 from fitsnap_nn.reports.predictions import write_predictions
@@ -25,11 +25,9 @@ from fitsnap_nn.reports.results import Result
 from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.reports.tree import render_tree
 from fitsnap_nn.reports.verdict import verdict_of_errors
-from fitsnap_nn.settings import Settings, differences, load_settings, model_path
+from fitsnap_nn.settings import Settings, load_settings
 from fitsnap_nn.settings.ini import COMMAND_LINE
-from fitsnap_nn.settings.plain import section_text
-from fitsnap_nn.settings.schema import PytorchSection, Reference
-from fitsnap_nn.training.checkpoint import refuse_differences
+from fitsnap_nn.settings.schema import Reference
 from fitsnap_nn.training.distributed import Ranks, session
 from fitsnap_nn.training.evaluation import evaluate_all
 from fitsnap_nn.workflow import delivery
@@ -37,6 +35,7 @@ from fitsnap_nn.workflow.delivery import LOG_FILE
 from fitsnap_nn.workflow.pipeline import Fit, predict_all
 from fitsnap_nn.workflow.preparation import prepare
 from fitsnap_nn.workflow.run_folder import open_console
+from fitsnap_nn.workflow.stored_settings import adopt
 
 UNKNOWN_SPLIT = (
     "the split of the fit is unknown, because the model file does not contain it. The data may have been used in "
@@ -56,35 +55,17 @@ def evaluate_input(
     """Return the errors of a saved model on the data of an input file; see `evaluate`.
 
     Args:
-        path: the input file; sections that describe the model may be missing.
+        path: the input file; what it omits of the architecture is that of the model.
         overrides: (section, key, value), which take precedence over the file.
         model: model or restart file; ``None`` for the model of the input's own fit.
         output, overwrite, quiet: see `evaluate`.
 
     Raises:
-        InputError: something is wrong with the input.
-        CheckpointError: see `evaluate`.
+        InputError, CheckpointError: something is wrong with the input; see also `evaluate`.
     """
-    model = model or model_path(path, overrides)
-    try:
-        content = load_model(model)
-    except CheckpointError:
-        load_settings(path, overrides)  # errors in the input come first
-        raise
-    settings = load_settings(path, overrides, _sections(content), f"the model file {model}")
+    settings = load_settings(path, overrides, weights_from="model")
+    model = model or Path(settings.output_folder, settings.pytorch.output_file)
     return evaluate(settings, model, output=output, overwrite=overwrite, quiet=quiet)
-
-
-def _sections(content: ModelFile) -> dict[str, dict[str, str]]:
-    """Return the sections of an input file that the model determines, as text by key."""
-    sections = content.model.input.sections()
-    if (name := content.model.description()["architecture"]) != PytorchSection().model:
-        sections["PYTORCH"] = {"model": name}
-    if content.reference != Reference() and content.reference.pair_style.split()[:1] != ["zero"]:
-        sections["REFERENCE"] = section_text("REFERENCE", content.reference)
-    if any(content.eshift.values()):
-        sections["ESHIFT"] = {element: repr(shift) for element, shift in content.eshift.items()}
-    return sections
 
 
 def evaluate(
@@ -100,26 +81,27 @@ def evaluate(
     The files go to ``<output folder>/test``. The sets are those of the fit, which the model file contains.
 
     Args:
-        settings: checked settings.
+        settings: checked settings; the architecture is that of the model.
         model: model or restart file.
         output: extended XYZ file for the predictions, if any.
         overwrite: replace existing files.
         quiet: print nothing.
 
     Raises:
-        InputError: a file exists already.
-        CheckpointError: the model is not there, or was fitted on another model input or another reference.
+        InputError: a file exists already, or the input contradicts the model.
+        CheckpointError: the model is not there.
     """
-    content = load_model(model)
-    stored = Settings(reference=content.reference, eshift=content.eshift)
-    here = Settings(reference=settings.reference, eshift=settings.eshift)
-    refuse_differences(Path(model), content.model.input.differences(settings) + differences(stored, here))
+    payload = load_payload(model)
+    content = model_of(payload)
+    settings, notes = adopt(settings, payload, str(model), train=False)
     settings = replace(settings, reference=_with_files(settings, content, Path(model)))
     folder = Path(settings.output_folder) / "test"
     with session() as ranks, open_console(settings, ranks, overwrite, False, quiet, folder) as console:
         _check_output(ranks, output, (), overwrite)
         for notice in settings.notices:
             console.line(f"note: {notice}")
+        for note in notes:
+            console.line(f"model: {note}")
         seed = content.split.seed if content.split else None
 
         def relabel(dataset: Dataset) -> Dataset:

@@ -19,6 +19,7 @@ from fitsnap_nn.models import Model, build_model
 from fitsnap_nn.models.baselines import fit_composition
 from fitsnap_nn.settings.architectures import ArchitectureError
 from fitsnap_nn.settings.files import MACE_SUFFIX
+from fitsnap_nn.settings.load import document_of
 from fitsnap_nn.settings.problems import did_you_mean
 from fitsnap_nn.settings.schema import Settings
 from fitsnap_nn.training.checkpoint import load_restart
@@ -65,6 +66,8 @@ class Start:
 def find_start(settings: Settings, resumed: Path | None = None) -> tuple[Settings, Start | None]:
     """Return the settings with the architecture of the file that the fit starts from, and its content.
 
+    Names of frozen parameters are checked too, so that a wrong one is found before the data are read.
+
     Args:
         settings: settings of the input.
         resumed: restart file of a fit that is continued; it takes the place of the initial file.
@@ -73,9 +76,18 @@ def find_start(settings: Settings, resumed: Path | None = None) -> tuple[Setting
         The settings as they are, and ``None``, for a fit from random weights.
 
     Raises:
-        InputError: the file cannot be used, or keys of the input contradict it.
+        InputError: the file cannot be used, keys of the input contradict it, or a frozen parameter does not exist.
         CheckpointError: the restart file of a continued fit cannot be read.
     """
+    settings, start = _find(settings, resumed)
+    if settings.pytorch.freeze:
+        from fitsnap_nn.workflow.initialization import create_model  # that module imports this one
+
+        create_model(settings, start)
+    return settings, start
+
+
+def _find(settings: Settings, resumed: Path | None) -> tuple[Settings, Start | None]:
     initial = settings.initial_file
     if not initial:
         return settings, None
@@ -209,17 +221,17 @@ def freeze(model: Model[Any], settings: Settings) -> None:
         InputError: a word names no parameter, or nothing is left to train.
     """
     words, parameters = settings.pytorch.freeze, dict(model.named_parameters())
-    problems = []
+    problems, where = [], document_of(settings).where("PYTORCH", "freeze") if words else ""
     for word in words:
         members = [name for name in parameters if name == word or name.startswith(f"{word.rstrip('.')}.")]
         for name in members:
             parameters[name].requires_grad_(False)
         if not members:
             hint = f"{did_you_mean(word, _beginnings(parameters))} Possible: {', '.join(_listed(parameters))}.".strip()
-            problems.append(Problem(settings.source, f"[PYTORCH] freeze — {word} is no parameter.", hint))
+            problems.append(Problem(where, f"[PYTORCH] freeze — {word} is no parameter.", hint))
     if words and not problems and not any(parameter.requires_grad for parameter in parameters.values()):
         what = f"[PYTORCH] freeze — {' '.join(words)} leaves no weight to train."
-        problems.append(Problem(settings.source, what, "Use num_epochs = 0 to evaluate a model without training."))
+        problems.append(Problem(where, what, "Use num_epochs = 0 to evaluate a model without training."))
     if problems:
         raise InputError(problems)
 
@@ -270,4 +282,5 @@ def _remedy(path: str) -> str:
 
 def _refused(settings: Settings, what: str, hint: str) -> InputError:
     key = "start_from" if settings.pytorch.start_from else "save_state_input"
-    return InputError([Problem(settings.source, f"[PYTORCH] {key} — {what}", hint)])
+    where = document_of(settings).where("PYTORCH", key)
+    return InputError([Problem(where, f"[PYTORCH] {key} — {what.rstrip('.')}.", hint)])
