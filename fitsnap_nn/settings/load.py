@@ -30,6 +30,8 @@ REMEDIES: Mapping[tuple[str, str], str] = MappingProxyType(
 )
 
 
+FINE_TUNING = 0.1  # learning rate of trained weights over that of random ones
+
 Overrides = Sequence[tuple[str, str, str]]
 
 
@@ -136,7 +138,12 @@ def _build(document: Document, folder: str, text: str) -> Settings:
 
 
 def with_training_defaults(document: Document, settings: Settings) -> PytorchSection:
-    """Replace FitSNAP's defaults by those of the architecture for keys that the input does not set, with a notice."""
+    """Replace FitSNAP's defaults by those of the architecture for keys that the input does not set, with a notice.
+
+    Trained weights, those of ``start_from`` or ``mace_model``, get a tenth of the learning rate of random ones: MACE's
+    documentation has 0.01 for training and 0.001 for naive fine-tuning. With ``save_state_input`` FitSNAP's default
+    remains.
+    """
     known, taken, model = keys_of("PYTORCH"), {}, settings.pytorch.model
     defaults = settings.architecture.training_defaults
     missing = {name: text for name, text in defaults.items() if document.entry("PYTORCH", name) is None}
@@ -146,7 +153,15 @@ def with_training_defaults(document: Document, settings: Settings) -> PytorchSec
         except (KeyError, ValueProblem) as problem:
             what = f"the architecture {model} declares the invalid default {name} = {text}: {problem}"
             document.report("PYTORCH", "model", what, f"Set {name} in the input, or correct the package.")
-    if taken:
+    trained = settings.pytorch.start_from or settings.architecture.pretrained[0]
+    if trained and document.entry("PYTORCH", "learning_rate") is None:
+        missing.pop("learning_rate", None)
+        taken["learning_rate"] = FINE_TUNING * taken.get("learning_rate", settings.pytorch.learning_rate)
+        document.notices.append(
+            f"[PYTORCH] learning_rate = {taken['learning_rate']:g}: a tenth of the default of {model}, because the "
+            "weights have been trained already. The input does not set it."
+        )
+    if missing:
         listed = ", ".join(f"{name} = {text}" for name, text in missing.items())
         document.notices.append(f"[PYTORCH] {listed}: defaults of {model}, which the input does not set.")
     return replace(settings.pytorch, **taken)
