@@ -16,6 +16,9 @@ from fitsnap_nn.plugin import stubs
 from fitsnap_nn.plugin.data import Data
 
 
+OWN_PACKAGE = __name__.partition(".")[0]
+
+
 class UnifiedInterface:
     """Unified model and its declared properties.
 
@@ -119,7 +122,8 @@ def read_model(path: Path) -> Any:
         path: file saved by ``torch.save`` (.pt, .pth) or ``pickle``, or the model file of a fit.
 
     Raises:
-        CheckpointError: the file does not exist, or needs a package that is not installed.
+        CheckpointError: the file does not exist, needs a package that is not installed, or was written by a version of
+            this package with other modules.
         Exception: any exception that loading the file raises.
     """
     if not path.is_file():
@@ -127,7 +131,14 @@ def read_model(path: Path) -> Any:
     with prefer_own_symbols():
         try:
             content = _unpickled(path)
-        except ModuleNotFoundError as error:
+        except (ModuleNotFoundError, AttributeError) as error:
+            if OWN_PACKAGE in str(error):
+                raise CheckpointError(
+                    f"{path} was written by another version of fitsnap_nn, in which the modules have other names "
+                    f"({error}). Write it anew from the model file of the fit: python -m fitsnap_nn export FILE.pt"
+                ) from error
+            if not isinstance(error, ModuleNotFoundError):
+                raise
             raise CheckpointError(
                 f"{path} holds a model of the Python package {error.name}, which {sys.executable} does not find. "
                 "Install it, or name the file of a fit of fitsnap_nn."
