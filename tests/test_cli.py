@@ -39,7 +39,7 @@ def infile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple, dict]]:
-    """What the command line asks of the rest of the package, which is replaced by a record of the calls."""
+    """Calls of the command line to the rest of the package, which is replaced by a recorder."""
     record: list[tuple[str, tuple, dict]] = []
 
     def stand_in(module: str, **results: object) -> None:

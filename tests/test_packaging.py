@@ -1,4 +1,4 @@
-"""What pip installs, and the promise that the shipped data can be made again."""
+"""Content of the installed package, and reproducibility of the shipped data."""
 
 from __future__ import annotations
 

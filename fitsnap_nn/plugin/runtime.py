@@ -15,7 +15,6 @@ from fitsnap_nn.errors import CheckpointError
 from fitsnap_nn.plugin import stubs
 from fitsnap_nn.plugin.data import Data
 
-
 OWN_PACKAGE = __name__.partition(".")[0]
 
 

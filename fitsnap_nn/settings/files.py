@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from fitsnap_nn.settings.formats import LAYOUTS, group_names, matching_groups
+from fitsnap_nn.settings.formats import LAYOUTS, group_names, matching_groups, visible_entries
 from fitsnap_nn.settings.problems import ValueProblem, did_you_mean
 
 MACE_SUFFIX = ".model"  # of the model files of mace-torch
@@ -37,14 +37,8 @@ def read_text(path: str) -> str:
 
 def nearest(path: str) -> str:
     """Return ``Did you mean X?`` for the file or folder with the name closest to a missing one."""
-    return did_you_mean(os.path.basename(os.path.normpath(path)), _entries(os.path.dirname(os.path.normpath(path))))
-
-
-def _entries(folder: str) -> list[str]:
-    try:
-        return sorted(os.listdir(folder or "."))
-    except OSError:
-        return []
+    folder, name = os.path.split(os.path.normpath(path))
+    return did_you_mean(name, visible_entries(folder))
 
 
 def group_exists(data_path: str, name: str, scraper: str) -> bool:

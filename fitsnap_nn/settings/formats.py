@@ -57,7 +57,7 @@ def matching_groups(root: str, row: str, layout: Layout) -> Iterator[tuple[str, 
 def group_names(folder: str, layout: Layout) -> list[str]:
     """Return the names of the groups in a data folder, sorted: subfolders, and data files without their suffix."""
     names = set()
-    for entry in _visible(folder):
+    for entry in visible_entries(folder):
         stem, suffix = os.path.splitext(entry)
         if os.path.isdir(os.path.join(folder, entry)) or "" in layout.suffixes:
             names.add(entry)
@@ -75,7 +75,8 @@ def holds_data(folder: str, layout: Layout) -> bool:
     )
 
 
-def _visible(folder: str) -> list[str]:
+def visible_entries(folder: str) -> list[str]:
+    """Return the names in a folder that are not hidden, sorted; empty if the folder cannot be read."""
     try:
         return [name for name in sorted(os.listdir(folder or ".")) if not name.startswith(".")]
     except OSError:

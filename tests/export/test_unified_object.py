@@ -34,7 +34,7 @@ def prepared(kind: type[ToyModel] = AtomMessages, dtype: torch.dtype = torch.flo
 
 
 class Step(SimpleNamespace):
-    """What LAMMPS with our plugin hands over; all atoms are on one rank."""
+    """Data of a step as LAMMPS with our plugin passes them, with all atoms on one rank."""
 
     edge_gradients = None
 
