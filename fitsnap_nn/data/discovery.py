@@ -16,11 +16,11 @@ from fitsnap_nn.settings.formats import LAYOUTS
 
 XYZ, JSON, VASP, ASE = "XYZ", "JSON", "VASP", "ASE"
 ASE_SUFFIXES = (".db", ".traj", ".aselmdb")
-HEAD = 65536  # bytes of a JSON file that are read to tell its kind
+HEAD = 65536  # bytes of a JSON file that are read to determine its kind
 NO_FORMAT = "not a data file of a known format. [SCRAPER] scraper = ASE reads further formats of ASE."
 OTHER_JSON = "neither FitSNAP's JSON format (no 'Dataset') nor an ASE database."
 OUTPUT = "output folder of a fit."
-# Names of groups that are a test or a validation set.
+# Names of groups that are taken for a test or a validation set.
 TEST = re.compile(r"(?:^|[^a-z])test(?:set|ing)?(?:[^a-z]|$)", re.IGNORECASE)
 VALIDATION = re.compile(r"(?:^|[^a-z])val(?:id|idation)?(?:[^a-z]|$)", re.IGNORECASE)
 

@@ -16,7 +16,7 @@ from fitsnap_nn.data.readers import FORMATS, DataFile, ReadOptions
 from fitsnap_nn.errors import DataError
 from fitsnap_nn.settings.schema import GroupRow, Groups, PathSection, Scraper, Settings
 
-MAX_BYTES = 2 * 2**30  # size of the files that are read; of larger data sets evenly spaced ones
+MAX_BYTES = 2 * 2**30  # of files to read; larger data sets are sampled at even spacing
 # A folder with more groups than this, of fewer configurations on average, is one group.
 MANY_GROUPS, FEW_CONFIGURATIONS = 10, 3
 PROGRESS_SECONDS = 3.0
@@ -40,8 +40,8 @@ class Reading:
         scraper: format.
         data_path: folder of the groups, or the file with all of them.
         groups: in natural order of their names.
-        num_files: files that were read.
-        all_files: files that there are.
+        num_files: number of files that were read.
+        all_files: number of files that were found.
         findings: remarks of the readers, and files that were ignored or cannot be read.
     """
 
@@ -64,7 +64,7 @@ class Reading:
 
 
 def explore(data: Path, say: Say) -> Reading | None:
-    """Read the data in a file or folder; of several formats, take the one with most labelled configurations.
+    """Read the data in a file or folder; of several formats, take the one with the most labelled configurations.
 
     Args:
         data: file or folder.
@@ -129,7 +129,7 @@ def _sample(sources: Sequence[DataFile]) -> list[DataFile]:
 
 
 def _regrouped(reading: Reading) -> Reading:
-    """Make one group, a folder of its parent folder, of many groups that have a few configurations each."""
+    """Merge many groups of a few configurations each into one, whose name is that of the data folder."""
     folder, names = reading.data_path.resolve(), [group.name for group in reading.groups]
     few = len(reading.configurations) < FEW_CONFIGURATIONS * len(names)
     if not (len(names) > MANY_GROUPS and few and folder.is_dir() and folder.name):

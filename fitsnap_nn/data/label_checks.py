@@ -69,7 +69,7 @@ def _refuse_unknown_keys(
 ) -> None:
     for name, keys in KEYS.items():
         given = {key: value for key in keys.split(" or ") if (value := getattr(settings.scraper, key))}
-        # Stresses of cells that are not periodic have been removed; the notes of the readers still tell of them.
+        # Stresses of cells that are not periodic have been removed; the notes of the readers still mention them.
         read = any(name in one.labels for one in configurations) or any(
             found.what.startswith(LABELS_READ) and f" = {value}" in found.what
             for found in findings

@@ -202,8 +202,8 @@ def _baseline(model: str, groups: Sequence[Group], elements: Sequence[str]) -> D
         return Derived({}, "")
     missing = [symbol for symbol in elements if symbol not in energies]
     if missing:
-        return Derived({}, f"Isolated atoms of {' '.join(energies)}, but not of {' '.join(missing)}: energies of the "
-                       "elements are fitted by least squares.")  # fmt: skip
+        found = f"Isolated atoms of {' '.join(energies)}, but not of {' '.join(missing)}"
+        return Derived({}, f"{found}: energies of the elements are fitted by least squares.")
     if model != "BPNN" and not load_architecture(model).isolated_energies:
         return Derived(
             {},
@@ -222,26 +222,26 @@ def _is_isolated(group: Group) -> bool:
 
 
 def _subset(name: str) -> Subset:
-    """Return the set that the name of a group says; TRAINING if it says nothing."""
+    """Return the set that the name of a group suggests; TRAINING if it suggests none."""
     return Subset.TEST if TEST.search(name) else Subset.VALIDATION if VALIDATION.search(name) else Subset.TRAINING
 
 
 def _sizes(groups: Sequence[Group]) -> dict[str, Sizes]:
-    """Return the sizes of every group. If all names say test or validation, none of them is believed."""
+    """Return the sizes of every group; names are ignored if all of them suggest a test or validation set."""
     subsets = {group.name: _subset(group.name) for group in groups}
     if Subset.TRAINING not in subsets.values():
         subsets = dict.fromkeys(subsets, Subset.TRAINING)
-    said = set(subsets.values())
+    named = set(subsets.values())
     return {
         group.name: ALL_TRAINING
         if _is_isolated(group)
-        else choose_sizes(len(group.members), subsets[group.name], Subset.VALIDATION in said, Subset.TEST in said)
+        else choose_sizes(len(group.members), subsets[group.name], Subset.VALIDATION in named, Subset.TEST in named)
         for group in groups
     }
 
 
 def _sizes_comment(sizes: Mapping[str, Sizes]) -> str:
-    """Return which part of the data is held out, and which groups are so by their names."""
+    """Return which part of the data is held out, and which groups are held out because of their names."""
     parts = []
     for kind, part in (("validation", 1), ("test", 2)):
         named = [name for name, size in sizes.items() if size[part] == 1.0]
@@ -265,7 +265,7 @@ def _epochs(model: str, num_training: int) -> dict[str, str]:
 
 
 def _row(sizes: Sizes, weights: Sequence[float], count: int) -> str:
-    """Return the values of a row; fractions have as many digits as give back the number of configurations."""
+    """Return the values of a row; fractions have enough digits to recover the number of configurations."""
     digits = len(str(count)) + 1
     validation, test = round(sizes.validation, digits), round(sizes.test, digits)
     # The training set takes the rounding error: the sum of the fractions must not exceed 1.

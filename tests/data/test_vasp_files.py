@@ -164,7 +164,7 @@ def test_results_of_a_machine_learned_force_field_are_no_labels(tmp_path: Path, 
     made = [replace(step, result="ml") for step in made]
     configurations, findings = read(write(tmp_path / name, text_of(made)))
     assert not configurations
-    assert "no ionic step is of density functional theory" in remarks(findings, warning=True)
+    assert "all ionic steps are of a machine-learned force field" in remarks(findings, warning=True)
 
 
 def test_columns_without_the_van_der_waals_correction_are_skipped(tmp_path: Path) -> None:

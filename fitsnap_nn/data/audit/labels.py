@@ -157,9 +157,9 @@ def _large_forces(data: Measures) -> dict[int, float]:
 def net_forces(data: Measures) -> list[Finding]:
     """Find forces that do not add up to zero.
 
-    The sum of N independent errors grows as the square root of N. Tolerated are errors of 0.01 eV/Å or 1 % of the rms
-    force per atom, which exceed the numerical noise of DFT codes (1e-5 in most public data sets). Configurations with
-    an outlier among their forces are reported elsewhere.
+    The sum of N independent errors grows as the square root of N. Errors per atom of up to 0.01 eV/Å or 1 % of the rms
+    force are tolerated; they exceed the numerical noise of DFT codes (1e-5 eV/Å in most public data sets).
+    Configurations with an outlier among their forces are reported by `force_outliers`.
     """
     findings = []
     outliers = data.once(_large_forces)

@@ -74,7 +74,7 @@ class _RunReader:
         self._ended = False
 
     def read(self, lines: Iterator[bytes]) -> Run:
-        """Read the document, as far as it goes.
+        """Read the document up to its end, or to the first syntax error.
 
         Raises:
             DataError: a finished step has no numbers.
@@ -114,7 +114,7 @@ class _RunReader:
 
     def _parameters(self, element: Element) -> None:
         for name in PARAMETERS:
-            # The first one counts: a second NELM is that of the response functions.
+            # Only the first one is used: a second NELM is that of the response functions.
             item = element.find(f".//i[@name='{name}']")
             if item is not None and item.text:
                 self.run.parameters[name] = float(item.text)
