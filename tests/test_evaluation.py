@@ -18,7 +18,7 @@ import fitsnap_nn
 from fitsnap_nn.cli import main
 from fitsnap_nn.errors import CheckpointError, DataError, InputError
 from fitsnap_nn.export.model_file import describe_model, load_model
-from fitsnap_nn.workflow.evaluation import evaluate_files
+from fitsnap_nn.workflow.evaluation import evaluate_files, evaluate_input
 from fitsnap_nn.workflow.pipeline import Fit
 
 VOLUMES = EXAMPLE / "JSON" / "Volume_BCC" / "Volume_BCC.json"
@@ -194,6 +194,12 @@ def test_sections_of_the_model_may_be_missing(fitted, tmp_path, capsys):
             fitsnap_nn.evaluate(path, fitted.model_file, {**overrides, key: value}, quiet=True)
         assert "esume" not in str(found.value)
         assert "start_from" not in str(found.value)
+
+
+def test_an_input_without_a_fit_is_told_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointError, match=r"no model \w+_fit/.*\.pt of this input\. Fit it first"):
+        evaluate_input(write_small_input(tmp_path))
 
 
 def test_eshift_of_the_fit_is_added_to_labels_of_files(tmp_path, capsys):

@@ -66,10 +66,14 @@ def _problems(options: argparse.Namespace) -> list[Problem]:
         if symbol not in SYMBOLS
     ]
     if options.model not in known_models():
-        hint = f"Known models: {', '.join(known_models())}."
+        hint = did_you_mean(options.model, known_models()) or f"Known models: {', '.join(known_models())}."
         problems.append(Problem(COMMAND_LINE, f"unknown model {options.model}.", hint))
     if not os.path.exists(options.data):
         problems.append(Problem(options.data, "no such file or folder.", nearest(options.data)))
     if os.path.exists(options.infile):
         problems.append(Problem(options.infile, "exists already and is not overwritten.", "Choose another name."))
+    elif not os.path.isdir(folder := os.path.dirname(options.infile) or "."):
+        problems.append(Problem(options.infile, f"cannot be written: there is no folder {folder}.", nearest(folder)))
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        problems.append(Problem(options.infile, f"cannot be written: no permission to write to {folder}."))
     return problems

@@ -169,7 +169,7 @@ def _repulsion(elements: Sequence[str], distances: Distances) -> Derived:
         f"{a}-{b} {distances.shortest[a, b]:.2f} Å" if (a, b) in distances.shortest else f"{a}-{b} not in the data"
         for a, b in radii
     )
-    return Derived(values, f"ZBL acts below the shortest distances in the data only: {known}.")
+    return Derived(values, f"ZBL acts only below the shortest distances in the data: {known}.")
 
 
 def _targets(reading: Reading) -> dict[str, str]:

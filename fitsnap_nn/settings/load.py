@@ -131,7 +131,7 @@ def _build(document: Document, folder: str, text: str) -> Settings:
         text=text,
     )
     document.architecture_stored = document.weights_from == "model" or bool(settings.initial_file)
-    if not document.lacks_architecture:
+    if not document.lacks_architecture and document.weights_from != "model":
         settings = replace(settings, pytorch=with_training_defaults(document, settings))
     training = replace(settings.pytorch, save_state_input=_restart_file(settings))
     return replace(settings, pytorch=training, eshift=_eshift(document, settings))

@@ -16,7 +16,7 @@ from fitsnap_nn.data.fitted import user_columns
 from fitsnap_nn.data.groups import Dataset
 from fitsnap_nn.data.properties import STANDARD, Property, derivatives_of
 from fitsnap_nn.data.readers import Column, ReadOptions
-from fitsnap_nn.errors import InputError, Problem
+from fitsnap_nn.errors import CheckpointError, InputError, Problem
 from fitsnap_nn.export.model_file import ModelFile, load_model, load_payload, model_of
 from fitsnap_nn.lammps.reference import with_files
 from fitsnap_nn.reports.errors_table import STYLES, ErrorRow, errors_table
@@ -64,7 +64,10 @@ def evaluate_input(
         InputError, CheckpointError: something is wrong with the input; see also `evaluate`.
     """
     settings = load_settings(path, overrides, weights_from="model")
-    model = model or Path(settings.output_folder, settings.pytorch.output_file)
+    if model is None:
+        model = Path(settings.output_folder, settings.pytorch.output_file)
+        if not model.exists():
+            raise CheckpointError(f"there is no model {model} of this input. Fit it first, or give --model FILE.")
     return evaluate(settings, model, output=output, overwrite=overwrite, quiet=quiet)
 
 
@@ -94,7 +97,9 @@ def evaluate(
     payload = load_payload(model)
     content = model_of(payload)
     settings, notes = adopt(settings, payload, str(model), train=False)
-    settings = replace(settings, reference=_with_files(settings, content, Path(model)))
+    # No element energies are fitted here: remarks of the audit on them would mislead.
+    training = replace(settings.pytorch, composition_baseline=False)
+    settings = replace(settings, reference=_with_files(settings, content, Path(model)), pytorch=training)
     folder = Path(settings.output_folder) / "test"
     with session() as ranks, open_console(settings, ranks, overwrite, False, quiet, folder) as console:
         _check_output(ranks, output, (), overwrite)

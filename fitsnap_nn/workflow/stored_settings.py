@@ -16,6 +16,7 @@ from fitsnap_nn.settings.ini import Document
 from fitsnap_nn.settings.keys import keys_of
 from fitsnap_nn.settings.load import document_of, with_training_defaults
 from fitsnap_nn.settings.plain import section_differences
+from fitsnap_nn.settings.problems import did_you_mean
 from fitsnap_nn.settings.schema import Reference, Settings
 
 # Keys that concern the baselines of a fit from random weights.
@@ -192,6 +193,11 @@ class _Adoption:
         Only a fit may have another one.
         """
         given = self.document.sections.get("ESHIFT", {})
+        for element in given:
+            if element not in self.settings.elements:
+                listed = " ".join(self.settings.elements)
+                hint = did_you_mean(element, self.settings.elements)
+                self.document.report("ESHIFT", element, f"not among the elements {listed}", hint)
         now = {element: stored.get(element, 0.0) for element in self.settings.elements}
         found = {element: self.settings.eshift[element] if element in given else now[element] for element in now}
         for element, value in found.items():

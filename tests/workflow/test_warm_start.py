@@ -135,6 +135,11 @@ def test_contradictions_have_their_lines(tmp_path: Path, base: Fit) -> None:
             check(load_settings(path, overrides))
 
 
+def test_shifts_of_unknown_elements_are_refused(tmp_path: Path, base: Fit) -> None:
+    with pytest.raises(InputError, match=r"\[ESHIFT\] Te — not among the elements Ta\."):
+        check(load_settings(write_input(tmp_path, base), [("ESHIFT", "Te", "1")]))
+
+
 def test_keys_that_agree_with_the_file_are_fine(tmp_path: Path, base: Fit) -> None:
     path = write_small_input(tmp_path, ("[PYTORCH]", f"[PYTORCH]\nstart_from = {base.model_file}"))
     assert "from the file" not in check(load_settings(path, [("PYTORCH", "layer_sizes", "14 8 8 1")])).text

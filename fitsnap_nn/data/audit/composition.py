@@ -74,6 +74,7 @@ def unused_isolated_atoms(data: Measures) -> list[Finding]:
 
 
 def _by_least_squares(data: Measures) -> bool:
+    """Return whether the element energies are fitted, and not those of trained weights."""
     training = data.settings.pytorch
-    pretrained = bool(data.settings.architecture.pretrained[0])
-    return training.composition_baseline and training.element_energies == ("least_squares",) and not pretrained
+    trained = data.settings.initial_file or data.settings.architecture.pretrained[0]
+    return training.composition_baseline and training.element_energies == ("least_squares",) and not trained
