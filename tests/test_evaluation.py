@@ -162,8 +162,25 @@ def test_what_cannot_be_tested_is_named(fitted, tmp_path):
         evaluate_files(fitted.model_file, [str(tmp_path / "c.xyz")], quiet=True)
     with pytest.raises(CheckpointError, match="No such file"):
         evaluate_files(tmp_path / "none.pt", [str(VOLUMES)], quiet=True)
-    with pytest.raises(InputError, match="is one of the data files"):
-        evaluate_files(fitted.model_file, [str(VOLUMES)], output=VOLUMES, overwrite=True, quiet=True)
+
+
+def test_no_file_that_is_read_is_replaced(fitted, tmp_path):
+    data = tmp_path / "JSON"
+    for group in ("Volume_BCC", "Displaced_BCC"):
+        shutil.copytree(EXAMPLE / "JSON" / group, data / group)
+    model = shutil.copy(fitted.model_file, tmp_path / "model.pt")
+    path = write_small_input(tmp_path, WITHOUT_SEED, (str(EXAMPLE / "JSON"), str(data)))
+    link = tmp_path / "link.xyz"
+    link.symlink_to(path)
+    volumes = data / "Volume_BCC" / "Volume_BCC.json"
+    before = {file: Path(file).read_bytes() for file in (path, model, volumes)}
+    for output in (path, model, volumes, link):
+        with pytest.raises(InputError, match="is a file that the test reads"):
+            evaluate_input(path, model=model, output=output, overwrite=True, quiet=True)
+        if output not in (path, link):
+            with pytest.raises(InputError, match="is a file that the test reads"):
+                evaluate_files(model, [str(volumes)], output=output, overwrite=True, quiet=True)
+    assert {file: Path(file).read_bytes() for file in before} == before
 
 
 def without_sections(text: str, *names: str) -> str:

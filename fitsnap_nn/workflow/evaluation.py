@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fitsnap_nn.data.any_format import read_any, unique
 from fitsnap_nn.data.configuration import Configuration, Subset
-from fitsnap_nn.data.files import shifted
+from fitsnap_nn.data.files import list_files, shifted
 from fitsnap_nn.data.findings import Finding, summarize
 from fitsnap_nn.data.fitted import user_columns
 from fitsnap_nn.data.groups import Dataset
@@ -102,7 +102,8 @@ def evaluate(
     settings = replace(settings, reference=_with_files(settings, content, Path(model)), pytorch=training)
     folder = Path(settings.output_folder) / "test"
     with session() as ranks, open_console(settings, ranks, overwrite, False, quiet, folder) as console:
-        _check_output(ranks, output, (), overwrite)
+        if ranks.is_first:
+            _check_output(output, [settings.source, model, *(file.path for file in list_files(settings))], overwrite)
         for notice in settings.notices:
             console.line(f"note: {notice}")
         for note in notes:
@@ -152,7 +153,8 @@ def evaluate_files(
     folder = Path(model).parent
     properties = _predicted(content)
     with session() as ranks, Console(sys.stdout if ranks.is_first and not quiet else None) as console:
-        _check_output(ranks, output, files, overwrite)
+        if ranks.is_first:
+            _check_output(output, [model, *files], overwrite)
         configurations = _with_sets(content, _read(content, unique(files), ranks, console), console)
         with content.model.input.open(content.reference, folder, derivatives_of(properties)) as compute:
             found = evaluate_all(
@@ -177,18 +179,31 @@ def _with_files(settings: Settings, content: ModelFile, model: Path) -> Referenc
     return settings.reference if len(found) >= len(also_found) else beside_model
 
 
-def _check_output(ranks: Ranks, output: str | Path | None, files: Iterable[str], overwrite: bool) -> None:
-    """Refuse to lose a file, before anything is computed."""
-    if output is None or not ranks.is_first:
+def _check_output(output: str | Path | None, read: Iterable[str | Path], overwrite: bool) -> None:
+    """Refuse to lose a file, before anything is computed.
+
+    Args:
+        output: file for the predictions, if any.
+        read: files that the test reads; they are never replaced.
+        overwrite: replace other existing files.
+
+    Raises:
+        InputError: the file cannot be written, or must not be replaced.
+    """
+    if output is None:
         return
     path = Path(output)
-    if any(path.resolve() == Path(file).resolve() for file in files):
-        raise InputError([Problem(COMMAND_LINE, f"-o {output} is one of the data files.", "Choose another name.")])
-    if path.is_dir() or not path.parent.is_dir():
-        what = "is a folder" if path.is_dir() else f"cannot be written: there is no folder {path.parent}"
-        raise InputError([Problem(COMMAND_LINE, f"-o {output} {what}.", "Choose another name.")])
-    if path.exists() and not overwrite:
+    if path.is_dir():
+        what = "is a folder"
+    elif not path.parent.is_dir():
+        what = f"cannot be written: there is no folder {path.parent}"
+    elif path.exists() and any(path.samefile(file) for file in read if os.path.exists(file)):
+        what = "is a file that the test reads: the input, the model or data"
+    elif path.exists() and not overwrite:
         raise InputError([Problem(COMMAND_LINE, f"-o {output} exists.", "--overwrite replaces it.")])
+    else:
+        return
+    raise InputError([Problem(COMMAND_LINE, f"-o {output} {what}.", "Choose another name.")])
 
 
 def _with_sets(
