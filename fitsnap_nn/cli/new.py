@@ -72,8 +72,4 @@ def _problems(options: argparse.Namespace) -> list[Problem]:
         problems.append(Problem(options.data, "no such file or folder.", nearest(options.data)))
     if os.path.exists(options.infile):
         problems.append(Problem(options.infile, "exists already and is not overwritten.", "Choose another name."))
-    elif not os.path.isdir(folder := os.path.dirname(options.infile) or "."):
-        problems.append(Problem(options.infile, f"cannot be written: there is no folder {folder}.", nearest(folder)))
-    elif not os.access(folder, os.W_OK | os.X_OK):
-        problems.append(Problem(options.infile, f"cannot be written: no permission to write to {folder}."))
     return problems
