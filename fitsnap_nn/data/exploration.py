@@ -20,7 +20,9 @@ MAX_BYTES = 2 * 2**30  # of files to read; larger data sets are sampled at even 
 # A folder with more groups than this, of fewer configurations on average, is one group.
 MANY_GROUPS, FEW_CONFIGURATIONS = 10, 3
 PROGRESS_SECONDS = 3.0
-UNREADABLE = "a fit would stop at this file. Repair it, or move it out of the data"
+# Of a file in a group with others, and of a file that is a group of its own.
+STOPS = "a fit would stop at this file. Repair it, or move it out of the data"
+LEFT_OUT = "the file cannot be read and is left out"
 
 Say = Callable[[str], None]
 
@@ -95,6 +97,7 @@ def _read(candidate: Candidate, say: Say) -> Reading:
     chosen = _sample(sources)
     read = FORMATS[candidate.scraper].read
     findings: list[Finding] = []
+    unreadable: list[tuple[DataFile, DataError]] = []
     members: dict[str, list[Configuration]] = {}
     last = time.monotonic()
     for number, source in enumerate(chosen):
@@ -105,7 +108,8 @@ def _read(candidate: Candidate, say: Say) -> Reading:
             for one in read(source, ReadOptions(), findings):
                 members.setdefault(one.group, []).append(one)
         except DataError as error:
-            findings.append(Finding(f"{UNREADABLE}: {error}"))
+            unreadable.append((source, error))
+    findings += [Finding(f"{STOPS if one.group in members else LEFT_OUT}: {error}") for one, error in unreadable]
     groups = tuple(Group(name, members[name]) for name in sorted(members, key=natural_order))
     return Reading(candidate.scraper, candidate.data_path, groups, len(chosen), len(sources), tuple(findings))
 

@@ -250,7 +250,9 @@ def _sizes_comment(sizes: Mapping[str, Sizes]) -> str:
         parts.append(f"{kind} set: {what}")
     whole = [name for name, size in sizes.items() if size.training == 1.0]
     if whole:
-        parts.append(f"for training only (small groups, isolated atoms): {', '.join(whole)}")
+        by_name = any(1.0 in size[1:] for size in sizes.values())
+        why = "" if by_name else " (small groups, isolated atoms)"
+        parts.append(f"for training only{why}: {', '.join(whole)}")
     text = "; ".join(parts)
     return f"{text[:1].upper()}{text[1:]}."
 
