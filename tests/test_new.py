@@ -135,6 +135,8 @@ def test_molecules_have_no_stress_and_no_repulsion_in_their_bonds(tmp_path):
         assert min(radii) < shortest
         # The isolated atoms are in one group with the others, so that their energies are written.
         assert settings.pytorch.given_energies == (energies if model == "BPNN" else {})
+        assert model != "BPNN" or settings.bispectrum.wj == (0.75, 0.5, 1.0)
+        assert not any("do not distinguish" in notice for notice in settings.notices)
         assert "H-O" in text
 
 
@@ -146,6 +148,7 @@ def test_a_group_of_isolated_atoms_is_for_training(tmp_path):
     settings, _ = new(tmp_path, "xyz", "--model", "NANOPET")
     rows = {row.name: row for row in settings.groups.rows}
     assert (rows["atom"].training_size, rows["atom"].testing_size) == (1, 0)
+    assert (rows["atom"].eweight, rows["atom"].fweight, rows["atom"].vweight) == (0, 0, 0)
     assert settings.pytorch.element_energies == ("isolated",)
     assert settings.architectures["NANOPET"].cutoff < 4.5
 

@@ -56,7 +56,10 @@ def detect_format(path: str) -> str:
 
 
 def read_any(path: str, options: ReadOptions, findings: list[Finding]) -> list[Configuration]:
-    """Read the configurations of one file; their group is ``config_type`` of the frame, or else the file.
+    """Read the configurations of one file.
+
+    Their group is ``config_type`` of the frame, or else the file. A file with one configuration is in the group of its
+    folder, so that the errors of a folder of FitSNAP JSON files are one row, not thousands.
 
     Args:
         path: the file; the ids of its configurations start with it.
@@ -68,9 +71,12 @@ def read_any(path: str, options: ReadOptions, findings: list[Finding]) -> list[C
     """
     file_format = FORMATS[detect_format(path)]
     if not file_format.group_by_frame:
-        return list(file_format.read(DataFile(path, path, path), options, findings))
-    configurations = file_format.read(DataFile(path, "", path), options, findings)
-    return [_named(configuration, path) for configuration in configurations]
+        found = list(file_format.read(DataFile(path, path, path), options, findings))
+    else:
+        found = [_named(one, path) for one in file_format.read(DataFile(path, "", path), options, findings)]
+    if len(found) == 1 and found[0].group == path:
+        return [replace(found[0], group=str(Path(path).parent))]
+    return found
 
 
 def _named(configuration: Configuration, path: str) -> Configuration:

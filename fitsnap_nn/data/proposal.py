@@ -188,7 +188,12 @@ def _weights(groups: Sequence[Group], elements: Sequence[str]) -> dict[str, tupl
     members = [one for group in groups for one in group.members if not is_isolated(one)]
     typical = typical_energies([one for one in members if one.energy is not None], elements)
     whole = typical_spread(members, elements, typical)
-    return {group.name: choose_weights(measure_spread(group.members, elements, typical), whole) for group in groups}
+    return {
+        group.name: (0.0, 0.0, 0.0)
+        if _is_isolated(group)
+        else choose_weights(measure_spread(group.members, elements, typical), whole)
+        for group in groups
+    }
 
 
 def _baseline(model: str, groups: Sequence[Group], elements: Sequence[str]) -> Derived:

@@ -15,6 +15,8 @@ from fitsnap_nn.lammps.cell import LammpsCell, to_lammps
 TARGET_ATOMS = 100  # the cell is replicated to about this number of atoms
 QUIET = 0.1  # eV/Å; configurations with smaller forces are equally good to start from
 LARGE_FORCE = 1.0  # eV/Å; above it, atoms are relaxed before they get velocities
+# eV/atom and eV/atom/K: change of the potential energy beyond any vibration, 10 times k_B T and what melting takes.
+CHANGE, THERMAL = 0.2, 8.617e-4
 
 
 def deck_text(
@@ -56,6 +58,7 @@ def deck_text(
         "",
         "# Relax the atoms if a force is large: velocities on top of it would break the structure.",
         "run 0",
+        "variable before equal $(pe/atoms)",
         f'if "$(fmax) > {LARGE_FORCE}" then &',
         "  \"print 'Largest force $(fmax:%.3g) eV/A: the atoms are relaxed.'\" &",
         '  "min_modify dmax 0.05" "minimize 0.0 0.05 200 1000" "reset_timestep 0"',
@@ -77,6 +80,10 @@ def deck_text(
         'if "${steps} >= 100" then &',
         "  \"print 'Constant energy: $(atoms:%.0f) atoms, none lost. Mean temperature $(ave(f_kelvin):%.0f) K.'\" &",
         "  \"print 'Drift of the total energy: $(v_drift:%.2g) meV/atom/ps, which should be below 1.'\"",
+        "variable change equal pe/atoms-v_before",
+        f'if "$(abs(v_change)) > $({CHANGE}+{THERMAL}*v_temperature)" then &',
+        "  \"print 'WARNING: the potential energy changed by $(v_change:%.2g) eV/atom: the structure broke up, collapsed or "
+        "transformed. Unless you expect that, the model is wrong there: add such configurations to the data.'\"",
     ]
     return "\n".join(lines) + "\n"
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from fitsnap_nn.data.configuration import Subset
 from fitsnap_nn.data.properties import Property
-from fitsnap_nn.reports.results import Floats, Result, by_subset, pairs
+from fitsnap_nn.reports.results import Floats, Result, by_subset, in_the_fit, pairs
 
 ALL = "*ALL"
 COLUMNS = ("Group", "Set", "Property", "Count", "MAE", "RMSE", "R²", "Unit")
@@ -50,7 +50,7 @@ class ErrorRow:
 
 
 def errors_table(results: Sequence[Result], properties: Sequence[Property]) -> list[ErrorRow]:
-    """Return the errors over all groups, followed by those of each group in the order of first appearance.
+    """Return the errors over all groups, see `in_the_fit`, then those of each group in the order of first appearance.
 
     Args:
         results: predictions and labels.
@@ -59,7 +59,7 @@ def errors_table(results: Sequence[Result], properties: Sequence[Property]) -> l
     Returns:
         For each group one row per set (training, validation, test) and property that has labels.
     """
-    by_group: dict[str, list[Result]] = {ALL: list(results)}
+    by_group: dict[str, list[Result]] = {ALL: in_the_fit(results)}
     for result in results:
         by_group.setdefault(result.configuration.group, []).append(result)
     return [

@@ -72,6 +72,21 @@ def _in_report_unit(quantity: Property, value: Floats, divisor: int) -> Floats:
     return rows / divisor if size == 1.0 else rows / divisor / size
 
 
+def in_the_fit(results: Sequence[Result]) -> list[Result]:
+    """Return the results of each set without the configurations that have no weight; all of a set if none has one.
+
+    Configurations without any weight, such as isolated atoms that only give the element energies, do not take part in
+    the fit. Their errors would dominate the mean over all groups.
+
+    Args:
+        results: predictions and labels.
+    """
+    found = []
+    for members in by_subset(results).values():
+        found += [one for one in members if any(map(one.configuration.weight, one.configuration.labels))] or members
+    return found
+
+
 def by_subset(results: Sequence[Result]) -> dict[Subset, list[Result]]:
     """Return the results of each set, in the order training, validation, test.
 

@@ -11,7 +11,7 @@ import numpy as np
 from fitsnap_nn.data.configuration import Subset
 from fitsnap_nn.data.properties import ENERGY, Property
 from fitsnap_nn.reports.epochs import EpochRow
-from fitsnap_nn.reports.results import Floats, Result, by_subset, pairs
+from fitsnap_nn.reports.results import Floats, Result, by_subset, in_the_fit, pairs
 
 # Share of the epochs at the end in which a converged loss does not fall any more, and how far it may. A loss that
 # falls as 1/epoch falls by a tenth; with a cosine schedule the last epochs gain a few per cent at most.
@@ -97,7 +97,7 @@ def verdict_of_errors(results: Sequence[Result], properties: Sequence[Property])
 
 
 def _verdict(results: Sequence[Result], properties: Sequence[Property], remarks: list[str], epochs: str) -> list[str]:
-    fitted = _fitted(results, properties)
+    results, fitted = in_the_fit(results), _fitted(results, properties)
     subset = judged_set(results, fitted)
     if subset is None:
         return [f"verdict: nothing to judge, no configuration has labels{epochs}"]

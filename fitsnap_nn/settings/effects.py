@@ -16,7 +16,7 @@ PRETRAINED_KEYS = ("mace_model", "mace_head_name", "mace_head_target")
 
 def add_notices(document: Document, settings: Settings) -> None:
     """Add one notice per reason, and one that lists the keys and sections that never have an effect."""
-    for step in (_sections, _of_model, _of_training, _of_sets):
+    for step in (_sections, _of_model, _of_elements, _of_training, _of_sets):
         document.notices += step(document, settings)
     idle = []
     for section in [*section_classes(), *settings.architectures]:
@@ -60,6 +60,23 @@ def _of_model(document: Document, settings: Settings) -> Iterator[str]:
     if settings.architecture.pretrained[0]:
         fixed = [key for key, entry in keys_of(model).items() if key not in PRETRAINED_KEYS and not entry.no_effect]
         yield from _without_effect(document, model, fixed, "with mace_model, which determines them")
+
+
+def _of_elements(document: Document, settings: Settings) -> Iterator[str]:
+    """Yield elements that the descriptors do not distinguish as neighbours."""
+    bispectrum = settings.bispectrum
+    from_file = settings.initial_file and document.entry("BISPECTRUM", "wj") is None
+    if settings.calculator.calculator != "LAMMPSSNAP" or bispectrum.chemflag or from_file:
+        return
+    alike: dict[tuple[float, float], list[str]] = {}
+    for symbol, weight, radius in zip(bispectrum.type, bispectrum.wj, bispectrum.radelem, strict=False):
+        alike.setdefault((weight, radius), []).append(symbol)
+    for symbols in alike.values():
+        if len(symbols) > 1:
+            yield (
+                f"[BISPECTRUM] wj and radelem are equal for {', '.join(symbols)}: the descriptors do not distinguish "
+                "these elements as neighbours. Give each element its own wj, for example between 0.5 and 1."
+            )
 
 
 def _of_training(document: Document, settings: Settings) -> Iterator[str]:

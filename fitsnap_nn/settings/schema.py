@@ -43,7 +43,7 @@ class Bispectrum:
     rcutfac: float = option(4.67637, "cutoff factor: R_ij = rcutfac (radelem_i + radelem_j)", unit="Å", minimum=0)
     rfac0: float = option(0.99363, "fraction of π that the polar angle θ0 reaches at the cutoff", minimum=0, maximum=1)
     rmin0: float = option(0.0, "distance that maps to θ0 = 0", unit="Å")
-    wj: tuple[float, ...] = option((1.0,), "weight of each element in the neighbour density")
+    wj: tuple[float, ...] = option((1.0,), "weight of each element in the neighbour density; give each its own")
     radelem: tuple[float, ...] = option((0.5,), "cutoff radius of each element in units of rcutfac")
     bzeroflag: bool = option(False, "subtract the bispectrum components of an isolated atom")
     quadraticflag: bool = option(False, "add all products of two components")

@@ -139,7 +139,7 @@ def _values(model: str, elements: Sequence[str], content: Content) -> dict[str, 
     if model == "BPNN":
         count = len(elements)
         values["BISPECTRUM"] |= {"numTypes": str(count), "type": " ".join(elements)}
-        values["BISPECTRUM"] |= {"wj": " ".join(["1.0"] * count), "radelem": " ".join(["0.5"] * count)}
+        values["BISPECTRUM"] |= {"wj": " ".join(element_weights(elements)), "radelem": " ".join(["0.5"] * count)}
         if count > 1:
             values["PYTORCH"]["multi_element_option"] = "2"
     else:
@@ -153,6 +153,17 @@ def _values(model: str, elements: Sequence[str], content: Content) -> dict[str, 
     for section, keys in content.values.items():
         values[section] = values.get(section, {}) | dict(keys)
     return values
+
+
+def element_weights(elements: Sequence[str]) -> list[str]:
+    """Return ``wj`` of each element: from 0.5 for the lightest to 1 for the heaviest.
+
+    With equal weights the descriptors do not distinguish the elements of the neighbours. Weights that increase with the
+    atomic number follow M. Gastegger et al., J. Chem. Phys. 148, 241709 (2018).
+    """
+    by_number = sorted(elements, key=atomic_number)
+    steps = max(1, len(elements) - 1)
+    return [f"{1.0 - 0.5 * (len(elements) - 1 - by_number.index(symbol)) / steps:.4g}" for symbol in elements]
 
 
 def _key_lines(section: str, written: Mapping[str, str], every_key: bool) -> Iterator[str]:

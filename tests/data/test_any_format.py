@@ -46,7 +46,7 @@ def test_formats_of_ase_are_read(tmp_path: Path, name: str):
     assert detect_format(path) == "ASE"
     (found,) = read_any(path, ReadOptions(), [])
     assert found.energy == (None if name == "d.cif" else -22.0)
-    assert (found.group, found.id) == (path, path)
+    assert (found.group, found.id) == (str(tmp_path), path)
 
 
 def test_config_type_is_the_group_and_the_file_is_in_the_id(tmp_path: Path):

@@ -111,6 +111,20 @@ def test_large_forces_are_relaxed_before_atoms_move(run: Run, tmp_path: Path) ->
     assert relaxed < before / 3
 
 
+@pytest.mark.parametrize(
+    ("energy", "warned"), [("pe", False), ("pe-3*atoms*(step>0)", True), ("pe+9*atoms*(step>0)", True)]
+)
+def test_a_structure_that_broke_up_is_said(run: Run, tmp_path: Path, energy: str, warned: bool) -> None:
+    """The change of the potential energy is compared with k_B T: one of 3 eV/atom at 300 K is no vibration."""
+    files = exported(tmp_path / "fit", structure=STRUCTURES["bulk"])
+    assert files.deck
+    deck = files.deck.read_text()
+    assert "variable change equal pe/atoms-v_before" in deck
+    files.deck.write_text(deck.replace("equal pe/atoms-v_before", f"equal ({energy})/atoms-v_before"))
+    _, log = run(files.deck, "steps=20", "temperature=1000", "potential_model=nn")
+    assert bool(re.search(r"^WARNING: the potential energy changed by \S+ eV/atom", log, re.MULTILINE)) == warned
+
+
 def test_the_drift_is_that_of_a_line_through_the_energies(run: Run, tmp_path: Path) -> None:
     """`slope` of LAMMPS is per sample. A friction that takes a known power gives a known drift."""
     files = exported(tmp_path / "fit", structure=BULK)

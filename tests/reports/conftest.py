@@ -31,6 +31,7 @@ def make_result() -> MakeResult:
         stress_label=None,
         stress=None,
         name="a.json",
+        weights=None,
     ):
         configuration = Configuration(
             id=f"{group}/{name}",
@@ -40,6 +41,7 @@ def make_result() -> MakeResult:
             cell=np.eye(3),
             labels=labels_of(energy=label, forces=force_label, stress=stress_label),
             subset=subset,
+            weights=weights or {},
         )
         return Result(configuration, Evaluation(labels_of(energy=energy, forces=forces, stress=stress)))
 

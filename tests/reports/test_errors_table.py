@@ -12,6 +12,7 @@ import pytest
 from fitsnap_nn.data.configuration import Subset
 from fitsnap_nn.data.properties import STANDARD, Cartesian, Scalar, user_property
 from fitsnap_nn.reports.errors_table import ErrorRow, errors_table, summary, write_errors_table
+from fitsnap_nn.reports.verdict import verdict_of_errors
 
 
 def find(rows, group, subset, name):
@@ -40,6 +41,21 @@ def test_force_errors_count_atoms_but_average_components(make_result):
     assert (row.count, row.unit) == (2, "eV/Å")
     assert row.mae == pytest.approx(1.0)
     assert row.rmse == pytest.approx(math.sqrt(3.0))
+
+
+def test_configurations_without_weight_are_not_in_the_mean_of_all_groups(make_result):
+    def results(test_weight):
+        return [
+            make_result(atoms=1, label=1.0, energy=2.0),
+            make_result(atoms=1, label=1.0, energy=9.0, group="isolated", weights={"energy": 0.0}),
+            make_result(atoms=1, label=1.0, energy=4.0, subset=Subset.TEST, weights={"energy": test_weight}),
+        ]
+
+    for test_weight in (0.0, 1.0):  # a test set without weights is shown
+        rows = errors_table(results(test_weight), STANDARD)
+        assert [find(rows, "*ALL", subset, "Energy").mae for subset in ("Train", "Test")] == [1.0, 3.0]
+        assert find(rows, "isolated", "Train", "Energy").mae == 8.0
+        assert not any("isolated" in line for line in verdict_of_errors(results(test_weight), STANDARD))
 
 
 def test_stress_is_compared_in_gpa_and_in_voigt_order(make_result):

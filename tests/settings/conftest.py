@@ -12,7 +12,7 @@ INPUT = """\
 numTypes = 2
 twojmax = 6
 type = W Be
-
+wj = 1.0 0.9
 [CALCULATOR]
 stress = 0
 

@@ -98,7 +98,7 @@ def test_a_good_package_is_used_and_checked(packages, write_input, tmp_path):
     notice = "Without effect with [PYTORCH] model = BPNN: section [GOOD]."
     assert done.stdout.splitlines() == [f"('{notice}',) Section(width=3)", "good_net"], done.stderr
     chosen = ("PYTORCH", "model", "GOOD"), ("CALCULATOR", "calculator", "LAMMPSGRAPH")
-    without_snap = write_input(("numTypes = 2\ntwojmax = 6\n", ""))
+    without_snap = write_input(("numTypes = 2\ntwojmax = 6\n", ""), ("wj = 1.0 0.9", ""))
     assert load(packages, without_snap, *chosen).stdout.splitlines() == ["() Section(width=6)", "good_net"]
     wrong = command(packages, "check", path.name, "--set", "GOOD.widht=3", cwd=tmp_path)
     assert "command line  [GOOD] widht — unknown key. Did you mean width?" in wrong.stderr

@@ -25,7 +25,10 @@ def pytorch(text: str) -> tuple[str, str]:
 @pytest.mark.parametrize(
     ("changes", "notice"),
     [
-        ([pytorch("model = NANOPET"), GRAPH], "[BISPECTRUM] numTypes, type, twojmax have no effect with [CALCULATOR]"),
+        (
+            [pytorch("model = NANOPET"), GRAPH],
+            "[BISPECTRUM] numTypes, type, twojmax, wj have no effect with [CALCULATOR]",
+        ),
         (
             [pytorch("model = NANOPET\nlayer_sizes = num_desc 1\nstandardize = 0"), GRAPH],
             "[PYTORCH] layer_sizes, standardize have no effect with model = NANOPET.",
@@ -44,6 +47,7 @@ def pytorch(text: str) -> tuple[str, str]:
             [pytorch("early_stopping = 5"), ("0.7 0.3", "0.7 0.0")],
             "[PYTORCH] early_stopping follows the training loss, which does not show overfitting: there is no",
         ),
+        ([("wj = 1.0 0.9", "radelem = 0.5 0.5")], "[BISPECTRUM] wj and radelem are equal for W, Be: the descriptors"),
         ([("[GROUPS]", "[GROUPS]\nrandom_seed = 3")], "[GROUPS] random_seed has no effect with random_sampling = 0."),
     ],
 )
@@ -61,6 +65,7 @@ def test_a_key_without_effect_is_said(write_input, changes, notice):
         [
             pytorch("model = MACE"),
             ("numTypes = 2\ntwojmax = 6\n", ""),
+            ("wj = 1.0 0.9", ""),
             ("stress = 0", "calculator = LAMMPSGRAPH"),
         ],
     ],

@@ -107,7 +107,7 @@ Bulk = 0.7 100 1
 
 
 def test_sections_that_are_missing_have_their_defaults(write_input):
-    settings = load_settings(write_input())
+    settings = load_settings(write_input(("wj = 1.0 0.9\n", "\n")))
     assert settings.reference == Reference(pair_coeff=("* *",))
     assert settings.eshift == {"W": 0.0, "Be": 0.0}
     assert settings.solver.solver == "PYTORCH"
@@ -168,7 +168,7 @@ PYTORCH = ("[PATH]", "[PYTORCH]\n{}\n[PATH]")
         ("type = W Be", "", "[BISPECTRUM] type — is missing"),
         ("type = W Be", "type = W Bee", "Bee is not a chemical element. Did you mean Be?"),
         ("type = W Be", "type = W W", "W is given 2 times"),
-        ("type = W Be", "type = W Be\nwj = 1.0", "wj — 1 value for 2 elements. Give one value for each of W Be."),
+        ("wj = 1.0 0.9", "wj = 1.0", "wj — 1 value for 2 elements. Give one value for each of W Be."),
         (
             "stress = 0",
             "elements = Be W",
