@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fitsnap_nn.data.neighbours import MIN_DISTANCE
 from fitsnap_nn.errors import LammpsError
 from fitsnap_nn.export.lammps_data import LammpsData
 from fitsnap_nn.export.mliappy import abort_all_ranks_on_error
@@ -95,6 +96,8 @@ class UnifiedModel:
     def _evaluate(self, data: LammpsData, exchanges: bool) -> tuple[Tensor, Tensor | None]:
         """Return energies (nlistatoms,), eV, and edge gradients (npairs, 3), eV/Å (``None`` without pairs), float64."""
         own = int(data.nlistatoms)
+        if not exchanges:
+            self._check_input(data)
         if not self.model.num_message_passing:
             graph = graph_without_messages(data, len(self.element_types), self.dtype)
         elif exchanges:
@@ -104,12 +107,37 @@ class UnifiedModel:
         energies = self.model.atom_energies(graph)[:own]
         (edge_gradients,) = torch.autograd.grad(energies.sum(), graph.vectors, materialize_grads=True)
         energies, edge_gradients = energies.detach(), edge_gradients.double()
-        if not (energies.isfinite().all() and edge_gradients.isfinite().all()):
+        # Our plugin names the atom.
+        if not exchanges and not (energies.isfinite().all() and edge_gradients.isfinite().all()):
             raise FloatingPointError(
                 "the model's energy is not a finite number: atoms have come too close, or the run is unstable. "
                 "Reduce the time step, or check the initial structure."
             )
         return energies, edge_gradients if len(edge_gradients) else None
+
+    def _check_input(self, data: LammpsData) -> None:
+        """Check what our plugin checks itself: the units of the input, and that no atoms are at the same place.
+
+        Raises:
+            LammpsError: they are wrong.
+        """
+        if data.npairs and (close := np.einsum("px,px->p", data.rij, data.rij) < MIN_DISTANCE**2).any():
+            pair = int(close.argmax())
+            rows = [np.repeat(data.iatoms, data.numneighs)[pair], data.jatoms[pair]]
+            tags = None if self._lammps is None else self._instance().numpy.extract_atom("id", nelem=data.ntotal)
+            first, second = rows if tags is None else tags[rows]
+            raise LammpsError(
+                f"atoms {first} and {second} are at the same place, less than {MIN_DISTANCE:g} Å apart. "
+                "Forces are not defined there: correct the structure."
+            )
+        if self._lammps is not None and (units := self._instance().extract_global("units")) != self.units:
+            raise LammpsError(f"the model uses units {self.units}, but the input script uses units {units}")
+
+    def _instance(self) -> Any:
+        """Return LAMMPS as an object, from the pointer."""
+        from lammps import lammps
+
+        return lammps(ptr=self._lammps)
 
     def _tags(self, count: int) -> NDArray[np.int32]:
         """Return the IDs (count,) of all atoms and ghosts, for LAMMPS without our plugin.
@@ -122,9 +150,7 @@ class UnifiedModel:
                 "this LAMMPS does not pass atom IDs to the model. Include the .mod file that was exported with the "
                 "model, which asks LAMMPS for them, or run with the plugin of fitsnap_nn."
             )
-        from lammps import lammps
-
-        instance = lammps(ptr=self._lammps)
+        instance = self._instance()
         if instance.extract_setting("world_size") > 1:
             raise LammpsError(
                 "this LAMMPS cannot pass a model's messages between ranks. Run it on one rank, "
