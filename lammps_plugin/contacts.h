@@ -13,7 +13,7 @@
 
 namespace fitsnap_nn {
 
-// In LAMMPS' unit of length; the same as MIN_DISTANCE in data/neighbours.py, which states the reason.
+// In LAMMPS' unit of length; the same as MIN_DISTANCE in data/configuration.py, which states the reason.
 constexpr double MIN_DISTANCE = 1e-6;
 
 // Whether atoms are apart, given the square of their distance. False for NaN.

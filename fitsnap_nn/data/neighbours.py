@@ -8,13 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from vesin import NeighborList
 
-from fitsnap_nn.data.configuration import Configuration, Floats
+from fitsnap_nn.data.configuration import MIN_DISTANCE, Configuration, Floats
 from fitsnap_nn.errors import DataError
 
-# Å, below which two atoms are at the same place. Rounding of coordinates of 100 Å, 1e-14 Å, turns the direction between
-# atoms at this distance by 1e-8, the accuracy to which exported forces are verified; below 1e-10 Å LAMMPS' SNAP skips
-# pairs without a message. The plugin refuses the same distances (lammps_plugin/contacts.h).
-MIN_DISTANCE = 1e-6
 ALONE = 6.0  # Å, within which an isolated atom has no neighbours, unless a model's cutoff says otherwise
 MIN_UNIT_VOLUME = 1e-8  # volume spanned by the normalised lattice vectors below which they are linearly dependent
 # The cell list of vesin has at most this number of bins. In larger cells vesin enlarges all bins by the same factor.

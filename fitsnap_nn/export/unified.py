@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import pickle
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, cast
 
@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fitsnap_nn.data.neighbours import MIN_DISTANCE
+from fitsnap_nn.data.configuration import MIN_DISTANCE
 from fitsnap_nn.errors import LammpsError
 from fitsnap_nn.export.lammps_data import LammpsData
 from fitsnap_nn.export.mliappy import abort_all_ranks_on_error
@@ -107,11 +107,13 @@ class UnifiedModel:
         energies = self.model.atom_energies(graph)[:own]
         (edge_gradients,) = torch.autograd.grad(energies.sum(), graph.vectors, materialize_grads=True)
         energies, edge_gradients = energies.detach(), edge_gradients.double()
-        # Our plugin names the atom.
-        if not exchanges and not (energies.isfinite().all() and edge_gradients.isfinite().all()):
+        if not (energies.isfinite().all() and edge_gradients.isfinite().all()):
+            wrong = ~energies.isfinite()
+            wrong[graph.edge_i[~edge_gradients.isfinite().all(dim=1)]] = True
+            (atom,) = self._ids(data, data.iatoms[:own][wrong.numpy()][:1])
             raise FloatingPointError(
-                "the model's energy is not a finite number: atoms have come too close, or the run is unstable. "
-                "Reduce the time step, or check the initial structure."
+                f"the model's energy or a force of atom {atom} is not a finite number: atoms have come too close, or "
+                "the run is unstable. Reduce the time step, or check the initial structure."
             )
         return energies, edge_gradients if len(edge_gradients) else None
 
@@ -123,15 +125,21 @@ class UnifiedModel:
         """
         if data.npairs and (close := np.einsum("px,px->p", data.rij, data.rij) < MIN_DISTANCE**2).any():
             pair = int(close.argmax())
-            rows = [np.repeat(data.iatoms, data.numneighs)[pair], data.jatoms[pair]]
-            tags = None if self._lammps is None else self._instance().numpy.extract_atom("id", nelem=data.ntotal)
-            first, second = rows if tags is None else tags[rows]
+            rows = np.array([np.repeat(data.iatoms, data.numneighs)[pair], data.jatoms[pair]])
+            first, second = self._ids(data, rows)
             raise LammpsError(
                 f"atoms {first} and {second} are at the same place, less than {MIN_DISTANCE:g} Å apart. "
                 "Forces are not defined there: correct the structure."
             )
         if self._lammps is not None and (units := self._instance().extract_global("units")) != self.units:
             raise LammpsError(f"the model uses units {self.units}, but the input script uses units {units}")
+
+    def _ids(self, data: LammpsData, rows: NDArray[np.int32]) -> Sequence[int]:
+        """Return the IDs of atoms for messages; their rows in LAMMPS if IDs are unknown."""
+        tags = getattr(data, "tags", None)
+        if tags is None and self._lammps is not None:
+            tags = self._instance().numpy.extract_atom("id", nelem=data.ntotal)
+        return [int(atom) for atom in (rows if tags is None else tags[rows])]
 
     def _instance(self) -> Any:
         """Return LAMMPS as an object, from the pointer."""
