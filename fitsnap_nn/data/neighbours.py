@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from vesin import NeighborList
 
-from fitsnap_nn.data.configuration import Configuration, Floats
+from fitsnap_nn.data.configuration import MIN_DISTANCE, Configuration, Floats
 from fitsnap_nn.errors import DataError
 
 ALONE = 6.0  # Å, within which an isolated atom has no neighbours, unless a model's cutoff says otherwise
@@ -46,13 +46,27 @@ def find_neighbours(configuration: Configuration, cutoff: float) -> Neighbours:
         cutoff: Å.
 
     Raises:
-        DataError: a number is not finite, the lattice vectors of the periodic directions are linearly dependent, or the
-            cell is too elongated; the message names the configuration.
+        DataError: a number is not finite, the lattice vectors of the periodic directions are linearly dependent, the
+            cell is too elongated, or two atoms are at the same place; the message names the configuration.
     """
     box = _search_box(configuration, cutoff)
     search = NeighborList(cutoff=cutoff, full_list=True, sorted=True, n_threads=1)
     i, j, vectors, shifts = search.compute(configuration.positions, box, True, "ijDS")
+    (contacts,) = np.nonzero(np.einsum("px,px->p", vectors, vectors) < MIN_DISTANCE**2)
+    if len(contacts):
+        raise DataError(_contact(configuration, int(i[contacts[0]]), int(j[contacts[0]])))
     return Neighbours(i.astype(np.int32), j.astype(np.int32), vectors, shifts)
+
+
+def _contact(configuration: Configuration, i: int, j: int) -> str:
+    """Return the error message for two atoms at the same place, which may be images of one atom."""
+    species = configuration.species
+    atoms = f"atoms {i + 1} ({species[i]}) and {j + 1} ({species[j]}) are"
+    what = atoms if i != j else f"atom {i + 1} ({species[i]}) and its periodic image are"
+    return (
+        f"{configuration.id}: {what} at the same place, less than {MIN_DISTANCE:g} Å apart. Forces are not defined "
+        "there: correct or remove the configuration."
+    )
 
 
 def is_isolated(configuration: Configuration, cutoff: float = ALONE) -> bool:
@@ -83,6 +97,8 @@ def _search_box(configuration: Configuration, cutoff: float) -> Floats:
         box = box.copy()
         box[~periodic] = np.maximum(lengths, longest / MAX_ASPECT_RATIO)[:, None] * normals
     sides = np.linalg.norm(box, axis=1)
+    if len(positions) and (sides < MIN_DISTANCE).any():
+        raise DataError(_contact(configuration, 0, 0))
     if not abs(np.linalg.det(box)) > MIN_UNIT_VOLUME * sides.prod():
         raise DataError(
             f"{configuration.id}: the lattice vectors do not span a cell: {configuration.cell.tolist()}. "

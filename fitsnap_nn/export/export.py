@@ -68,9 +68,11 @@ def export(
                 [Problem(str(target), "already exists.", "Give --overwrite to replace it.") for target in existing]
             )
         Path(folder).mkdir(parents=True, exist_ok=True)
-        for written, target in targets.items():
+        mod = targets.pop(files.mod)
+        mod.unlink(missing_ok=True)
+        for written, target in {**targets, files.mod: mod}.items():  # last: it states that the others are complete
             shutil.copyfile(written, target)
-    return [str(target) for target in targets.values()]
+    return [str(target) for target in (mod, *targets.values())]
 
 
 def _convert(path: Path, folder: Path, elements: Sequence[str], head: str) -> Path:
