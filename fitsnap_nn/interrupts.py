@@ -19,6 +19,7 @@ from io import RawIOBase
 from types import FrameType
 
 from fitsnap_nn.errors import Interrupted
+from fitsnap_nn.launch import is_first_rank, rank_number
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 GRACE = 4.0  # s for the main thread of the first rank, or of the only process, to end by itself
@@ -33,7 +34,8 @@ class _State:
         self.number = 0  # of the first signal that has arrived; 0: none
         self.handling = False  # whether the handlers of `handled` are installed
         self.joining = False
-        self.is_first = True
+        self.speaks = is_first_rank()
+        self.acts = True  # whether a signal interrupts the main thread: not on ranks that the first one ends
         self.said = False
         self.describe: Callable[[], str] = lambda: "interrupted"
         self.end: Callable[[int], None] = os._exit
@@ -58,7 +60,7 @@ def describe(text: Callable[[], str]) -> None:
 def take_line() -> str:
     """Return the line about an interruption the first time; an empty string after that, and on other ranks."""
     with _state.lock:
-        if _state.said or not _state.is_first:
+        if _state.said or not _state.speaks:
             return ""
         _state.said = True
     return _state.describe()
@@ -76,7 +78,7 @@ def joined(is_first: bool, end: Callable[[int], None]) -> None:
         is_first: whether this is the first rank.
         end: ends all ranks with an exit code.
     """
-    _state.is_first, _state.end = is_first, end
+    _state.acts, _state.end = is_first, end
 
 
 @contextmanager
@@ -129,7 +131,7 @@ def handled() -> Iterator[None]:
 def _raise(number: int, frame: FrameType | None) -> None:
     """Interrupt the main thread. Ranks other than the first wait: if each ended by itself, none could report."""
     _state.number = _state.number or number
-    if _state.is_first:
+    if _state.acts:
         raise Interrupted(number)
 
 
@@ -156,6 +158,8 @@ def _watch(reading: int) -> None:
         if not _state.joining and _main_thread_ends(pipe):
             return
     _print_line()
+    if not _state.acts:  # the first rank has not received it, or cannot end this one
+        sys.stderr.write(f"interrupted: rank {rank_number()} has received {signal.Signals(number).name}\n")
     _state.end(128 + number)
 
 
@@ -168,7 +172,7 @@ def _print_line() -> None:
 def _main_thread_ends(pipe: RawIOBase) -> bool:
     """Return whether the main thread ends by itself, within the time that it has; a second signal ends the wait."""
     started = time.monotonic()
-    deadline = started + GRACE + (0 if _state.is_first else OTHER_RANKS)
+    deadline = started + GRACE + (0 if _state.acts else OTHER_RANKS)
     while (left := deadline - time.monotonic()) > 0:
         if not select.select([pipe], [], [], left)[0]:
             return False
@@ -176,7 +180,7 @@ def _main_thread_ends(pipe: RawIOBase) -> bool:
         if not received:
             return True
         if received[0] in SIGNALS and time.monotonic() - started > SAME_SIGNAL:
-            if not _state.is_first:
+            if not _state.acts:
                 time.sleep(1.0)  # the first rank reports, and ends this one
             return False
     return False
