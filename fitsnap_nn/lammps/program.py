@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import re
@@ -157,15 +158,20 @@ def _run(command: Sequence[str], folder: Path, timeout: float) -> tuple[int, str
         try:
             output, _ = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+            _kill(process.pid)
             output, _ = process.communicate()
             raise LammpsError(
                 f"LAMMPS took more than {timeout:.0f} s and was stopped. The end of its output:\n{_reason(output)}"
             ) from None
         except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)
+            _kill(process.pid)
             raise
     return process.returncode, output
+
+
+def _kill(session: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # at Ctrl-C, subprocess waits a moment for the process to end
+        os.killpg(session, signal.SIGKILL)
 
 
 def _die_with_parent() -> None:
