@@ -58,6 +58,12 @@ def announced_size() -> int:
     return next((int(os.environ[name]) for name in SIZE_VARIABLES if os.environ.get(name, "").isdigit()), 1)
 
 
+def on_one_machine() -> bool:
+    """Return whether all ranks are certainly on this machine: a process alone, or all those of Hydra's mpirun."""
+    local = os.environ.get("MPI_LOCALNRANKS")
+    return not started_by_mpi() or (local is not None and local == os.environ.get("PMI_SIZE"))
+
+
 class Neighbours(NamedTuple):
     """Ranks on this machine.
 

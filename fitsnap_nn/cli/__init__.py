@@ -80,7 +80,7 @@ def _run(arguments: list[str]) -> None:
         options = _parsed(arguments)
     except InputError as error:
         options = error
-    if isinstance(options, argparse.Namespace) and not getattr(options, "parallel", False):
+    if isinstance(options, argparse.Namespace) and (not options.parallel or getattr(options, "check", False)):
         options.run(options)
         return
     with job() as process:
@@ -102,7 +102,7 @@ def _valid(options: argparse.Namespace | InputError) -> argparse.Namespace:
 def _parsed(arguments: list[str]) -> argparse.Namespace:
     """Return the command and its options; everything after ``lmp`` belongs to LAMMPS, -h and -v included."""
     if arguments[:1] == ["lmp"]:
-        return argparse.Namespace(run=lmp.run, arguments=arguments[1:])
+        return argparse.Namespace(run=lmp.run, arguments=arguments[1:], parallel=False)
     return _parser().parse_args(_with_command(arguments))
 
 

@@ -42,6 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
+    if options.check:
+        report(load(options), options.strict)
+        return
     with job() as process:
         settings = process.agreed(lambda: load(options), lambda found: found.text, f"input {options.infile}")
         again = repeated_command(process.size)
@@ -50,9 +53,6 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _fit(options: argparse.Namespace, settings: Settings) -> None:
-    if options.check:
-        report(settings, options.strict)
-        return
     if options.relative:
         folder = os.path.normpath(os.path.join(settings.folder, settings.output_folder))
         settings = replace(settings, outfile=replace(settings.outfile, folder=folder))
