@@ -56,9 +56,9 @@ def _fit(options: argparse.Namespace, settings: Settings) -> None:
     if options.relative:
         folder = os.path.normpath(os.path.join(settings.folder, settings.output_folder))
         settings = replace(settings, outfile=replace(settings.outfile, folder=folder))
-    from fitsnap_nn.workflow.pipeline import fit
-
     with _copied_to(options.log):
+        from fitsnap_nn.workflow.pipeline import fit
+
         fit(
             settings,
             overwrite=options.overwrite,
