@@ -53,12 +53,20 @@ def fit(
         InputError: something is wrong with the input; nothing was run.
         FitsnapError: another of its kinds; see `fitsnap_nn.errors`.
     """
+    from fitsnap_nn.job import job
     from fitsnap_nn.settings import load_settings
-    from fitsnap_nn.workflow.pipeline import fit as run
 
-    settings = load_settings(path, _triples(overrides), weights_from="restart file" if resume else "input")
-    options = {"overwrite": overwrite, "resume": resume, "train": train, "verify": verify}
-    return run(settings, **options, verbose=verbose, quiet=quiet, strict=strict)
+    weights_from = "restart file" if resume else "input"
+    with job() as process:
+        settings = process.agreed(
+            lambda: load_settings(path, _triples(overrides), weights_from=weights_from),
+            lambda found: found.text,
+            f"input {os.fspath(path)}",
+        )
+        from fitsnap_nn.workflow.pipeline import fit as run
+
+        options = {"overwrite": overwrite, "resume": resume, "train": train, "verify": verify}
+        return run(settings, **options, verbose=verbose, quiet=quiet, strict=strict)
 
 
 def evaluate(

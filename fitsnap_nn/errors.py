@@ -11,9 +11,17 @@ from typing import NamedTuple
 
 
 class FitsnapError(Exception):
-    """Base class of all errors that a user can correct."""
+    """Base class of all errors that a user can correct.
+
+    Attributes:
+        exit_code: exit status of the command line.
+        ranks: on which of several ranks it occurred; empty if on all, or if only this rank knows of it.
+        shared: whether all ranks raise it, so that the first one reports it.
+    """
 
     exit_code = 1
+    ranks = ""
+    shared = False
 
 
 class Problem(NamedTuple):
@@ -43,6 +51,9 @@ class InputError(FitsnapError):
         count = len(self.problems)
         closing = f"{count} error{'s' if count != 1 else ''}, nothing was run."
         super().__init__("\n".join([*map(str, self.problems), closing]))
+
+    def __reduce__(self) -> tuple[type[InputError], tuple[tuple[Problem, ...]]]:
+        return type(self), (self.problems,)  # by default, pickle passes the message to __init__
 
 
 class DataError(FitsnapError):

@@ -171,7 +171,7 @@ def test_no_arguments_print_the_help(infile, capsys):
     ("error", "code", "message", "traced"),
     [
         (TrainingError("the loss is not a number"), 6, "error: the loss is not a number\n", False),
-        (KeyboardInterrupt(), 130, "interrupted\n", False),
+        (KeyboardInterrupt(), 130, "interrupted before the first epoch; nothing is changed.", False),
         (ValueError("odd"), 1, "This is a bug in fitsnap_nn. Please report it", True),
     ],
 )
