@@ -9,7 +9,7 @@ from fitsnap_nn.export.formats import lammps_object
 from fitsnap_nn.export.mliappy import MliapModel
 from fitsnap_nn.export.model_file import ModelFile, load_model, model_of, validated
 from fitsnap_nn.export.pair_style import reference_styles
-from fitsnap_nn.export.payload import limit_threads
+from fitsnap_nn.export.threads import limit_threads
 from fitsnap_nn.export.unified import UnifiedModel
 
 

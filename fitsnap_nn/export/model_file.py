@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import pickle
-import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -21,6 +17,7 @@ from fitsnap_nn.data.split import KEY_BYTES, Split
 from fitsnap_nn.errors import CheckpointError
 from fitsnap_nn.files import atomic_write
 from fitsnap_nn.inputs import input_from_payload
+from fitsnap_nn.integrity import check_seal, deserialize, serialize
 from fitsnap_nn.models import Model, build_model
 from fitsnap_nn.settings.rows import PropertyRow
 from fitsnap_nn.settings.schema import Reference, Settings
@@ -124,7 +121,7 @@ def save_model(
     """
     try:
         with atomic_write(Path(path)) as file:
-            torch.save(model_payload(model, settings, provenance, structure, split), file)
+            file.write(serialize(model_payload(model, settings, provenance, structure, split)))
     except OSError as error:
         raise CheckpointError(f"cannot write {path}: {error.strerror}. The previous file is unchanged.") from error
 
@@ -231,16 +228,14 @@ def _read(path: str | Path) -> Any:
         content = Path(path).read_bytes()
     except OSError as error:
         raise CheckpointError(f"cannot read the model file {path}: {error.strerror}.") from error
+    check_seal(content, str(path))
     kind = "not a torch file, or truncated"
     if b"fitsnap3lib" in content:
         kind = "a model pickled by FitSNAP; repeat the fit with the same input"
     elif b"fitsnap_nn.export.mliappy" in content:
         kind = "the pickle for LAMMPS; give the model file of the same fit instead"
     elif zipfile.is_zipfile(path):
-        kind = "a torch file that is damaged, or would run code"
-        with contextlib.suppress(pickle.UnpicklingError, RuntimeError, EOFError), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's, on files that are not for `torch.load`
-            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        return deserialize(content, str(path))
     raise CheckpointError(f"{path} is not a model file of fitsnap_nn: it is {kind}.")
 
 
