@@ -14,6 +14,7 @@ import io
 import struct
 import warnings
 import zipfile
+from pathlib import Path
 from typing import Any
 
 from fitsnap_nn.errors import CheckpointError
@@ -50,6 +51,14 @@ def check_seal(content: bytes, name: str) -> bool:
     if hashlib.sha256(body).hexdigest().encode() != end[len(MARK) :]:
         raise damaged(name, "its content does not agree with the digest at its end")
     return True
+
+
+def is_sealed(path: str | Path) -> bool:
+    """Return whether a file ends with a digest."""
+    with open(path, "rb") as file:
+        file.seek(0, io.SEEK_END)
+        file.seek(max(0, file.tell() - SEAL_SIZE))
+        return file.read().startswith(MARK)
 
 
 def damaged(name: str, reason: str) -> CheckpointError:

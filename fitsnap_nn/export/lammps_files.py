@@ -148,8 +148,13 @@ def mod_text(files: LammpsFiles, reference: Reference, copies: Mapping[Path, Pat
 
 
 def _copied(files: Iterable[Path], folder: Path) -> dict[Path, Path]:
-    """Copy files to ``folder``, under names without blanks; return the copies."""
-    copies = {path: folder / path.name.replace(" ", "_") for path in files}
+    """Copy files to ``folder``, under names without blanks, and different ones; return the copies."""
+    copies: dict[Path, Path] = {}
+    for path in files:
+        name = path.name.replace(" ", "_")
+        while folder / name in copies.values():  # files of one name from several folders
+            name = f"{len(copies)}_{name}"
+        copies[path] = folder / name
     for path, target in copies.items():
         if not (target.exists() and target.samefile(path)):
             shutil.copyfile(path, target)

@@ -6,6 +6,7 @@ import os
 
 from fitsnap_nn.settings.files import nearest
 from fitsnap_nn.settings.ini import Document
+from fitsnap_nn.settings.lammps_words import name_problem, printable
 from fitsnap_nn.settings.schema import Settings
 
 
@@ -74,6 +75,8 @@ def _outputs(document: Document, settings: Settings) -> None:
 def _potential(document: Document, settings: Settings) -> None:
     """Check that LAMMPS can read files of this name."""
     name = settings.outfile.potential
-    if name.split() != [name] or "/" in name:
+    problem = name_problem(name)
+    if problem or name.split() != [name]:
         hint = "Give a name without blanks or /; the folder is [OUTFILE] folder."
-        document.report("OUTFILE", "potential", f"LAMMPS cannot read files named '{name}'", hint)
+        what = f"LAMMPS cannot read files named '{printable(name)}'" + (f": it {problem}" if problem else "")
+        document.report("OUTFILE", "potential", what, hint)

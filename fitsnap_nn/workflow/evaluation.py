@@ -18,7 +18,7 @@ from fitsnap_nn.data.properties import STANDARD, Property, derivatives_of
 from fitsnap_nn.data.readers import Column, ReadOptions
 from fitsnap_nn.errors import CheckpointError, InputError, Problem
 from fitsnap_nn.export.model_file import ModelFile, load_model
-from fitsnap_nn.lammps.reference import with_files
+from fitsnap_nn.lammps.reference import read_files, with_files
 from fitsnap_nn.reports.errors_table import STYLES, ErrorRow, errors_table
 from fitsnap_nn.reports.predictions import write_predictions
 from fitsnap_nn.reports.results import Result
@@ -52,6 +52,7 @@ def evaluate_input(
     output: str | Path | None = None,
     overwrite: bool = False,
     quiet: bool = False,
+    trust: bool = False,
 ) -> Fit:
     """Return the errors of a saved model on the data of an input file; see `evaluate`.
 
@@ -59,7 +60,7 @@ def evaluate_input(
         path: the input file; sections that describe the model may be missing.
         overrides: (section, key, value), which take precedence over the file.
         model: model or restart file; ``None`` for the model of the input's own fit.
-        output, overwrite, quiet: see `evaluate`.
+        output, overwrite, quiet, trust: see `evaluate`.
 
     Raises:
         InputError: something is wrong with the input.
@@ -67,12 +68,12 @@ def evaluate_input(
     """
     model = model or model_path(path, overrides)
     try:
-        content = load_model(model)
+        content = load_model(model, trust=trust)
     except CheckpointError:
         load_settings(path, overrides)  # errors in the input come first
         raise
     settings = load_settings(path, overrides, _sections(content), f"the model file {model}")
-    return evaluate(settings, model, output=output, overwrite=overwrite, quiet=quiet)
+    return evaluate(settings, model, output=output, overwrite=overwrite, quiet=quiet, trust=trust)
 
 
 def _sections(content: ModelFile) -> dict[str, dict[str, str]]:
@@ -94,6 +95,7 @@ def evaluate(
     output: str | Path | None = None,
     overwrite: bool = False,
     quiet: bool = False,
+    trust: bool = False,
 ) -> Fit:
     """Return the errors of a saved model on the data of an input; the weights stay as they are.
 
@@ -105,16 +107,17 @@ def evaluate(
         output: extended XYZ file for the predictions, if any.
         overwrite: replace existing files.
         quiet: print nothing.
+        trust: let the reference potential in the model file run code and name other files, see `load_potential`.
 
     Raises:
         InputError: a file exists already.
         CheckpointError: the model is not there, or was fitted on another model input or another reference.
     """
-    content = load_model(model)
+    content = load_model(model, trust=trust)
     stored = Settings(reference=content.reference, eshift=content.eshift)
     here = Settings(reference=settings.reference, eshift=settings.eshift)
     refuse_differences(Path(model), content.model.input.differences(settings) + differences(stored, here))
-    settings = replace(settings, reference=_with_files(settings, content, Path(model)))
+    settings = replace(settings, reference=_with_files(settings, content))
     folder = Path(settings.output_folder) / "test"
     with session() as ranks, open_console(settings, ranks, overwrite, False, quiet, folder) as console:
         _check_output(ranks, output, (), overwrite)
@@ -143,6 +146,7 @@ def evaluate_files(
     output: str | Path | None = None,
     overwrite: bool = False,
     quiet: bool = False,
+    trust: bool = False,
 ) -> Fit:
     """Return the errors of a saved model on data files, without an input file.
 
@@ -155,19 +159,20 @@ def evaluate_files(
         output: extended XYZ file for the predictions, if any.
         overwrite: replace an existing ``output``.
         quiet: print nothing.
+        trust: let the reference potential in the model file run code and name other files, see `load_potential`.
 
     Raises:
         InputError: ``output`` exists already.
         CheckpointError: the model is not there.
         DataError: a file cannot be read, or contains an element that the model does not know.
     """
-    content = load_model(model)
+    content = load_model(model, trust=trust)
     folder = Path(model).parent
     properties = _predicted(content)
     with session() as ranks, Console(sys.stdout if ranks.is_first and not quiet else None) as console:
         _check_output(ranks, output, files, overwrite)
         configurations = _with_sets(content, _read(content, unique(files), ranks, console), console)
-        with content.model.input.open(content.reference, folder, derivatives_of(properties)) as compute:
+        with content.model.input.open(content.located_reference(), folder, derivatives_of(properties)) as compute:
             found = evaluate_all(
                 content.model, configurations, lambda them: list(compute.compute_all(them)), ranks, properties
             )
@@ -183,11 +188,14 @@ def evaluate_files(
         return Fit(folder, errors, Path(model), content.model, verdict=verdict)
 
 
-def _with_files(settings: Settings, content: ModelFile, model: Path) -> Reference:
-    """Return the reference with the potential files beside the input, or else beside the model."""
-    _, found = with_files(settings.reference, content.model.elements, Path(settings.folder))
-    beside_model, also_found = with_files(settings.reference, content.model.elements, model.parent)
-    return settings.reference if len(found) >= len(also_found) else beside_model
+def _with_files(settings: Settings, content: ModelFile) -> Reference:
+    """Return the reference of the input if its files are those of the fit, otherwise that of the model file."""
+    if content.files is None:
+        _, found = with_files(settings.reference, content.model.elements, Path(settings.folder))
+        beside_model = content.located_reference()
+        return settings.reference if found or beside_model == content.reference else beside_model
+    found_here = read_files(settings.reference, content.model.elements, Path(settings.folder))
+    return settings.reference if found_here == content.files else content.located_reference()
 
 
 def _check_output(ranks: Ranks, output: str | Path | None, files: Iterable[str], overwrite: bool) -> None:

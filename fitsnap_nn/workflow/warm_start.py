@@ -26,7 +26,7 @@ from fitsnap_nn.training.distributed import Ranks
 from fitsnap_nn.training.evaluation import evaluate_all
 from fitsnap_nn.training.trainer import Trainer
 from fitsnap_nn.workflow.preparation import Prepared
-from fitsnap_nn.workflow.stored_settings import adopt
+from fitsnap_nn.workflow.stored_settings import adopt, is_zero
 
 LISTED_NAMES = 40  # maximum number of parameters that an error lists one by one
 
@@ -79,12 +79,13 @@ def find_start(settings: Settings, resumed: Path | None = None) -> tuple[Setting
     initial = settings.initial_file
     if not initial:
         return settings, None
+    given = not is_zero(settings.reference)  # the reference potential of the input is used, not the stored one
     if resumed is not None:
-        payload = load_payload(resumed)
+        payload = load_payload(resumed, trust=given)
         adopted, _ = adopt(settings, payload, str(resumed), check=False)
         return adopted, Start(resumed, payload, (), resumed=True)
     try:
-        payload = load_payload(initial)
+        payload = load_payload(initial, trust=given)
         adopted, notes = adopt(settings, payload, initial)
     except (CheckpointError, ArchitectureError) as error:
         raise _refused(settings, f"{error}", _remedy(initial)) from error
