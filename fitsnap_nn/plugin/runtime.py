@@ -146,7 +146,8 @@ def read_model(path: Path) -> Any:
             ) from error
         except Exception as error:
             # Pickles of other packages raise what they like. Ours, of a version without digests, are damaged.
-            if sealed or EXPORTED not in content:
+            cut = isinstance(error, EOFError | pickle.UnpicklingError)
+            if sealed or not (cut or EXPORTED in content):
                 raise
             raise damaged(str(path), f"it cannot be unpickled ({type(error).__name__})") from error
 
