@@ -6,11 +6,20 @@ import shlex
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from fitsnap_nn.errors import CheckpointError
-from fitsnap_nn.export.stored import TRUST
-from fitsnap_nn.lammps.reference import find_files, lammps_potentials, unpack, with_files, with_paths, words_of
-from fitsnap_nn.settings.schema import Reference
+from fitsnap_nn.export.stored import TRUST, files_of
+from fitsnap_nn.lammps.reference import (
+    find_files,
+    lammps_potentials,
+    read_files,
+    unpack,
+    with_files,
+    with_paths,
+    words_of,
+)
+from fitsnap_nn.settings.schema import Reference, Settings
 
 
 def located(
@@ -48,6 +57,23 @@ def located(
             f"{path} is refused: [REFERENCE] names the file {stray[0]}, which is not inside the model file. {TRUST}"
         )
     return known
+
+
+def changed_files(payload: Mapping[str, Any], settings: Settings) -> list[str]:
+    """List the files of the reference potential of a fit that differ from those inside a model file, or are missing.
+
+    Args:
+        payload: content of the model file; one of an early version has no files to compare.
+        settings: settings of the fit.
+    """
+    stored = files_of(payload) or {}
+    here = read_files(settings.reference, settings.elements, Path(settings.folder))
+    lines = []
+    for word in dict.fromkeys(words_of(settings.reference)):
+        if word in stored and stored[word] != here.get(word):
+            what = "its content differs from that inside the model file" if word in here else "there is no such file"
+            lines.append(f"[REFERENCE] {word}: {what}")
+    return lines
 
 
 def _is_keyword(word: str, reference: Reference) -> bool:

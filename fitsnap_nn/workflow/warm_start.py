@@ -14,6 +14,7 @@ from fitsnap_nn.data.configuration import Subset, composition_fractions
 from fitsnap_nn.data.properties import ENERGY
 from fitsnap_nn.errors import CheckpointError, DataError, InputError, Problem
 from fitsnap_nn.export.model_file import Payload, load_payload, split_of
+from fitsnap_nn.export.reference_files import changed_files
 from fitsnap_nn.inputs import DescriptorInput, input_class
 from fitsnap_nn.models import Model, build_model
 from fitsnap_nn.models.baselines import fit_composition
@@ -89,6 +90,9 @@ def find_start(settings: Settings, resumed: Path | None = None) -> tuple[Setting
         adopted, notes = adopt(settings, payload, initial)
     except (CheckpointError, ArchitectureError) as error:
         raise _refused(settings, f"{error}", _remedy(initial)) from error
+    if changed := changed_files(payload, adopted):
+        hint = f"Put the file of the fit there: `python -m fitsnap_nn export {initial} FOLDER` writes it."
+        raise _refused(settings, "; ".join(changed) + ".", hint)
     epoch = payload["provenance"].get("epoch")
     described = f"weights of {initial}" + (f", epoch {epoch}" if epoch else "")
     return adopted, Start(Path(initial), payload, (described, *notes))

@@ -18,6 +18,7 @@ from fitsnap_nn.cli import main
 from fitsnap_nn.errors import CheckpointError, InputError
 from fitsnap_nn.export.export import export
 from fitsnap_nn.export.model_file import describe_model, load_model, model_payload
+from fitsnap_nn.export.reference_files import changed_files
 from fitsnap_nn.inputs.snap.input import SnapInput
 from fitsnap_nn.integrity import serialize
 from fitsnap_nn.lammps.reference import lammps_potentials
@@ -209,6 +210,36 @@ def test_files_come_from_inside_the_model_file(tmp_path: Path, with_table: dict[
     export(path, tmp_path / "out")
     assert (tmp_path / "out" / "W.eam").read_bytes() == (tmp_path / "moved").read_bytes()
     assert "W.eam" in describe_model(path)
+
+
+def test_a_fit_continues_with_the_files_it_started_with(tmp_path: Path, with_table: dict[str, Any]) -> None:
+    settings = Settings(bispectrum=SETTINGS.bispectrum, reference=EAM, folder=str(tmp_path / "fit"))
+    assert changed_files(with_table, settings) == ["[REFERENCE] tables/W.eam: there is no such file"]
+    place = tmp_path / "fit" / "tables" / "W.eam"
+    place.write_bytes((tmp_path / "moved").read_bytes())
+    assert changed_files(with_table, settings) == []
+    place.write_text("another table")
+    assert "its content differs" in changed_files(with_table, settings)[0]
+
+
+def test_files_of_one_name_are_not_confused(tmp_path: Path) -> None:
+    """Two folders may contain different files of one name; an export needs both."""
+    for folder, text in (("a", "one"), ("b", "two")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.table").write_text(text)
+    named = Reference(
+        pair_style="hybrid/overlay table linear 10 table linear 20",
+        pair_coeff=("* * table 1 a/x.table X", "* * table 2 b/x.table X"),
+    )
+    settings = Settings(bispectrum=SETTINGS.bispectrum, reference=named, folder=str(tmp_path))
+    path = saved(tmp_path / "m.pt", payload(settings))
+    (tmp_path / "away").mkdir()
+    path = path.rename(tmp_path / "away" / "m.pt")
+    export(path, tmp_path / "out")
+    texts = {one.name: one.read_text() for one in (tmp_path / "out").glob("*x.table")}
+    assert sorted(texts.values()) == ["one", "two"]
+    mod = next((tmp_path / "out").glob("*.mod")).read_text()
+    assert all(f"/{name}" in mod for name in texts)
 
 
 @pytest.mark.parametrize("word", ["tables/.bashrc", "numpy.py", "x.so", "a;b"])
