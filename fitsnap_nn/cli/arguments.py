@@ -59,6 +59,12 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="model or restart file")
 
 
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Add the option that lets the reference potential in a model file run code."""
+    text = "allow a reference potential that runs code or names files outside the model file; for trusted files only"
+    parser.add_argument("--trust", action="store_true", help=text)
+
+
 def load(options: argparse.Namespace) -> Settings:
     """Return the settings of the input file, with the keys that the command line sets.
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from fitsnap_nn.lammps.program import PLUGIN_LOADED
-from fitsnap_nn.settings.lammps_names import is_path
+from fitsnap_nn.settings.lammps_names import is_readable_path
 
 FOLDER = "potential_folder"  # set by the user, in the input or with -var
 QUOTE_VARIABLE = "FITSNAP_NN_QUOTE"  # environment variable of the plugin: one quotation mark
@@ -41,7 +41,7 @@ def identity_commands(identity: str) -> list[str]:
 def location_commands(mod: str, identity: str, folder: Path) -> list[str]:
     """Return commands that set the variable ``potential_home``, for use as ``in_home`` does, or end with an error.
 
-    Paths that LAMMPS cannot name are no candidates, see `is_path`.
+    Paths that LAMMPS cannot name are no candidates, see `is_readable_path`.
 
     Candidates are ``potential_folder`` if the user has set it, the working folder, a folder in it with the name of the
     exported one, and the place where the files were written, in this order.
@@ -58,7 +58,7 @@ def location_commands(mod: str, identity: str, folder: Path) -> list[str]:
         "variable potential_found string no",
     ]
     # The last match counts.
-    for place in filter(is_path, places):
+    for place in filter(is_readable_path, places):
         exists = f"$(is_file({place}/{mod})) == 1" + (" && x${potential_plugin} == x1" if " " in place else "")
         lines += _try(exists, f"'{place}/{mod}'", identity, f"'{place}'")
     given = f"${{potential_quote}}${{{FOLDER}}}${{potential_quote}}"

@@ -23,9 +23,10 @@ from torch import Tensor
 from fitsnap_nn.data.configuration import MIN_DISTANCE
 from fitsnap_nn.errors import LammpsError
 from fitsnap_nn.export.lammps_data import LammpsData
-from fitsnap_nn.export.mliappy import abort_all_ranks_on_error
-from fitsnap_nn.export.payload import deserialize, limit_threads, serialize
+from fitsnap_nn.export.mliappy import NAME, abort_all_ranks_on_error
 from fitsnap_nn.export.rank_graph import NEEDS_IDS, graph_of_all, graph_of_rank, graph_without_messages
+from fitsnap_nn.export.threads import limit_threads
+from fitsnap_nn.integrity import deserialize, seal, serialize
 from fitsnap_nn.launch import world_size
 from fitsnap_nn.models import GraphModel, build_model
 
@@ -184,7 +185,7 @@ def unified_pickle(model: GraphModel) -> bytes:
     Args:
         model: the model.
     """
-    return pickle.dumps(UnifiedModel(model), protocol=4)
+    return seal(pickle.dumps(UnifiedModel(model), protocol=4))
 
 
 def from_bytes(payload: bytes) -> UnifiedModel:
@@ -192,6 +193,9 @@ def from_bytes(payload: bytes) -> UnifiedModel:
 
     Args:
         payload: result of `serialize`.
+
+    Raises:
+        CheckpointError: the payload is damaged.
     """
     if world_size() > 1:
         limit_threads()
@@ -202,7 +206,7 @@ def from_bytes(payload: bytes) -> UnifiedModel:
 # Scripts that clear LAMMPS for each structure load the same file every time, and building MACE takes half a second.
 @lru_cache(maxsize=2)
 def _model(payload: bytes) -> GraphModel:
-    content = deserialize(payload)
+    content = deserialize(payload, NAME)
     model = cast(GraphModel, build_model(content["description"]))
     model.set_precision(getattr(torch, content["dtype"]))
     model.load_state_dict(content["state_dict"])

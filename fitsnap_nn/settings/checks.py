@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 from fitsnap_nn.settings.descriptors import n_descriptors
 from fitsnap_nn.settings.effects import add_notices
@@ -11,10 +12,11 @@ from fitsnap_nn.settings.files import group_exists, nearest, nearest_group
 from fitsnap_nn.settings.formats import LAYOUTS
 from fitsnap_nn.settings.groups import SIZES, WEIGHTS, written_rows
 from fitsnap_nn.settings.ini import Document
+from fitsnap_nn.settings.lammps_words import arguments_problem
 from fitsnap_nn.settings.losses import UNITS, WITHOUT_DELTA, parse_deltas, parse_losses
 from fitsnap_nn.settings.outputs import check_files
 from fitsnap_nn.settings.problems import ValueProblem, did_you_mean
-from fitsnap_nn.settings.schema import Bispectrum, Settings
+from fitsnap_nn.settings.schema import Bispectrum, Reference, Settings
 from fitsnap_nn.settings.scraper import check_scraper
 
 REFIT = "Remove the key; refit_element_energies = 1 adapts the element energies to these data."
@@ -237,6 +239,10 @@ def _positive(word: str) -> bool:
 
 def _reference(document: Document, settings: Settings) -> None:
     reference = settings.reference
+    for key, text in _commands(document, reference):
+        if problem := arguments_problem(text):
+            hint = "Give the arguments of the command in plain characters; rename files whose names contain others."
+            document.report("REFERENCE", key, problem, hint)
     style = reference.pair_style.split()[0] if reference.pair_style else ""
     if not reference.pair_coeff and style != "none" and document.sound("REFERENCE", "pair_style"):
         document.report(
@@ -245,6 +251,13 @@ def _reference(document: Document, settings: Settings) -> None:
             f"{style} has no pair_coeff",
             "Add a key pair_coeff1 with the arguments of the command.",
         )
+
+
+def _commands(document: Document, reference: Reference) -> Iterator[tuple[str, str]]:
+    """Yield the key of each command of the reference potential, and its arguments."""
+    yield "pair_style", reference.pair_style
+    keys = [key for key in document.sections.get("REFERENCE", {}) if key.startswith("pair_coeff")]
+    yield from zip(keys or ["pair_coeff"], reference.pair_coeff, strict=False)
 
 
 def _sizes(document: Document, settings: Settings) -> None:

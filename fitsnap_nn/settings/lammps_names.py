@@ -14,7 +14,7 @@ WORD = re.compile(r"[\w.+=@~-]+", re.ASCII)
 MAX_LENGTH = 200  # bytes of a file name, which leaves room for the suffixes; file systems allow 255
 
 
-def is_path(text: str) -> bool:
+def is_readable_path(text: str) -> bool:
     """Return whether a ``.mod`` file can name a path."""
     return PATH.fullmatch(text) is not None and FORMAT not in text
 
@@ -41,7 +41,7 @@ def unreadable_folder(folder: str) -> str:
         folder: path as the user writes it.
     """
     path = PurePath(folder)
-    wrong = [name for name in (path.parts[-1:] if path.is_absolute() else path.parts) if not is_path(name)]
+    wrong = [name for name in (path.parts[-1:] if path.is_absolute() else path.parts) if not is_readable_path(name)]
     if not wrong:
         return ""
     return (

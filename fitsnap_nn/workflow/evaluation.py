@@ -18,7 +18,7 @@ from fitsnap_nn.data.properties import STANDARD, Property, derivatives_of
 from fitsnap_nn.data.readers import Column, ReadOptions
 from fitsnap_nn.errors import CheckpointError, InputError, Problem
 from fitsnap_nn.export.model_file import ModelFile, load_model, load_payload, model_of
-from fitsnap_nn.lammps.reference import with_files
+from fitsnap_nn.lammps.reference import read_files, with_files
 from fitsnap_nn.reports.errors_table import STYLES, ErrorRow, errors_table
 from fitsnap_nn.reports.predictions import write_predictions
 from fitsnap_nn.reports.results import Result
@@ -51,6 +51,7 @@ def evaluate_input(
     output: str | Path | None = None,
     overwrite: bool = False,
     quiet: bool = False,
+    trust: bool = False,
 ) -> Fit:
     """Return the errors of a saved model on the data of an input file; see `evaluate`.
 
@@ -58,7 +59,7 @@ def evaluate_input(
         path: the input file; what it omits of the architecture is that of the model.
         overrides: (section, key, value), which take precedence over the file.
         model: model or restart file; ``None`` for the model of the input's own fit.
-        output, overwrite, quiet: see `evaluate`.
+        output, overwrite, quiet, trust: see `evaluate`.
 
     Raises:
         InputError, CheckpointError: something is wrong with the input; see also `evaluate`.
@@ -68,7 +69,7 @@ def evaluate_input(
         model = Path(settings.output_folder, settings.pytorch.output_file)
         if not model.exists():
             raise CheckpointError(f"there is no model {model} of this input. Fit it first, or give --model FILE.")
-    return evaluate(settings, model, output=output, overwrite=overwrite, quiet=quiet)
+    return evaluate(settings, model, output=output, overwrite=overwrite, quiet=quiet, trust=trust)
 
 
 def evaluate(
@@ -78,6 +79,7 @@ def evaluate(
     output: str | Path | None = None,
     overwrite: bool = False,
     quiet: bool = False,
+    trust: bool = False,
 ) -> Fit:
     """Return the errors of a saved model on the data of an input; the weights stay as they are.
 
@@ -89,17 +91,18 @@ def evaluate(
         output: extended XYZ file for the predictions, if any.
         overwrite: replace existing files.
         quiet: print nothing.
+        trust: let the reference potential in the model file run code and name other files, see `load_potential`.
 
     Raises:
         InputError: a file exists already, or the input contradicts the model.
         CheckpointError: the model is not there.
     """
-    payload = load_payload(model)
-    content = model_of(payload)
+    payload = load_payload(model, trust=trust)
+    content = model_of(payload, model, trust=trust)
     settings, notes = adopt(settings, payload, str(model), train=False)
     # No element energies are fitted here: remarks of the audit on them would mislead.
     training = replace(settings.pytorch, composition_baseline=False)
-    settings = replace(settings, reference=_with_files(settings, content, Path(model)), pytorch=training)
+    settings = replace(settings, reference=_with_files(settings, content), pytorch=training)
     folder = Path(settings.output_folder) / "test"
     with session() as ranks, open_console(settings, ranks, overwrite, False, quiet, folder) as console:
         if ranks.is_first:
@@ -131,6 +134,7 @@ def evaluate_files(
     output: str | Path | None = None,
     overwrite: bool = False,
     quiet: bool = False,
+    trust: bool = False,
 ) -> Fit:
     """Return the errors of a saved model on data files, without an input file.
 
@@ -143,20 +147,21 @@ def evaluate_files(
         output: extended XYZ file for the predictions, if any.
         overwrite: replace an existing ``output``.
         quiet: print nothing.
+        trust: let the reference potential in the model file run code and name other files, see `load_potential`.
 
     Raises:
         InputError: ``output`` exists already.
         CheckpointError: the model is not there.
         DataError: a file cannot be read, or contains an element that the model does not know.
     """
-    content = load_model(model)
+    content = load_model(model, trust=trust)
     folder = Path(model).parent
     properties = _predicted(content)
     with session() as ranks, Console(sys.stdout if ranks.is_first and not quiet else None) as console:
         if ranks.is_first:
             _check_output(output, [model, *files], overwrite)
         configurations = _with_sets(content, _read(content, unique(files), ranks, console), console)
-        with content.model.input.open(content.reference, folder, derivatives_of(properties)) as compute:
+        with content.model.input.open(content.located_reference(), folder, derivatives_of(properties)) as compute:
             found = evaluate_all(
                 content.model, configurations, lambda them: list(compute.compute_all(them)), ranks, properties
             )
@@ -172,11 +177,14 @@ def evaluate_files(
         return Fit(folder, errors, Path(model), content.model, verdict=verdict)
 
 
-def _with_files(settings: Settings, content: ModelFile, model: Path) -> Reference:
-    """Return the reference with the potential files beside the input, or else beside the model."""
-    _, found = with_files(settings.reference, content.model.elements, Path(settings.folder))
-    beside_model, also_found = with_files(settings.reference, content.model.elements, model.parent)
-    return settings.reference if len(found) >= len(also_found) else beside_model
+def _with_files(settings: Settings, content: ModelFile) -> Reference:
+    """Return the reference of the input if its files are those of the fit, otherwise that of the model file."""
+    if content.files is None:
+        _, found = with_files(settings.reference, content.model.elements, Path(settings.folder))
+        beside_model = content.located_reference()
+        return settings.reference if found or beside_model == content.reference else beside_model
+    found_here = read_files(settings.reference, content.model.elements, Path(settings.folder))
+    return settings.reference if found_here == content.files else content.located_reference()
 
 
 def _check_output(output: str | Path | None, read: Iterable[str | Path], overwrite: bool) -> None:

@@ -14,6 +14,8 @@ from fitsnap_nn.data.configuration import Subset
 from fitsnap_nn.data.properties import STANDARD, Property
 from fitsnap_nn.errors import InputError, Problem
 from fitsnap_nn.export.model_file import model_payload
+from fitsnap_nn.export.reference_files import changed_files
+from fitsnap_nn.export.stored import refused
 from fitsnap_nn.launch import repeated_command
 from fitsnap_nn.models import Model
 from fitsnap_nn.reports.epochs import METRICS_FILE, EpochLog, EpochRow, epoch_header, epoch_line, read_epochs
@@ -51,7 +53,8 @@ def choose_device(settings: Settings, ranks: Ranks) -> torch.device:
 def load_matching_restart(settings: Settings, path: Path) -> dict[str, Any]:
     """Return the restart file of a fit that is continued, once it is sure that it belongs to this input."""
     restart = load_restart(path)
-    found = differences(from_dict(restart["settings"]), settings)
+    with refused(path):
+        found = differences(from_dict(restart["settings"]), settings) + changed_files(restart["model"], settings)
     refuse_differences(path, [line for line in found if not line.startswith(FREE_TO_CHANGE)])
     return {**restart, "path": path}
 
@@ -83,7 +86,8 @@ def make_trainer(
     for note in initialize(model, settings, prepared, start, ranks):
         console.line(f"baseline: {note}")
     if restart:
-        model.load_state_dict(restart["model"]["state_dict"])  # its baselines, to the bit
+        with refused(restart["path"]):
+            model.load_state_dict(restart["model"]["state_dict"])  # its baselines, to the bit
     options = settings.pytorch
     dtype = getattr(torch, options.precision)
     training, validation = (prepared.samples(subset, dtype) for subset in (Subset.TRAINING, Subset.VALIDATION))
@@ -122,7 +126,8 @@ def _go_on(trainer: Trainer, settings: Settings, prepared: Prepared, console: Co
     """Give the trainer the state in the restart file, once it is sure that the data are the same."""
     if restart["data"] != prepared.digest():
         refuse_differences(restart["path"], ["the data, their split or their weights have changed"])
-    trainer.load_state_dict(restart["trainer"])
+    with refused(restart["path"]):
+        trainer.load_state_dict(restart["trainer"])
     console.line(f"continuing from {restart['path']} after epoch {trainer.epoch}")
     before, now = restart["settings"]["pytorch"]["num_epochs"], settings.pytorch.num_epochs
     if settings.pytorch.scheduler == "cosine" and before != now:

@@ -14,6 +14,7 @@ from fitsnap_nn.data.configuration import Subset, composition_fractions
 from fitsnap_nn.data.properties import ENERGY
 from fitsnap_nn.errors import CheckpointError, DataError, InputError, Problem
 from fitsnap_nn.export.model_file import Payload, load_payload, split_of
+from fitsnap_nn.export.reference_files import changed_files
 from fitsnap_nn.inputs import DescriptorInput, input_class
 from fitsnap_nn.models import Model, build_model
 from fitsnap_nn.models.baselines import fit_composition
@@ -27,7 +28,7 @@ from fitsnap_nn.training.distributed import Ranks
 from fitsnap_nn.training.evaluation import evaluate_all
 from fitsnap_nn.training.trainer import Trainer
 from fitsnap_nn.workflow.preparation import Prepared
-from fitsnap_nn.workflow.stored_settings import adopt
+from fitsnap_nn.workflow.stored_settings import adopt, is_zero
 
 LISTED_NAMES = 40  # maximum number of parameters that an error lists one by one
 
@@ -91,15 +92,19 @@ def _find(settings: Settings, resumed: Path | None) -> tuple[Settings, Start | N
     initial = settings.initial_file
     if not initial:
         return settings, None
+    given = not is_zero(settings.reference)  # the reference potential of the input is used, not the stored one
     if resumed is not None:
-        payload = load_payload(resumed)
+        payload = load_payload(resumed, trust=given)
         adopted, _ = adopt(settings, payload, str(resumed), check=False)
         return adopted, Start(resumed, payload, (), resumed=True)
     try:
-        payload = load_payload(initial)
+        payload = load_payload(initial, trust=given)
         adopted, notes = adopt(settings, payload, initial)
     except (CheckpointError, ArchitectureError) as error:
         raise _refused(settings, f"{error}", _remedy(initial)) from error
+    if changed := changed_files(payload, adopted):
+        hint = f"Put the file of the fit there: `python -m fitsnap_nn export {initial} FOLDER` writes it."
+        raise _refused(settings, "; ".join(changed) + ".", hint)
     epoch = payload["provenance"].get("epoch")
     described = f"weights of {initial}" + (f", epoch {epoch}" if epoch else "")
     return adopted, Start(Path(initial), payload, (described, *notes))
