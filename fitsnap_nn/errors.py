@@ -9,6 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+LONGEST_QUOTE = 60  # characters of a quoted value
+
+
+def shorten(value: object) -> str:
+    """Return a value as text for a message: on one line, without control characters, and of bounded length."""
+    text = str(value)
+    shown = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text[:LONGEST_QUOTE])
+    return shown if len(text) <= LONGEST_QUOTE else f"{shown}... ({len(text)} characters)"
+
 
 class FitsnapError(Exception):
     """Base class of all errors that a user can correct."""
