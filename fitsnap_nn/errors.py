@@ -12,11 +12,11 @@ from typing import NamedTuple
 LONGEST_QUOTE = 60  # characters of a quoted value
 
 
-def shorten(value: object) -> str:
+def shorten(value: object, limit: int = LONGEST_QUOTE) -> str:
     """Return a value as text for a message: on one line, without control characters, and of bounded length."""
     text = str(value)
-    shown = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text[:LONGEST_QUOTE])
-    return shown if len(text) <= LONGEST_QUOTE else f"{shown}... ({len(text)} characters)"
+    shown = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text[:limit])
+    return shown if len(text) <= limit else f"{shown}... ({len(text)} characters)"
 
 
 class FitsnapError(Exception):

@@ -78,12 +78,12 @@ def require_sparse(configuration: Configuration, cutoff: float) -> None:
         crowd = np.unique(cubes, axis=0, return_counts=True)[1].astype(np.float64)
         neighbours = max(neighbours, float((crowd**2).sum()) / count - 1.0)
     if neighbours > MAX_NEIGHBOURS:
-        size = " x ".join(f"{side:.3g}" for side in np.linalg.norm(lattice, axis=1))
-        cell = f"a periodic cell of {size} Å" if size else "a configuration that is not periodic"
+        size = " x ".join(f"{math.hypot(*vector):.3g}" for vector in lattice)
+        cell = f"a periodic cell of {size} Å" if size else "a cell that is not periodic"
         raise DataError(
-            f"{configuration.id}: {count} atoms in {cell}: each has about {neighbours:.1g} neighbours within "
-            f"{cutoff:.3g} Å, more than the maximum of {MAX_NEIGHBOURS}. Lattice or positions are probably in another "
-            "unit (nm, m, fractional), or the cutoff is too large. Correct the unit or the cutoff."
+            f"{configuration.id}: {count} atoms in {cell} have more than {MAX_NEIGHBOURS} neighbours each within "
+            f"{cutoff:.3g} Å. Lattice or positions are probably in another unit (nm, m, fractional), or the cutoff is "
+            "too large. Correct the unit or the cutoff."
         )
 
 

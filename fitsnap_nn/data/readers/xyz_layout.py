@@ -40,7 +40,7 @@ def check_layout(path: str) -> None:
             if line.isspace():
                 _refuse_rest(path, number, lines)
             elif not line.lstrip().startswith(b"VEC"):  # a lattice vector after the atoms, in the files of ADF
-                _check_frame(f"{path}, configuration {frame}", number, line, lines)
+                _check_frame(f"{path}: configuration {frame}", number, line, lines)
                 frame += 1
 
 
@@ -57,7 +57,7 @@ def _check_frame(where: str, number: int, first: bytes, lines: Iterator[tuple[in
     digits = first.strip()
     if not digits.isdigit():
         text = shorten(digits.decode("utf-8", "replace"))
-        raise DataError(f"{where} (line {number}): '{text}' is not a number of atoms: the file is not extended XYZ.")
+        raise DataError(f"{where}, line {number}: '{text}' is not a number of atoms: the file is not extended XYZ.")
     count = int(digits) if len(digits) <= MAX_DIGITS else 10**MAX_DIGITS
     header = next(lines, (0, b""))[1].decode("utf-8", "replace")
     _refuse_repeated_keys(where, header)
@@ -67,12 +67,12 @@ def _check_frame(where: str, number: int, first: bytes, lines: Iterator[tuple[in
         line_number, line = next(lines, (0, b""))
         if not line:
             promised = shorten(digits.decode())
-            raise DataError(f"{where}: line {number} promises {promised} atoms, but the file ends after {k}.")
+            raise DataError(f"{where}, line {number}: the line promises {promised} atoms, but the file ends after {k}.")
         text = line.decode("utf-8", "replace")
         _refuse_grouped_digits(where, text)
         if columns and (found := len(text.split())) != columns:
             raise DataError(
-                f"{where} (line {line_number}): the line of an atom has {found} columns, but Properties declares "
+                f"{where}, line {line_number}: the line of an atom has {found} columns, but Properties declares "
                 f"{columns}. Correct the file."
             )
 
