@@ -9,7 +9,7 @@ from fitsnap_nn.settings.keys import Key
 from fitsnap_nn.settings.problems import ValueProblem, did_you_mean, parse_real, require_size
 
 TRUE = frozenset({"y", "yes", "t", "true", "on", "1"})
-INTEGER = re.compile(r"[+-]?\d+")
+INTEGER = re.compile(r"[+-]?[0-9]+")
 FALSE = frozenset({"n", "no", "f", "false", "off", "0"})
 
 

@@ -32,13 +32,13 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str:
 
 
 def parse_real(text: str) -> float:
-    """Convert text to a finite number; unlike ``float``, refuse digits that are grouped by underscores.
+    """Convert text to a finite number; unlike ``float``, refuse underscores and digits of other scripts.
 
     Raises:
         ValueProblem: the text is not a number, or exceeds LARGEST.
     """
     try:
-        value = float(text) if "_" not in text else None
+        value = float(text) if "_" not in text and text.isascii() else None
     except ValueError:
         value = None
     if value is None:

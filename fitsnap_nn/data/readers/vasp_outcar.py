@@ -20,15 +20,16 @@ from fitsnap_nn.data.readers.text import open_lines
 from fitsnap_nn.data.readers.vasp_run import Run, Step, symbol_of
 from fitsnap_nn.errors import DataError, shorten
 
-NUMBER = re.compile(r"-?\d+\.\d+")
-TOTEN = re.compile(r"TOTEN\s*=\s*(-?\d+\.\d+)\s")
-WITHOUT_ENTROPY = re.compile(r"without entropy=\s*(-?\d+\.\d+)\s")
+NUMBER = re.compile(r"-?\d+\.\d+", re.ASCII)
+TOTEN = re.compile(r"TOTEN\s*=\s*(-?\d+\.\d+)\s", re.ASCII)
+WITHOUT_ENTROPY = re.compile(r"without entropy=\s*(-?\d+\.\d+)\s", re.ASCII)
 # The lookbehind starts a match at the first digit only, so that long rows of digits take linear time.
-CHANGE = re.compile(r"[-+]?(?<!\d)\d*\.\d+E[-+]\d+")
+CHANGE = re.compile(r"[-+]?(?<!\d)\d*\.\d+E[-+]\d+", re.ASCII)
 MAX_ATOMS = 10**8
 BAD_STRESS = "the stress is not six numbers (VASP prints ***** for numbers too large for their column)"
 PARAMETER = re.compile(
-    r"^\s*(NELM|NSW|IBRION|ISIF|ICHARG|IALGO|EDIFF)\s*=\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[EeDd][-+]?\d+)?)\s*(;?)"
+    r"^\s*(NELM|NSW|IBRION|ISIF|ICHARG|IALGO|EDIFF)\s*=\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[EeDd][-+]?\d+)?)\s*(;?)",
+    re.ASCII,
 )
 MARKER = re.compile(
     r"^ vasp\.\d|TITEL|VRHFIN|POTCAR:|ions per type|NIONS|Iteration|energy-change|aborting loop|FORCE on cell|in kB"
@@ -117,10 +118,10 @@ class _RunReader:
         if marker in self.potentials and not self.in_body:
             self.potentials[marker].append(line)
         elif marker == "NIONS":
-            match = re.search(r"NIONS\s*=\s*(\d+)", line)
+            match = re.search(r"NIONS\s*=\s*([0-9]+)", line)
             self._ions = self._ions or (self._count(match[1]) if match else 0)
         elif marker == "ions per type":
-            self._counts += map(self._count, re.findall(r"\d+", line.rpartition("=")[2]))
+            self._counts += map(self._count, re.findall(r"[0-9]+", line.rpartition("=")[2]))
         elif marker in self._handlers:
             self._handlers[marker](line, lines)
 
@@ -148,7 +149,7 @@ class _RunReader:
 
     def _iteration(self, line: str, lines: Iterator[str]) -> None:
         self.in_body, self._is_predicted = True, False
-        match = re.search(r"\(\s*(\d+)\)", line)
+        match = re.search(r"\(\s*([0-9]+)\)", line)
         number = self._count(match[1]) if match else self._draft.iterations + 1
         if number == 1:
             self._draft = _Draft()
@@ -281,7 +282,8 @@ def _table(lines: Iterator[str], rows: int, columns: int) -> Floats | None:
     table = []
     for _ in range(rows):
         numbers = _numbers(next(lines, ""))
-        if numbers is None or len(numbers) < columns:
+        # A number more or less would shift the others; further columns are reciprocal vectors or forces without vdW.
+        if numbers is None or len(numbers) < columns or len(numbers) % 3 or len(numbers) < 6:
             return None
         table.append(numbers[:columns])
     return np.array(table)

@@ -181,12 +181,12 @@ def _number(element: Element | None, name: str) -> float | None:
 
 
 def _float(text: str) -> float:
-    """Return a finite number; unlike ``float``, refuse digits that are grouped by underscores.
+    """Return a finite number; unlike ``float``, refuse underscores among digits, and digits of other scripts.
 
     Raises:
         ValueError: the text is no finite number; VASP prints stars where a number does not fit its column.
     """
-    number = math.nan if "_" in text else float(text)
+    number = math.nan if "_" in text or not text.isascii() else float(text)
     if not math.isfinite(number):
         raise ValueError(f"'{shorten(text)}' is not a finite number")
     return number

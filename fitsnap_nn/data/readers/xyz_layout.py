@@ -15,10 +15,11 @@ from fitsnap_nn.errors import DataError, shorten
 
 MAX_DIGITS = 9  # of a number of atoms
 WIDTH = re.compile(r"[0-9]{1,9}")
-GROUPED = re.compile(r"\d_\d")
 SEPARATORS = re.compile(r"[\s=\"',{}\[\]]+")
 PROPERTIES = re.compile(r"(?:^|\s)Properties\s*=\s*[\"']?([^\s\"']+)")
 QUOTED = re.compile(r"\\.|\"[^\"]*\"|'[^']*'|\{[^{}]*\}|\[[^\[\]]*\]")  # values that may contain blanks and =
+BARE_NUMBER = re.compile(r"=\s*\S+\s+([-+.]*\d[-+.\dEeDd]*)(?=\s|$)")
+COMMA = re.compile(r"(?:^|[\s=\"'{\[,]),(?=\S)|,(?=[\"'}\]])|=[^\s\"'{\[]*,(?=\s|$)")  # not between two items
 KEY = re.compile(r"(?:^|\s)([^\s=]+)\s*=")
 
 
@@ -60,8 +61,8 @@ def _check_frame(where: str, number: int, first: bytes, lines: Iterator[tuple[in
         raise DataError(f"{where}, line {number}: '{text}' is not a number of atoms: the file is not extended XYZ.")
     count = int(digits) if len(digits) <= MAX_DIGITS else 10**MAX_DIGITS
     header = next(lines, (0, b""))[1].decode("utf-8", "replace")
-    _refuse_repeated_keys(where, header)
-    _refuse_grouped_digits(where, header)
+    _check_entries(where, header)
+    _refuse_foreign_digits(where, header)
     columns = _columns(header)
     for k in range(count):
         line_number, line = next(lines, (0, b""))
@@ -69,7 +70,7 @@ def _check_frame(where: str, number: int, first: bytes, lines: Iterator[tuple[in
             promised = shorten(digits.decode())
             raise DataError(f"{where}, line {number}: the line promises {promised} atoms, but the file ends after {k}.")
         text = line.decode("utf-8", "replace")
-        _refuse_grouped_digits(where, text)
+        _refuse_foreign_digits(where, text)
         if columns and (found := len(text.split())) != columns:
             raise DataError(
                 f"{where}, line {line_number}: the line of an atom has {found} columns, but Properties declares "
@@ -84,22 +85,30 @@ def _columns(header: str) -> int:
     return sum(map(int, widths)) if all(map(WIDTH.fullmatch, widths)) else 0
 
 
-def _refuse_repeated_keys(where: str, header: str) -> None:
-    keys = KEY.findall(QUOTED.sub("", header))
+def _check_entries(where: str, header: str) -> None:
+    """Refuse entries that are given twice, and numbers that are cut by a blank, in the header of extended XYZ."""
+    if "Properties=" not in header and "Lattice=" not in header:
+        return  # a comment
+    if COMMA.search(header):
+        raise DataError(f"{where}: a comma in the header is not between two items. The decimal separator is a point.")
+    entries = QUOTED.sub("Q", header)
+    if cut := BARE_NUMBER.search(entries):
+        raise DataError(f"{where}: the number {shorten(cut[1])} in the header belongs to no entry. Correct the header.")
+    keys = KEY.findall(entries)
     if len(set(keys)) < len(keys):
         repeated = next(key for key in keys if keys.count(key) > 1)
         raise DataError(f"{where}: the header has the entry '{shorten(repeated)}' more than once. Remove all but one.")
 
 
-def _refuse_grouped_digits(where: str, line: str) -> None:
-    """Refuse 1_65, which Python reads as 165."""
-    if GROUPED.search(line) and (word := next(filter(_is_grouped, SEPARATORS.split(line)), "")):
+def _refuse_foreign_digits(where: str, line: str) -> None:
+    """Refuse 1_65, which Python reads as 165, and digits of other scripts."""
+    if ("_" in line or not line.isascii()) and (word := next(filter(_is_foreign, SEPARATORS.split(line)), "")):
         raise DataError(f"{where}: '{shorten(word)}' is not a number. Correct it.")
 
 
-def _is_grouped(word: str) -> bool:
+def _is_foreign(word: str) -> bool:
     try:
         float(word)
     except ValueError:
         return False
-    return "_" in word
+    return "_" in word or not word.isascii()
