@@ -80,6 +80,7 @@ class _Draft:
     table: Floats | None = None
     pressure: Floats | None = None
     bad_stress: bool = False
+    bad_cell: bool = False
     energy: float | None = None
 
 
@@ -179,6 +180,7 @@ class _RunReader:
     def _lattice(self, line: str, lines: Iterator[str]) -> None:
         if not self._is_predicted:
             self._draft.cell = _table(lines, 3, 3)
+            self._draft.bad_cell = self._draft.cell is None
             if not self.in_body:
                 self._cell = self._draft.cell
 
@@ -209,11 +211,12 @@ class _RunReader:
         number = WITHOUT_ENTROPY.search(line)
         draft, self._draft = self._draft, _Draft()
         # The cell of the header holds for all steps unless ISIF lets it change.
-        cell = self._cell if draft.cell is None and self.run.parameters.get("ISIF", 0) <= 2 else draft.cell
+        is_constant = draft.cell is None and not draft.bad_cell and self.run.parameters.get("ISIF", 0) <= 2
+        cell = self._cell if is_constant else draft.cell
         if draft.table is None or cell is None:
             self._refuse(
-                f"step {len(self.run.steps) + 1} has an energy but no complete table of positions and forces (NWRITE = "
-                "0 writes none for most steps, and ***** stands for numbers too large for their column)",
+                f"step {len(self.run.steps) + 1} has an energy but no complete table of positions and forces, or no "
+                "lattice vectors (NWRITE = 0 writes none for most steps, and ***** stands for numbers too large for their column)",
                 f"{XML_REMEDY}, or remove the file.",
             )
         if draft.energy is None:
