@@ -1,4 +1,4 @@
-"""The parser of input files answers every text: with settings whose numbers are those of the text, or with its errors."""
+"""Every input file is answered: by settings whose numbers are those of the text, or by a list of its errors."""
 
 from __future__ import annotations
 
@@ -59,16 +59,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def load(
-    folder: Path, text: bytes, table: bytes = TABLE.encode(), overrides: list[tuple[str, str, str]] | None = None
-) -> Any:
+def load(folder: Path, text: bytes, table: bytes = TABLE.encode(), *overrides: tuple[str, str, str]) -> Any:
     """Return the settings of an input, ``None`` if it is refused."""
     path = folder / "a.in"
     path.write_bytes(text)
     (folder / "groups.txt").write_bytes(table)
     start = time.process_time()
     try:
-        found = load_settings(path, overrides or ())
+        found = load_settings(path, overrides)
     except InputError as error:
         found, message = None, str(error)
         lines = message.splitlines()
@@ -120,19 +118,15 @@ NUMERIC = [
 )
 def test_no_number_is_taken_for_another(folder: Path, text: str) -> None:
     for section, name in NUMERIC:
-        assert load(folder, TEXT.encode(), overrides=[(section, name, text)]) is None, (section, name)
+        assert load(folder, TEXT.encode(), TABLE.encode(), (section, name, text)) is None, (section, name)
 
 
 @given(number_texts())
 @fuzz(60)
 def test_a_number_is_read_as_written_or_refused(folder: Path, text: str) -> None:
-    overrides = [
-        ("PYTORCH", "weight_decay", text),
-        ("ESHIFT", "Ta", text),
-        ("PYTORCH", "element_energies", f"Ta {text}"),
-    ]
-    for section, key, value in overrides:
-        found = load(folder, TEXT.encode(), overrides=[(section, key, value)])
+    energies = ("PYTORCH", "element_energies", f"Ta {text}")
+    for section, key, value in (("PYTORCH", "weight_decay", text), ("ESHIFT", "Ta", text), energies):
+        found = load(folder, TEXT.encode(), TABLE.encode(), (section, key, value))
         if found is not None:
             number = written_number(text.strip())
             read = {"weight_decay": found.pytorch.weight_decay, "Ta": found.eshift["Ta"]}

@@ -216,7 +216,8 @@ class _RunReader:
         if draft.table is None or cell is None:
             self._refuse(
                 f"step {len(self.run.steps) + 1} has an energy but no complete table of positions and forces, or no "
-                "lattice vectors (NWRITE = 0 writes none for most steps, and ***** stands for numbers too large for their column)",
+                "lattice vectors (NWRITE = 0 writes none for most steps, and ***** stands for numbers too large for "
+                "their column)",
                 f"{XML_REMEDY}, or remove the file.",
             )
         if draft.energy is None:
