@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from unicodedata import category
 
-from fitsnap_nn.errors import InputError, Problem, shorten
+from fitsnap_nn.errors import InputError, Problem, for_terminal, shorten
 
 COMMAND_LINE = "command line"
 # Sections whose keys are independent of each other. The keys of all others make sense together only.
@@ -21,7 +21,6 @@ INDEPENDENT_KEYS = frozenset({"CALCULATOR", "PYTORCH"})
 COMMENT = re.compile(r"(?:^|\s)#.*$|^\s*;.*$")
 SEPARATOR = re.compile("[=:]")
 INTERPOLATION = re.compile(r"%\([^()%]*\)s")  # without %, so that a row of %( takes linear time
-LONG_WORD = re.compile(r"\S{500,}")
 LONGEST_MESSAGE = 2000  # characters
 MAX_PROBLEMS = 100  # after which reading ends: a binary file would have one in every line
 
@@ -158,8 +157,8 @@ def _refuse_control_characters(document: Document, section: str, text: str, wher
 
 
 def _brief(text: str) -> str:
-    """Return a message on one line, with long words and many words cut: the text may quote a whole file."""
-    return shorten(LONG_WORD.sub(lambda word: shorten(word.group()), text), LONGEST_MESSAGE)
+    """Return a message on one line, with many words cut: the text may quote a whole file."""
+    return shorten(for_terminal(text), LONGEST_MESSAGE)
 
 
 def _open_section(document: Document, content: str, where: str) -> str:

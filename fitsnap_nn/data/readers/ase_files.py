@@ -11,6 +11,7 @@ from fitsnap_nn.data.readers.raw import Column, DataFile, Raw, ReadOptions, Unit
 from fitsnap_nn.data.readers.text import require_file
 from fitsnap_nn.data.readers.weights import frame_weights
 from fitsnap_nn.errors import DataError, shorten
+from fitsnap_nn.settings.elements import SYMBOLS
 
 ASE_UNITS: Units = {
     "Energy": "eV",
@@ -77,6 +78,9 @@ def labelled_configuration(
         if not group.isprintable():
             raise DataError(f"{source.path}: config_type = '{shorten(group)}' has control characters. Rename it.")
         source = source._replace(group=group, id=f"{group}/{source.id}")
+    numbers = atoms.numbers
+    if not ((numbers >= 1) & (numbers <= len(SYMBOLS))).all():  # ASE would index its table with them
+        raise DataError(f"{source.path}: atomic numbers from {numbers.min()} to {numbers.max()} are not elements.")
     along_a, along_b, along_c = map(bool, atoms.pbc)
     charges = atoms.get_initial_charges() if atoms.has("initial_charges") else None
     where = source.path if frame is None else f"{source.path}, configuration {frame}"

@@ -14,7 +14,7 @@ from fitsnap_nn.data.readers.text import UTF_16, open_lines
 from fitsnap_nn.errors import DataError, shorten
 
 MAX_DIGITS = 9  # of a number of atoms
-WIDTH = re.compile(r"[0-9]{1,9}")
+WIDTH = re.compile(r"[0-9]{1,3}")
 SEPARATORS = re.compile(r"[\s=\"',{}\[\]]+")
 PROPERTIES = re.compile(r"(?:^|\s)Properties\s*=\s*[\"']?([^\s\"']+)")
 QUOTED = re.compile(r"\\.|\"[^\"]*\"|'[^']*'|\{[^{}]*\}|\[[^\[\]]*\]")  # values that may contain blanks and =
@@ -63,7 +63,7 @@ def _check_frame(where: str, number: int, first: bytes, lines: Iterator[tuple[in
     header = next(lines, (0, b""))[1].decode("utf-8", "replace")
     _check_entries(where, header)
     _refuse_foreign_digits(where, header)
-    columns = _columns(header)
+    columns = _columns(where, header)
     for k in range(count):
         line_number, line = next(lines, (0, b""))
         if not line:
@@ -78,11 +78,25 @@ def _check_frame(where: str, number: int, first: bytes, lines: Iterator[tuple[in
             )
 
 
-def _columns(header: str) -> int:
-    """Return the number of columns that ``Properties`` declares; 0 if the header has none, or a malformed one."""
+def column_count(properties: str) -> int:
+    """Return the number of columns that the entry ``Properties`` declares.
+
+    Raises:
+        ValueError: it does not give the width of each property.
+    """
+    widths = properties.split(":")[2::3]
+    if not all(map(WIDTH.fullmatch, widths)):
+        raise ValueError(f"Properties={shorten(properties)} does not give the number of columns of each property")
+    return sum(map(int, widths))
+
+
+def _columns(where: str, header: str) -> int:
+    """Return the number of columns of a frame; 0 if the header does not declare them."""
     match = PROPERTIES.search(header)
-    widths = match[1].split(":")[2::3] if match else []
-    return sum(map(int, widths)) if all(map(WIDTH.fullmatch, widths)) else 0
+    try:
+        return column_count(match[1]) if match else 0
+    except ValueError as error:
+        raise DataError(f"{where}: {error}. Correct it.") from None
 
 
 def _check_entries(where: str, header: str) -> None:
