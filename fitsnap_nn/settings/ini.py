@@ -177,7 +177,7 @@ def _add_key(document: Document, section: str, content: str, where: str) -> str:
     """Store one ``key = value`` line; return its key, or an empty string if no key can be continued."""
     key, *rest = (part.strip() for part in SEPARATOR.split(content, maxsplit=1))
     if not key or not rest:
-        document.report(section, f"'{content}'", "does not have the form key = value", where=where)
+        document.report(section, f"'{shorten(content)}'", "does not have the form key = value", where=where)
         return ""
     if not section:
         document.report("", key, "key before the first [SECTION]", where=where)

@@ -20,8 +20,8 @@ def numbers(value: Any) -> Floats:
     """
     # numpy would convert True to 1.0, also among floats, and text to the number that Python reads in it, 1_5 to 15.0.
     array = value if isinstance(value, (np.ndarray, np.generic)) else np.asarray(value, dtype=object)
-    numeric = array.dtype.kind in "iuf" or (array.dtype.kind == "O" and set(map(type, array.flat)) <= NUMERIC)
-    if not numeric:
+    is_numeric = array.dtype.kind in "iuf" or (array.dtype.kind == "O" and set(map(type, array.ravel())) <= NUMERIC)
+    if not is_numeric:
         raise ValueError("not an array of numbers")
     try:
         return np.asarray(array, dtype=np.float64)
