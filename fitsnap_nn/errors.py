@@ -6,8 +6,32 @@ exits with the ``exit_code`` of the class.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
+
+LONG_WORD = re.compile(r"\S{500,}")
+LONGEST_QUOTE = 60  # characters of a quoted value
+
+
+def shorten(value: object, limit: int = LONGEST_QUOTE) -> str:
+    """Return a value as text for a message: on one line, without control characters, and of bounded length."""
+    text = str(value)
+    shown = "".join(map(_escaped, text[:limit])).replace("\n", "\\n")
+    return shown if len(text) <= limit else f"{shown}... ({len(text)} characters)"
+
+
+def for_terminal(text: str) -> str:
+    """Return a message that quotes files: control characters are escaped, and words of more than 500 characters cut.
+
+    Bytes of file names that are not UTF-8 are escaped too, since terminals and log files cannot take them.
+    """
+    text = LONG_WORD.sub(lambda word: shorten(word.group()), text)
+    return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+def _escaped(one: str) -> str:
+    return one if one == "\n" or one.isprintable() else ascii(one)[1:-1]
 
 
 class FitsnapError(Exception):
@@ -22,6 +46,9 @@ class FitsnapError(Exception):
     exit_code = 1
     ranks = ""
     shared = False
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(for_terminal(message))
 
 
 class Problem(NamedTuple):

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from fitsnap_nn.data.files import natural_order
 from fitsnap_nn.data.findings import Finding
 from fitsnap_nn.data.readers.vasp import is_vasp
+from fitsnap_nn.files import irregularity
 from fitsnap_nn.settings.formats import LAYOUTS
 
 XYZ, JSON, VASP, ASE = "XYZ", "JSON", "VASP", "ASE"
@@ -75,6 +76,8 @@ def discover(data: Path) -> Discovery:
 def file_format(path: Path) -> str:
     """Return the scraper for a file, or an empty string."""
     name = path.name
+    if irregularity(path):
+        return ""
     if name.endswith(LAYOUTS[XYZ].suffixes):
         return XYZ
     if is_vasp(path):
@@ -90,11 +93,18 @@ def file_format(path: Path) -> str:
 
 
 def _head(path: Path) -> str:
-    with path.open("rb") as file:
-        return file.read(HEAD).decode("utf-8", errors="replace")
+    try:
+        with path.open("rb") as file:
+            return file.read(HEAD).decode("utf-8", errors="replace")
+    except OSError:
+        return ""  # a broken link, or a file that may not be read
 
 
 def _reason(path: Path) -> str:
+    if kind := irregularity(path):
+        return f"{kind}, not a file."
+    if not os.access(path, os.R_OK):
+        return "the file cannot be read: a broken link, or no permission."
     return OTHER_JSON if path.suffix == ".json" else NO_FORMAT
 
 

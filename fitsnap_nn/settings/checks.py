@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import pairwise
 
 from fitsnap_nn.settings.descriptors import n_descriptors
 from fitsnap_nn.settings.effects import add_notices
@@ -19,6 +20,11 @@ from fitsnap_nn.settings.problems import ValueProblem, did_you_mean
 from fitsnap_nn.settings.schema import Bispectrum, Reference, Settings
 from fitsnap_nn.settings.scraper import check_scraper
 
+MAX_DIGITS = 9  # of a number of nodes
+MAX_LAYERS = 1000
+MAX_PARAMETERS = 10**8
+MAX_DESCRIPTORS = 50_000  # per atom; their derivatives take 1 MB per pair of neighbours
+MAX_CUTOFF = 100.0  # Å
 REFIT = "Remove the key; refit_element_energies = 1 adapts the element energies to these data."
 
 
@@ -100,6 +106,15 @@ def _descriptors(document: Document, settings: Settings) -> None:
                 f"the smallest cutoff, 2 rcutfac radelem = {cutoff:g} Å, does not exceed rmin0 = {bispectrum.rmin0:g} Å"
             )
             document.report("BISPECTRUM", "rcutfac", what, "Increase rcutfac or radelem.")
+        elif (largest := 2 * bispectrum.rcutfac * max(bispectrum.radelem)) > MAX_CUTOFF:
+            what = f"the largest cutoff, 2 rcutfac radelem, is {largest:g} Å, above the maximum, {MAX_CUTOFF:g} Å"
+            document.report("BISPECTRUM", "rcutfac", what, "Decrease rcutfac or radelem.")
+    if document.sound("BISPECTRUM", "type", "twojmax", "chemflag", "quadraticflag"):
+        count = n_descriptors(bispectrum)
+        if count > MAX_DESCRIPTORS and settings.pytorch.model == "BPNN":
+            key = "quadraticflag" if bispectrum.quadraticflag else "chemflag" if bispectrum.chemflag else "twojmax"
+            what = f"{count} descriptors per atom, above the maximum of {MAX_DESCRIPTORS}"
+            document.report("BISPECTRUM", key, what, f"Set {key} = 0, or decrease twojmax.")
 
 
 def _architecture(document: Document, settings: Settings) -> None:
@@ -180,6 +195,7 @@ def _network(document: Document, settings: Settings) -> None:
         document.report("PYTORCH", "layer_sizes", "the last layer must have 1 node, the energy per atom", hint)
     elif settings.pytorch.model == "BPNN":
         _first_layer(document, settings)
+        _network_size(document, settings)
 
 
 def _first_layer(document: Document, settings: Settings) -> None:
@@ -234,7 +250,21 @@ def _baselines(document: Document, settings: Settings) -> None:
 
 
 def _positive(word: str) -> bool:
-    return word.isascii() and word.isdigit() and int(word) > 0
+    return word.isascii() and word.isdigit() and 0 < len(word.lstrip("0")) <= MAX_DIGITS
+
+
+def _network_size(document: Document, settings: Settings) -> None:
+    """Check that the network of layer_sizes fits into memory: weights, gradients and the two moments of Adam."""
+    sections = ("type", "twojmax", "chemflag", "quadraticflag")
+    if not document.sound("BISPECTRUM", *sections):
+        return
+    widths = [n_descriptors(settings.bispectrum), *map(int, settings.pytorch.layer_sizes[1:])]
+    networks = len(settings.elements) if settings.pytorch.multi_element_option == 2 else 1
+    parameters = networks * sum((one + 1) * other for one, other in pairwise(widths))
+    if parameters > MAX_PARAMETERS or len(widths) > MAX_LAYERS:
+        what = f"{len(widths) - 1} layers with {parameters:.2g} parameters ({16 * parameters / 2**30:.2g} GiB to train)"
+        limits = f"The limits are {MAX_LAYERS} layers and {MAX_PARAMETERS:.0e} parameters; fits need below 1e6."
+        document.report("PYTORCH", "layer_sizes", what, limits)
 
 
 def _reference(document: Document, settings: Settings) -> None:

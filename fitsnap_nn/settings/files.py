@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from fitsnap_nn.files import irregularity
 from fitsnap_nn.settings.formats import LAYOUTS, group_names, matching_groups, visible_entries
 from fitsnap_nn.settings.problems import ValueProblem, did_you_mean
 
@@ -16,6 +17,8 @@ def read_text(path: str) -> str:
     Raises:
         ValueProblem: the file does not exist or is not text.
     """
+    if kind := irregularity(path):
+        raise ValueProblem(f"{path} cannot be read: it is {kind}, not a file")
     try:
         with open(path, "rb") as file:
             content = file.read()

@@ -12,14 +12,17 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
+from unicodedata import category
 
-from fitsnap_nn.errors import Problem
+from fitsnap_nn.errors import InputError, Problem, for_terminal, shorten
 
 COMMAND_LINE = "command line"
 WeightsFrom = Literal["input", "restart file", "model"]
 COMMENT = re.compile(r"(?:^|\s)#.*$|^\s*;.*$")
-KEY_VALUE = re.compile(r"(?P<key>[^=:]*?)\s*[=:]\s*(?P<value>.*)")
-INTERPOLATION = re.compile(r"%\([^)]*\)s")
+SEPARATOR = re.compile("[=:]")
+INTERPOLATION = re.compile(r"%\([^()%]*\)s")  # without %, so that a row of %( takes linear time
+LONGEST_MESSAGE = 2000  # characters
+MAX_PROBLEMS = 100  # after which reading ends: a binary file would have one in every line
 
 
 @dataclass(frozen=True)
@@ -68,11 +71,18 @@ class Document:
         return entry.where if entry else self.headers.get(section, self.source)
 
     def report(self, section: str, key: str, what: str, hint: str = "", where: str = "") -> None:
-        """Record a problem; its location is that of the key unless ``where`` is given."""
+        """Record a problem; its location is that of the key unless ``where`` is given.
+
+        Raises:
+            InputError: there are MAX_PROBLEMS problems.
+        """
         subject = f"[{section}] {key}".strip() if section else key
         place = where or self.where(section, key)
-        self._problems.append(Problem(place, f"{subject} — {what}." if subject else f"{what}.", hint))
+        self._problems.append(Problem(place, _brief(f"{subject} — {what}." if subject else f"{what}."), _brief(hint)))
         self._failed.add((section, key))
+        if len(self._problems) == MAX_PROBLEMS:
+            end = Problem(place, f"{MAX_PROBLEMS} errors: the rest is not checked.", "Is this an input file?")
+            raise InputError([*self.problems, end])
 
     def sound(self, section: str, *keys: str) -> bool:
         """Return whether these keys have no problem so far; checks that depend on them test this first."""
@@ -83,6 +93,7 @@ class Document:
         for section, key, value in overrides:
             self.headers.setdefault(section, COMMAND_LINE)
             self.sections.setdefault(section, {})[key] = Entry(str(value).strip(), COMMAND_LINE)
+            _refuse_control_characters(self, section, f"{section}{key}{value}".replace("\n", ""), COMMAND_LINE)
 
     @property
     def text(self) -> str:
@@ -116,6 +127,7 @@ def lines_of(text: str) -> Iterator[tuple[int, str]]:
 def read_ini(text: str, source: str) -> Document:
     """Parse the text of an input file; syntax errors are recorded in the document."""
     document = Document(source)
+    continued: dict[tuple[str, str], list[str]] = {}
     section = key = ""
     indent = 0
     for number, line in lines_of(text):
@@ -125,11 +137,26 @@ def read_ini(text: str, source: str) -> Document:
         if content.startswith("["):
             section, key = _open_section(document, content, where), ""
         elif key and depth > indent and "=" not in content:
-            entry = document.sections[section][key]
-            document.sections[section][key] = Entry(f"{entry.value}\n{content}".strip(), entry.where)
+            continued.setdefault((section, key), []).append(content)
         else:
             key, indent = _add_key(document, section, content, where), depth
+        _refuse_control_characters(document, section, content, where)
+    for (section, key), rest in continued.items():
+        entry = document.sections[section][key]
+        document.sections[section][key] = Entry("\n".join([entry.value, *rest]).strip(), entry.where)
     return document
+
+
+def _refuse_control_characters(document: Document, section: str, text: str, where: str) -> None:
+    """Report characters that no terminal or file can show, which are often invisible in an editor."""
+    if not text.isprintable() and (found := [one for one in text if category(one) in ("Cc", "Cs")]):
+        what = f"the control character or invalid byte {found[0]!a} in '{shorten(text)}'"
+        document.report(section, "", what, "Remove it.", where)
+
+
+def _brief(text: str) -> str:
+    """Return a message on one line, with many words cut: the text may quote a whole file."""
+    return shorten(for_terminal(text), LONGEST_MESSAGE)
 
 
 def _open_section(document: Document, content: str, where: str) -> str:
@@ -146,10 +173,9 @@ def _open_section(document: Document, content: str, where: str) -> str:
 
 def _add_key(document: Document, section: str, content: str, where: str) -> str:
     """Store one ``key = value`` line; return its key, or an empty string if no key can be continued."""
-    match = KEY_VALUE.match(content)
-    key = match["key"].strip() if match else ""
-    if not match or not key:
-        document.report(section, f"'{content}'", "does not have the form key = value", where=where)
+    key, *rest = (part.strip() for part in SEPARATOR.split(content, maxsplit=1))
+    if not key or not rest:
+        document.report(section, f"'{shorten(content)}'", "does not have the form key = value", where=where)
         return ""
     if not section:
         document.report("", key, "key before the first [SECTION]", where=where)
@@ -158,7 +184,7 @@ def _add_key(document: Document, section: str, content: str, where: str) -> str:
     if earlier:
         document.report(section, key, f"given twice, first at {earlier.where}", "Remove one.", where)
         return ""
-    document.sections[section][key] = Entry(match["value"], where)
-    if INTERPOLATION.search(match["value"]):
+    document.sections[section][key] = Entry(rest[0], where)
+    if INTERPOLATION.search(rest[0]):
         document.report(section, key, "interpolation with %(key)s is not supported", "Replace it by the value.")
     return key
