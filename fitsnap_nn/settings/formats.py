@@ -84,7 +84,7 @@ def data_names(folder: str, layout: Layout) -> Iterator[str]:
     while level:
         deeper = []
         for place in level:
-            for entry in _visible(os.path.join(folder, place)):
+            for entry in visible_entries(os.path.join(folder, place)):
                 name = os.path.join(place, entry)
                 if any(fnmatch.fnmatchcase(entry, pattern) for pattern in patterns):
                     yield name
