@@ -29,7 +29,11 @@ MAX_EXPANSION = 16
 
 def seal(content: bytes) -> bytes:
     """Append the digest of a content to it."""
-    return content + MARK + hashlib.sha256(content).hexdigest().encode()
+    return content + _seal_of(content)
+
+
+def _seal_of(content: bytes | memoryview) -> bytes:
+    return MARK + hashlib.sha256(content).hexdigest().encode()
 
 
 def check_seal(content: bytes, name: str) -> bool:
@@ -48,7 +52,7 @@ def check_seal(content: bytes, name: str) -> bool:
     start = content.rfind(MARK, -2 * SEAL_SIZE)  # not exactly at the end of files that lack or gained a few bytes
     if start < 0:
         return False
-    if seal(content[:start]) != content:
+    if _seal_of(memoryview(content)[:start]) != content[start:]:
         raise damaged(name, "its content does not agree with the digest at its end")
     return True
 
@@ -76,9 +80,12 @@ def serialize(content: Any) -> bytes:
 
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    archive = buffer.getvalue()
-    # A zip archive ends with the length of its comment, which torch leaves empty.
-    return seal(archive[:-2] + struct.pack("<H", SEAL_SIZE))
+    buffer.seek(-2, io.SEEK_END)  # a zip archive ends with the length of its comment, which torch leaves empty
+    buffer.write(struct.pack("<H", SEAL_SIZE))
+    with buffer.getbuffer() as archive:
+        end = _seal_of(archive)
+    buffer.write(end)
+    return buffer.getvalue()
 
 
 def deserialize(content: bytes, name: str) -> Any:

@@ -65,6 +65,11 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trust", action="store_true", help=text)
 
 
+def trusted(options: argparse.Namespace) -> dict[str, bool]:
+    """Return the keyword argument of `add_trust`, if the option is given."""
+    return {"trust": True} if options.trust else {}
+
+
 def load(options: argparse.Namespace) -> Settings:
     """Return the settings of the input file, with the keys that the command line sets.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from fitsnap_nn.cli.arguments import add_overwrite, add_trust, say
+from fitsnap_nn.cli.arguments import add_overwrite, add_trust, say, trusted
 from fitsnap_nn.settings.files import MACE_SUFFIX
 
 HELP = "write the LAMMPS files of a model"
@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> None:
         overwrite=options.overwrite,
         elements=options.elements,
         head=options.head,
-        trust=options.trust,
+        **trusted(options),
     )
     for path in written:
         say(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from fitsnap_nn.cli.arguments import add_model, add_trust, say
+from fitsnap_nn.cli.arguments import add_model, add_trust, say, trusted
 
 HELP = "describe a model file"
 
@@ -19,4 +19,4 @@ def run(options: argparse.Namespace) -> None:
     """Run the command."""
     from fitsnap_nn.export.model_file import describe_model
 
-    say(describe_model(options.model, trust=options.trust))
+    say(describe_model(options.model, **trusted(options)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import zipfile
 
-from fitsnap_nn.cli.arguments import add_overrides, add_overwrite, add_trust
+from fitsnap_nn.cli.arguments import add_overrides, add_overwrite, add_trust, trusted
 from fitsnap_nn.errors import InputError, Problem
 from fitsnap_nn.settings.ini import COMMAND_LINE
 
@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> None:
     _check(options)
     from fitsnap_nn.workflow.evaluation import evaluate_files, evaluate_input
 
-    writing = {"output": options.output, "overwrite": options.overwrite, "trust": options.trust}
+    writing = {"output": options.output, "overwrite": options.overwrite, **trusted(options)}
     if options.files:
         evaluate_files(options.target, options.files, **writing)
     else:
