@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -96,6 +97,9 @@ def make_trainer(
         _go_on(trainer, settings, prepared, console, restart)
     elif start and options.save_state_input:
         console.line(f"start: {warm_start.load_optimizer(trainer, start, settings)}")
+    if restart or start:
+        weights = trainer.flat.vector.detach().cpu().numpy().tobytes()
+        ranks.require_same(hashlib.sha256(weights).hexdigest(), "weights that the fit starts from")
     return trainer
 
 
