@@ -177,8 +177,9 @@ def run_training(
             console.line(f"{epoch_line(_row(first, properties), properties)}, the initial weights")
         interrupts.describe(lambda: _interrupted(trainer, ranks, restart_file, saved))
         trainer.run(after_epoch)
-    trained = f"interrupted after epoch {trainer.epoch}, the last one; {_saved(ranks, restart_file, trainer.epoch)}"
-    interrupts.describe(lambda: trained)
+    if trainer.epoch:
+        trained = f"interrupted after epoch {trainer.epoch}, the last one; {_saved(ranks, restart_file, trainer.epoch)}"
+        interrupts.describe(lambda: trained)
     if trainer.best_epoch:
         console.line(f"best: epoch {trainer.best_epoch}, loss {trainer.best_loss:.6g}; its weights are kept")
     elif trainer.epoch:
