@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -100,6 +101,9 @@ def make_trainer(
         _go_on(trainer, settings, prepared, console, restart)
     elif start and options.save_state_input:
         console.line(f"start: {warm_start.load_optimizer(trainer, start, settings)}")
+    if restart or start:
+        weights = trainer.flat.vector.detach().cpu().numpy().tobytes()
+        ranks.require_same(hashlib.sha256(weights).hexdigest(), "weights that the fit starts from")
     return trainer
 
 
@@ -178,8 +182,9 @@ def run_training(
             console.line(f"{epoch_line(_row(first, properties), properties)}, the initial weights")
         interrupts.describe(lambda: _interrupted(trainer, ranks, restart_file, saved))
         trainer.run(after_epoch)
-    trained = f"interrupted after epoch {trainer.epoch}, the last one; {_saved(ranks, restart_file, trainer.epoch)}"
-    interrupts.describe(lambda: trained)
+    if trainer.epoch:
+        trained = f"interrupted after epoch {trainer.epoch}, the last one; {_saved(ranks, restart_file, trainer.epoch)}"
+        interrupts.describe(lambda: trained)
     if trainer.best_epoch:
         console.line(f"best: epoch {trainer.best_epoch}, loss {trainer.best_loss:.6g}; its weights are kept")
     elif trainer.epoch:

@@ -79,7 +79,7 @@ def test_a_log_that_cannot_be_opened(small_input: Path):
     done = mpirun(2, [*FIT, "--log", "nosuch/fit.log"], small_input.parent, timeout=60)
     assert time.monotonic() - started < SECONDS
     assert done.returncode == 2
-    assert done.stderr.count("--log nosuch/fit.log: No such file or directory") == 1
+    assert done.stderr.count("--log nosuch/fit.log") == 1
     assert "Traceback" not in done.stderr
 
 
