@@ -164,7 +164,8 @@ def test_what_cannot_be_tested_is_named(fitted, tmp_path):
         evaluate_files(tmp_path / "none.pt", [str(VOLUMES)], quiet=True)
 
 
-def test_no_file_that_is_read_is_replaced(fitted, tmp_path):
+def test_no_file_that_is_read_is_replaced(fitted, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     data = tmp_path / "JSON"
     for group in ("Volume_BCC", "Displaced_BCC"):
         shutil.copytree(EXAMPLE / "JSON" / group, data / group)

@@ -204,16 +204,26 @@ def read_files(settings: Settings, sources: Iterable[DataFile], findings: list[F
     options = read_options(settings)
     configurations: list[Configuration] = []
     left_out: Counter[str] = Counter()
+    unknown: dict[str, list[str]] = {}  # ids of configurations by the elements that are not in the settings
     problems: list[str] = []
     for source in sources:
         try:
             for configuration in read(source, options, findings):
                 if row_of(settings.groups.rows, configuration.group) is None:
                     left_out[configuration.group] += 1
+                elif others := sorted(set(configuration.species) - set(settings.elements)):
+                    unknown.setdefault(", ".join(others), []).append(configuration.id)
                 else:
-                    configurations.append(_shifted(settings, source.path, configuration))
+                    configurations.append(shifted(configuration, settings.eshift))
         except DataError as error:
             problems.append(str(error))
+    section, key = settings.elements_key
+    listed = f"[{section}] {key} = {' '.join(settings.elements)}"
+    problems += [
+        f"{some(ids)}: {elements} {'are' if ',' in elements else 'is'} not in {listed}. Add what is missing to the "
+        "input, or remove the configurations."
+        for elements, ids in unknown.items()
+    ]
     if problems:
         raise DataError("\n".join(dict.fromkeys(problems)))
     if left_out:
@@ -245,22 +255,6 @@ def read_options(settings: Settings) -> ReadOptions:
         stress_order=tuple(word.lower() for word in section.stress_order),
         vasp=VaspOptions(groups.vasp_free_energy, groups.vasp_keep_unconverged, groups.vasp_ignore_incomplete),
     )
-
-
-def _shifted(settings: Settings, path: str, configuration: Configuration) -> Configuration:
-    """Return the configuration with ESHIFT (eV per atom, by element) added to the energy.
-
-    Raises:
-        DataError: an element is not in the settings.
-    """
-    unknown = set(configuration.species) - set(settings.elements)
-    if unknown:
-        section, key = settings.elements_key
-        raise DataError(
-            f"{path}: {', '.join(sorted(unknown))} is not in [{section}] {key} = {' '.join(settings.elements)} "
-            f"(configuration {configuration.id}). Add the element, or remove the configuration."
-        )
-    return shifted(configuration, settings.eshift)
 
 
 def shifted(configuration: Configuration, eshift: Mapping[str, float]) -> Configuration:

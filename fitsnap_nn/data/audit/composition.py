@@ -21,8 +21,8 @@ def absent_elements(data: Measures) -> list[Finding]:
         return []
     return [
         Finding(
-            f"no configuration contains {', '.join(absent)}: the model is not trained for it. Remove the element from "
-            f"[{data.settings.elements_key[0]}] {data.settings.elements_key[1]}, or add data."
+            f"no configuration contains {', '.join(absent)}: this fit does not train the model for it. Remove the "
+            f"element from [{data.settings.elements_key[0]}] {data.settings.elements_key[1]}, or add data."
         )
     ]
 
