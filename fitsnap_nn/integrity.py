@@ -147,7 +147,7 @@ def _check_size(found: Any, size: int, name: str) -> None:
     left = [found]
     while left and allowed >= 0:
         one = left.pop()
-        allowed -= 1
+        allowed -= 1  # every value, shared or not, so that nested references end too
         if isinstance(one, torch.Tensor):
             allowed -= one.numel() * one.element_size()
         elif isinstance(one, str | bytes):

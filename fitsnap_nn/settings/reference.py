@@ -57,7 +57,9 @@ its derivatives only. docs/own_models.md describes how an architecture of anothe
 | `intensive=` | 0 | `per_configuration`: 0 = extensive, residuals are divided by the number of atoms; 1 = intensive |
 """,
     "REFERENCE": "Every key that starts with `pair_coeff` is one `pair_coeff` command, in the order of the file. "
-    "Without any, `pair_style = zero 10.0` gets `pair_coeff * *`.",
+    "Without any, `pair_style = zero 10.0` gets `pair_coeff * *`. Files that the arguments name are stored in the "
+    "model file, see [trust.md](trust.md). Arguments contain no variables, comments or shell characters "
+    "(``$ & ; | < > ` \\ #``); quotation marks enclose whole words.",
     "GROUPS": "Every other line is a row of the group table, `Name = values`, with one value per column of "
     "`group_sections` except `name`.\n\n"
     "- `name`: a folder or file in `dataPath`; `*` and `?` match several groups. If `dataPath` is one XYZ file, a "
