@@ -23,6 +23,7 @@ from fitsnap_nn.settings.schema import Reference
 
 MAX_LISTED = 5  # atoms in a message
 
+
 class Potential:
     """Energies, forces and stresses in float64, equal to those of the exported files in LAMMPS.
 
