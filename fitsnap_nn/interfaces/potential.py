@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ase import Atoms
 
 from fitsnap_nn.data.atoms import configuration_from_atoms
@@ -19,6 +20,8 @@ from fitsnap_nn.inputs import Compute
 from fitsnap_nn.models import Model
 from fitsnap_nn.models.evaluation import evaluate, to_float64
 from fitsnap_nn.settings.schema import Reference
+
+MAX_LISTED = 5  # atoms in a message
 
 
 class Potential:
@@ -56,7 +59,8 @@ class Potential:
             Energy (eV), forces (eV/Å) and stress (eV/Å³).
 
         Raises:
-            DataError: the potential was not fitted for an element of the configuration.
+            DataError: the potential was not fitted for an element of the configuration, atoms are at the same place, or
+                an energy, force or stress is not a finite number.
             LammpsError: LAMMPS rejected the configuration.
         """
         if isinstance(configuration, Atoms):
@@ -68,7 +72,9 @@ class Potential:
             )
         wanted = [one for one in properties if one != STRESS or all(configuration.pbc)]
         compute = self._compute(derivatives_of(wanted))
-        return evaluate(self.model, configuration, compute.compute(configuration), wanted)
+        found = evaluate(self.model, configuration, compute.compute(configuration), wanted)
+        _require_finite(configuration, found)
+        return found
 
     def _compute(self, derivatives: Derivatives) -> Compute:
         """Return the computation of the model input; derivatives with the same cache key share one."""
@@ -77,6 +83,26 @@ class Potential:
             opened = self.model.input.open(self._reference, self._folder, derivatives)
             self._computes[key] = opened.__enter__()
         return self._computes[key]
+
+
+def _require_finite(configuration: Configuration, found: Evaluation) -> None:
+    """Refuse a prediction that is not finite.
+
+    Raises:
+        DataError: it names the configuration, and the atoms if they are known.
+    """
+    wrong = [name for name, values in found.values.items() if not np.isfinite(values).all()]
+    if not wrong:
+        return
+    forces = np.zeros((0, 3)) if found.forces is None else found.forces
+    (atoms,) = np.nonzero(~np.isfinite(forces).all(axis=1))
+    listed = ", ".join(f"{atom + 1} ({configuration.species[atom]})" for atom in atoms[:MAX_LISTED])
+    more = ", ..." if len(atoms) > MAX_LISTED else ""
+    where = f" Forces on atoms {listed}{more} are not finite." if len(atoms) else ""
+    raise DataError(
+        f"{configuration.id}: {' and '.join(wrong)} by the potential are not finite numbers.{where} "
+        "Check the structure for atoms that are too close."
+    )
 
 
 def load_potential(path: str | Path, *, trust: bool = False) -> Potential:

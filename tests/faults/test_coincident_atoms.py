@@ -40,7 +40,7 @@ GRAPH_MODELS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 LIBRARIES = {"SOAP_BPNN": "spex", "MACE": "mace"}
 BULK = crystal(TYPES, 1)
-PLACES = 0.0, 1e-12, 1e-9  # Å
+PLACES = 0.0, 1e-9  # Å
 
 
 def built(architecture: str) -> Model[Any]:
@@ -154,3 +154,14 @@ def test_an_atom_at_the_place_of_its_image(potential: Model[Any]) -> None:
 def test_exclusions_are_refused_by_lammps_own_form(energy_of: Callable[..., float], command: str) -> None:
     with pytest.raises(Exception, match="model nn does not support neigh_modify exclude"):
         energy_of(random_bpnn(SNAP), NONE, BULK, command, form="nn")
+
+
+def test_a_prediction_that_is_not_finite_names_the_atoms(energy_of: Callable[..., float]) -> None:
+    model = random_bpnn(SNAP)
+    with torch.no_grad():
+        next(iter(model.parameters()))[0] = torch.inf
+    atoms = Atoms("InP", positions=[[1.0, 1.0, 1.0], [1.0, 1.0, 3.5]], calculator=Calculator(Potential(model, NONE)))
+    with pytest.raises(DataError, match=r"not finite numbers\. Forces on atoms 1 \(In\), 2 \(P\) are not finite"):
+        atoms.get_potential_energy()
+    with pytest.raises(Exception, match=r"of atom \d+ \((In|P)\) is not a finite number"):
+        energy_of(model, NONE, BULK)

@@ -123,6 +123,9 @@ def test_files_that_are_missing_or_cannot_be_written_are_found(write_input, tmp_
     assert "[OUTFILE] folder — a.model/fit cannot be a folder: " in found
     (found,) = problems(write_input(("[PATH]", "[OUTFILE]\npotential = out/Ta\n[PATH]")))
     assert "[OUTFILE] potential — LAMMPS cannot read files named 'out/Ta'" in found
+    for folder in ("ü", "fits/a(b)", "it's"):
+        (found,) = problems(write_input(("[PATH]", f"[OUTFILE]\nfolder = {folder}\n[PATH]")))
+        assert "[OUTFILE] folder — LAMMPS cannot find files in a folder named " in found
     (tmp_path / "fit_fit" / "Ta_metrics").mkdir(parents=True)
     (found,) = problems(write_input(("[PATH]", "[OUTFILE]\nmetrics = Ta_metrics\n[PATH]")))
     assert "is a folder. Give the name of a file." in found
