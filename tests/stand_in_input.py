@@ -49,6 +49,3 @@ class StandInInput(DescriptorInput):
     @classmethod
     def from_settings(cls, settings: Settings) -> NoReturn:
         raise NotImplementedError
-
-    def differences(self, settings: Settings) -> list[str]:
-        return []

@@ -302,7 +302,7 @@ def test_check_counts_the_data(small_input: Path):
 def test_a_model_of_other_descriptors_is_refused(small_input: Path):
     result = fit(small_input, "fit")
     settings = load_settings(small_input, [("BISPECTRUM", "rcutfac", "4.0")])
-    with pytest.raises(CheckpointError, match=r"\[BISPECTRUM\] rcutfac"):
+    with pytest.raises(InputError, match=r"\[BISPECTRUM\] rcutfac — is 4\.0, but"):
         evaluate(settings, result.model_file)
 
 

@@ -147,10 +147,6 @@ class ModelInput(ABC):
     def from_payload(cls, payload: Mapping[str, Any]) -> Self:
         """Rebuild the input from the result of `payload`."""
 
-    @abstractmethod
-    def differences(self, settings: Settings) -> list[str]:
-        """Return one line per key in which this input differs from the one requested by ``settings``."""
-
 
 class SectionValues(NamedTuple):
     """Options of a model input as keys of its section.

@@ -18,7 +18,7 @@ from fitsnap_nn.inputs.graph.cached import CachedGraph
 
 if TYPE_CHECKING:
     from fitsnap_nn.inputs.graph.compute import GraphCompute
-    from fitsnap_nn.settings.schema import Reference, Settings
+    from fitsnap_nn.settings.schema import Reference
 
 FIELDS = ("edge_i", "edge_j", "reverse_edge_index", "vectors")
 
@@ -64,10 +64,3 @@ class GraphInput(ModelInput):
     @classmethod
     def from_payload(cls, payload: Mapping[str, Any]) -> GraphInput:
         return cls(tuple(payload["elements"]), payload["radius"])
-
-    def differences(self, settings: Settings) -> list[str]:
-        """Compare the elements; the cutoff is compared with the other hyperparameters of the model."""
-        if settings.elements == self.elements:
-            return []
-        section, key = settings.elements_key
-        return [f"[{section}] {key}: {' '.join(self.elements)} and {' '.join(settings.elements) or 'nothing'}"]

@@ -17,7 +17,6 @@ from fitsnap_nn.inputs.snap.batch import DescriptorBatch
 from fitsnap_nn.inputs.snap.bispectrum import largest_cutoff, n_descriptors, snap_arguments
 from fitsnap_nn.inputs.snap.cached import CachedDescriptors
 from fitsnap_nn.settings.keys import keys_of
-from fitsnap_nn.settings.plain import section_differences
 from fitsnap_nn.settings.schema import Bispectrum, Reference, Settings
 
 if TYPE_CHECKING:
@@ -121,6 +120,3 @@ class SnapInput(DescriptorInput):
     @classmethod
     def from_settings(cls, settings: Settings) -> SnapInput:
         return cls(settings.bispectrum)
-
-    def differences(self, settings: Settings) -> list[str]:
-        return section_differences("BISPECTRUM", self.bispectrum, settings.bispectrum)
