@@ -82,8 +82,8 @@ def deck_text(
         "  \"print 'Drift of the total energy: $(v_drift:%.2g) meV/atom/ps, which should be below 1.'\"",
         "variable change equal pe/atoms-v_before",
         f'if "$(abs(v_change)) > $({CHANGE}+{THERMAL}*v_temperature)" then &',
-        "  \"print 'WARNING: the potential energy changed by $(v_change:%.2g) eV/atom: the structure broke up, collapsed or "
-        "transformed. Unless you expect that, the model is wrong there: add such configurations to the data.'\"",
+        "  \"print 'WARNING: the potential energy changed by $(v_change:%.2g) eV/atom: the structure broke up, "
+        "collapsed or transformed. If you do not expect that, the model is wrong there: add such data.'\"",
     ]
     return "\n".join(lines) + "\n"
 

@@ -251,7 +251,7 @@ def test_a_correct_configuration_far_from_its_group_is_no_outlier(example: Set) 
 
 
 def test_forces_that_are_usual_in_the_group_explain_no_energy(example: Set) -> None:
-    """All frames of a liquid have large forces; they do not explain +2 eV/atom of a frame whose forces are not larger."""
+    """All frames of a liquid have large forces, which do not explain that one of them is at +2 eV/atom."""
     liquid = sorted(
         (one for one in example if one.group == "Liquid"), key=lambda one: float(np.std(one.labels["forces"]))
     )
