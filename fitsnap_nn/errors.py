@@ -6,14 +6,49 @@ exits with the ``exit_code`` of the class.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+LONG_WORD = re.compile(r"\S{500,}")
+LONGEST_QUOTE = 60  # characters of a quoted value
+
+
+def shorten(value: object, limit: int = LONGEST_QUOTE) -> str:
+    """Return a value as text for a message: on one line, without control characters, and of bounded length."""
+    text = str(value)
+    shown = "".join(map(_escaped, text[:limit])).replace("\n", "\\n")
+    return shown if len(text) <= limit else f"{shown}... ({len(text)} characters)"
+
+
+def for_terminal(text: str) -> str:
+    """Return a message that quotes files: control characters are escaped, and words of more than 500 characters cut.
+
+    Bytes of file names that are not UTF-8 are escaped too, since terminals and log files cannot take them.
+    """
+    text = LONG_WORD.sub(lambda word: shorten(word.group()), text)
+    return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+def _escaped(one: str) -> str:
+    return one if one == "\n" or one.isprintable() else ascii(one)[1:-1]
+
 
 class FitsnapError(Exception):
-    """Base class of all errors that a user can correct."""
+    """Base class of all errors that a user can correct.
+
+    Attributes:
+        exit_code: exit status of the command line.
+        ranks: on which of several ranks it occurred; empty if on all, or if only this rank knows of it.
+        shared: whether all ranks raise it, so that the first one reports it.
+    """
 
     exit_code = 1
+    ranks = ""
+    shared = False
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(for_terminal(message))
 
 
 class Problem(NamedTuple):
@@ -43,6 +78,9 @@ class InputError(FitsnapError):
         count = len(self.problems)
         closing = f"{count} error{'s' if count != 1 else ''}, nothing was run."
         super().__init__("\n".join([*map(str, self.problems), closing]))
+
+    def __reduce__(self) -> tuple[type[InputError], tuple[tuple[Problem, ...]]]:
+        return type(self), (self.problems,)  # by default, pickle passes the message to __init__
 
 
 class DataError(FitsnapError):

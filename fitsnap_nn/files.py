@@ -1,8 +1,9 @@
-"""Atomic file writing."""
+"""Atomic file writing, and what a path leads to."""
 
 from __future__ import annotations
 
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,3 +35,19 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def irregularity(path: str | os.PathLike[str]) -> str:
+    """Return what a path leads to if that is no regular file, such as ``a pipe``; empty for files and missing paths.
+
+    Reading a pipe or a device may wait or go on for ever, therefore it is asked before a file is opened.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return ""  # opening the file gives the reason
+    if stat.S_ISREG(mode):
+        return ""
+    if stat.S_ISDIR(mode):
+        return "a folder"
+    return "a pipe" if stat.S_ISFIFO(mode) else "a device or a socket"

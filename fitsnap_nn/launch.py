@@ -12,14 +12,18 @@ import shlex
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import PurePath
-from typing import Any
+from pathlib import Path, PurePath
+from typing import Any, NamedTuple
 
 # The number of this process in its job, by launcher: Hydra and SLURM's PMI, PMIx, Open MPI, srun, torchrun.
 RANK_VARIABLES = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID", "RANK")
 # Set only in processes that an MPI launcher started. SLURM_NTASKS and SLURM_PROCID are not among them: sbatch sets
 # them for serial programs too, while SLURM_STEP_ID is set by srun.
 MPI_VARIABLES = ("PMI_SIZE", "PMIX_RANK", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_ID")
+# The number of ranks, by launcher. SLURM_NTASKS is not among them, for the same reason.
+SIZE_VARIABLES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
+MPIRUN = "mpirun"
+TORCHRUN = "torchrun"
 TORCHRUN_VARIABLE = "TORCHELASTIC_RUN_ID"
 # A child process that inherits these would join its parent's job.
 JOB_VARIABLES = re.compile(r"(PMI\d?|PMIX|HYD[A-Z]+|MPI|MPIEXEC|OMPI|ORTE|PRTE|SLURM)_")
@@ -29,10 +33,14 @@ MPICH_COMM_WORLD = 0x44000000
 FORWARDING = 0.5  # s
 
 
+def rank_number() -> int:
+    """Return the number of this process in its job, as its launcher says; 0 for a process alone."""
+    return next((int(os.environ[name]) for name in RANK_VARIABLES if os.environ.get(name, "").isdigit()), 0)
+
+
 def is_first_rank() -> bool:
     """Return whether this process prints: the first of a job, or the only one."""
-    ranks = [os.environ[name] for name in RANK_VARIABLES if name in os.environ]
-    return not ranks or ranks[0] == "0"
+    return rank_number() == 0
 
 
 def started_by_mpi() -> bool:
@@ -45,24 +53,69 @@ def started_by_torchrun() -> bool:
     return TORCHRUN_VARIABLE in os.environ
 
 
+def announced_size() -> int:
+    """Return the number of ranks that an MPI launcher says that it has started; 1 if it says nothing."""
+    return next((int(os.environ[name]) for name in SIZE_VARIABLES if os.environ.get(name, "").isdigit()), 1)
+
+
+def on_one_machine() -> bool:
+    """Return whether all ranks are certainly on this machine: a process alone, or all those of Hydra's mpirun."""
+    local = os.environ.get("MPI_LOCALNRANKS")
+    return not started_by_mpi() or (local is not None and local == os.environ.get("PMI_SIZE"))
+
+
+class Neighbours(NamedTuple):
+    """Ranks on this machine.
+
+    Attributes:
+        complete: whether all of them still run.
+        first: whether this is the first of those that do.
+    """
+
+    complete: bool = True
+    first: bool = True
+
+
+def neighbours() -> Neighbours:
+    """Return what the process table of Linux tells about ranks that Hydra, the mpirun of MPICH, has started.
+
+    Hydra does not end a job of which a process ends before it has called MPI_Init; the others wait in it for ever.
+    """
+    started = os.environ.get("MPI_LOCALNRANKS", "")
+    process = os.getpid()
+    try:
+        while started.isdigit() and process > 1:
+            # /proc/PID/stat: PID (name) state parent ...; the name may contain blanks and parentheses.
+            parent = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+            if Path(f"/proc/{parent}/comm").read_text().startswith("hydra_pmi"):
+                children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+                return Neighbours(len(children) >= int(started), children[:1] == [str(process)])
+            process = parent
+    except OSError:  # no such file: another system, or the process has ended meanwhile
+        pass
+    return Neighbours()
+
+
 def without_job(environment: Mapping[str, str]) -> dict[str, str]:
     """Return an environment for a child process that is not part of this job."""
     return {name: value for name, value in environment.items() if not JOB_VARIABLES.match(name)}
 
 
-def repeated_command(without: str, option: str) -> str:
-    """Return the command line of this process, without one option and with another; empty outside of our commands.
+def repeated_command(ranks: int, without: str = "", option: str = "") -> str:
+    """Return the command line of this program, without one option and with another; outside of our commands, words.
 
     Args:
+        ranks: number of ranks.
         without: option to remove.
-        option: option to add.
+        option: option to add; may be empty.
     """
     program = PurePath(sys.argv[0])
     started = {"__main__.py": ["python", "-m", program.parent.name], "fitsnap_nn": ["fitsnap_nn"]}.get(program.name)
     if started is None or "fitsnap_nn" not in started:
-        return ""
+        return f"the same command with {option}" if option else "the same command"
+    launcher = [MPIRUN, "-np", str(ranks)] if ranks > 1 and started_by_mpi() and not started_by_torchrun() else []
     arguments = [word for word in sys.argv[1:] if word not in (without, option)]
-    return shlex.join([*started, *arguments, option])
+    return shlex.join([*launcher, *started, *arguments, *filter(None, [option])])
 
 
 def world_size() -> int:
@@ -103,4 +156,6 @@ def abort(world: Any, code: int) -> None:
     """
     # At MPI_Abort, mpirun drops output of a rank that it has not read yet: give it time to forward it.
     time.sleep(FORWARDING)
+    # MPI_Abort of MPICH prints a line that tells a user nothing.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     world.Abort(code)

@@ -27,6 +27,8 @@ PASCAL = JOULE / METRE**3
 BAR = 1e5 * PASCAL
 GPA = 1e9 * PASCAL
 
+LONGEST_NAME = 40  # characters of a unit in a message
+
 QUANTITIES = ("length", "energy", "force", "pressure")
 
 LABELS: Mapping[str, str] = MappingProxyType(
@@ -146,8 +148,10 @@ def factor(quantity: str, unit: str) -> float:
     name = re.sub(r"[\s_^*-]", "", unit.lower().replace("per", "/")).replace("³", "3").replace("²", "2")
     if name in table:
         return table[name]
-    near = difflib.get_close_matches(name, table, n=3) or list(table)[:4]
-    raise ValueError(f"unknown {quantity} unit '{unit}'; similar units: {', '.join(near)}")
+    shown = unit if len(unit) <= LONGEST_NAME else f"{unit[:LONGEST_NAME]}..."
+    # The time of the comparison grows with the square of the length.
+    near = difflib.get_close_matches(name[:LONGEST_NAME], table, n=3) or list(table)[:4]
+    raise ValueError(f"unknown {quantity} unit {shown!r}; similar units: {', '.join(near)}")
 
 
 FIELDS: Mapping[str, str] = MappingProxyType(

@@ -39,7 +39,7 @@ def infile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple, dict]]:
-    """What the command line asks of the rest of the package, which is replaced by a record of the calls."""
+    """Calls of the command line to the rest of the package, which is replaced by a recorder."""
     record: list[tuple[str, tuple, dict]] = []
 
     def stand_in(module: str, **results: object) -> None:
@@ -171,7 +171,7 @@ def test_no_arguments_print_the_help(infile, capsys):
     ("error", "code", "message", "traced"),
     [
         (TrainingError("the loss is not a number"), 6, "error: the loss is not a number\n", False),
-        (KeyboardInterrupt(), 130, "interrupted\n", False),
+        (KeyboardInterrupt(), 130, "interrupted before the first epoch; nothing is changed.", False),
         (ValueError("odd"), 1, "This is a bug in fitsnap_nn. Please report it", True),
     ],
 )

@@ -18,7 +18,7 @@ import fitsnap_nn
 from fitsnap_nn.cli import main
 from fitsnap_nn.errors import CheckpointError, DataError, InputError
 from fitsnap_nn.export.model_file import describe_model, load_model
-from fitsnap_nn.workflow.evaluation import evaluate_files
+from fitsnap_nn.workflow.evaluation import evaluate_files, evaluate_input
 from fitsnap_nn.workflow.pipeline import Fit
 
 VOLUMES = EXAMPLE / "JSON" / "Volume_BCC" / "Volume_BCC.json"
@@ -162,8 +162,26 @@ def test_what_cannot_be_tested_is_named(fitted, tmp_path):
         evaluate_files(fitted.model_file, [str(tmp_path / "c.xyz")], quiet=True)
     with pytest.raises(CheckpointError, match="No such file"):
         evaluate_files(tmp_path / "none.pt", [str(VOLUMES)], quiet=True)
-    with pytest.raises(InputError, match="is one of the data files"):
-        evaluate_files(fitted.model_file, [str(VOLUMES)], output=VOLUMES, overwrite=True, quiet=True)
+
+
+def test_no_file_that_is_read_is_replaced(fitted, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = tmp_path / "JSON"
+    for group in ("Volume_BCC", "Displaced_BCC"):
+        shutil.copytree(EXAMPLE / "JSON" / group, data / group)
+    model = shutil.copy(fitted.model_file, tmp_path / "model.pt")
+    path = write_small_input(tmp_path, WITHOUT_SEED, (str(EXAMPLE / "JSON"), str(data)))
+    link = tmp_path / "link.xyz"
+    link.symlink_to(path)
+    volumes = data / "Volume_BCC" / "Volume_BCC.json"
+    before = {file: Path(file).read_bytes() for file in (path, model, volumes)}
+    for output in (path, model, volumes, link):
+        with pytest.raises(InputError, match="is a file that the test reads"):
+            evaluate_input(path, model=model, output=output, overwrite=True, quiet=True)
+        if output not in (path, link):
+            with pytest.raises(InputError, match="is a file that the test reads"):
+                evaluate_files(model, [str(volumes)], output=output, overwrite=True, quiet=True)
+    assert {file: Path(file).read_bytes() for file in before} == before
 
 
 def without_sections(text: str, *names: str) -> str:
@@ -178,11 +196,28 @@ def test_sections_of_the_model_may_be_missing(fitted, tmp_path, capsys):
     overrides = {"OUTFILE.folder": tmp_path / "fit", "MEMORY.cache": fitted.folder / "cache"}
     with without_plots():
         found = fitsnap_nn.evaluate(path, fitted.model_file, overrides)
-    assert "[BISPECTRUM], [REFERENCE]: taken from the model file" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "model: from the file: [BISPECTRUM] type = Ta, bzeroflag = 1, twojmax = 4; [PYTORCH] layer_sizes" in printed
+    assert "[REFERENCE] pair_style hybrid/overlay zero 6.0 zbl 4.0 4.8" in printed
     assert set(sets(found)) <= {"Train", "Validation", "Test"}
-    path.write_text(path.read_text() + "\n[BISPECTRUM]\ntype = Ta\ntwojmax = 6\n")
-    with pytest.raises(CheckpointError, match=r"\[BISPECTRUM\] twojmax: 4 and 6"):
-        fitsnap_nn.evaluate(path, fitted.model_file, overrides, quiet=True)
+    for key, value, message in (
+        ("BISPECTRUM.twojmax", "6", r"twojmax — is 6, but .* was fitted with 4 for Ta\. Remove the key to use"),
+        ("BISPECTRUM.type", "W", r"type — is W, but .* was fitted with Ta\."),
+        ("ESHIFT.Ta", "3", r"\[ESHIFT\] Ta — is 3\.0, but .* was fitted with 0\.0"),
+        ("PYTORCH.layer_sizes", "num_desc 9 1", "layer_sizes — is num_desc 9 1, but .* with num_desc 8 8 1"),
+        ("PYTORCH.model", "MACE", r"model — is MACE, but .* was fitted with BPNN\."),
+        ("REFERENCE.pair_style", "zero 9", r"\[REFERENCE\] — differs from that of"),
+    ):
+        with pytest.raises(InputError, match=message) as found:
+            fitsnap_nn.evaluate(path, fitted.model_file, {**overrides, key: value}, quiet=True)
+        assert "esume" not in str(found.value)
+        assert "start_from" not in str(found.value)
+
+
+def test_an_input_without_a_fit_is_told_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointError, match=r"no model \w+_fit/.*\.pt of this input\. Fit it first"):
+        evaluate_input(write_small_input(tmp_path))
 
 
 def test_eshift_of_the_fit_is_added_to_labels_of_files(tmp_path, capsys):
@@ -226,7 +261,8 @@ def test_a_graph_model_needs_neither_calculator_nor_model_in_the_input(tmp_path,
     with without_plots():
         result = fitsnap_nn.fit(tmp_path / "fit.in", overrides, verify=False, quiet=True)
         found = fitsnap_nn.evaluate(tmp_path / "data.in", result.model_file, overrides, output=tmp_path / "p.xyz")
-    assert "[CALCULATOR] calculator, elements, [PYTORCH] model: taken from" in capsys.readouterr().out
+    taken = "[CALCULATOR] calculator = LAMMPSGRAPH, elements = Ta; [PYTORCH] model = NANOPET; [NANOPET] cutoff = 4"
+    assert f"model: from the file: {taken}" in capsys.readouterr().out
     assert sets(found) == sets(result)
     assert len(ase.io.read(tmp_path / "p.xyz", ":")) == 15
     evaluate_files(result.model_file, [str(VOLUMES)], output=tmp_path / "q.xyz", quiet=True)

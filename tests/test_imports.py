@@ -13,10 +13,10 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "fitsnap_nn"
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 
-# What each part may import of the package, besides itself: errors, units, files, launch <- settings <- data <-
-# lammps, plugin <- inputs <- models <- training <- reports <- workflow <- cli. Files of the top level that are not
-# named here are the public face (fit(), load_potential()) and may import all.
-BASE = {"errors", "units", "files", "launch", "environment"}
+# What each part may import of the package, besides itself: errors, units, files, integrity, launch <- settings <-
+# data <- lammps, plugin <- inputs <- models <- training <- reports <- workflow <- cli. Files of the top level that are
+# not named here are the public face (fit(), load_potential()) and may import all.
+BASE = {"errors", "units", "files", "integrity", "launch", "environment", "interrupts", "job"}
 DATA = BASE | {"settings", "data"}
 LAMMPS = DATA | {"plugin", "lammps"}
 MODELS = LAMMPS | {"inputs", "models"}
@@ -26,11 +26,14 @@ ALLOWED = {
     "errors": set(),
     "units": {"errors"},
     "files": {"errors"},
+    "integrity": {"errors"},
     "launch": set(),
     "environment": set(),
+    "interrupts": {"errors", "launch"},
+    "job": {"errors", "launch", "interrupts", "plugin"},
     "settings": BASE,
     "data": BASE | {"settings"},
-    "plugin": {"errors", "launch"},
+    "plugin": {"errors", "integrity", "launch"},
     "lammps": DATA | {"plugin"},
     "inputs": LAMMPS,
     "models": DATA | {"inputs"},
@@ -45,7 +48,7 @@ ALLOWED = {
 # Where a library may be imported, as folders or files of the package.
 HOMES = {
     "lammps": ("lammps/", "export/", "plugin/", "inputs/cache/cache_key.py"),
-    "mpi4py": ("training/distributed.py", "lammps/session.py", "plugin/"),
+    "mpi4py": ("job.py", "lammps/session.py", "plugin/"),
     "mace": ("models/mace.py", "interfaces/"),
 }
 HEAVY = {"torch", "lammps", "ase", "numpy", "mpi4py", "matplotlib"}

@@ -1,4 +1,4 @@
-"""What is fitted before the weights are: element energies in each way that an input can ask for."""
+"""Baselines before training: element energies by each method that an input can name."""
 
 from __future__ import annotations
 

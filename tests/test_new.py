@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -198,10 +199,15 @@ def test_an_unreadable_file_is_named(tmp_path, capsys):
     write(tmp_path / "good.xyz", crystals(5))
     (tmp_path / "bad.xyz").write_text("3\nno atoms follow\n")
     assert main(["new", str(tmp_path / "new.in"), "--data", str(tmp_path)]) == 0
-    printed = capsys.readouterr().out
-    assert "a fit would stop at this file" in printed
-    assert "bad.xyz" in printed
+    assert re.search(r"the file cannot be read and is left out: \S+bad\.xyz", capsys.readouterr().out)
     assert [row.name for row in load_settings(tmp_path / "new.in").groups.rows] == ["good"]
+    assert main(["check", str(tmp_path / "new.in")]) == 0
+    (tmp_path / "run").mkdir()
+    write(tmp_path / "run" / "a.xyz", crystals(5))
+    (tmp_path / "bad.xyz").rename(tmp_path / "run" / "bad.xyz")
+    assert main(["new", str(tmp_path / "two.in"), "--data", str(tmp_path)]) == 0
+    assert re.search(r"a fit would stop at this file\. .*bad\.xyz", capsys.readouterr().out)
+    assert main(["check", str(tmp_path / "two.in")]) == 3
 
 
 def test_outliers_have_less_weight(tmp_path):
@@ -232,6 +238,7 @@ def test_group_names_with_special_characters(tmp_path):
     [
         (["--elements", "Ta"], "does not include Cu, which the data contain"),
         (["--elements", "Cu", "Q"], "Q is not a chemical element"),
+        (["--elements", "Cu", "Cu"], "--elements lists Cu more than once"),
         (["--model", "BPMM"], "unknown model BPMM"),
         (["--data", "nowhere"], "no such file or folder"),
         (["--data", "empty"], "contains no FitSNAP JSON files"),

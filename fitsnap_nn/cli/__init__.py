@@ -9,15 +9,16 @@ import argparse
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Protocol
 
 import fitsnap_nn
+from fitsnap_nn import interrupts
 from fitsnap_nn.cli import check, doctor, export, fit, lmp, new, plugin_dir, show, test
 from fitsnap_nn.cli.arguments import Parser
-from fitsnap_nn.errors import FitsnapError, InputError, Interrupted, Problem
+from fitsnap_nn.errors import InputError, Problem
+from fitsnap_nn.job import job, outcome
 from fitsnap_nn.launch import is_first_rank
 from fitsnap_nn.settings.ini import COMMAND_LINE
 from fitsnap_nn.settings.keys import did_you_mean
@@ -33,6 +34,7 @@ class Command(Protocol):
     def run(self, options: argparse.Namespace) -> None: ...
 
 
+PARALLEL = ("fit", "test")  # commands whose ranks share their work
 COMMANDS: Mapping[str, Command] = MappingProxyType(
     {
         "fit": fit,
@@ -51,36 +53,56 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code, 0 for success."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    verbose = "-v" in arguments or "--verbose" in arguments
+    with interrupts.handled():
+        return _main(arguments)
+
+
+def _main(arguments: list[str]) -> int:
     try:
-        options = _parsed(arguments)
-        options.run(options)
-    except FitsnapError as error:
-        # All ranks of an MPI job read the same input, so one reports. Later errors may be of one rank alone.
-        if is_first_rank() or not isinstance(error, InputError):
-            trace = traceback.format_exc() if verbose else ""
-            separator = "\n" if isinstance(error, InputError) else " "
-            # One write, so that the messages of other ranks are not interleaved with it.
-            sys.stderr.write(f"{trace}error:{separator}{error}\n")
-        return error.exit_code
-    except KeyboardInterrupt as interruption:
-        print("interrupted", file=sys.stderr)
-        return interruption.exit_code if isinstance(interruption, Interrupted) else 128 + signal.SIGINT
+        _run(arguments)
     except BrokenPipeError:
         # The reader, head for instance, has closed the pipe; discard what is still buffered.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
-    except Exception:  # a bug: the user gets the traceback, and a request to report it
-        please = "This is a bug in fitsnap_nn. Please report it with the lines above and the input file."
-        sys.stderr.write(f"{traceback.format_exc()}{please}\n")
-        return 1
+    except (Exception, KeyboardInterrupt) as error:
+        code, text = outcome(error, verbose="-v" in arguments or "--verbose" in arguments)
+        # All ranks of an MPI job read the same input, so one reports. Later errors may be of one rank alone.
+        if is_first_rank() or not isinstance(error, InputError):
+            sys.stderr.write(text)
+        return code
     return 0
+
+
+def _run(arguments: list[str]) -> None:
+    """Run a command, together with the other ranks if it is one of those that share their work."""
+    options: argparse.Namespace | InputError
+    try:
+        options = _parsed(arguments)
+    except InputError as error:
+        options = error
+    if isinstance(options, argparse.Namespace) and (not options.parallel or getattr(options, "check", False)):
+        options.run(options)
+        return
+    with job() as process:
+        chosen = process.agreed(lambda: _valid(options), _identity, "command and version of fitsnap_nn")
+        chosen.run(chosen)
+
+
+def _identity(options: argparse.Namespace) -> tuple[str, str]:
+    """Return what has to be the same on all ranks before they start anything: command and version."""
+    return options.run.__module__, fitsnap_nn.__version__
+
+
+def _valid(options: argparse.Namespace | InputError) -> argparse.Namespace:
+    if isinstance(options, InputError):
+        raise options
+    return options
 
 
 def _parsed(arguments: list[str]) -> argparse.Namespace:
     """Return the command and its options; everything after ``lmp`` belongs to LAMMPS, -h and -v included."""
     if arguments[:1] == ["lmp"]:
-        return argparse.Namespace(run=lmp.run, arguments=arguments[1:])
+        return argparse.Namespace(run=lmp.run, arguments=arguments[1:], parallel=False)
     return _parser().parse_args(_with_command(arguments))
 
 
@@ -104,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, command in COMMANDS.items():
         subparser = commands.add_parser(name, help=command.HELP, description=command.HELP, allow_abbrev=False)
-        subparser.set_defaults(run=command.run)
+        subparser.set_defaults(run=command.run, parallel=name in PARALLEL)
         command.add_arguments(subparser)
         subparser.add_argument("-v", "--verbose", action="store_true", help="print more; show tracebacks of errors")
     return parser

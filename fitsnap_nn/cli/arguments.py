@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from fitsnap_nn.errors import InputError, Problem
 from fitsnap_nn.launch import is_first_rank
 from fitsnap_nn.settings import Settings, load_settings
-from fitsnap_nn.settings.ini import COMMAND_LINE
+from fitsnap_nn.settings.ini import COMMAND_LINE, WeightsFrom
 
 
 class Parser(argparse.ArgumentParser):
@@ -59,13 +59,25 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="model or restart file")
 
 
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Add the option that lets the reference potential in a model file run code."""
+    text = "allow a reference potential that runs code or names files outside the model file; for trusted files only"
+    parser.add_argument("--trust", action="store_true", help=text)
+
+
+def trusted(options: argparse.Namespace) -> dict[str, bool]:
+    """Return the keyword argument of `add_trust`, if the option is given."""
+    return {"trust": True} if options.trust else {}
+
+
 def load(options: argparse.Namespace) -> Settings:
     """Return the settings of the input file, with the keys that the command line sets.
 
     Raises:
         InputError: with every problem of both.
     """
-    return load_settings(options.infile, [tuple(triple) for triple in options.overrides])
+    weights_from: WeightsFrom = "restart file" if getattr(options, "resume", False) else "input"
+    return load_settings(options.infile, [tuple(triple) for triple in options.overrides], weights_from=weights_from)
 
 
 def _assignment(text: str) -> tuple[str, str, str]:

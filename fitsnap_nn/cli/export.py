@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from fitsnap_nn.cli.arguments import add_overwrite, say
+from fitsnap_nn.cli.arguments import add_overwrite, add_trust, say, trusted
 from fitsnap_nn.settings.files import MACE_SUFFIX
 
 HELP = "write the LAMMPS files of a model"
@@ -13,6 +13,7 @@ HELP = "write the LAMMPS files of a model"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_overwrite(parser)
+    add_trust(parser)
     add = parser.add_argument
     add("model", help="model or restart file, or a .model file of mace-torch, which must come from a trusted source")
     add("folder", nargs="?", default=".", help="where to write; by default the working folder")
@@ -27,7 +28,15 @@ def run(options: argparse.Namespace) -> None:
     if options.model.endswith(MACE_SUFFIX):
         say(f"note: code stored in {options.model} is run to read it; use files from trusted sources only")
     written = export(
-        options.model, options.folder, overwrite=options.overwrite, elements=options.elements, head=options.head
+        options.model,
+        options.folder,
+        overwrite=options.overwrite,
+        elements=options.elements,
+        head=options.head,
+        **trusted(options),
     )
     for path in written:
         say(path)
+    formats = {path.rpartition(".mliap.")[2] for path in written}
+    if "mliappy" in formats and "nn" not in formats:
+        say("note: a LAMMPS without Python cannot run these files; see the table of activations in docs/lammps.md")

@@ -12,10 +12,13 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, NoReturn, TextIO, cast
 
+from fitsnap_nn import interrupts
 from fitsnap_nn.cli.arguments import add_input, add_overwrite, add_strict, load
 from fitsnap_nn.cli.check import report
 from fitsnap_nn.errors import InputError, Problem
-from fitsnap_nn.launch import is_first_rank
+from fitsnap_nn.job import job
+from fitsnap_nn.launch import is_first_rank, repeated_command
+from fitsnap_nn.settings import Settings
 from fitsnap_nn.settings.ini import COMMAND_LINE
 
 HELP = "fit a model, write it for LAMMPS, and verify it there"
@@ -39,16 +42,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
-    settings = load(options)
     if options.check:
-        report(settings, options.strict)
+        report(load(options), options.strict)
         return
+    with job() as process:
+        settings = process.agreed(lambda: load(options), lambda found: found.text, f"input {options.infile}")
+        again = repeated_command(process.size)
+        interrupts.describe(lambda: f"interrupted before the first epoch; nothing is changed. To start again: {again}")
+        _fit(options, settings)
+
+
+def _fit(options: argparse.Namespace, settings: Settings) -> None:
     if options.relative:
         folder = os.path.normpath(os.path.join(settings.folder, settings.output_folder))
         settings = replace(settings, outfile=replace(settings.outfile, folder=folder))
-    from fitsnap_nn.workflow.pipeline import fit
-
     with _copied_to(options.log):
+        from fitsnap_nn.workflow.pipeline import fit
+
         fit(
             settings,
             overwrite=options.overwrite,
@@ -89,7 +99,12 @@ def _copied_to(path: str | None) -> Iterator[None]:
     if path is None or not is_first_rank():
         yield
         return
-    with open(path, "w", encoding="utf-8") as log, contextlib.redirect_stdout(cast(TextIO, _Tee(sys.stdout, log))):
+    try:
+        log = open(path, "w", encoding="utf-8")  # noqa: SIM115
+    except OSError as error:
+        hint = "Name a file in a folder that exists and can be written."
+        raise InputError([Problem(COMMAND_LINE, f"--log {path}: {error.strerror}.", hint)]) from error
+    with log, contextlib.redirect_stdout(cast(TextIO, _Tee(sys.stdout, log))):
         yield
 
 

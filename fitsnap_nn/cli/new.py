@@ -65,8 +65,10 @@ def _problems(options: argparse.Namespace) -> list[Problem]:
         for symbol in options.elements
         if symbol not in SYMBOLS
     ]
+    if twice := [symbol for symbol in dict.fromkeys(options.elements) if options.elements.count(symbol) > 1]:
+        problems.append(Problem(COMMAND_LINE, f"--elements lists {' '.join(twice)} more than once."))
     if options.model not in known_models():
-        hint = f"Known models: {', '.join(known_models())}."
+        hint = did_you_mean(options.model, known_models()) or f"Known models: {', '.join(known_models())}."
         problems.append(Problem(COMMAND_LINE, f"unknown model {options.model}.", hint))
     if not os.path.exists(options.data):
         problems.append(Problem(options.data, "no such file or folder.", nearest(options.data)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from fitsnap_nn.cli.arguments import add_model, say
+from fitsnap_nn.cli.arguments import add_model, add_trust, say, trusted
 
 HELP = "describe a model file"
 
@@ -12,10 +12,11 @@ HELP = "describe a model file"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_model(parser)
+    add_trust(parser)
 
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
     from fitsnap_nn.export.model_file import describe_model
 
-    say(describe_model(options.model))
+    say(describe_model(options.model, **trusted(options)))

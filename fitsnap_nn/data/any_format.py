@@ -12,9 +12,11 @@ from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.findings import Finding
 from fitsnap_nn.data.readers import FORMATS, DataFile, ReadOptions
 from fitsnap_nn.data.readers.ase_files import DEFAULT_GROUP
+from fitsnap_nn.data.readers.text import require_file
 from fitsnap_nn.errors import DataError
 
-FITSNAP_JSON = re.compile(rb'^\s*\{\s*"dataset"\s*:', re.MULTILINE | re.IGNORECASE)
+# \s* at the start would search all following empty lines again from each of them.
+FITSNAP_JSON = re.compile(rb'^[^\S\n]*\{\s*"dataset"\s*:', re.MULTILINE | re.IGNORECASE)
 INPUT_FILE = re.compile(rb"^\[(PATH|GROUPS|PYTORCH|BISPECTRUM|CALCULATOR|SCRAPER)\]", re.MULTILINE)
 HEAD = 65536  # bytes in which FitSNAP's JSON files name their format
 # Readers of this package for formats that ASE recognises; ASE reads the others.
@@ -34,6 +36,7 @@ def detect_format(path: str) -> str:
 
     if Path(path).is_dir():
         raise DataError(f"{path} is a folder. Give its data files, for example {path.rstrip('/')}/*.")
+    require_file(path)
     try:
         with open(path, "rb") as file:
             head = file.read(HEAD)

@@ -14,6 +14,11 @@ from fitsnap_nn.errors import DataError
 
 Floats = NDArray[np.float64]
 
+# Å, below which two atoms are at the same place. Rounding of coordinates of 100 Å, 1e-14 Å, turns the direction between
+# atoms at this distance by 1e-8, the accuracy to which exported forces are verified; below 1e-10 Å LAMMPS' SNAP skips
+# pairs without a message. The plugin refuses the same distances (lammps_plugin/contacts.h).
+MIN_DISTANCE = 1e-6
+
 
 class Subset(Enum):
     """Subsets of the data; the value is the name in tables and plots.

@@ -12,15 +12,16 @@ from typing import NamedTuple
 from fitsnap_nn.data.files import natural_order
 from fitsnap_nn.data.findings import Finding
 from fitsnap_nn.data.readers.vasp import is_vasp
+from fitsnap_nn.files import irregularity
 from fitsnap_nn.settings.formats import LAYOUTS
 
 XYZ, JSON, VASP, ASE = "XYZ", "JSON", "VASP", "ASE"
 ASE_SUFFIXES = (".db", ".traj", ".aselmdb")
-HEAD = 65536  # bytes of a JSON file that are read to tell its kind
+HEAD = 65536  # bytes of a JSON file that are read to determine its kind
 NO_FORMAT = "not a data file of a known format. [SCRAPER] scraper = ASE reads further formats of ASE."
 OTHER_JSON = "neither FitSNAP's JSON format (no 'Dataset') nor an ASE database."
 OUTPUT = "output folder of a fit."
-# Names of groups that are a test or a validation set.
+# Names of groups that are taken for a test or a validation set.
 TEST = re.compile(r"(?:^|[^a-z])test(?:set|ing)?(?:[^a-z]|$)", re.IGNORECASE)
 VALIDATION = re.compile(r"(?:^|[^a-z])val(?:id|idation)?(?:[^a-z]|$)", re.IGNORECASE)
 
@@ -75,6 +76,8 @@ def discover(data: Path) -> Discovery:
 def file_format(path: Path) -> str:
     """Return the scraper for a file, or an empty string."""
     name = path.name
+    if irregularity(path):
+        return ""
     if name.endswith(LAYOUTS[XYZ].suffixes):
         return XYZ
     if is_vasp(path):
@@ -90,11 +93,18 @@ def file_format(path: Path) -> str:
 
 
 def _head(path: Path) -> str:
-    with path.open("rb") as file:
-        return file.read(HEAD).decode("utf-8", errors="replace")
+    try:
+        with path.open("rb") as file:
+            return file.read(HEAD).decode("utf-8", errors="replace")
+    except OSError:
+        return ""  # a broken link, or a file that may not be read
 
 
 def _reason(path: Path) -> str:
+    if kind := irregularity(path):
+        return f"{kind}, not a file."
+    if not os.access(path, os.R_OK):
+        return "the file cannot be read: a broken link, or no permission."
     return OTHER_JSON if path.suffix == ".json" else NO_FORMAT
 
 

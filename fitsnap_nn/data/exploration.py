@@ -16,11 +16,13 @@ from fitsnap_nn.data.readers import FORMATS, DataFile, ReadOptions
 from fitsnap_nn.errors import DataError
 from fitsnap_nn.settings.schema import GroupRow, Groups, PathSection, Scraper, Settings
 
-MAX_BYTES = 2 * 2**30  # size of the files that are read; of larger data sets evenly spaced ones
+MAX_BYTES = 2 * 2**30  # of files to read; larger data sets are sampled at even spacing
 # A folder with more groups than this, of fewer configurations on average, is one group.
 MANY_GROUPS, FEW_CONFIGURATIONS = 10, 3
 PROGRESS_SECONDS = 3.0
-UNREADABLE = "a fit would stop at this file. Repair it, or move it out of the data"
+# Of a file in a group with others, and of a file that is a group of its own.
+STOPS = "a fit would stop at this file. Repair it, or move it out of the data"
+LEFT_OUT = "the file cannot be read and is left out"
 
 Say = Callable[[str], None]
 
@@ -40,8 +42,8 @@ class Reading:
         scraper: format.
         data_path: folder of the groups, or the file with all of them.
         groups: in natural order of their names.
-        num_files: files that were read.
-        all_files: files that there are.
+        num_files: number of files that were read.
+        all_files: number of files that were found.
         findings: remarks of the readers, and files that were ignored or cannot be read.
     """
 
@@ -64,7 +66,7 @@ class Reading:
 
 
 def explore(data: Path, say: Say) -> Reading | None:
-    """Read the data in a file or folder; of several formats, take the one with most labelled configurations.
+    """Read the data in a file or folder; of several formats, take the one with the most labelled configurations.
 
     Args:
         data: file or folder.
@@ -95,6 +97,7 @@ def _read(candidate: Candidate, say: Say) -> Reading:
     chosen = _sample(sources)
     read = FORMATS[candidate.scraper].read
     findings: list[Finding] = []
+    unreadable: list[tuple[DataFile, DataError]] = []
     members: dict[str, list[Configuration]] = {}
     last = time.monotonic()
     for number, source in enumerate(chosen):
@@ -105,7 +108,8 @@ def _read(candidate: Candidate, say: Say) -> Reading:
             for one in read(source, ReadOptions(), findings):
                 members.setdefault(one.group, []).append(one)
         except DataError as error:
-            findings.append(Finding(f"{UNREADABLE}: {error}"))
+            unreadable.append((source, error))
+    findings += [Finding(f"{STOPS if one.group in members else LEFT_OUT}: {error}") for one, error in unreadable]
     groups = tuple(Group(name, members[name]) for name in sorted(members, key=natural_order))
     return Reading(candidate.scraper, candidate.data_path, groups, len(chosen), len(sources), tuple(findings))
 
@@ -129,7 +133,7 @@ def _sample(sources: Sequence[DataFile]) -> list[DataFile]:
 
 
 def _regrouped(reading: Reading) -> Reading:
-    """Make one group, a folder of its parent folder, of many groups that have a few configurations each."""
+    """Merge many groups of a few configurations each into one, whose name is that of the data folder."""
     folder, names = reading.data_path.resolve(), [group.name for group in reading.groups]
     few = len(reading.configurations) < FEW_CONFIGURATIONS * len(names)
     if not (len(names) > MANY_GROUPS and few and folder.is_dir() and folder.name):

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from glob import glob
 from pathlib import Path
 
 import numpy as np
@@ -20,19 +19,27 @@ from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.findings import Finding, some
 from fitsnap_nn.data.fitted import user_columns
 from fitsnap_nn.data.readers import FORMATS, Column, DataFile, Format, ReadOptions, VaspOptions
-from fitsnap_nn.errors import DataError
-from fitsnap_nn.settings.formats import LAYOUTS, Layout, group_names, holds_data, matching_groups
+from fitsnap_nn.data.readers.text import require_file
+from fitsnap_nn.errors import DataError, shorten
+from fitsnap_nn.settings.formats import LAYOUTS, Layout, data_names, group_names, holds_data, matching_groups
 from fitsnap_nn.settings.problems import did_you_mean
 from fitsnap_nn.settings.schema import GroupRow, Settings
 from fitsnap_nn.units import label_units
 
-Order = tuple[tuple[str | int, ...], str]
+Order = tuple[tuple[str | tuple[int, str], ...], str]
+UNPRINTABLE = "has control characters or is not UTF-8. Rename it."
 
 
 def natural_order(text: str) -> Order:
     """Return a sort key that compares digit sequences within names as numbers."""
     parts = re.split(r"([0-9]+)", text)
-    return tuple(int(part) if k % 2 else part for k, part in enumerate(parts)), text
+    return tuple(_magnitude(part) if k % 2 else part for k, part in enumerate(parts)), text
+
+
+def _magnitude(digits: str) -> tuple[int, str]:
+    """Return what orders numbers as ``int`` does, which refuses thousands of digits."""
+    significant = digits.lstrip("0")
+    return len(significant), significant
 
 
 def list_files(settings: Settings) -> list[DataFile]:
@@ -60,7 +67,7 @@ def list_files(settings: Settings) -> list[DataFile]:
             file
             for name in sorted(groups, key=natural_order)
             if row_of(settings.groups.rows, name) is row
-            for file in _files_of(name, groups[name], file_format)
+            for file in _files_of(name, groups[name], file_format, layout)
         ]
         if not files:
             raise no_data(row, [row.name] if groups else group_names(str(root), layout))
@@ -133,19 +140,41 @@ def _groups(root: Path, row: GroupRow, layout: Layout) -> dict[str, Path]:
     groups: dict[str, Path] = {}
     for name, found in matching_groups(str(root), row.name, layout):
         path = Path(found)
+        if not name.isprintable():
+            raise DataError(f"{shorten(path)}: the name of the group {UNPRINTABLE}")
         if name in groups:
             raise DataError(f"group '{name}' is both {groups[name]} and {path}. Rename or remove one.")
         groups[name] = path
     return groups
 
 
-def _files_of(group: str, path: Path, file_format: Format) -> list[DataFile]:
-    """Return the data files of a group (a file or a folder), in natural order."""
-    if path.is_file():
+def _check_entry(path: Path, layout: Layout) -> None:
+    """Refuse what has the name of a data file and is none: leaving it out would lose data in silence.
+
+    Raises:
+        DataError: a broken link, a pipe, a device, or a folder with the suffix of data files.
+    """
+    if not path.name.isprintable():
+        raise DataError(f"{shorten(path)}: the name of the file {UNPRINTABLE}")
+    if not path.exists():
+        raise DataError(f"{path} is a link to a file that does not exist, or to itself. Repair or remove it.")
+    if not path.is_dir() or "" not in layout.suffixes:
+        require_file(str(path))
+
+
+def _files_of(group: str, path: Path, file_format: Format, layout: Layout) -> list[DataFile]:
+    """Return the data files of a group (a file or a folder), in natural order.
+
+    Raises:
+        DataError: see `_check_entry`.
+    """
+    if not path.is_dir():
+        _check_entry(path, layout)
         return [DataFile(str(path), group, f"{group}/{path.name}")]
-    # Unlike Path.glob, glob follows links to folders: groups often consist of links to VASP runs.
-    names = {name for pattern in file_format.patterns for name in glob(pattern, root_dir=path, recursive=True)}
+    names = set(data_names(str(path), layout))
     found = [path / name for name in sorted(names, key=lambda name: (-name.count("/"), natural_order(name)))]
+    for file in found:
+        _check_entry(file, layout)
     # A file that several links lead to counts once, with its shortest path.
     unique = {file.resolve(): file for file in found if file.is_file()}
     files = file_format.choose(list(unique.values()))
@@ -175,16 +204,26 @@ def read_files(settings: Settings, sources: Iterable[DataFile], findings: list[F
     options = read_options(settings)
     configurations: list[Configuration] = []
     left_out: Counter[str] = Counter()
+    unknown: dict[str, list[str]] = {}  # ids of configurations by the elements that are not in the settings
     problems: list[str] = []
     for source in sources:
         try:
             for configuration in read(source, options, findings):
                 if row_of(settings.groups.rows, configuration.group) is None:
                     left_out[configuration.group] += 1
+                elif others := sorted(set(configuration.species) - set(settings.elements)):
+                    unknown.setdefault(", ".join(others), []).append(configuration.id)
                 else:
-                    configurations.append(_shifted(settings, source.path, configuration))
+                    configurations.append(shifted(configuration, settings.eshift))
         except DataError as error:
             problems.append(str(error))
+    section, key = settings.elements_key
+    listed = f"[{section}] {key} = {' '.join(settings.elements)}"
+    problems += [
+        f"{some(ids)}: {elements} {'are' if ',' in elements else 'is'} not in {listed}. Add what is missing to the "
+        "input, or remove the configurations."
+        for elements, ids in unknown.items()
+    ]
     if problems:
         raise DataError("\n".join(dict.fromkeys(problems)))
     if left_out:
@@ -216,22 +255,6 @@ def read_options(settings: Settings) -> ReadOptions:
         stress_order=tuple(word.lower() for word in section.stress_order),
         vasp=VaspOptions(groups.vasp_free_energy, groups.vasp_keep_unconverged, groups.vasp_ignore_incomplete),
     )
-
-
-def _shifted(settings: Settings, path: str, configuration: Configuration) -> Configuration:
-    """Return the configuration with ESHIFT (eV per atom, by element) added to the energy.
-
-    Raises:
-        DataError: an element is not in the settings.
-    """
-    unknown = set(configuration.species) - set(settings.elements)
-    if unknown:
-        section, key = settings.elements_key
-        raise DataError(
-            f"{path}: {', '.join(sorted(unknown))} is not in [{section}] {key} = {' '.join(settings.elements)} "
-            f"(configuration {configuration.id}). Add the element, or remove the configuration."
-        )
-    return shifted(configuration, settings.eshift)
 
 
 def shifted(configuration: Configuration, eshift: Mapping[str, float]) -> Configuration:

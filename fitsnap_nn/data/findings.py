@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from fitsnap_nn.errors import DataError
+from fitsnap_nn.errors import DataError, for_terminal
 
 MAX_NAMES = 3  # configurations named per line
 
@@ -51,4 +51,4 @@ def some(names: Sequence[str], limit: int = MAX_NAMES) -> str:
 
 
 def _line(what: str, where: list[str]) -> str:
-    return f"{some(where)}: {what}" if where else what
+    return for_terminal(f"{some(where)}: {what}" if where else what)

@@ -15,6 +15,7 @@ from fitsnap_nn.data.configuration import Configuration, Subset
 from fitsnap_nn.data.files import natural_order, no_data, row_of
 from fitsnap_nn.data.findings import Finding, summarize
 from fitsnap_nn.data.fitted import user_weights
+from fitsnap_nn.data.neighbours import ALONE, require_sparse
 from fitsnap_nn.data.properties import ENERGY, FORCES, STRESS
 from fitsnap_nn.errors import DataError
 from fitsnap_nn.settings.schema import GroupRow, Settings
@@ -66,7 +67,8 @@ def assemble(
         findings: remarks of the readers.
 
     Raises:
-        DataError: a row has no configurations, an id occurs twice, or all sizes are 0.
+        DataError: a row has no configurations, an id occurs twice, all sizes are 0, or a configuration has too many
+            neighbours within the cutoff of the model.
     """
     configurations = list(configurations)
     _check_unique_ids(configurations)
@@ -87,6 +89,8 @@ def assemble(
             all_findings += found
     if not chosen:
         raise DataError("[GROUPS] all sizes are 0, so that no configuration is left for any set. Increase a size.")
+    for configuration in chosen:
+        require_sparse(configuration, max(ALONE, settings.cutoff))
     all_findings += audit(chosen, settings)
     return Dataset(tuple(map(_without_undefined_stress, chosen)), seed, tuple(all_findings))
 

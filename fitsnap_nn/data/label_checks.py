@@ -23,10 +23,6 @@ HUGE_STRESS = (
     "the stress is out of proportion to the energy: its unit is probably wrong. Correct the unit in the file, or state "
     "it in [SCRAPER] property_array."
 )
-ZERO_STRESS = (
-    "all components of the stress are exactly 0 although the forces are not: it was probably not computed. Remove the "
-    "label, or give the frame stress_weight = 0."
-)
 MAX_QUOTES = 3  # notes of the readers in an error or warning
 
 
@@ -50,15 +46,7 @@ def check_labels(
         raise DataError(_nothing_to_fit(settings, training, findings))
     remarks = [remark for name in names for remark in _missing(settings, name, configurations, findings)]
     remarks += [Finding(UNLABELLED, one.id) for one in configurations if not one.labels and any(one.weights.values())]
-    remarks += [Finding(HUGE_STRESS, one.id) for one in implausible_stresses(configurations)]
-    return remarks + [Finding(ZERO_STRESS, one.id) for one in configurations if _has_zero_stress(one)]
-
-
-def _has_zero_stress(configuration: Configuration) -> bool:
-    stress, forces = configuration.stress, configuration.forces
-    if stress is None or forces is None or not configuration.weight("stress") > 0:
-        return False
-    return not stress.any() and bool(forces.any())
+    return remarks + [Finding(HUGE_STRESS, one.id) for one in implausible_stresses(configurations)]
 
 
 def looked_for(settings: Settings, name: str) -> str:
@@ -81,7 +69,7 @@ def _refuse_unknown_keys(
 ) -> None:
     for name, keys in KEYS.items():
         given = {key: value for key in keys.split(" or ") if (value := getattr(settings.scraper, key))}
-        # Stresses of cells that are not periodic have been removed; the notes of the readers still tell of them.
+        # Stresses of cells that are not periodic have been removed; the notes of the readers still mention them.
         read = any(name in one.labels for one in configurations) or any(
             found.what.startswith(LABELS_READ) and f" = {value}" in found.what
             for found in findings

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from vesin import NeighborList
 
-from fitsnap_nn.data.configuration import Configuration, Floats
+from fitsnap_nn.data.configuration import MIN_DISTANCE, Configuration, Floats
 from fitsnap_nn.errors import DataError
 
 ALONE = 6.0  # Å, within which an isolated atom has no neighbours, unless a model's cutoff says otherwise
+SHORTEST = 1e-90  # Å; the volumes of cells with shorter vectors are 0 in double precision
 MIN_UNIT_VOLUME = 1e-8  # volume spanned by the normalised lattice vectors below which they are linearly dependent
 # The cell list of vesin has at most this number of bins. In larger cells vesin enlarges all bins by the same factor.
 # If the cell has few bins along one direction, none may remain there, and vesin divides by zero.
 MAX_BINS = 1e5
 MIN_BINS_PER_SIDE = 4.0  # bins along the shortest direction at which the enlarged bins are still valid
+MAX_NEIGHBOURS = 10_000  # per atom on average; twice those of diamond within 20 Å
 MAX_ASPECT_RATIO = 30.0  # longest side of the search box over its sides along non-periodic directions
 
 
@@ -46,13 +49,73 @@ def find_neighbours(configuration: Configuration, cutoff: float) -> Neighbours:
         cutoff: Å.
 
     Raises:
-        DataError: a number is not finite, the lattice vectors of the periodic directions are linearly dependent, or the
-            cell is too elongated; the message names the configuration.
+        DataError: a number is not finite, the lattice vectors of the periodic directions are linearly dependent, the
+            cell is too elongated or too dense, or two atoms are at the same place; the message names the configuration.
     """
     box = _search_box(configuration, cutoff)
     search = NeighborList(cutoff=cutoff, full_list=True, sorted=True, n_threads=1)
     i, j, vectors, shifts = search.compute(configuration.positions, box, True, "ijDS")
+    (contacts,) = np.nonzero(np.einsum("px,px->p", vectors, vectors) < MIN_DISTANCE**2)
+    if len(contacts):
+        raise DataError(_contact(configuration, int(i[contacts[0]]), int(j[contacts[0]])))
     return Neighbours(i.astype(np.int32), j.astype(np.int32), vectors, shifts)
+
+
+def _contact(configuration: Configuration, i: int, j: int) -> str:
+    """Return the error message for two atoms at the same place, which may be images of one atom."""
+    species = configuration.species
+    atoms = f"atoms {i + 1} ({species[i]}) and {j + 1} ({species[j]}) are"
+    what = atoms if i != j else f"atom {i + 1} ({species[i]}) and its periodic image are"
+    return (
+        f"{configuration.id}: {what} at the same place, less than {MIN_DISTANCE:g} Å apart. Forces are not defined "
+        "there: correct or remove the configuration."
+    )
+
+
+def require_sparse(configuration: Configuration, cutoff: float) -> None:
+    """Refuse a configuration with so many atoms in reach of each other that their list would fill the memory.
+
+    The average number of neighbours is bounded from below: by the images of the lattice within the cutoff, and by the
+    atoms that share a cube whose diagonal is the cutoff.
+
+    Args:
+        configuration: the atoms; all numbers are finite.
+        cutoff: Å.
+
+    Raises:
+        DataError: there are more than MAX_NEIGHBOURS per atom; the message names the configuration.
+    """
+    count, lattice = len(configuration), configuration.cell[np.array(configuration.pbc)]
+    neighbours = _images(lattice, cutoff) * (count if len(lattice) == 3 else 1)
+    if count > MAX_NEIGHBOURS:
+        cubes = np.floor(configuration.positions * (math.sqrt(3.0) / cutoff)).astype(np.int64)
+        crowd = np.unique(cubes, axis=0, return_counts=True)[1].astype(np.float64)
+        neighbours = max(neighbours, float((crowd**2).sum()) / count - 1.0)
+    if neighbours > MAX_NEIGHBOURS:
+        size = " x ".join(f"{math.hypot(*vector):.3g}" for vector in lattice)
+        cell = f"a periodic cell of {size} Å" if size else "a cell that is not periodic"
+        raise DataError(
+            f"{configuration.id}: {count} atoms in {cell} have more than {MAX_NEIGHBOURS} neighbours each within "
+            f"{cutoff:.3g} Å. Lattice or positions are probably in another unit (nm, m, fractional), or the cutoff is "
+            "too large. Correct the unit or the cutoff."
+        )
+
+
+def _images(lattice: Floats, cutoff: float) -> float:
+    """Return the number of lattice points within a cutoff: a length, an area or a volume over that of the cell.
+
+    It is 0 for vectors that are linearly dependent, which `_search_box` reports.
+    """
+    if not len(lattice) or not lattice.any(axis=1).all():
+        return 0.0
+    if np.abs(lattice).max(axis=1).min() < SHORTEST:
+        return math.inf
+    sides = np.linalg.norm(lattice, axis=1)
+    unit = lattice / sides[:, None]
+    flatness = math.sqrt(max(float(np.linalg.det(unit @ unit.T)), 0.0))
+    half = len(lattice) / 2
+    ball = math.pi**half / math.gamma(half + 1.0) * cutoff ** len(lattice)
+    return ball / float(sides.prod() * flatness) if flatness > MIN_UNIT_VOLUME else 0.0
 
 
 def is_isolated(configuration: Configuration, cutoff: float = ALONE) -> bool:
@@ -74,6 +137,7 @@ def _search_box(configuration: Configuration, cutoff: float) -> Floats:
         raise DataError(
             f"{configuration.id}: a position or a lattice vector is not a finite number. Correct the structure."
         )
+    require_sparse(configuration, cutoff)
     if not periodic.all() and len(positions):
         lattice = box[periodic]
         # The last right singular vectors are an orthonormal basis of the null space of the lattice vectors.
@@ -83,6 +147,8 @@ def _search_box(configuration: Configuration, cutoff: float) -> Floats:
         box = box.copy()
         box[~periodic] = np.maximum(lengths, longest / MAX_ASPECT_RATIO)[:, None] * normals
     sides = np.linalg.norm(box, axis=1)
+    if len(positions) and (sides < MIN_DISTANCE).any():
+        raise DataError(_contact(configuration, 0, 0))
     if not abs(np.linalg.det(box)) > MIN_UNIT_VOLUME * sides.prod():
         raise DataError(
             f"{configuration.id}: the lattice vectors do not span a cell: {configuration.cell.tolist()}. "

@@ -169,7 +169,7 @@ def _repulsion(elements: Sequence[str], distances: Distances) -> Derived:
         f"{a}-{b} {distances.shortest[a, b]:.2f} Å" if (a, b) in distances.shortest else f"{a}-{b} not in the data"
         for a, b in radii
     )
-    return Derived(values, f"ZBL acts below the shortest distances in the data only: {known}.")
+    return Derived(values, f"ZBL acts only below the shortest distances in the data: {known}.")
 
 
 def _targets(reading: Reading) -> dict[str, str]:
@@ -207,8 +207,8 @@ def _baseline(model: str, groups: Sequence[Group], elements: Sequence[str]) -> D
         return Derived({}, "")
     missing = [symbol for symbol in elements if symbol not in energies]
     if missing:
-        return Derived({}, f"Isolated atoms of {' '.join(energies)}, but not of {' '.join(missing)}: energies of the "
-                       "elements are fitted by least squares.")  # fmt: skip
+        found = f"Isolated atoms of {' '.join(energies)}, but not of {' '.join(missing)}"
+        return Derived({}, f"{found}: energies of the elements are fitted by least squares.")
     if model != "BPNN" and not load_architecture(model).isolated_energies:
         return Derived(
             {},
@@ -227,26 +227,26 @@ def _is_isolated(group: Group) -> bool:
 
 
 def _subset(name: str) -> Subset:
-    """Return the set that the name of a group says; TRAINING if it says nothing."""
+    """Return the set that the name of a group suggests; TRAINING if it suggests none."""
     return Subset.TEST if TEST.search(name) else Subset.VALIDATION if VALIDATION.search(name) else Subset.TRAINING
 
 
 def _sizes(groups: Sequence[Group]) -> dict[str, Sizes]:
-    """Return the sizes of every group. If all names say test or validation, none of them is believed."""
+    """Return the sizes of every group; names are ignored if all of them suggest a test or validation set."""
     subsets = {group.name: _subset(group.name) for group in groups}
     if Subset.TRAINING not in subsets.values():
         subsets = dict.fromkeys(subsets, Subset.TRAINING)
-    said = set(subsets.values())
+    named = set(subsets.values())
     return {
         group.name: ALL_TRAINING
         if _is_isolated(group)
-        else choose_sizes(len(group.members), subsets[group.name], Subset.VALIDATION in said, Subset.TEST in said)
+        else choose_sizes(len(group.members), subsets[group.name], Subset.VALIDATION in named, Subset.TEST in named)
         for group in groups
     }
 
 
 def _sizes_comment(sizes: Mapping[str, Sizes]) -> str:
-    """Return which part of the data is held out, and which groups are so by their names."""
+    """Return which part of the data is held out, and which groups are held out because of their names."""
     parts = []
     for kind, part in (("validation", 1), ("test", 2)):
         named = [name for name, size in sizes.items() if size[part] == 1.0]
@@ -255,7 +255,9 @@ def _sizes_comment(sizes: Mapping[str, Sizes]) -> str:
         parts.append(f"{kind} set: {what}")
     whole = [name for name, size in sizes.items() if size.training == 1.0]
     if whole:
-        parts.append(f"for training only (small groups, isolated atoms): {', '.join(whole)}")
+        by_name = any(1.0 in size[1:] for size in sizes.values())
+        why = "" if by_name else " (small groups, isolated atoms)"
+        parts.append(f"for training only{why}: {', '.join(whole)}")
     text = "; ".join(parts)
     return f"{text[:1].upper()}{text[1:]}."
 
@@ -270,7 +272,7 @@ def _epochs(model: str, num_training: int) -> dict[str, str]:
 
 
 def _row(sizes: Sizes, weights: Sequence[float], count: int) -> str:
-    """Return the values of a row; fractions have as many digits as give back the number of configurations."""
+    """Return the values of a row; fractions have enough digits to recover the number of configurations."""
     digits = len(str(count)) + 1
     validation, test = round(sizes.validation, digits), round(sizes.test, digits)
     # The training set takes the rounding error: the sum of the fractions must not exceed 1.

@@ -145,7 +145,7 @@ def choose_sizes(count: int, subset: Subset, has_validation: bool, has_test: boo
 
     Args:
         count: configurations of the group.
-        subset: set that the name of the group says, TRAINING if it says nothing.
+        subset: set that the name of the group suggests; TRAINING if it suggests none.
         has_validation: whether another group is the validation set.
         has_test: whether another group is the test set.
     """

@@ -83,7 +83,8 @@ def deck_text(
         "variable change equal pe/atoms-v_before",
         f'if "$(abs(v_change)) > $({CHANGE}+{THERMAL}*v_temperature)" then &',
         "  \"print 'WARNING: the potential energy changed by $(v_change:%.2g) eV/atom: the structure broke up, "
-        "collapsed or transformed. If you do not expect that, the model is wrong there: add such data.'\"",
+        "collapsed or transformed. Unless you expect that, the model is wrong there: add such configurations to the "
+        "data.'\"",
     ]
     return "\n".join(lines) + "\n"
 

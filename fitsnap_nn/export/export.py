@@ -24,6 +24,7 @@ def export(
     overwrite: bool = False,
     elements: Sequence[str] = (),
     head: str = "",
+    trust: bool = False,
 ) -> list[str]:
     """Write the LAMMPS files of a model file, of the best model in a restart file, or of a model of mace-torch.
 
@@ -35,6 +36,7 @@ def export(
         overwrite: replace existing files.
         elements: elements of a model of mace-torch to keep, in the order of LAMMPS' atom types; all by default.
         head: head of a model of mace-torch, if it has several.
+        trust: let the reference potential name pair styles that run code, and files outside the model file.
 
     Returns:
         Paths of the files that were written.
@@ -51,10 +53,10 @@ def export(
         elif elements or head:
             what = f"--elements and --head are for models of mace-torch ({MACE_SUFFIX}), not for {path}."
             raise InputError([Problem(COMMAND_LINE, what, "Its elements are fixed.")])
-        content = load_model(converted[0] if converted else path)
+        content = load_model(converted[0] if converted else path, trust=trust)
         files = write_lammps_files(
             content.model,
-            content.reference,
+            content.located_reference(),
             Path(temporary),
             Path(content.potential).name,
             structure=content.structure,
@@ -68,9 +70,11 @@ def export(
                 [Problem(str(target), "already exists.", "Give --overwrite to replace it.") for target in existing]
             )
         Path(folder).mkdir(parents=True, exist_ok=True)
-        for written, target in targets.items():
+        mod = targets.pop(files.mod)
+        mod.unlink(missing_ok=True)
+        for written, target in {**targets, files.mod: mod}.items():  # last: it states that the others are complete
             shutil.copyfile(written, target)
-    return [str(target) for target in targets.values()]
+    return [str(target) for target in (mod, *targets.values())]
 
 
 def _convert(path: Path, folder: Path, elements: Sequence[str], head: str) -> Path:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from fitsnap_nn.errors import LammpsError
 from fitsnap_nn.export.chemical import symmetrized
 from fitsnap_nn.export.mliappy import MliapModel, to_pickle
-from fitsnap_nn.export.nn_text import nn_text, unsupported_reason
+from fitsnap_nn.export.nn_text import UNITS_TAG, nn_text, unsupported_reason
 from fitsnap_nn.export.unified import UnifiedModel, unified_pickle
 from fitsnap_nn.inputs import ModelInput
 from fitsnap_nn.inputs.graph.input import GraphInput
@@ -113,7 +113,7 @@ def descriptor_text(bispectrum: Bispectrum) -> str:
         return " ".join(repr(float(value)) for value in (values if len(values) > 1 else list(values) * len(elements)))
 
     lines = [
-        "# SNAP descriptors for pair_style mliap ... descriptor sna; units metal (Å)",
+        f"# SNAP descriptors for pair_style mliap ... descriptor sna. {UNITS_TAG} (Å)",
         f"rcutfac {bispectrum.rcutfac!r}",
         f"twojmax {max(bispectrum.twojmax)}",
         f"nelems {len(elements)}",

@@ -5,6 +5,7 @@ All are in LAMMPS' units ``metal``: Å, ps, eV, K, bar, g/mol.
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,11 +21,12 @@ from fitsnap_nn.export.unified import POINTER_COMMANDS
 from fitsnap_nn.files import atomic_write
 from fitsnap_nn.lammps.data_file import data_text
 from fitsnap_nn.lammps.files import LammpsFiles
-from fitsnap_nn.lammps.program import PLUGIN_LOADED
 from fitsnap_nn.lammps.reference import with_files
 from fitsnap_nn.models import Model
+from fitsnap_nn.settings.lammps_names import unreadable_folder, unreadable_name
 from fitsnap_nn.settings.schema import Reference
 
+DECK, DATA = "in.md", "md.data"  # names of the example input
 FORMAT_COMMENTS = (
     "# Formats of the model: nn, a text file for any LAMMPS with ML-IAP, where it exists; mliappy, several times",
     "# faster, for LAMMPS with the plugin of fitsnap_nn, or with Python ML-IAP.",
@@ -32,7 +34,6 @@ FORMAT_COMMENTS = (
 # Without the plugin LAMMPS does not pass atom IDs to the model, which then reads them through a pointer to LAMMPS.
 UNIFIED_COMMANDS = (
     "# For LAMMPS with the plugin of fitsnap_nn, or with Python ML-IAP (on one rank if the model passes messages).",
-    f"variable potential_plugin getenv {PLUGIN_LOADED}",
     " ".join(['if "x${potential_plugin} != x1" then', *(f'"{command}"' for command in POINTER_COMMANDS)]),
 )
 
@@ -62,16 +63,16 @@ def write_lammps_files(
         Paths and formats of the files.
 
     Raises:
-        LammpsError: ``stem`` contains blanks or /.
+        LammpsError: LAMMPS cannot read files of this name, or in this folder.
     """
-    if stem.split() != [stem] or "/" in stem:
-        raise LammpsError(
-            f"LAMMPS cannot read files named {stem!r}: give [OUTFILE] potential a name without blanks or /."
-        )
+    if problem := unreadable_name(stem) or unreadable_folder(str(home or folder)):
+        raise LammpsError(f"[OUTFILE] potential and folder: {problem}.")
     folder.mkdir(parents=True, exist_ok=True)
     formats = formats_of(model.input, model)
     resolved, named = with_files(reference, model.elements, reference_folder)
-    copies = _copied(named, folder)
+    # Without its .mod file, a folder in which the other files have been replaced only partly is not a potential.
+    (folder / f"{stem}.mod").unlink(missing_ok=True)
+    copies = _copied(named, folder, stem)
     files = LammpsFiles(
         folder=folder,
         mod=folder / f"{stem}.mod",
@@ -81,8 +82,8 @@ def write_lammps_files(
         unsupported_reason=formats.unsupported_reason,
         precision=formats.precision,
         extra=tuple(copies.values()),
-        deck=folder / "in.md" if structure else None,
-        data=folder / "md.data" if structure else None,
+        deck=folder / DECK if structure else None,
+        data=folder / DATA if structure else None,
         elements=model.elements,
         atom_style=reference.atom_style,
     )
@@ -92,9 +93,11 @@ def write_lammps_files(
         _write(files.models[name], content)
     if files.descriptor:
         _write(files.descriptor, formats.descriptor.encode())
-    identity = identity_of(path.read_bytes() for path in files.potential if path != files.mod)
+    commands = setup_commands(files, resolved, copies)
+    contents = [path.read_bytes() for path in files.potential if path != files.mod]
+    identity = identity_of([*contents, "\n".join(commands).encode()])
     location = location_commands(files.mod.name, identity, home or folder)
-    _write(files.mod, mod_text(files, resolved, copies, [*identity_commands(identity), *location]).encode())
+    _write(files.mod, mod_text(files, [*identity_commands(identity), *location, *commands]).encode())
     if structure and files.deck and files.data:
         _write(files.data, data_text(structure, model.elements, reference.atom_style).encode())
         deck = deck_text(structure, files.deck.name, files.mod.name, files.data.name, reference.atom_style, location)
@@ -102,26 +105,22 @@ def write_lammps_files(
     return files
 
 
-def mod_text(files: LammpsFiles, reference: Reference, copies: Mapping[Path, Path], location: Sequence[str]) -> str:
-    """Return the content of the ``.mod`` file, the commands that set up the potential.
+def setup_commands(files: LammpsFiles, reference: Reference, copies: Mapping[Path, Path]) -> list[str]:
+    """Return the commands that set up a potential whose folder has been found, see `location_commands`.
 
-    The LAMMPS variables ``potential_folder`` and ``potential_model`` (the format) can be set before it is included.
-    LAMMPS keeps the first value of an ``index`` variable, even after ``clear``, so the ``.mod`` file itself uses string
-    variables, which it sets again: several potentials can be used one after the other.
+    The LAMMPS variable ``potential_model`` chooses the format.
 
     Args:
         files: the files of the model.
         reference: reference potential with absolute file names.
         copies: copy of each of its files in the folder of the ``.mod`` file.
-        location: commands that state the identity of the potential and find its folder.
     """
-    stem = files.mod.name.removesuffix(".mod")
     if files.descriptor:
+        stem = files.mod.name.removesuffix(".mod")
         model = f"model ${{potential_format}} {in_home(f'{stem}.mliap.${{potential_format}}')}"
         mliap = f"{model} descriptor sna {in_home(files.descriptor.name)}"
         choice: tuple[str, ...] = (
             *FORMAT_COMMENTS,
-            f"variable potential_plugin getenv {PLUGIN_LOADED}",
             f"variable potential_format string {files.default_format}",
             'if "x${potential_plugin} == x1" then "variable potential_format string mliappy"',
             'if "$(is_defined(variable,potential_model)) == 1" then '
@@ -130,26 +129,39 @@ def mod_text(files: LammpsFiles, reference: Reference, copies: Mapping[Path, Pat
     else:
         mliap = f"unified {in_home(files.models['unified'].name)} 0"
         choice = UNIFIED_COMMANDS
-    commands = pair_commands(
-        reference,
-        mliap,
-        files.elements,
-        place={str(path): in_home(copy.name) for path, copy in copies.items()},
-    )
+    place = {str(path): in_home(copy.name) for path, copy in copies.items()}
+    return [*choice, *pair_commands(reference, mliap, files.elements, place)]
+
+
+def mod_text(files: LammpsFiles, commands: Sequence[str]) -> str:
+    """Return the content of the ``.mod`` file, the commands that set up the potential.
+
+    The LAMMPS variable ``potential_folder`` can be set before it is included. LAMMPS keeps the first value of an
+    ``index`` variable, even after ``clear``, so the ``.mod`` file itself uses string variables, which it sets again:
+    several potentials can be used one after the other.
+
+    Args:
+        files: the files of the model.
+        commands: those that state the identity of the potential, find its folder and set it up.
+    """
     types = ", ".join(f"{number} {element}" for number, element in enumerate(files.elements, start=1))
     lines = [
-        f"# Neural network {stem}. Units metal: energies in eV, distances in Å. Atom types: {types}.",
+        f"# Neural network {files.mod.stem}. Units metal: energies in eV, distances in Å. Atom types: {types}.",
         "# Include it from any folder. If its files were moved:  lmp -var potential_folder FOLDER ...",
-        *location,
-        *choice,
         *commands,
     ]
     return "\n".join(lines) + "\n"
 
 
-def _copied(files: Iterable[Path], folder: Path) -> dict[Path, Path]:
-    """Copy files to ``folder``, under names without blanks; return the copies."""
-    copies = {path: folder / path.name.replace(" ", "_") for path in files}
+def _copied(files: Iterable[Path], folder: Path, stem: str) -> dict[Path, Path]:
+    """Copy files to ``folder``, under names that LAMMPS can read and that no other file has; return the copies."""
+    copies: dict[Path, Path] = {}
+    own = (DECK, DATA, f"{stem}.mod", f"{stem}.mliap.")
+    for path in files:
+        name = re.sub(r"[^\w.+=@~-]", "_", path.name, flags=re.ASCII)
+        while name.startswith(own) or folder / name in copies.values():  # files of one name in different folders
+            name = f"{len(copies)}_{name}"
+        copies[path] = folder / name
     for path, target in copies.items():
         if not (target.exists() and target.samefile(path)):
             shutil.copyfile(path, target)

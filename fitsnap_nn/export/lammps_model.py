@@ -9,7 +9,7 @@ from fitsnap_nn.export.formats import lammps_object
 from fitsnap_nn.export.mliappy import MliapModel
 from fitsnap_nn.export.model_file import ModelFile, load_model, model_of, validated
 from fitsnap_nn.export.pair_style import reference_styles
-from fitsnap_nn.export.payload import limit_threads
+from fitsnap_nn.export.threads import limit_threads
 from fitsnap_nn.export.unified import UnifiedModel
 
 
@@ -23,7 +23,8 @@ def from_model_file(path: Path) -> MliapModel | UnifiedModel:
         CheckpointError: it is not a model file.
         LammpsError: LAMMPS cannot run the model.
     """
-    return _lammps_object(load_model(path))
+    # LAMMPS is told the styles of the reference potential only; those that the input names are run.
+    return _lammps_object(load_model(path, trust=True))
 
 
 def from_content(content: dict[str, Any], name: str) -> MliapModel | UnifiedModel:
@@ -37,7 +38,7 @@ def from_content(content: dict[str, Any], name: str) -> MliapModel | UnifiedMode
         CheckpointError: it is not the content of a model file.
         LammpsError: LAMMPS cannot run the model.
     """
-    return _lammps_object(model_of(validated(content, name)))
+    return _lammps_object(model_of(validated(content, name, trust=True), name))
 
 
 def _lammps_object(content: ModelFile) -> MliapModel | UnifiedModel:

@@ -8,21 +8,21 @@ digest of its files: two potentials in one input, or an older copy with the same
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from fitsnap_nn.lammps.program import PLUGIN_LOADED
+from fitsnap_nn.settings.lammps_names import is_readable_path
+
 FOLDER = "potential_folder"  # set by the user, in the input or with -var
 QUOTE_VARIABLE = "FITSNAP_NN_QUOTE"  # environment variable of the plugin: one quotation mark
-# Characters that neither LAMMPS' parser nor its formulas interpret; paths with others are found with FOLDER only.
-PLAIN = re.compile(r"[\w./ +~-]+")
 
 
 def identity_of(contents: Iterable[bytes]) -> str:
     """Return the identity of a potential.
 
     Args:
-        contents: content of each of its files.
+        contents: content of each of its files, and the commands that set it up.
     """
     digest = hashlib.sha256()
     for content in contents:
@@ -41,6 +41,8 @@ def identity_commands(identity: str) -> list[str]:
 def location_commands(mod: str, identity: str, folder: Path) -> list[str]:
     """Return commands that set the variable ``potential_home``, for use as ``in_home`` does, or end with an error.
 
+    Paths that LAMMPS cannot name are no candidates, see `is_readable_path`.
+
     Candidates are ``potential_folder`` if the user has set it, the working folder, a folder in it with the name of the
     exported one, and the place where the files were written, in this order.
 
@@ -50,19 +52,32 @@ def location_commands(mod: str, identity: str, folder: Path) -> list[str]:
         folder: folder for which the files are written.
     """
     places = dict.fromkeys([folder.resolve().as_posix(), folder.resolve().name, "."])
-    lines = [f"variable potential_quote getenv {QUOTE_VARIABLE}", "variable potential_found string no"]
+    lines = [
+        f"variable potential_quote getenv {QUOTE_VARIABLE}",
+        f"variable potential_plugin getenv {PLUGIN_LOADED}",
+        "variable potential_found string no",
+    ]
     # The last match counts.
-    for place in filter(PLAIN.fullmatch, places):
-        lines += _try(f"$(is_file({place}/{mod})) == 1", f"'{place}/{mod}'", identity, f"'{place}'")
+    for place in filter(is_readable_path, places):
+        exists = f"$(is_file({place}/{mod})) == 1" + (" && x${potential_plugin} == x1" if " " in place else "")
+        lines += _try(exists, f"'{place}/{mod}'", identity, f"'{place}'")
     given = f"${{potential_quote}}${{{FOLDER}}}${{potential_quote}}"
     file = f"${{potential_quote}}${{{FOLDER}}}/{mod}${{potential_quote}}"
-    failure = f"ERROR: {mod} does not find the files of its potential. Set the variable {FOLDER} to their folder."
+    failure = (
+        f"ERROR: {mod} does not find the files of its potential. Set the variable {FOLDER} to their folder. "
+        "Folder names with blanks need the plugin of fitsnap_nn."
+    )
+    other = (
+        f"ERROR: {FOLDER} is ${{{FOLDER}}}, a folder without this potential. LAMMPS keeps the first value of an index "
+        f"variable, also after clear: give the command variable {FOLDER} delete before the next value."
+    )
     return [
         *lines,
         f'if "$(is_defined(variable,{FOLDER})) == 1" then '
         f'"variable potential_given equal is_file(${{{FOLDER}}}/{mod})" else "variable potential_given equal 0"',
         *_try("${potential_given} == 1", file, identity, given),
         "variable potential_line delete",
+        f'if "${{potential_found}} == no && $(is_defined(variable,{FOLDER})) == 1" then "print \'{other}\'"',
         f'if "${{potential_found}} == no" then "print \'{failure}\'" "include no_folder_with_{mod}"',
         f'print "Potential: ${{potential_home}}/{mod}"',
     ]

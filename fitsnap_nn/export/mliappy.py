@@ -2,7 +2,8 @@
 
 LAMMPS opens file names that end in .pt or .pth with ``torch.load``, which since torch 2.6 rejects callable objects by
 default, and all others with ``pickle``. The file is therefore a pickle. It contains only the name of a function of this
-module and a payload that ``torch.load(weights_only=True)`` reads, so that unpickling runs no code but ours.
+module and a payload that ``torch.load(weights_only=True)`` reads, so that unpickling runs no code but ours. The payload
+contains its digest, which every LAMMPS therefore checks; that at the end of the file is checked by our plugin.
 """
 
 from __future__ import annotations
@@ -20,9 +21,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fitsnap_nn.export.payload import deserialize, limit_threads, serialize
+from fitsnap_nn.export.threads import limit_threads
+from fitsnap_nn.integrity import deserialize, seal, serialize
 from fitsnap_nn.launch import world_size
 from fitsnap_nn.models.mlp import energy_and_gradient
+
+NAME = "the model file of pair_style mliap"
 
 Network = tuple[Tensor, Tensor, Sequence[tuple[Tensor, Tensor]], str]
 
@@ -93,7 +97,8 @@ class MliapModel:
             energies, slopes = evaluate(network, inputs)
             energy[members] = energies.numpy()
             beta[members] = slopes.numpy()
-        if not (np.isfinite(energy).all() and np.isfinite(beta).all()):
+        # Our plugin checks the results itself, and names the atom.
+        if not self.errors_are_collective and not (np.isfinite(energy).all() and np.isfinite(beta).all()):
             raise FloatingPointError(
                 "the network's energy is not a finite number: atoms have come too close, or the run is unstable. "
                 "Reduce the time step, or check the initial structure."
@@ -113,9 +118,12 @@ def from_bytes(payload: bytes) -> MliapModel:
 
     Args:
         payload: result of `serialize`.
+
+    Raises:
+        CheckpointError: the payload is damaged.
     """
     limit_threads()
-    return MliapModel(**deserialize(payload))
+    return MliapModel(**deserialize(payload, NAME))
 
 
 def to_pickle(model: MliapModel) -> bytes:
@@ -124,7 +132,7 @@ def to_pickle(model: MliapModel) -> bytes:
     Args:
         model: the model.
     """
-    return pickle.dumps(model, protocol=4)
+    return seal(pickle.dumps(model, protocol=4))
 
 
 def _evaluate(network: Network, inputs: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import pickle
-import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -19,15 +15,19 @@ import torch
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.split import KEY_BYTES, Split
 from fitsnap_nn.errors import CheckpointError
+from fitsnap_nn.export.reference_files import located
+from fitsnap_nn.export.stored import UNITS, build_stored, check_payload, files_of, reference_of, refused
 from fitsnap_nn.files import atomic_write
 from fitsnap_nn.inputs import input_from_payload
-from fitsnap_nn.models import Model, build_model
+from fitsnap_nn.integrity import check_seal, damaged, deserialize, is_sealed, serialize
+from fitsnap_nn.lammps.reference import read_files
+from fitsnap_nn.models import Model
+from fitsnap_nn.settings.lammps_words import printable
 from fitsnap_nn.settings.rows import PropertyRow
 from fitsnap_nn.settings.schema import Reference, Settings
 
 FORMAT = "fitsnap_nn model"
 VERSION = 2
-UNITS = {"energy": "eV", "length": "Å", "force": "eV/Å", "stress": "eV/Å³", "lammps": "metal"}
 
 Payload = dict[str, Any]
 
@@ -60,6 +60,10 @@ class ModelFile(NamedTuple):
         split: training and validation set of the fit; ``None`` if the file does not contain them, as those written
             before they were stored.
         properties: user-defined properties of the fit.
+        files: files of the reference potential by the words that name them; ``None`` if the file does not contain
+            them, as those written before they were stored.
+        path: the model file.
+        trust: whether the reference potential may run code and name other files.
     """
 
     model: Model[Any]
@@ -70,6 +74,17 @@ class ModelFile(NamedTuple):
     provenance: dict[str, Any]
     split: Split | None = None
     properties: tuple[PropertyRow, ...] = ()
+    files: dict[str, bytes] | None = None
+    path: Path = Path()
+    trust: bool = False
+
+    def located_reference(self) -> Reference:
+        """Return the reference potential with the paths of its files.
+
+        Raises:
+            CheckpointError: it names a file that is not inside the model file.
+        """
+        return located(self.reference, self.files, self.model.elements, self.path, self.trust)
 
 
 def model_payload(
@@ -88,6 +103,7 @@ def model_payload(
         structure: initial structure of the example input for molecular dynamics.
         split: training and validation set of the fit.
     """
+    files = read_files(settings.reference, model.elements, Path(settings.folder))
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -95,6 +111,7 @@ def model_payload(
         "state_dict": {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()},
         "elements": list(model.elements),
         "reference": asdict(settings.reference),
+        "files": {word: torch.frombuffer(bytearray(content), dtype=torch.uint8) for word, content in files.items()},
         "eshift": dict(settings.eshift),
         "potential": settings.outfile.potential,
         "units": UNITS,
@@ -124,58 +141,64 @@ def save_model(
     """
     try:
         with atomic_write(Path(path)) as file:
-            torch.save(model_payload(model, settings, provenance, structure, split), file)
+            file.write(serialize(model_payload(model, settings, provenance, structure, split)))
     except OSError as error:
         raise CheckpointError(f"cannot write {path}: {error.strerror}. The previous file is unchanged.") from error
 
 
-def load_model(path: str | Path) -> ModelFile:
+def load_model(path: str | Path, *, trust: bool = False) -> ModelFile:
     """Read a model file, or the best model in a restart file.
 
     Args:
         path: the file.
+        trust: let its reference potential run code and name files outside the model file.
 
     Raises:
         CheckpointError: the file is missing, damaged, of another kind, or of a newer version.
     """
-    return model_of(load_payload(path))
+    return model_of(load_payload(path, trust=trust), path, trust=trust)
 
 
-def model_of(payload: Payload) -> ModelFile:
-    """Return the model of a validated payload, see `load_payload`."""
-    model = build_model(payload["description"])
-    model.load_state_dict(payload["state_dict"], assign=True)
+def model_of(payload: Payload, path: str | Path, *, trust: bool = False) -> ModelFile:
+    """Return the model of the validated payload of a file, see `load_payload`."""
+    with refused(path):
+        model = build_stored(payload["description"], payload["state_dict"])
     structure = payload["structure"]
     return ModelFile(
         model.eval(),
-        Reference(**payload["reference"]),
+        reference_of(payload),
         payload["eshift"],
         payload["potential"],
         None if structure is None else _structure(structure),
         payload["provenance"],
         split_of(payload),
         tuple(PropertyRow(**row) for row in payload.get("properties", ())),
+        files_of(payload),
+        Path(path),
+        trust,
     )
 
 
-def load_payload(path: str | Path) -> Payload:
+def load_payload(path: str | Path, *, trust: bool = False) -> Payload:
     """Return the validated content of a model file, upgraded to the current version.
 
     Args:
         path: a model or restart file.
+        trust: see `load_model`.
 
     Raises:
         CheckpointError: see `load_model`.
     """
-    return validated(_read(path), path)
+    return validated(_read(path), path, trust=trust)
 
 
-def validated(content: Any, path: str | Path) -> Payload:
+def validated(content: Any, path: str | Path, *, trust: bool = False) -> Payload:
     """Return the payload in what ``torch.load`` has returned, upgraded to the current version.
 
     Args:
         content: content of a model or restart file.
         path: its name, for messages.
+        trust: see `load_model`.
 
     Raises:
         CheckpointError: see `load_model`.
@@ -185,26 +208,32 @@ def validated(content: Any, path: str | Path) -> Payload:
     payload: Payload = content if isinstance(content, dict) else {}
     if payload.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a model file of fitsnap_nn: it is {_kind(content)}.")
-    if payload["version"] > VERSION:
+    version = payload.get("version")
+    if not isinstance(version, int) or version < 1:
+        raise damaged(str(path), f"its version is {version!r}")
+    if version > VERSION:
         raise CheckpointError(
             f"{path} was written by a newer fitsnap_nn (format {payload['version']}, this one reads up to {VERSION}). "
             "Update fitsnap_nn."
         )
-    while payload["version"] < VERSION:
-        payload = UPGRADES[payload["version"]](payload)
+    with refused(path):
+        while payload["version"] < VERSION:
+            payload = UPGRADES[payload["version"]](payload)
+        check_payload(payload, trust)
     return payload
 
 
-def describe_model(path: str | Path) -> str:
+def describe_model(path: str | Path, *, trust: bool = False) -> str:
     """Return a human-readable summary of a model file.
 
     Args:
         path: a model or restart file.
+        trust: see `load_model`.
 
     Raises:
         CheckpointError: see `load_model`.
     """
-    payload = load_payload(path)
+    payload = load_payload(path, trust=trust)
     description = {key: value for key, value in payload["description"].items() if key != "elements"}
     model_input = description.pop("model_input", {})
     count = sum(tensor.numel() for tensor in payload["state_dict"].values())
@@ -219,8 +248,12 @@ def describe_model(path: str | Path) -> str:
     if payload["eshift"]:
         lines.append(f"eshift      {_listed(payload['eshift'])} eV, added to the data's energies")
     lines.append(f"split       {_described(split_of(payload))}")
+    if payload.get("files"):
+        lines.append(f"files       {', '.join(payload['files'])}, of the reference potential")
+    if not is_sealed(path):
+        lines.append("digest      none, as in files of earlier versions; checksums of the zip archive were compared")
     for key, value in payload["provenance"].items():
-        text = str(value)
+        text = "\n".join(map(printable, str(value).splitlines()))
         lines.append(f"{key}:\n{text.rstrip()}" if "\n" in text else f"{key:<11} {text}")
     return "\n".join(lines)
 
@@ -231,16 +264,14 @@ def _read(path: str | Path) -> Any:
         content = Path(path).read_bytes()
     except OSError as error:
         raise CheckpointError(f"cannot read the model file {path}: {error.strerror}.") from error
+    check_seal(content, str(path))
     kind = "not a torch file, or truncated"
     if b"fitsnap3lib" in content:
         kind = "a model pickled by FitSNAP; repeat the fit with the same input"
     elif b"fitsnap_nn.export.mliappy" in content:
         kind = "the pickle for LAMMPS; give the model file of the same fit instead"
     elif zipfile.is_zipfile(path):
-        kind = "a torch file that is damaged, or would run code"
-        with contextlib.suppress(pickle.UnpicklingError, RuntimeError, EOFError), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's, on files that are not for `torch.load`
-            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        return deserialize(content, str(path))
     raise CheckpointError(f"{path} is not a model file of fitsnap_nn: it is {kind}.")
 
 
@@ -256,7 +287,12 @@ def _kind(content: Any) -> str:
 def _plain_structure(structure: Configuration) -> Payload:
     arrays = {name: getattr(structure, name) for name in ("positions", "cell", "charges", "spins")}
     tensors = {name: None if array is None else torch.tensor(np.asarray(array)) for name, array in arrays.items()}
-    return {"id": structure.id, "species": list(structure.species), "pbc": [bool(p) for p in structure.pbc], **tensors}
+    return {
+        "id": printable(structure.id),
+        "species": list(structure.species),
+        "pbc": [bool(p) for p in structure.pbc],
+        **tensors,
+    }
 
 
 def _structure(plain: Payload) -> Configuration:

@@ -11,6 +11,8 @@ from itertools import islice
 from fitsnap_nn.lammps.program import NN_ACTIVATIONS
 from fitsnap_nn.models.bpnn import PlainNetwork
 
+# In the first line of a potential file, LAMMPS compares this with the units of the input (utils::open_potential).
+UNITS_TAG = "UNITS: metal"
 NUMBERS_PER_LINE = 10  # LAMMPS reads at most 30
 
 
@@ -45,7 +47,7 @@ def nn_text(networks: Sequence[PlainNetwork]) -> str:
     activations = [activation] * (len(layers) - 1) + ["linear"]
     words = [f"{name} {len(bias)}" for name, (_, bias) in zip(activations, layers, strict=True)]
     lines = [
-        "# SNAP neural network for pair_style mliap model nn; units metal (eV)",
+        f"# SNAP neural network for pair_style mliap model nn. {UNITS_TAG} (eV)",
         f"{len(networks)} {count}",
         f"NET {len(shift)} {len(layers)} {' '.join(words)}",
     ]

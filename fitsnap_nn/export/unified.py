@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import pickle
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, cast
 
@@ -20,11 +20,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fitsnap_nn.data.configuration import MIN_DISTANCE
 from fitsnap_nn.errors import LammpsError
 from fitsnap_nn.export.lammps_data import LammpsData
-from fitsnap_nn.export.mliappy import abort_all_ranks_on_error
-from fitsnap_nn.export.payload import deserialize, limit_threads, serialize
+from fitsnap_nn.export.mliappy import NAME, abort_all_ranks_on_error
 from fitsnap_nn.export.rank_graph import NEEDS_IDS, graph_of_all, graph_of_rank, graph_without_messages
+from fitsnap_nn.export.threads import limit_threads
+from fitsnap_nn.integrity import deserialize, seal, serialize
 from fitsnap_nn.launch import world_size
 from fitsnap_nn.models import GraphModel, build_model
 
@@ -95,6 +97,8 @@ class UnifiedModel:
     def _evaluate(self, data: LammpsData, exchanges: bool) -> tuple[Tensor, Tensor | None]:
         """Return energies (nlistatoms,), eV, and edge gradients (npairs, 3), eV/Å (``None`` without pairs), float64."""
         own = int(data.nlistatoms)
+        if not exchanges:
+            self._check_input(data)
         if not self.model.num_message_passing:
             graph = graph_without_messages(data, len(self.element_types), self.dtype)
         elif exchanges:
@@ -105,11 +109,44 @@ class UnifiedModel:
         (edge_gradients,) = torch.autograd.grad(energies.sum(), graph.vectors, materialize_grads=True)
         energies, edge_gradients = energies.detach(), edge_gradients.double()
         if not (energies.isfinite().all() and edge_gradients.isfinite().all()):
+            wrong = ~energies.isfinite()
+            wrong[graph.edge_i[~edge_gradients.isfinite().all(dim=1)]] = True
+            (atom,) = self._ids(data, data.iatoms[:own][wrong.numpy()][:1])
             raise FloatingPointError(
-                "the model's energy is not a finite number: atoms have come too close, or the run is unstable. "
-                "Reduce the time step, or check the initial structure."
+                f"the model's energy or a force of atom {atom} is not a finite number: atoms have come too close, or "
+                "the run is unstable. Reduce the time step, or check the initial structure."
             )
         return energies, edge_gradients if len(edge_gradients) else None
+
+    def _check_input(self, data: LammpsData) -> None:
+        """Check what our plugin checks itself: the units of the input, and that no atoms are at the same place.
+
+        Raises:
+            LammpsError: they are wrong.
+        """
+        if data.npairs and (close := np.einsum("px,px->p", data.rij, data.rij) < MIN_DISTANCE**2).any():
+            pair = int(close.argmax())
+            rows = np.array([np.repeat(data.iatoms, data.numneighs)[pair], data.jatoms[pair]])
+            first, second = self._ids(data, rows)
+            raise LammpsError(
+                f"atoms {first} and {second} are at the same place, less than {MIN_DISTANCE:g} Å apart. "
+                "Forces are not defined there: correct the structure."
+            )
+        if self._lammps is not None and (units := self._instance().extract_global("units")) != self.units:
+            raise LammpsError(f"the model uses units {self.units}, but the input script uses units {units}")
+
+    def _ids(self, data: LammpsData, rows: NDArray[np.int32]) -> Sequence[int]:
+        """Return the IDs of atoms for messages; their rows in LAMMPS if IDs are unknown."""
+        tags = getattr(data, "tags", None)
+        if tags is None and self._lammps is not None:
+            tags = self._instance().numpy.extract_atom("id", nelem=data.ntotal)
+        return [int(atom) for atom in (rows if tags is None else tags[rows])]
+
+    def _instance(self) -> Any:
+        """Return LAMMPS as an object, from the pointer."""
+        from lammps import lammps
+
+        return lammps(ptr=self._lammps)
 
     def _tags(self, count: int) -> NDArray[np.int32]:
         """Return the IDs (count,) of all atoms and ghosts, for LAMMPS without our plugin.
@@ -122,9 +159,7 @@ class UnifiedModel:
                 "this LAMMPS does not pass atom IDs to the model. Include the .mod file that was exported with the "
                 "model, which asks LAMMPS for them, or run with the plugin of fitsnap_nn."
             )
-        from lammps import lammps
-
-        instance = lammps(ptr=self._lammps)
+        instance = self._instance()
         if instance.extract_setting("world_size") > 1:
             raise LammpsError(
                 "this LAMMPS cannot pass a model's messages between ranks. Run it on one rank, "
@@ -150,7 +185,7 @@ def unified_pickle(model: GraphModel) -> bytes:
     Args:
         model: the model.
     """
-    return pickle.dumps(UnifiedModel(model), protocol=4)
+    return seal(pickle.dumps(UnifiedModel(model), protocol=4))
 
 
 def from_bytes(payload: bytes) -> UnifiedModel:
@@ -158,6 +193,9 @@ def from_bytes(payload: bytes) -> UnifiedModel:
 
     Args:
         payload: result of `serialize`.
+
+    Raises:
+        CheckpointError: the payload is damaged.
     """
     if world_size() > 1:
         limit_threads()
@@ -168,7 +206,7 @@ def from_bytes(payload: bytes) -> UnifiedModel:
 # Scripts that clear LAMMPS for each structure load the same file every time, and building MACE takes half a second.
 @lru_cache(maxsize=2)
 def _model(payload: bytes) -> GraphModel:
-    content = deserialize(payload)
+    content = deserialize(payload, NAME)
     model = cast(GraphModel, build_model(content["description"]))
     model.set_precision(getattr(torch, content["dtype"]))
     model.load_state_dict(content["state_dict"])

@@ -142,10 +142,6 @@ class ModelInput(ABC):
         """Return the options that differ from their defaults, for people; all of them here."""
         return self.payload()
 
-    def sections(self) -> dict[str, dict[str, str]]:
-        """Return the sections of an input file that request this input, as text by key."""
-        return {"CALCULATOR": {"calculator": self.calculator, "elements": " ".join(self.elements)}}
-
     @classmethod
     @abstractmethod
     def from_payload(cls, payload: Mapping[str, Any]) -> Self:

@@ -79,14 +79,16 @@ class Potential:
         return self._computes[key]
 
 
-def load_potential(path: str | Path) -> Potential:
+def load_potential(path: str | Path, *, trust: bool = False) -> Potential:
     """Load the potential in a model file, or the best one in a restart file.
 
     Args:
         path: the file.
+        trust: let its reference potential run code (pair styles such as ``mliap`` and ``python``) and read files
+            outside the model file. For files from sources that you trust only.
 
     Raises:
-        CheckpointError: the file is neither.
+        CheckpointError: the file is neither, is damaged, or needs ``trust``.
     """
-    content = load_model(path)
-    return Potential(content.model, content.reference, Path(path).parent)
+    content = load_model(path, trust=trust)
+    return Potential(content.model, content.located_reference(), Path(path).parent)

@@ -9,6 +9,7 @@ from ase.data import atomic_masses, atomic_numbers
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.lammps.cell import LammpsCell, to_lammps
+from fitsnap_nn.settings.lammps_words import printable
 
 
 def data_text(configuration: Configuration, elements: Sequence[str], atom_style: str) -> str:
@@ -22,7 +23,7 @@ def data_text(configuration: Configuration, elements: Sequence[str], atom_style:
         DataError: the configuration contains another element, or its cell is invalid.
     """
     cell = to_lammps(configuration)
-    lines = [f"# {configuration.id}; units metal (Å, g/mol)", ""]
+    lines = [f"# {printable(configuration.id)}; units metal (Å, g/mol)", ""]
     lines += [f"{len(configuration)} atoms", f"{len(elements)} atom types", ""]
     lines += [f"{lo:.17g} {hi:.17g} {x}lo {x}hi" for x, lo, hi in zip("xyz", cell.lo, cell.hi, strict=True)]
     if cell.triclinic:

@@ -45,6 +45,13 @@ class LammpsFiles:
         return (self.mod, *filter(None, [self.descriptor]), *self.models.values(), *self.extra)
 
     @property
+    def limitation(self) -> str:
+        """Sentence that states why a LAMMPS without Python cannot run a network on descriptors; empty if it can."""
+        if "mliappy" not in self.models or "nn" in self.models:
+            return ""
+        return f"A LAMMPS without Python cannot run it: {self.unsupported_reason}"
+
+    @property
     def all(self) -> tuple[Path, ...]:
         """All files, including the example input."""
         return (*self.potential, *(path for path in (self.deck, self.data) if path))

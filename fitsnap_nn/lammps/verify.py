@@ -57,7 +57,7 @@ class Verification:
         ranks: numbers of MPI ranks that were used.
         configurations: number of configurations compared.
         difference: maximum differences; ``None`` if nothing was run.
-        reason: why nothing was run, and what to do.
+        reason: why nothing was run, and what to do; or else which LAMMPS cannot run the files.
     """
 
     lammps: str
@@ -76,7 +76,7 @@ class Verification:
         pressure = "" if stress is None else f", |dP| {stress / BAR:.0e} bar"
         return (
             f"verified in LAMMPS {self.lammps} (model {' and '.join(self.formats)}): {ranks}, {count}, "
-            f"|dE| {energy:.0e} eV, |dF| {force:.0e} eV/Å{pressure}"
+            f"|dE| {energy:.0e} eV, |dF| {force:.0e} eV/Å{pressure}{self.reason and f'. {self.reason}'}"
         )
 
 
@@ -134,7 +134,8 @@ def verify(
             for configuration, expected, evaluation in zip(configurations, predictions, found, strict=True):
                 if evaluation is not None:
                     differences.append(_compare(configuration, expected, evaluation, where, shear, tolerances))
-    return Verification(lammps.version, formats, tuple(sorted(used)), len(configurations), _maximum(differences))
+    largest = _maximum(differences)
+    return Verification(lammps.version, formats, tuple(sorted(used)), len(configurations), largest, files.limitation)
 
 
 def _unsupported_reason(files: LammpsFiles, lammps: Lammps) -> str:

@@ -36,7 +36,8 @@ def run_lammps(arguments: Sequence[str]) -> int:
         LammpsError: LAMMPS cannot be loaded.
     """
     # Python handles signals between bytecodes only, that is after LAMMPS has returned.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
     # The LAMMPS command quit ends the process without flushing Python's buffers.
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)

@@ -7,6 +7,8 @@ import os
 from importlib import metadata
 from pathlib import Path
 
+from fitsnap_nn.launch import on_one_machine
+
 LIBRARY = "libmpi.so.12"
 
 
@@ -16,6 +18,9 @@ def load_mpi() -> None:
     The wheel installs the library in a folder that the dynamic loader does not search. Without the ``mpich`` wheel,
     nothing is done and the default search applies. An MPI library that is already loaded, as in ``lmp``, is kept.
     """
+    if on_one_machine():
+        # UCX, by which MPICH communicates, listens on all network interfaces even if it needs none of them.
+        os.environ.setdefault("UCX_NET_DEVICES", "lo")
     # CDLL(None) is dlopen(NULL): the symbols of the executable and of all libraries loaded with RTLD_GLOBAL.
     if hasattr(ctypes.CDLL(None), "MPI_Init"):
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import pickle
 import sys
@@ -12,8 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from fitsnap_nn.errors import CheckpointError
+from fitsnap_nn.integrity import check_seal, damaged
 from fitsnap_nn.plugin import stubs
 from fitsnap_nn.plugin.data import Data
+
+OWN_PACKAGE = __name__.partition(".")[0]
+TORCH_SUFFIXES = (".pt", ".pth")
+# Bytes that model and restart files of fits contain, and those of the pickles that they are exported to.
+MODEL_FILE = b"fitsnap_nn model"
+EXPORTED = b"fitsnap_nn.export."
 
 
 class UnifiedInterface:
@@ -119,32 +127,50 @@ def read_model(path: Path) -> Any:
         path: file saved by ``torch.save`` (.pt, .pth) or ``pickle``, or the model file of a fit.
 
     Raises:
-        CheckpointError: the file does not exist, or needs a package that is not installed.
+        CheckpointError: the file does not exist, needs a package that is not installed, or was written by a version of
+            this package with other modules.
         Exception: any exception that loading the file raises.
     """
     if not path.is_file():
         raise CheckpointError(f"There is no model file {path} (working directory: {Path.cwd()}).")
+    content = path.read_bytes()
+    sealed = check_seal(content, str(path))
     with prefer_own_symbols():
+        # Imported by name, as by the pickles for LAMMPS: exports are built on this package, not the reverse.
+        if MODEL_FILE in content and path.suffix in TORCH_SUFFIXES:
+            return importlib.import_module("fitsnap_nn.export.lammps_model").from_model_file(path)
         try:
-            content = _unpickled(path)
-        except ModuleNotFoundError as error:
+            return _unpickled(content, path)
+        except (ModuleNotFoundError, AttributeError) as error:
+            if OWN_PACKAGE in str(error):
+                raise CheckpointError(
+                    f"{path} was written by another version of fitsnap_nn, in which the modules have other names "
+                    f"({error}). Write it anew from the model file of the fit: python -m fitsnap_nn export FILE.pt"
+                ) from error
+            if not isinstance(error, ModuleNotFoundError):
+                raise
             raise CheckpointError(
                 f"{path} holds a model of the Python package {error.name}, which {sys.executable} does not find. "
                 "Install it, or name the file of a fit of fitsnap_nn."
             ) from error
-        if isinstance(content, dict):
-            # Imported by name, as by the pickles for LAMMPS: exports are built on this package, not the reverse.
-            return importlib.import_module("fitsnap_nn.export.lammps_model").from_model_file(path)
-        return content
+        except Exception as error:
+            # Pickles of other packages raise what they like. Ours, of a version without digests, are damaged.
+            cut = isinstance(error, EOFError | pickle.UnpicklingError)
+            if sealed or not (cut or EXPORTED in content):
+                raise
+            raise damaged(str(path), f"it cannot be unpickled ({type(error).__name__})") from error
 
 
-def _unpickled(path: Path) -> Any:
-    if path.suffix in (".pt", ".pth"):
-        import torch
+def _unpickled(content: bytes, path: Path) -> Any:
+    """Return the object in a pickle, or the model in what ``torch.load`` returns."""
+    if path.suffix not in TORCH_SUFFIXES:
+        return pickle.loads(content)
+    import torch
 
-        return torch.load(path, map_location="cpu", weights_only=False)
-    with path.open("rb") as file:
-        return pickle.load(file)
+    found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=False)
+    if isinstance(found, dict):  # of a file that is not one of ours, which the error says
+        return importlib.import_module("fitsnap_nn.export.lammps_model").from_model_file(path)
+    return found
 
 
 @contextmanager

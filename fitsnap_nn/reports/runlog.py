@@ -9,6 +9,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TextIO
 
+from fitsnap_nn import interrupts
+
 # Lets programs that use this package capture the output of a fit.
 LOGGER = logging.getLogger("fitsnap_nn")
 PROGRESS_STEPS = 10  # maximum number of progress lines per task without a terminal
@@ -86,8 +88,12 @@ class Console(AbstractContextManager["Console"]):
 
         return report
 
-    def __exit__(self, *error: object) -> None:
-        """Close the log file."""
+    def __exit__(self, kind: type[BaseException] | None = None, *error: object) -> None:
+        """Close the log file; its last line says where an interrupted program was."""
+        if kind is not None and issubclass(kind, KeyboardInterrupt) and (self._stream or self._log):
+            self._update_line("", self._stream is not None and self._stream.isatty())
+            if line := interrupts.take_line():
+                self.line(line)
         if self._log is not None:
             self._log.close()
 

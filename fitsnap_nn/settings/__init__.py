@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fitsnap_nn.settings.architectures import ArchitectureError
-from fitsnap_nn.settings.load import load_settings, model_path, outline
+from fitsnap_nn.settings.load import load_settings, outline
 from fitsnap_nn.settings.losses import LossChoice
 from fitsnap_nn.settings.plain import as_dict, differences, from_dict
 from fitsnap_nn.settings.rows import GroupRow, PropertyRow
@@ -19,6 +19,5 @@ __all__ = [
     "differences",
     "from_dict",
     "load_settings",
-    "model_path",
     "outline",
 ]

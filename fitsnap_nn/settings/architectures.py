@@ -75,15 +75,15 @@ class SoapBpnn(Architecture):
     max_radial: int = option(
         7, "n_max: n_max + 1 radial functions for l = 0, fewer for larger l", minimum=0, maximum=30
     )
-    cutoff_radius: float = option(5.0, CUTOFF, unit="Å", minimum=0.1)
-    cutoff_width: float = option(0.5, CUTOFF_WIDTH, unit="Å", minimum=0.01)
+    cutoff_radius: float = option(5.0, CUTOFF, unit="Å", minimum=0.1, maximum=100)
+    cutoff_width: float = option(0.5, CUTOFF_WIDTH, unit="Å", minimum=0.01, maximum=100)
     legacy: bool = option(
         True,
         "1: one network and one density channel per element; "
         "0: one network for all elements and four learned density channels",
     )
-    num_hidden_layers: int = option(2, "hidden layers (0 = linear model)", minimum=0)
-    num_neurons_per_layer: int = option(32, "nodes per hidden layer", minimum=1)
+    num_hidden_layers: int = option(2, "hidden layers (0 = linear model)", minimum=0, maximum=100)
+    num_neurons_per_layer: int = option(32, "nodes per hidden layer", minimum=1, maximum=4096)
     layernorm: bool = option(True, "layer normalisation of the features of each atom")
     heads: str = option("linear", "output head: linear layer, or one more hidden layer", choices=("linear", "mlp"))
     zbl: bool = option(False, ZBL)
@@ -106,16 +106,17 @@ class Nanopet(Architecture):
     # Attention among many neighbours learns slowly: about two shells, see docs/nanopet.md.
     num_neighbours: ClassVar[int] = 13
 
-    cutoff: float = option(5.0, CUTOFF, unit="Å", minimum=0.1)
-    cutoff_width: float = option(0.5, CUTOFF_WIDTH, unit="Å", minimum=0.01)
-    d_pet: int = option(128, "width of the network, a multiple of num_heads", minimum=1)
-    num_heads: int = option(4, "attention heads per attention layer", minimum=1)
-    num_attention_layers: int = option(2, "attention layers per transformer", minimum=1)
+    cutoff: float = option(5.0, CUTOFF, unit="Å", minimum=0.1, maximum=100)
+    cutoff_width: float = option(0.5, CUTOFF_WIDTH, unit="Å", minimum=0.01, maximum=100)
+    d_pet: int = option(128, "width of the network, a multiple of num_heads", minimum=1, maximum=4096)
+    num_heads: int = option(4, "attention heads per attention layer", minimum=1, maximum=4096)
+    num_attention_layers: int = option(2, "attention layers per transformer", minimum=1, maximum=100)
     num_gnn_layers: int = option(
         2,
         "transformers; all but the first follow a message-passing step and extend the receptive field by one cutoff "
         "(1 = no message passing, fastest)",
         minimum=1,
+        maximum=100,
     )
     heads: str = option("mlp", "output head: two hidden layers, or linear layer", choices=("mlp", "linear"))
     zbl: bool = option(False, ZBL)
@@ -134,6 +135,7 @@ BLOCKS = (
     "RealAgnosticResidualNonLinearInteractionBlock",
 )
 IRREPS = re.compile(r"\d+x\d+[eo](\s*\+\s*\d+x\d+[eo])*")
+MAX_IRREPS_DIGITS = 3  # 999 channels
 IRREPS_FORMAT = "irreps in e3nn notation, such as 32x0e + 32x1o"
 
 
@@ -155,14 +157,14 @@ class Mace(Architecture):
     )
     mace_head_name: str = option("", "head of mace_model to use if it has several")
     mace_head_target: str = option("energy", "target of the pretrained head", no_effect="energy is the only target")
-    r_max: float = option(5.0, CUTOFF, unit="Å", minimum=0.1)
-    num_radial_basis: int = option(8, "number of radial basis functions", minimum=1)
+    r_max: float = option(5.0, CUTOFF, unit="Å", minimum=0.1, maximum=100)
+    num_radial_basis: int = option(8, "number of radial basis functions", minimum=1, maximum=1000)
     radial_type: str = option("bessel", "type of the radial basis", choices=("bessel", "gaussian", "chebyshev"))
-    num_cutoff_basis: int = option(5, "power p of the polynomial cutoff function", minimum=2)
+    num_cutoff_basis: int = option(5, "power p of the polynomial cutoff function", minimum=2, maximum=100)
     max_ell: int = option(3, "l_max: maximum degree of the spherical harmonics of the edges", minimum=1, maximum=11)
     interaction: str = option(BLOCKS[0], "interaction block of all layers but the first", choices=BLOCKS)
     num_interactions: int = option(
-        2, "message-passing layers; each extends the receptive field by one cutoff", minimum=1
+        2, "message-passing layers; each extends the receptive field by one cutoff", minimum=1, maximum=100
     )
     hidden_irreps: str = option(
         "128x0e + 128x1o + 128x2e", f"node features: {IRREPS_FORMAT}, with the same multiplicity for all"
@@ -178,7 +180,7 @@ class Mace(Architecture):
     distance_transform: str = option(
         "None", "transform of the distances before the radial basis", choices=("None", "Agnesi", "Soft")
     )
-    correlation: int = option(3, "correlation order; messages have body order correlation + 1", minimum=1)
+    correlation: int = option(3, "correlation order; messages have body order correlation + 1", minimum=1, maximum=6)
     gate: str = option("silu", "activation of the last readout", choices=("silu", "tanh", "abs", "None"))
     interaction_first: str = option(
         BLOCKS[0],
@@ -186,7 +188,9 @@ class Mace(Architecture):
         choices=BLOCKS,
     )
     MLP_irreps: str = option("16x0e", "irreps of the hidden layer of the last readout, scalars only")
-    radial_MLP: tuple[int, ...] = option((64, 64, 64), "nodes of each hidden layer of the radial networks", minimum=1)
+    radial_MLP: tuple[int, ...] = option(
+        (64, 64, 64), "nodes of each hidden layer of the radial networks", minimum=1, maximum=4096
+    )
     use_embedding_readout: bool = option(
         False,
         "read energies out of embeddings",
@@ -202,6 +206,9 @@ class Mace(Architecture):
         hidden = [part.strip().split("x") for part in self.hidden_irreps.split("+")]
         if hidden[0][-1] != "0e" or len({channels for channels, *_ in hidden}) > 1:
             yield "hidden_irreps", f"'{self.hidden_irreps}' must start with scalars (0e), all with one multiplicity"
+        numbers = re.findall(r"\d+", f"{self.hidden_irreps} {self.edge_irreps} {self.MLP_irreps}")
+        if any(len(digits.lstrip("0")) > MAX_IRREPS_DIGITS for digits in numbers):
+            yield "hidden_irreps", f"multiplicities and degrees of irreps can have {MAX_IRREPS_DIGITS} digits"
         if any(not part.strip().endswith("x0e") for part in self.MLP_irreps.split("+")):
             yield "MLP_irreps", f"'{self.MLP_irreps}' must be scalars, such as 16x0e"
         if self.radial_type == "chebyshev" and self.distance_transform != "Agnesi":

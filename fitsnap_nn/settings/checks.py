@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from itertools import pairwise
 
 from fitsnap_nn.settings.descriptors import n_descriptors
 from fitsnap_nn.settings.effects import add_notices
@@ -11,12 +13,18 @@ from fitsnap_nn.settings.files import group_exists, nearest, nearest_group
 from fitsnap_nn.settings.formats import LAYOUTS
 from fitsnap_nn.settings.groups import SIZES, WEIGHTS, written_rows
 from fitsnap_nn.settings.ini import Document
+from fitsnap_nn.settings.lammps_words import arguments_problem
 from fitsnap_nn.settings.losses import UNITS, WITHOUT_DELTA, parse_deltas, parse_losses
 from fitsnap_nn.settings.outputs import check_files
 from fitsnap_nn.settings.problems import ValueProblem, did_you_mean
-from fitsnap_nn.settings.schema import Bispectrum, Settings
+from fitsnap_nn.settings.schema import Bispectrum, Reference, Settings
 from fitsnap_nn.settings.scraper import check_scraper
 
+MAX_DIGITS = 9  # of a number of nodes
+MAX_LAYERS = 1000
+MAX_PARAMETERS = 10**8
+MAX_DESCRIPTORS = 50_000  # per atom; their derivatives take 1 MB per pair of neighbours
+MAX_CUTOFF = 100.0  # Å
 REFIT = "Remove the key; refit_element_energies = 1 adapts the element energies to these data."
 
 
@@ -27,17 +35,18 @@ def check(document: Document, settings: Settings) -> None:
     for step in (_initial_file, _reference, _sizes, check_scraper, _data):
         step(document, settings)
     check_files(document, settings)
-    add_notices(document, settings)
+    if not document.lacks_architecture:
+        add_notices(document, settings)
 
 
 def _initial_file(document: Document, settings: Settings) -> None:
     """Check that there is one file of initial weights at most, that it exists, and that its keys have an effect."""
     training, path, pretrained = settings.pytorch, settings.initial_file, settings.architecture.pretrained[0]
     key = "start_from" if training.start_from else "save_state_input"
-    if path and os.path.isdir(path):
-        document.report("PYTORCH", key, f"{path} is a folder", f"Give the model file in it ({training.output_file}).")
-    elif path and not os.path.isfile(path):
-        document.report("PYTORCH", key, f"no such file: {path}", nearest(path))
+    if path and document.weights_from == "input" and not os.path.isfile(path):
+        inside = f"Give the model file in it ({training.output_file})."
+        found = (f"{path} is a folder", inside) if os.path.isdir(path) else (f"no such file: {path}", nearest(path))
+        document.report("PYTORCH", key, *found)
     if training.start_from and training.save_state_input:
         document.report("PYTORCH", "save_state_input", "cannot be used with start_from", "Remove one of the two.")
     if path and pretrained:
@@ -54,7 +63,7 @@ def _initial_file(document: Document, settings: Settings) -> None:
 def _elements(document: Document, settings: Settings) -> None:
     section, key = settings.elements_key
     if document.entry(section, key) is None:
-        if document.sound("CALCULATOR", "calculator") and not settings.initial_file:
+        if document.sound("CALCULATOR", "calculator") and not document.architecture_stored:
             of_graph = settings.calculator.calculator == "LAMMPSGRAPH"
             where = ("CALCULATOR", "elements") if of_graph else (section, key)
             document.report(*where, "is missing", "List the elements in the order of the LAMMPS atom types.")
@@ -97,6 +106,15 @@ def _descriptors(document: Document, settings: Settings) -> None:
                 f"the smallest cutoff, 2 rcutfac radelem = {cutoff:g} Å, does not exceed rmin0 = {bispectrum.rmin0:g} Å"
             )
             document.report("BISPECTRUM", "rcutfac", what, "Increase rcutfac or radelem.")
+        elif (largest := 2 * bispectrum.rcutfac * max(bispectrum.radelem)) > MAX_CUTOFF:
+            what = f"the largest cutoff, 2 rcutfac radelem, is {largest:g} Å, above the maximum, {MAX_CUTOFF:g} Å"
+            document.report("BISPECTRUM", "rcutfac", what, "Decrease rcutfac or radelem.")
+    if document.sound("BISPECTRUM", "type", "twojmax", "chemflag", "quadraticflag"):
+        count = n_descriptors(bispectrum)
+        if count > MAX_DESCRIPTORS and settings.pytorch.model == "BPNN":
+            key = "quadraticflag" if bispectrum.quadraticflag else "chemflag" if bispectrum.chemflag else "twojmax"
+            what = f"{count} descriptors per atom, above the maximum of {MAX_DESCRIPTORS}"
+            document.report("BISPECTRUM", key, what, f"Set {key} = 0, or decrease twojmax.")
 
 
 def _architecture(document: Document, settings: Settings) -> None:
@@ -105,8 +123,8 @@ def _architecture(document: Document, settings: Settings) -> None:
     keys = (("PYTORCH", "model"), ("CALCULATOR", "calculator"))
     if not all(document.sound(*key) for key in keys):
         return
-    if settings.initial_file and not all(document.entry(*key) for key in keys):
-        return  # the file determines what the input omits
+    if document.lacks_architecture:
+        return
     needed = "LAMMPSSNAP" if model == "BPNN" else "LAMMPSGRAPH"
     if calculator != needed:
         what = f"is {calculator}, but [PYTORCH] model = {model} needs {needed}"
@@ -177,6 +195,7 @@ def _network(document: Document, settings: Settings) -> None:
         document.report("PYTORCH", "layer_sizes", "the last layer must have 1 node, the energy per atom", hint)
     elif settings.pytorch.model == "BPNN":
         _first_layer(document, settings)
+        _network_size(document, settings)
 
 
 def _first_layer(document: Document, settings: Settings) -> None:
@@ -231,11 +250,29 @@ def _baselines(document: Document, settings: Settings) -> None:
 
 
 def _positive(word: str) -> bool:
-    return word.isascii() and word.isdigit() and int(word) > 0
+    return word.isascii() and word.isdigit() and 0 < len(word.lstrip("0")) <= MAX_DIGITS
+
+
+def _network_size(document: Document, settings: Settings) -> None:
+    """Check that the network of layer_sizes fits into memory: weights, gradients and the two moments of Adam."""
+    sections = ("type", "twojmax", "chemflag", "quadraticflag")
+    if not document.sound("BISPECTRUM", *sections):
+        return
+    widths = [n_descriptors(settings.bispectrum), *map(int, settings.pytorch.layer_sizes[1:])]
+    networks = len(settings.elements) if settings.pytorch.multi_element_option == 2 else 1
+    parameters = networks * sum((one + 1) * other for one, other in pairwise(widths))
+    if parameters > MAX_PARAMETERS or len(widths) > MAX_LAYERS:
+        what = f"{len(widths) - 1} layers with {parameters:.2g} parameters ({16 * parameters / 2**30:.2g} GiB to train)"
+        limits = f"The limits are {MAX_LAYERS} layers and {MAX_PARAMETERS:.0e} parameters; fits need below 1e6."
+        document.report("PYTORCH", "layer_sizes", what, limits)
 
 
 def _reference(document: Document, settings: Settings) -> None:
     reference = settings.reference
+    for key, text in _commands(document, reference):
+        if problem := arguments_problem(text):
+            hint = "Give the arguments of the command in plain characters; rename files whose names contain others."
+            document.report("REFERENCE", key, problem, hint)
     style = reference.pair_style.split()[0] if reference.pair_style else ""
     if not reference.pair_coeff and style != "none" and document.sound("REFERENCE", "pair_style"):
         document.report(
@@ -244,6 +281,13 @@ def _reference(document: Document, settings: Settings) -> None:
             f"{style} has no pair_coeff",
             "Add a key pair_coeff1 with the arguments of the command.",
         )
+
+
+def _commands(document: Document, reference: Reference) -> Iterator[tuple[str, str]]:
+    """Yield the key of each command of the reference potential, and its arguments."""
+    yield "pair_style", reference.pair_style
+    keys = [key for key in document.sections.get("REFERENCE", {}) if key.startswith("pair_coeff")]
+    yield from zip(keys or ["pair_coeff"], reference.pair_coeff, strict=False)
 
 
 def _sizes(document: Document, settings: Settings) -> None:

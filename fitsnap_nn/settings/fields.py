@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
+import re
 from typing import Any, get_args, get_origin
 
 from fitsnap_nn.settings.keys import Key
-from fitsnap_nn.settings.problems import ValueProblem, did_you_mean
+from fitsnap_nn.settings.problems import ValueProblem, did_you_mean, parse_real, require_size
 
 TRUE = frozenset({"y", "yes", "t", "true", "on", "1"})
+INTEGER = re.compile(r"[+-]?[0-9]+")
 FALSE = frozenset({"n", "no", "f", "false", "off", "0"})
 
 
@@ -54,14 +55,12 @@ def parse_number(text: str, kind: type) -> bool | int | float:
         if text.lower() not in TRUE | FALSE:
             raise ValueProblem(f"'{text}' is not a Boolean", "Use 1 or 0.")
         return text.lower() in TRUE
-    try:
-        value: int | float = int(text) if kind is int else float(text)
-    except ValueError:
-        wanted = "an integer" if kind is int else "a number"
-        raise ValueProblem(f"'{text}' is not {wanted}") from None
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueProblem(f"'{text}' is not a finite number")
-    return value
+    if kind is not int:
+        return parse_real(text)
+    if not INTEGER.fullmatch(text.strip()):
+        raise ValueProblem(f"'{text}' is not an integer")
+    require_size(text, float(text))  # ``int`` does not convert thousands of digits
+    return int(text)
 
 
 def _word(text: str, key: Key) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from fitsnap_nn.settings.formats import LAYOUTS, group_names, matching_groups
+from fitsnap_nn.files import irregularity
+from fitsnap_nn.settings.formats import LAYOUTS, group_names, matching_groups, visible_entries
 from fitsnap_nn.settings.problems import ValueProblem, did_you_mean
 
 MACE_SUFFIX = ".model"  # of the model files of mace-torch
@@ -16,6 +17,8 @@ def read_text(path: str) -> str:
     Raises:
         ValueProblem: the file does not exist or is not text.
     """
+    if kind := irregularity(path):
+        raise ValueProblem(f"{path} cannot be read: it is {kind}, not a file")
     try:
         with open(path, "rb") as file:
             content = file.read()
@@ -37,14 +40,8 @@ def read_text(path: str) -> str:
 
 def nearest(path: str) -> str:
     """Return ``Did you mean X?`` for the file or folder with the name closest to a missing one."""
-    return did_you_mean(os.path.basename(os.path.normpath(path)), _entries(os.path.dirname(os.path.normpath(path))))
-
-
-def _entries(folder: str) -> list[str]:
-    try:
-        return sorted(os.listdir(folder or "."))
-    except OSError:
-        return []
+    folder, name = os.path.split(os.path.normpath(path))
+    return did_you_mean(name, visible_entries(folder))
 
 
 def group_exists(data_path: str, name: str, scraper: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import os
 from collections.abc import Iterator, Mapping
@@ -57,7 +58,7 @@ def matching_groups(root: str, row: str, layout: Layout) -> Iterator[tuple[str, 
 def group_names(folder: str, layout: Layout) -> list[str]:
     """Return the names of the groups in a data folder, sorted: subfolders, and data files without their suffix."""
     names = set()
-    for entry in _visible(folder):
+    for entry in visible_entries(folder):
         stem, suffix = os.path.splitext(entry)
         if os.path.isdir(os.path.join(folder, entry)) or "" in layout.suffixes:
             names.add(entry)
@@ -68,14 +69,34 @@ def group_names(folder: str, layout: Layout) -> list[str]:
 
 def holds_data(folder: str, layout: Layout) -> bool:
     """Return whether a folder contains data files, as the folder of a group does."""
-    return any(
-        os.path.isfile(os.path.join(folder, name)) and not os.path.basename(name).startswith(".")
-        for pattern in layout.patterns
-        for name in glob.iglob(pattern, root_dir=folder, recursive=True)
-    )
+    return any(os.path.isfile(os.path.join(folder, name)) for name in data_names(folder, layout))
 
 
-def _visible(folder: str) -> list[str]:
+def data_names(folder: str, layout: Layout) -> Iterator[str]:
+    """Yield the names below a folder that match the patterns of a format, those in folders near the top first.
+
+    Links to folders are followed, since groups often consist of links to VASP runs. A folder to which several links
+    lead is visited once: ``glob`` would follow two links to a parent folder 2^40 times.
+    """
+    recursive = any(pattern.startswith("**/") for pattern in layout.patterns)
+    patterns = [pattern.removeprefix("**/") for pattern in layout.patterns]
+    seen, level = {os.path.realpath(folder)}, [""]
+    while level:
+        deeper = []
+        for place in level:
+            for entry in visible_entries(os.path.join(folder, place)):
+                name = os.path.join(place, entry)
+                if any(fnmatch.fnmatchcase(entry, pattern) for pattern in patterns):
+                    yield name
+                real = os.path.realpath(os.path.join(folder, name))
+                if recursive and os.path.isdir(real) and real not in seen:
+                    seen.add(real)
+                    deeper.append(name)
+        level = deeper
+
+
+def visible_entries(folder: str) -> list[str]:
+    """Return the names in a folder that are not hidden, sorted; empty if the folder cannot be read."""
     try:
         return [name for name in sorted(os.listdir(folder or ".")) if not name.startswith(".")]
     except OSError:

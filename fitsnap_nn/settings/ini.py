@@ -9,17 +9,20 @@ numbers; this parser reports all errors.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
+from unicodedata import category
 
-from fitsnap_nn.errors import Problem
+from fitsnap_nn.errors import InputError, Problem, for_terminal, shorten
 
 COMMAND_LINE = "command line"
-# Sections whose keys are independent of each other. The keys of all others make sense together only.
-INDEPENDENT_KEYS = frozenset({"CALCULATOR", "PYTORCH"})
+WeightsFrom = Literal["input", "restart file", "model"]
 COMMENT = re.compile(r"(?:^|\s)#.*$|^\s*;.*$")
-KEY_VALUE = re.compile(r"(?P<key>[^=:]*?)\s*[=:]\s*(?P<value>.*)")
-INTERPOLATION = re.compile(r"%\([^)]*\)s")
+SEPARATOR = re.compile("[=:]")
+INTERPOLATION = re.compile(r"%\([^()%]*\)s")  # without %, so that a row of %( takes linear time
+LONGEST_MESSAGE = 2000  # characters
+MAX_PROBLEMS = 100  # after which reading ends: a binary file would have one in every line
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,23 @@ class Entry:
 
 @dataclass
 class Document:
-    """Sections of an input file, and the problems and notices found so far."""
+    """Sections of an input file, and the problems and notices found so far.
+
+    Attributes:
+        source: name of the file.
+        sections: entries by key by section.
+        headers: where each section starts.
+        notices: remarks that are no problems.
+        weights_from: origin of the initial weights, see `load_settings`.
+        architecture_stored: whether a model file determines what the input omits of the architecture.
+    """
 
     source: str
     sections: dict[str, dict[str, Entry]] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
+    weights_from: WeightsFrom = "input"
+    architecture_stored: bool = False
     _problems: list[Problem] = field(default_factory=list)
     _failed: set[tuple[str, str]] = field(default_factory=set)
 
@@ -45,17 +59,30 @@ class Document:
         """Return the entry of a key, or ``None`` if the input does not set it."""
         return self.sections.get(section, {}).get(key)
 
+    @property
+    def lacks_architecture(self) -> bool:
+        """Whether the input leaves model or calculator to the model file."""
+        given = self.entry("PYTORCH", "model") and self.entry("CALCULATOR", "calculator")
+        return self.architecture_stored and not given
+
     def where(self, section: str, key: str = "") -> str:
         """Return the location of a key; if it is not set, that of its section, or the name of the file."""
         entry = self.entry(section, key)
         return entry.where if entry else self.headers.get(section, self.source)
 
     def report(self, section: str, key: str, what: str, hint: str = "", where: str = "") -> None:
-        """Record a problem; its location is that of the key unless ``where`` is given."""
+        """Record a problem; its location is that of the key unless ``where`` is given.
+
+        Raises:
+            InputError: there are MAX_PROBLEMS problems.
+        """
         subject = f"[{section}] {key}".strip() if section else key
         place = where or self.where(section, key)
-        self._problems.append(Problem(place, f"{subject} — {what}." if subject else f"{what}.", hint))
+        self._problems.append(Problem(place, _brief(f"{subject} — {what}." if subject else f"{what}."), _brief(hint)))
         self._failed.add((section, key))
+        if len(self._problems) == MAX_PROBLEMS:
+            end = Problem(place, f"{MAX_PROBLEMS} errors: the rest is not checked.", "Is this an input file?")
+            raise InputError([*self.problems, end])
 
     def sound(self, section: str, *keys: str) -> bool:
         """Return whether these keys have no problem so far; checks that depend on them test this first."""
@@ -66,25 +93,7 @@ class Document:
         for section, key, value in overrides:
             self.headers.setdefault(section, COMMAND_LINE)
             self.sections.setdefault(section, {})[key] = Entry(str(value).strip(), COMMAND_LINE)
-
-    def complete(self, sections: Mapping[str, Mapping[str, str]], where: str) -> None:
-        """Add sections that the input lacks; in sections of independent keys, the keys that it lacks.
-
-        Args:
-            sections: values by key by section.
-            where: their origin.
-        """
-        added = []
-        for section, values in sections.items():
-            if not values or (section in self.headers and section not in INDEPENDENT_KEYS):
-                continue
-            self.headers.setdefault(section, where)
-            entries = self.sections.setdefault(section, {})
-            new = {key: Entry(value, where) for key, value in values.items() if key not in entries}
-            entries.update(new)
-            added += [f"[{section}] {', '.join(new)}" if section in INDEPENDENT_KEYS else f"[{section}]"] if new else []
-        if added:
-            self.notices.append(f"{', '.join(added)}: taken from {where}, because the input lacks it.")
+            _refuse_control_characters(self, section, f"{section}{key}{value}".replace("\n", ""), COMMAND_LINE)
 
     @property
     def text(self) -> str:
@@ -118,6 +127,7 @@ def lines_of(text: str) -> Iterator[tuple[int, str]]:
 def read_ini(text: str, source: str) -> Document:
     """Parse the text of an input file; syntax errors are recorded in the document."""
     document = Document(source)
+    continued: dict[tuple[str, str], list[str]] = {}
     section = key = ""
     indent = 0
     for number, line in lines_of(text):
@@ -127,11 +137,26 @@ def read_ini(text: str, source: str) -> Document:
         if content.startswith("["):
             section, key = _open_section(document, content, where), ""
         elif key and depth > indent and "=" not in content:
-            entry = document.sections[section][key]
-            document.sections[section][key] = Entry(f"{entry.value}\n{content}".strip(), entry.where)
+            continued.setdefault((section, key), []).append(content)
         else:
             key, indent = _add_key(document, section, content, where), depth
+        _refuse_control_characters(document, section, content, where)
+    for (section, key), rest in continued.items():
+        entry = document.sections[section][key]
+        document.sections[section][key] = Entry("\n".join([entry.value, *rest]).strip(), entry.where)
     return document
+
+
+def _refuse_control_characters(document: Document, section: str, text: str, where: str) -> None:
+    """Report characters that no terminal or file can show, which are often invisible in an editor."""
+    if not text.isprintable() and (found := [one for one in text if category(one) in ("Cc", "Cs")]):
+        what = f"the control character or invalid byte {found[0]!a} in '{shorten(text)}'"
+        document.report(section, "", what, "Remove it.", where)
+
+
+def _brief(text: str) -> str:
+    """Return a message on one line, with many words cut: the text may quote a whole file."""
+    return shorten(for_terminal(text), LONGEST_MESSAGE)
 
 
 def _open_section(document: Document, content: str, where: str) -> str:
@@ -148,10 +173,9 @@ def _open_section(document: Document, content: str, where: str) -> str:
 
 def _add_key(document: Document, section: str, content: str, where: str) -> str:
     """Store one ``key = value`` line; return its key, or an empty string if no key can be continued."""
-    match = KEY_VALUE.match(content)
-    key = match["key"].strip() if match else ""
-    if not match or not key:
-        document.report(section, f"'{content}'", "does not have the form key = value", where=where)
+    key, *rest = (part.strip() for part in SEPARATOR.split(content, maxsplit=1))
+    if not key or not rest:
+        document.report(section, f"'{shorten(content)}'", "does not have the form key = value", where=where)
         return ""
     if not section:
         document.report("", key, "key before the first [SECTION]", where=where)
@@ -160,7 +184,7 @@ def _add_key(document: Document, section: str, content: str, where: str) -> str:
     if earlier:
         document.report(section, key, f"given twice, first at {earlier.where}", "Remove one.", where)
         return ""
-    document.sections[section][key] = Entry(match["value"], where)
-    if INTERPOLATION.search(match["value"]):
+    document.sections[section][key] = Entry(rest[0], where)
+    if INTERPOLATION.search(rest[0]):
         document.report(section, key, "interpolation with %(key)s is not supported", "Replace it by the value.")
     return key

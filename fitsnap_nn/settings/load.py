@@ -14,7 +14,7 @@ from fitsnap_nn.settings.checks import check
 from fitsnap_nn.settings.fields import parse_number, parse_value
 from fitsnap_nn.settings.files import read_text
 from fitsnap_nn.settings.groups import read_columns, read_rows
-from fitsnap_nn.settings.ini import COMMAND_LINE, Document, read_ini
+from fitsnap_nn.settings.ini import COMMAND_LINE, Document, Entry, WeightsFrom, read_ini
 from fitsnap_nn.settings.keys import FOREIGN_SECTIONS, Key, keys_of, section_classes, section_names
 from fitsnap_nn.settings.other_names import OTHER_SECTIONS, other_name
 from fitsnap_nn.settings.problems import ValueProblem, did_you_mean
@@ -30,15 +30,16 @@ REMEDIES: Mapping[tuple[str, str], str] = MappingProxyType(
 )
 
 
+FINE_TUNING = 0.1  # learning rate of trained weights over that of random ones
+
 Overrides = Sequence[tuple[str, str, str]]
-Sections = Mapping[str, Mapping[str, str]]
 
 
 def load_settings(
     path: str | os.PathLike[str],
     overrides: Overrides = (),
-    lacking: Sections = MappingProxyType({}),
-    origin: str = "",
+    *,
+    weights_from: WeightsFrom = "input",
 ) -> Settings:
     """Read and check an input file.
 
@@ -47,14 +48,15 @@ def load_settings(
     Args:
         path: input file.
         overrides: (section, key, value) from the command line; they take precedence over the file.
-        lacking: sections to add where the input lacks them; see `Document.complete`.
-        origin: origin of these sections, for messages.
+        weights_from: origin of the initial weights: the input, which starts from random weights or names a file; the
+            restart file of a fit that is continued, which then needs no other file; or a model that is tested. The
+            input may omit the architecture if a file determines it, see ``workflow.stored_settings``.
 
     Raises:
         InputError: lists all problems of the file and of the overrides.
     """
     document, text = _read(path, overrides)
-    document.complete(lacking, origin)
+    document.weights_from = weights_from
     if overrides:
         text = f"# {os.path.basename(document.source)} with command-line overrides\n{document.text}"
     settings = _build(document, os.path.dirname(document.source) or ".", text)
@@ -62,20 +64,6 @@ def load_settings(
     if document.problems:
         raise InputError(document.problems)
     return replace(settings, notices=tuple(document.notices))
-
-
-def model_path(path: str | os.PathLike[str], overrides: Overrides = ()) -> str:
-    """Return the model file of the fit of an input file, whatever else is in the input.
-
-    Args:
-        path, overrides: see `load_settings`.
-
-    Raises:
-        InputError: the input file cannot be read.
-    """
-    document, text = _read(path, overrides)
-    settings = _build(document, os.path.dirname(document.source) or ".", text)
-    return os.path.join(settings.output_folder, settings.pytorch.output_file)
 
 
 def _read(path: str | os.PathLike[str], overrides: Overrides) -> tuple[Document, str]:
@@ -100,6 +88,21 @@ def _move_vasp_keys(document: Document) -> None:
             document.report("SCRAPER", key, f"also given in [GROUPS], {present.where}", "Remove one.", moved.where)
         if present is None or moved.where == COMMAND_LINE:
             document.sections.setdefault("GROUPS", {})[key] = moved
+
+
+def document_of(settings: Settings) -> Document:
+    """Return the document of checked settings, overrides included, with the locations of the keys in the input file."""
+    document = read_ini(settings.text, settings.source)
+    try:
+        written = read_ini(read_text(settings.source), settings.source)
+    except ValueProblem:  # removed since it was read
+        return document
+    document.headers = {section: written.headers.get(section, COMMAND_LINE) for section in document.headers}
+    for section, entries in document.sections.items():
+        for key, entry in entries.items():
+            there = written.entry(section, key)
+            entries[key] = there if there and there.value == entry.value else Entry(entry.value, COMMAND_LINE)
+    return document
 
 
 def outline(settings: Settings) -> str:
@@ -127,13 +130,20 @@ def _build(document: Document, folder: str, text: str) -> Settings:
         folder=folder,
         text=text,
     )
-    settings = replace(settings, pytorch=_training(document, settings))
+    document.architecture_stored = document.weights_from == "model" or bool(settings.initial_file)
+    if not document.lacks_architecture and document.weights_from != "model":
+        settings = replace(settings, pytorch=with_training_defaults(document, settings))
     training = replace(settings.pytorch, save_state_input=_restart_file(settings))
     return replace(settings, pytorch=training, eshift=_eshift(document, settings))
 
 
-def _training(document: Document, settings: Settings) -> PytorchSection:
-    """Replace FitSNAP's defaults by those of the architecture for keys that the input does not set, with a notice."""
+def with_training_defaults(document: Document, settings: Settings) -> PytorchSection:
+    """Replace FitSNAP's defaults by those of the architecture for keys that the input does not set, with a notice.
+
+    Trained weights, those of ``start_from`` or ``mace_model``, get a tenth of the learning rate of random ones: MACE's
+    documentation has 0.01 for training and 0.001 for naive fine-tuning. With ``save_state_input`` FitSNAP's default
+    remains.
+    """
     known, taken, model = keys_of("PYTORCH"), {}, settings.pytorch.model
     defaults = settings.architecture.training_defaults
     missing = {name: text for name, text in defaults.items() if document.entry("PYTORCH", name) is None}
@@ -143,7 +153,15 @@ def _training(document: Document, settings: Settings) -> PytorchSection:
         except (KeyError, ValueProblem) as problem:
             what = f"the architecture {model} declares the invalid default {name} = {text}: {problem}"
             document.report("PYTORCH", "model", what, f"Set {name} in the input, or correct the package.")
-    if taken:
+    trained = settings.pytorch.start_from or settings.architecture.pretrained[0]
+    if trained and document.entry("PYTORCH", "learning_rate") is None:
+        missing.pop("learning_rate", None)
+        taken["learning_rate"] = FINE_TUNING * taken.get("learning_rate", settings.pytorch.learning_rate)
+        document.notices.append(
+            f"[PYTORCH] learning_rate = {taken['learning_rate']:g}: a tenth of the default of {model}, because the "
+            "weights have been trained already. The input does not set it."
+        )
+    if missing:
         listed = ", ".join(f"{name} = {text}" for name, text in missing.items())
         document.notices.append(f"[PYTORCH] {listed}: defaults of {model}, which the input does not set.")
     return replace(settings.pytorch, **taken)

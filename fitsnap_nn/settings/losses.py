@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import NamedTuple
 
-from fitsnap_nn.settings.problems import ValueProblem, did_you_mean
+from fitsnap_nn.settings.problems import ValueProblem, did_you_mean, parse_real
 
 ENTRY_POINT_GROUP = "fitsnap_nn.losses"
 BUILT_IN = ("mse", "mae", "huber")
@@ -97,10 +97,10 @@ def parse_delta(word: str) -> float:
         ValueProblem: it is not a finite number above 0.
     """
     try:
-        delta = float(word)
-    except ValueError:
-        delta = math.nan
-    if not (math.isfinite(delta) and delta > 0):
+        delta = parse_real(word)
+    except ValueProblem:
+        delta = 0.0
+    if not delta > 0:
         raise ValueProblem(f"'{word}' is not a positive number")
     return delta
 
@@ -122,9 +122,10 @@ def _pairs(words: Sequence[str], hint: str) -> dict[str, str]:
     names = [ALIASES.get(word, word) for word in words[::2]]
     if len(words) % 2:
         raise ValueProblem(f"'{' '.join(words)}' is not a list of pairs of property and value", hint)
-    for name in names:
+    counts = Counter(names)
+    for name, count in counts.items():
         if not name.isidentifier():
             raise ValueProblem(f"'{name}' is not the name of a property", hint)
-        if names.count(name) > 1:
-            raise ValueProblem(f"{name} is given {names.count(name)} times", "Remove all but one.")
+        if count > 1:
+            raise ValueProblem(f"{name} is given {count} times", "Remove all but one.")
     return dict(zip(names, words[1::2], strict=True))

@@ -6,6 +6,7 @@ import os
 
 from fitsnap_nn.settings.files import nearest
 from fitsnap_nn.settings.ini import Document
+from fitsnap_nn.settings.lammps_names import unreadable_folder, unreadable_name
 from fitsnap_nn.settings.schema import Settings
 
 
@@ -18,7 +19,7 @@ def check_files(document: Document, settings: Settings) -> None:
 
 
 def _inputs(document: Document, settings: Settings) -> None:
-    if pretrained := settings.architecture.pretrained[0]:
+    if (pretrained := settings.architecture.pretrained[0]) and not document.architecture_stored:
         path = os.path.join(settings.folder, pretrained)
         if not os.path.isfile(path):
             hint = nearest(path) or "Relative paths are relative to the folder of the input file."
@@ -72,8 +73,10 @@ def _outputs(document: Document, settings: Settings) -> None:
 
 
 def _potential(document: Document, settings: Settings) -> None:
-    """Check that LAMMPS can read files of this name."""
-    name = settings.outfile.potential
-    if name.split() != [name] or "/" in name:
-        hint = "Give a name without blanks or /; the folder is [OUTFILE] folder."
-        document.report("OUTFILE", "potential", f"LAMMPS cannot read files named '{name}'", hint)
+    """Check that LAMMPS can read files of this name, in this folder."""
+    for key, problem in {
+        "potential": unreadable_name(settings.outfile.potential),
+        "folder": unreadable_folder(settings.output_folder),
+    }.items():
+        if problem:
+            document.report("OUTFILE", key, problem, "Choose another name.")

@@ -86,23 +86,6 @@ def section_differences(section: str, first: Any, second: Any) -> list[str]:
     return lines
 
 
-def section_text(section: str, value: Any) -> dict[str, str]:
-    """Return the keys of a section that have a value and an effect, as text of an input file.
-
-    Args:
-        section: name of the section.
-        value: dataclass of the section.
-    """
-    text: dict[str, str] = {}
-    for name, key in keys_of(section).items():
-        stored = getattr(value, key.attribute)
-        if key.is_prefix:
-            text |= {f"{name.removesuffix('*')}{number}": item for number, item in enumerate(stored, start=1)}
-        elif stored not in (None, "", ()) and not key.no_effect:
-            text[name] = format_value(stored)
-    return text
-
-
 def _mapping_differences(section: str, first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
     names = [name for name in dict.fromkeys([*first, *second]) if first.get(name) != second.get(name)]
     return [f"[{section}] {name}: {_show(first.get(name))} and {_show(second.get(name))}" for name in names]

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable
+
+LONGEST_WORD = 100  # characters; the time of a comparison grows with the square of the length
+LARGEST = 1e18  # absolute value of a number; the square of a larger one exceeds float32
 
 
 class ValueProblem(ValueError):
@@ -20,6 +24,37 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str:
 
     The word itself is not suggested: it exists, but something else is wrong with it.
     """
+    if len(word) > LONGEST_WORD:
+        return ""
     known = {candidate.lower(): candidate for candidate in candidates if candidate != word}
     near = difflib.get_close_matches(word.lower(), known, n=1)
     return f"Did you mean {known[near[0]]}?" if near else ""
+
+
+def parse_real(text: str) -> float:
+    """Convert text to a finite number; unlike ``float``, refuse underscores and digits of other scripts.
+
+    Raises:
+        ValueProblem: the text is not a number, or exceeds LARGEST.
+    """
+    try:
+        value = float(text) if "_" not in text and text.isascii() else None
+    except ValueError:
+        value = None
+    if value is None:
+        raise ValueProblem(f"'{text}' is not a number")
+    if not math.isfinite(value):
+        raise ValueProblem(f"'{text}' is not a finite number")
+    require_size(text, value)
+    return value
+
+
+def require_size(text: str, value: float) -> None:
+    """Refuse a number that no setting can have.
+
+    Raises:
+        ValueProblem: its absolute value exceeds LARGEST.
+    """
+    if abs(value) > LARGEST:
+        limit = f"above the maximum, {LARGEST:g}" if value > 0 else f"below the minimum, {-LARGEST:g}"
+        raise ValueProblem(f"{text} is {limit}")

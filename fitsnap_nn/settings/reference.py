@@ -99,6 +99,7 @@ def _training_defaults() -> Iterator[str]:
     names = dict.fromkeys(name for section in BUILT_IN.values() for name in section.training_defaults)
     yield "Keys that an input does not set have the default of the chosen architecture; a run lists them."
     yield "Architectures of other packages declare theirs in `training_defaults`, see [own_models.md](own_models.md)."
+    yield "With `start_from` and `mace_model` the default of `learning_rate` is a tenth of that in the table."
     yield ""
     yield f"| key | BPNN (FitSNAP) | {' | '.join(BUILT_IN)} |"
     yield f"|---|{'---|' * (len(BUILT_IN) + 1)}"

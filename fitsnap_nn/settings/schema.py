@@ -309,6 +309,13 @@ class Settings:
         return self.outfile.folder or f"{PurePath(self.source).stem or 'fitsnap'}_fit"
 
     @property
+    def cutoff(self) -> float:
+        """Largest neighbour distance of the model, Å; 0 if the section of an architecture does not name it."""
+        if self.pytorch.model == "BPNN":
+            return 2.0 * self.bispectrum.rcutfac * max(self.bispectrum.radelem)
+        return float(getattr(self.architecture, self.architecture.cutoff_key or "cutoff", 0.0))
+
+    @property
     def elements_key(self) -> tuple[str, str]:
         """Section and key that list the elements."""
         of_graph = self.calculator.calculator == "LAMMPSGRAPH" and self.calculator.elements

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from fitsnap_nn.settings.architectures import architecture_names
 from fitsnap_nn.settings.losses import LossChoice, choose_losses
 from fitsnap_nn.settings.options import LARGEST_SEED, option
+from fitsnap_nn.settings.problems import parse_real
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,10 @@ class PytorchSection:
         1, "precision: 1: float32, 2: float64; energies are always summed in float64", minimum=1, maximum=2
     )
     learning_rate: float = option(1e-2, "learning rate after warm-up", minimum=0)
-    num_epochs: int = option(10, "passes over the training set (0 = evaluate and export the initial model)", minimum=0)
-    batch_size: int = option(4, "configurations per step, over all ranks", minimum=1)
+    num_epochs: int = option(
+        10, "passes over the training set (0 = evaluate and export the initial model)", minimum=0, maximum=10**9
+    )
+    batch_size: int = option(4, "configurations per step, over all ranks", minimum=1, maximum=10**9)
     batch_atom_bounds: tuple[int, ...] = option(
         (0, 0), "minimum and maximum number of atoms per step, instead of batch_size (0 0 = off)", minimum=0
     )
@@ -138,10 +140,7 @@ class PytorchSection:
         words = self.element_energies
         if words in (("least_squares",), ("isolated",)):
             return {}
-        given = {symbol: float(number) for symbol, number in zip(words[::2], words[1::2], strict=True)}
-        if not all(map(math.isfinite, given.values())):
-            raise ValueError("an energy is not finite")
-        return given
+        return {symbol: parse_real(number) for symbol, number in zip(words[::2], words[1::2], strict=True)}
 
     @property
     def losses(self) -> dict[str, LossChoice]:

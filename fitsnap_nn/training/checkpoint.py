@@ -5,16 +5,15 @@ They contain plain values and tensors only, so that they load with ``weights_onl
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from fitsnap_nn.errors import CheckpointError
 from fitsnap_nn.files import atomic_write
+from fitsnap_nn.integrity import damaged, deserialize, serialize
 
+CONTENTS = {"model": dict, "trainer": dict, "settings": dict, "data": str, "split_seed": int}
 FORMAT = "fitsnap_nn restart"
 VERSION = 2
 
@@ -44,7 +43,7 @@ def save_restart(
     payload = {"format": FORMAT, "version": VERSION, "model": model, "trainer": trainer}
     try:
         with atomic_write(path) as file:
-            torch.save({**payload, "settings": dict(settings), "data": data, "split_seed": split_seed}, file)
+            file.write(serialize({**payload, "settings": dict(settings), "data": data, "split_seed": split_seed}))
     except OSError as error:
         raise CheckpointError(f"cannot write {path}: {error.strerror}. The previous file is unchanged.") from error
 
@@ -62,13 +61,15 @@ def load_restart(path: Path) -> dict[str, Any]:
         CheckpointError: the file is missing, damaged, not a restart file, or of another version.
     """
     try:
-        payload = torch.load(path, map_location="cpu", weights_only=True)
+        payload = deserialize(path.read_bytes(), str(path))
     except FileNotFoundError:
         raise CheckpointError(f"the restart file {path} does not exist.") from None
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, OSError) as error:
-        raise CheckpointError(f"{path} is not a restart file of fitsnap_nn, or is damaged: {error}") from error
+    except OSError as error:
+        raise CheckpointError(f"cannot read the restart file {path}: {error.strerror}.") from error
     if not isinstance(payload, dict) or payload.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a restart file of fitsnap_nn (the file of save_state_output).")
+    if not isinstance(payload.get("version"), int):
+        raise damaged(str(path), "it states no version")
     if payload["version"] > VERSION:
         raise CheckpointError(
             f"{path} was written by a newer fitsnap_nn (format {payload['version']}). Update fitsnap_nn."
@@ -79,6 +80,8 @@ def load_restart(path: Path) -> dict[str, Any]:
             "Finish the fit with the fitsnap_nn that started it, or start a new fit; [PYTORCH] start_from begins with "
             "the weights of the best model in the file, which can also be exported."
         )
+    if wrong := [key for key, kind in CONTENTS.items() if not isinstance(payload.get(key), kind)]:
+        raise damaged(str(path), f"it lacks {', '.join(wrong)}")
     return payload
 
 

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
-import sys
 import time
-import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch._C._distributed_c10d import TCPStore
 
-from fitsnap_nn.errors import FitsnapError, Interrupted
-from fitsnap_nn.launch import abort, started_by_mpi, started_by_torchrun
-from fitsnap_nn.plugin.mpi import load_mpi
+from fitsnap_nn.errors import DataError, FitsnapError
+from fitsnap_nn.job import Job, job
+from fitsnap_nn.launch import TORCHRUN
 
 T = TypeVar("T")
 
-MPIRUN = "mpirun"
 COLLECTIVE_TIMEOUT = timedelta(hours=24)
+ENDING = 3.0  # s: time for the rank with an error, or for the launcher, to end this one
+INTERFACE_VARIABLE = "GLOO_SOCKET_IFNAME"  # network interface that gloo listens on
 
 
 class Ranks:
@@ -36,13 +34,15 @@ class Ranks:
         size: number of ranks.
         launcher: program that started the ranks; empty for a single process.
         local_rank: rank of this process on its node.
+        opened: what other machines can connect to; empty if nothing.
     """
 
-    def __init__(self, rank: int = 0, size: int = 1, launcher: str = "", local_rank: int = 0) -> None:
+    def __init__(self, rank: int = 0, size: int = 1, launcher: str = "", local_rank: int = 0, opened: str = "") -> None:
         self.rank = rank
         self.size = size
         self.launcher = launcher
         self.local_rank = local_rank
+        self.opened = opened
 
     @property
     def is_first(self) -> bool:
@@ -60,13 +60,15 @@ class Ranks:
         """
         # The order of the sum depends on the number of ranks: results agree to rounding, 1e-10 relative in float64.
         if self.size > 1:
-            dist.all_reduce(tensor)
+            with _collective():
+                dist.all_reduce(tensor)
         return tensor
 
     def barrier(self) -> None:
         """Wait until all ranks have reached this call."""
         if self.size > 1:
-            dist.barrier()
+            with _collective():
+                dist.barrier()
 
     def broadcast(self, value: T) -> T:
         """Return the value of rank 0 on every rank.
@@ -77,7 +79,8 @@ class Ranks:
         if self.size == 1:
             return value
         box = [value]
-        dist.broadcast_object_list(box, src=0)
+        with _collective():
+            dist.broadcast_object_list(box, src=0)
         return box[0]
 
     def share(self, value: T) -> list[T]:
@@ -89,8 +92,25 @@ class Ranks:
         if self.size == 1:
             return [value]
         values: list[Any] = [None] * self.size
-        dist.all_gather_object(values, value)
+        with _collective():
+            dist.all_gather_object(values, value)
         return values
+
+    def require_same(self, value: object, what: str) -> None:
+        """Check that a value is the same on all ranks, which read it from files of their own machines.
+
+        Args:
+            value: picklable.
+            what: names it.
+
+        Raises:
+            DataError: on all ranks, if it differs.
+        """
+        values = self.share(value)
+        if differing := [rank for rank, one in enumerate(values) if one != values[0]]:
+            raise DataError(
+                f"{what}: rank {differing[0]} has found others than rank 0. Give all machines the same files."
+            )
 
     def gather(self, value: T) -> list[T]:
         """Return the values of all ranks, in the order of ranks, on rank 0; an empty list on other ranks.
@@ -101,7 +121,8 @@ class Ranks:
         if self.size == 1:
             return [value]
         values: list[Any] = [None] * self.size if self.is_first else []
-        dist.gather_object(value, values if self.is_first else None)
+        with _collective():
+            dist.gather_object(value, values if self.is_first else None)
         return values
 
     def mine(self, costs: Sequence[float]) -> list[int]:
@@ -114,6 +135,19 @@ class Ranks:
             Indices of items, ascending.
         """
         return partition_by_cost(costs, self.size)[self.rank]
+
+
+@contextmanager
+def _collective() -> Iterator[None]:
+    """Translate the error of a lost connection, which has a cause on another rank."""
+    try:
+        yield
+    except RuntimeError as error:
+        time.sleep(ENDING)
+        raise FitsnapError(
+            "the connection to another rank is lost. Look for its message, or for that of the launcher: the process "
+            f"may have been killed, for instance for lack of memory. ({str(error).splitlines()[0]})"
+        ) from error
 
 
 def rank_batches(costs: Sequence[float], limit: float, ranks: Ranks) -> Iterator[list[int]]:
@@ -165,63 +199,51 @@ def partition_by_cost(costs: Sequence[float], bins: int) -> list[list[int]]:
 
 @contextmanager
 def session() -> Iterator[Ranks]:
-    """Set up the ranks started by ``mpirun``, ``torchrun`` or SLURM, or a single process.
+    """Connect the ranks started by ``mpirun``, ``torchrun`` or SLURM, or set up a single process.
 
-    An exception on any rank inside the block is printed and terminates all ranks with the exit code of the exception.
+    An exception on any rank inside the block ends all ranks, see `fitsnap_nn.job`.
 
     Yields:
         The ranks of this run.
     """
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    ranks = _join_ranks()
-    try:
+    with job() as process:
+        if process.size == 1:
+            yield Ranks()
+            return
+        opened = _connect(process)
+        ranks = Ranks(process.rank, process.size, process.launcher, process.local_rank, opened)
         yield ranks
         ranks.barrier()
-    except BaseException as error:
-        if ranks.size == 1:
-            raise
-        _end_all(ranks, error)
-    finally:
-        if dist.is_initialized():
-            dist.destroy_process_group()
+        dist.destroy_process_group()
 
 
-def _join_ranks() -> Ranks:
-    if started_by_torchrun():
-        names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-        rank, size, local_rank, local_size = (int(os.environ[name]) for name in names)
-        if size > 1:
-            dist.init_process_group(_backend(local_size), init_method="env://", timeout=COLLECTIVE_TIMEOUT)
-        return Ranks(rank, size, "torchrun", local_rank)
-    return _join_mpi() if started_by_mpi() else Ranks()
-
-
-def _join_mpi() -> Ranks:
-    load_mpi()
-    from mpi4py import MPI
-
-    world = MPI.COMM_WORLD
-    rank, size = world.Get_rank(), world.Get_size()
-    if size == 1:
-        return Ranks()
-    node = world.Split_type(MPI.COMM_TYPE_SHARED)
-    one_node = node.Get_size() == size
-    if one_node:
-        # gloo resolves the host name to choose an interface, which can fail without DNS; loopback suffices here.
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    # Port 0: the store of rank 0 binds a free port itself. A port that is probed and released can be taken meanwhile.
+def _connect(process: Job) -> str:
+    """Set up torch.distributed; return what it opens to the network, empty if only this machine can connect."""
+    one_machine = process.local_size == process.size
+    if one_machine:
+        # gloo listens on the interface of the host name; looking that up can also fail without DNS.
+        os.environ.setdefault(INTERFACE_VARIABLE, "lo")
+    backend = _backend(process.local_size)
+    if process.launcher == TORCHRUN:
+        dist.init_process_group(backend, init_method="env://", timeout=COLLECTIVE_TIMEOUT)
+        return "" if one_machine else f"the store of torchrun on {os.environ['MASTER_ADDR']}"
     store: TCPStore | None = None
-    address = None
-    if rank == 0:
-        host = "127.0.0.1" if one_node else socket.gethostname()
-        store = TCPStore(host, 0, None, True, COLLECTIVE_TIMEOUT, wait_for_workers=False)
-        address = (host, store.port)
-    host, port = world.bcast(address)
+    address: tuple[str, int] | None = None
+    if process.rank == 0:
+        host = "127.0.0.1" if one_machine else socket.gethostname()
+        # The store itself would listen on all interfaces. Port 0: a free one, which nobody can take meanwhile.
+        listening = socket.create_server(("127.0.0.1" if one_machine else "", 0), backlog=process.size)
+        address = (host, listening.getsockname()[1])
+        descriptor = listening.detach()
+        store = TCPStore(*address, None, True, COLLECTIVE_TIMEOUT, False, master_listen_fd=descriptor)
+    host, port = process.world.bcast(address)
     if store is None:
         store = TCPStore(host, port, None, False, COLLECTIVE_TIMEOUT, wait_for_workers=False)
-    backend = _backend(node.Get_size())
-    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=COLLECTIVE_TIMEOUT)
-    return Ranks(rank, size, MPIRUN, node.Get_rank())
+    dist.init_process_group(
+        backend, store=store, rank=process.rank, world_size=process.size, timeout=COLLECTIVE_TIMEOUT
+    )
+    return "" if one_machine else f"port {port} of all interfaces of {host}"
 
 
 def _backend(local_size: int) -> str:
@@ -231,25 +253,3 @@ def _backend(local_size: int) -> str:
     gloo copies GPU tensors through host memory.
     """
     return "cpu:gloo,cuda:nccl" if 0 < local_size <= torch.cuda.device_count() else "gloo"
-
-
-def _end_all(ranks: Ranks, error: BaseException) -> NoReturn:
-    # An error that occurs on all ranks is reported by rank 0 only: it ends the others during their wait.
-    if not ranks.is_first:
-        time.sleep(1.0)
-    if isinstance(error, KeyboardInterrupt):
-        code = error.exit_code if isinstance(error, Interrupted) else 128 + signal.SIGINT
-        report = "interrupted\n"
-    else:
-        code = error.exit_code if isinstance(error, FitsnapError) else 1
-        report = f"error: {error}\n" if isinstance(error, FitsnapError) else "".join(traceback.format_exception(error))
-    if not ranks.is_first:
-        report += f"(on rank {ranks.rank} of {ranks.size})\n"
-    sys.stderr.write(report)  # a single write, so that output of several ranks is not interleaved
-    sys.stdout.flush()
-    sys.stderr.flush()
-    if ranks.launcher == MPIRUN:
-        from mpi4py import MPI
-
-        abort(MPI.COMM_WORLD, code)
-    os._exit(code)

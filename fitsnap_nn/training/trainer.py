@@ -15,6 +15,7 @@ from torch import Tensor
 from fitsnap_nn.data.properties import Property
 from fitsnap_nn.errors import TrainingError
 from fitsnap_nn.inputs.batch import Batch
+from fitsnap_nn.interrupts import deferred_signals
 from fitsnap_nn.models.base import Model
 from fitsnap_nn.models.prediction import predict, predict_for_training
 from fitsnap_nn.settings.schema import PytorchSection
@@ -23,7 +24,6 @@ from fitsnap_nn.training.augmentation import augment, random_rotations
 from fitsnap_nn.training.batches import Batches, Labels, SampleSet
 from fitsnap_nn.training.distributed import Ranks, partition_by_cost, rank_batches
 from fitsnap_nn.training.flat import FlatParameters
-from fitsnap_nn.training.interruption import deferred_signals
 from fitsnap_nn.training.objective import Objective, error_sums
 from fitsnap_nn.training.schedule import Schedule
 

@@ -10,26 +10,24 @@ from pathlib import Path
 
 from fitsnap_nn.data.any_format import read_any, unique
 from fitsnap_nn.data.configuration import Configuration, Subset
-from fitsnap_nn.data.files import shifted
+from fitsnap_nn.data.files import list_files, shifted
 from fitsnap_nn.data.findings import Finding, summarize
 from fitsnap_nn.data.fitted import user_columns
 from fitsnap_nn.data.groups import Dataset
 from fitsnap_nn.data.properties import STANDARD, Property, derivatives_of
 from fitsnap_nn.data.readers import Column, ReadOptions
 from fitsnap_nn.errors import CheckpointError, InputError, Problem
-from fitsnap_nn.export.model_file import ModelFile, load_model
-from fitsnap_nn.lammps.reference import with_files
+from fitsnap_nn.export.model_file import ModelFile, load_model, load_payload, model_of
+from fitsnap_nn.lammps.reference import read_files, with_files
 from fitsnap_nn.reports.errors_table import STYLES, ErrorRow, errors_table
 from fitsnap_nn.reports.predictions import write_predictions
 from fitsnap_nn.reports.results import Result
 from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.reports.tree import render_tree
 from fitsnap_nn.reports.verdict import verdict_of_errors
-from fitsnap_nn.settings import Settings, differences, load_settings, model_path
+from fitsnap_nn.settings import Settings, load_settings
 from fitsnap_nn.settings.ini import COMMAND_LINE
-from fitsnap_nn.settings.plain import section_text
-from fitsnap_nn.settings.schema import PytorchSection, Reference
-from fitsnap_nn.training.checkpoint import refuse_differences
+from fitsnap_nn.settings.schema import Reference
 from fitsnap_nn.training.distributed import Ranks, session
 from fitsnap_nn.training.evaluation import evaluate_all
 from fitsnap_nn.workflow import delivery
@@ -37,6 +35,7 @@ from fitsnap_nn.workflow.delivery import LOG_FILE
 from fitsnap_nn.workflow.pipeline import Fit, predict_all
 from fitsnap_nn.workflow.preparation import prepare
 from fitsnap_nn.workflow.run_folder import open_console
+from fitsnap_nn.workflow.stored_settings import adopt
 
 UNKNOWN_SPLIT = (
     "the split of the fit is unknown, because the model file does not contain it. The data may have been used in "
@@ -52,39 +51,25 @@ def evaluate_input(
     output: str | Path | None = None,
     overwrite: bool = False,
     quiet: bool = False,
+    trust: bool = False,
 ) -> Fit:
     """Return the errors of a saved model on the data of an input file; see `evaluate`.
 
     Args:
-        path: the input file; sections that describe the model may be missing.
+        path: the input file; what it omits of the architecture is that of the model.
         overrides: (section, key, value), which take precedence over the file.
         model: model or restart file; ``None`` for the model of the input's own fit.
-        output, overwrite, quiet: see `evaluate`.
+        output, overwrite, quiet, trust: see `evaluate`.
 
     Raises:
-        InputError: something is wrong with the input.
-        CheckpointError: see `evaluate`.
+        InputError, CheckpointError: something is wrong with the input; see also `evaluate`.
     """
-    model = model or model_path(path, overrides)
-    try:
-        content = load_model(model)
-    except CheckpointError:
-        load_settings(path, overrides)  # errors in the input come first
-        raise
-    settings = load_settings(path, overrides, _sections(content), f"the model file {model}")
-    return evaluate(settings, model, output=output, overwrite=overwrite, quiet=quiet)
-
-
-def _sections(content: ModelFile) -> dict[str, dict[str, str]]:
-    """Return the sections of an input file that the model determines, as text by key."""
-    sections = content.model.input.sections()
-    if (name := content.model.description()["architecture"]) != PytorchSection().model:
-        sections["PYTORCH"] = {"model": name}
-    if content.reference != Reference() and content.reference.pair_style.split()[:1] != ["zero"]:
-        sections["REFERENCE"] = section_text("REFERENCE", content.reference)
-    if any(content.eshift.values()):
-        sections["ESHIFT"] = {element: repr(shift) for element, shift in content.eshift.items()}
-    return sections
+    settings = load_settings(path, overrides, weights_from="model")
+    if model is None:
+        model = Path(settings.output_folder, settings.pytorch.output_file)
+        if not model.exists():
+            raise CheckpointError(f"there is no model {model} of this input. Fit it first, or give --model FILE.")
+    return evaluate(settings, model, output=output, overwrite=overwrite, quiet=quiet, trust=trust)
 
 
 def evaluate(
@@ -94,32 +79,38 @@ def evaluate(
     output: str | Path | None = None,
     overwrite: bool = False,
     quiet: bool = False,
+    trust: bool = False,
 ) -> Fit:
     """Return the errors of a saved model on the data of an input; the weights stay as they are.
 
     The files go to ``<output folder>/test``. The sets are those of the fit, which the model file contains.
 
     Args:
-        settings: checked settings.
+        settings: checked settings; the architecture is that of the model.
         model: model or restart file.
         output: extended XYZ file for the predictions, if any.
         overwrite: replace existing files.
         quiet: print nothing.
+        trust: let the reference potential in the model file run code and name other files, see `load_potential`.
 
     Raises:
-        InputError: a file exists already.
-        CheckpointError: the model is not there, or was fitted on another model input or another reference.
+        InputError: a file exists already, or the input contradicts the model.
+        CheckpointError: the model is not there.
     """
-    content = load_model(model)
-    stored = Settings(reference=content.reference, eshift=content.eshift)
-    here = Settings(reference=settings.reference, eshift=settings.eshift)
-    refuse_differences(Path(model), content.model.input.differences(settings) + differences(stored, here))
-    settings = replace(settings, reference=_with_files(settings, content, Path(model)))
+    payload = load_payload(model, trust=trust)
+    content = model_of(payload, model, trust=trust)
+    settings, notes = adopt(settings, payload, str(model), train=False)
+    # No element energies are fitted here: remarks of the audit on them would mislead.
+    training = replace(settings.pytorch, composition_baseline=False)
+    settings = replace(settings, reference=_with_files(settings, content), pytorch=training)
     folder = Path(settings.output_folder) / "test"
     with session() as ranks, open_console(settings, ranks, overwrite, False, quiet, folder) as console:
-        _check_output(ranks, output, (), overwrite)
+        if ranks.is_first:
+            _check_output(output, [settings.source, model, *(file.path for file in list_files(settings))], overwrite)
         for notice in settings.notices:
             console.line(f"note: {notice}")
+        for note in notes:
+            console.line(f"model: {note}")
         seed = content.split.seed if content.split else None
 
         def relabel(dataset: Dataset) -> Dataset:
@@ -143,6 +134,7 @@ def evaluate_files(
     output: str | Path | None = None,
     overwrite: bool = False,
     quiet: bool = False,
+    trust: bool = False,
 ) -> Fit:
     """Return the errors of a saved model on data files, without an input file.
 
@@ -155,19 +147,21 @@ def evaluate_files(
         output: extended XYZ file for the predictions, if any.
         overwrite: replace an existing ``output``.
         quiet: print nothing.
+        trust: let the reference potential in the model file run code and name other files, see `load_potential`.
 
     Raises:
         InputError: ``output`` exists already.
         CheckpointError: the model is not there.
         DataError: a file cannot be read, or contains an element that the model does not know.
     """
-    content = load_model(model)
+    content = load_model(model, trust=trust)
     folder = Path(model).parent
     properties = _predicted(content)
     with session() as ranks, Console(sys.stdout if ranks.is_first and not quiet else None) as console:
-        _check_output(ranks, output, files, overwrite)
+        if ranks.is_first:
+            _check_output(output, [model, *files], overwrite)
         configurations = _with_sets(content, _read(content, unique(files), ranks, console), console)
-        with content.model.input.open(content.reference, folder, derivatives_of(properties)) as compute:
+        with content.model.input.open(content.located_reference(), folder, derivatives_of(properties)) as compute:
             found = evaluate_all(
                 content.model, configurations, lambda them: list(compute.compute_all(them)), ranks, properties
             )
@@ -183,25 +177,41 @@ def evaluate_files(
         return Fit(folder, errors, Path(model), content.model, verdict=verdict)
 
 
-def _with_files(settings: Settings, content: ModelFile, model: Path) -> Reference:
-    """Return the reference with the potential files beside the input, or else beside the model."""
-    _, found = with_files(settings.reference, content.model.elements, Path(settings.folder))
-    beside_model, also_found = with_files(settings.reference, content.model.elements, model.parent)
-    return settings.reference if len(found) >= len(also_found) else beside_model
+def _with_files(settings: Settings, content: ModelFile) -> Reference:
+    """Return the reference of the input if its files are those of the fit, otherwise that of the model file."""
+    if content.files is None:
+        _, found = with_files(settings.reference, content.model.elements, Path(settings.folder))
+        beside_model = content.located_reference()
+        return settings.reference if found or beside_model == content.reference else beside_model
+    found_here = read_files(settings.reference, content.model.elements, Path(settings.folder))
+    return settings.reference if found_here == content.files else content.located_reference()
 
 
-def _check_output(ranks: Ranks, output: str | Path | None, files: Iterable[str], overwrite: bool) -> None:
-    """Refuse to lose a file, before anything is computed."""
-    if output is None or not ranks.is_first:
+def _check_output(output: str | Path | None, read: Iterable[str | Path], overwrite: bool) -> None:
+    """Refuse to lose a file, before anything is computed.
+
+    Args:
+        output: file for the predictions, if any.
+        read: files that the test reads; they are never replaced.
+        overwrite: replace other existing files.
+
+    Raises:
+        InputError: the file cannot be written, or must not be replaced.
+    """
+    if output is None:
         return
     path = Path(output)
-    if any(path.resolve() == Path(file).resolve() for file in files):
-        raise InputError([Problem(COMMAND_LINE, f"-o {output} is one of the data files.", "Choose another name.")])
-    if path.is_dir() or not path.parent.is_dir():
-        what = "is a folder" if path.is_dir() else f"cannot be written: there is no folder {path.parent}"
-        raise InputError([Problem(COMMAND_LINE, f"-o {output} {what}.", "Choose another name.")])
-    if path.exists() and not overwrite:
+    if path.is_dir():
+        what = "is a folder"
+    elif not path.parent.is_dir():
+        what = f"cannot be written: there is no folder {path.parent}"
+    elif path.exists() and any(path.samefile(file) for file in read if os.path.exists(file)):
+        what = "is a file that the test reads: the input, the model or data"
+    elif path.exists() and not overwrite:
         raise InputError([Problem(COMMAND_LINE, f"-o {output} exists.", "--overwrite replaces it.")])
+    else:
+        return
+    raise InputError([Problem(COMMAND_LINE, f"-o {output} {what}.", "Choose another name.")])
 
 
 def _with_sets(

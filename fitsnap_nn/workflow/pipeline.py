@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from fitsnap_nn import __version__
+from fitsnap_nn import __version__, interrupts
 from fitsnap_nn.data.audit.table import group_table
 from fitsnap_nn.lammps.verify import Verification
 from fitsnap_nn.models import Model
@@ -27,6 +28,7 @@ from fitsnap_nn.workflow.initialization import create_model, pretrained_file
 from fitsnap_nn.workflow.preparation import Prepared, describe_data, prepare, read_dataset
 from fitsnap_nn.workflow.run_folder import open_console
 from fitsnap_nn.workflow.training_run import (
+    before_training,
     choose_device,
     history_of,
     load_matching_restart,
@@ -97,6 +99,7 @@ def fit(
     with session() as ranks, open_console(settings, ranks, overwrite, resume, quiet) as console:
         _greet(settings, ranks, console, verbose)
         restart = load_matching_restart(settings, restart_file) if resume else {}
+        interrupts.describe(partial(before_training, settings, ranks, restart))
         seed = set_seed(settings, ranks, restart)
         model = create_model(settings, start)
         for note in start.notes if start else ():
@@ -158,6 +161,8 @@ def _greet(settings: Settings, ranks: Ranks, console: Console, verbose: bool) ->
         f"LAMMPS {metadata.version('lammps')} · torch {torch.__version__} {choose_device(settings, ranks)} "
         f"{settings.pytorch.precision}"
     )
+    if ranks.opened:
+        console.line(f"  note: ranks on several machines: {ranks.opened} accepts connections without authentication")
     console.line(f"input: {settings.source}")
     if verbose or len(settings.notices) < 3:
         for notice in settings.notices:

@@ -132,6 +132,7 @@ def read_dataset(settings: Settings, ranks: Ranks, split_seed: int | None = None
         DataError: a file cannot be used, or no label has a weight; see `fitsnap_nn.data`.
     """
     sources = list_files(settings)
+    ranks.require_same([(source.path, os.path.getsize(source.path)) for source in sources], "list of data files")
     mine = ranks.mine([float(os.path.getsize(source.path)) for source in sources])
     unlisted = unlisted_groups(settings) if ranks.is_first else []
     shares = ranks.share(_read(settings, [sources[number] for number in mine], unlisted))

@@ -1,4 +1,4 @@
-"""Settings of a fit that starts from a model file: the file determines the architecture, the input the rest."""
+"""Settings of a fit or test that uses a model file: the file determines the architecture, the input the rest."""
 
 from __future__ import annotations
 
@@ -10,17 +10,22 @@ from fitsnap_nn.errors import CheckpointError, InputError
 from fitsnap_nn.export.model_file import Payload
 from fitsnap_nn.inputs import DescriptorInput, ModelInput, input_from_payload
 from fitsnap_nn.settings.architectures import architecture_names
+from fitsnap_nn.settings.effects import add_notices
 from fitsnap_nn.settings.fields import format_value
-from fitsnap_nn.settings.ini import Document, read_ini
+from fitsnap_nn.settings.ini import Document
 from fitsnap_nn.settings.keys import keys_of
+from fitsnap_nn.settings.load import document_of, with_training_defaults
 from fitsnap_nn.settings.plain import section_differences
+from fitsnap_nn.settings.problems import did_you_mean
 from fitsnap_nn.settings.schema import Reference, Settings
 
 # Keys that concern the baselines of a fit from random weights.
 BASELINES = ("composition_baseline", "element_energies", "scale_targets", "standardize")
 
 
-def adopt(settings: Settings, payload: Payload, path: str, *, check: bool = True) -> tuple[Settings, list[str]]:
+def adopt(
+    settings: Settings, payload: Payload, path: str, *, check: bool = True, train: bool = True
+) -> tuple[Settings, list[str]]:
     """Return the settings with the architecture of a model file, and lines about them for the log.
 
     Args:
@@ -28,26 +33,29 @@ def adopt(settings: Settings, payload: Payload, path: str, *, check: bool = True
         payload: content of the model file, see ``export.model_file``.
         path: the file, for messages.
         check: refuse keys of the input that contradict the file; otherwise they are left as they are.
+        train: the model is trained; then the elements and [ESHIFT] may differ from those of the file.
 
     Raises:
         InputError: lists all keys that contradict the file.
         CheckpointError: the architecture is of another package, which is not installed.
     """
-    document = read_ini(settings.text, settings.source)
-    adoption = _Adoption(document, settings, path)
+    document = document_of(settings)
+    document.architecture_stored = True
+    adoption = _Adoption(document, settings, path, train)
     values, model_input = _stored(payload)
     for section, key in (("CALCULATOR", "calculator"), ("PYTORCH", "model")):
         adoption.section(section, {key: values[section].pop(key)})
-    if check and document.problems:  # of another architecture every key would differ
-        raise InputError(document.problems)
     adoption.elements(tuple(payload["elements"]))
+    if check and document.problems:  # of another architecture, or for other elements, every key would differ
+        raise InputError(document.problems)
     if isinstance(model_input, DescriptorInput):
         adoption.descriptors(model_input)
     for section, stored in values.items():
         adoption.section(section, stored)
     adoption.reference(Reference(**payload["reference"]), tuple(payload["elements"]))
     adoption.shifts(payload["eshift"])
-    adoption.baselines()
+    if train:
+        adoption.training()
     if check and document.problems:
         raise InputError(document.problems)
     return adoption.settings, adoption.notes()
@@ -76,21 +84,26 @@ def _stored(payload: Payload) -> tuple[dict[str, dict[str, Any]], ModelInput | N
 class _Adoption:
     """Settings that take values of a file one after the other; contradictions are reported to the document."""
 
-    def __init__(self, document: Document, settings: Settings, path: str) -> None:
+    def __init__(self, document: Document, settings: Settings, path: str, train: bool) -> None:
         self.document = document
         self.settings = settings
         self.path = path
+        self.train = train
         self._taken: dict[str, list[str]] = {}
         self._remarks: list[str] = []
 
     def section(self, section: str, stored: Mapping[str, Any]) -> None:
-        """Take the keys of a section that the input does not set; the others must agree."""
+        """Take the keys of a section that the input does not set; the others must agree.
+
+        With a pretrained model, the keys of its architecture have no effect.
+        """
         current, keys = self.settings.section(section), keys_of(section)
+        idle = section == self.settings.pytorch.model and self.settings.architecture.pretrained[0]
         changes = {}
         for key, value in stored.items():
             attribute = keys[key].attribute
             here = getattr(current, attribute)
-            if not self._given(section, key):
+            if idle or not self._given(section, key):
                 changes[attribute] = value
                 if not _same(key, here, value):
                     self._taken.setdefault(section, []).append(f"{key} = {format_value(value)}")
@@ -99,13 +112,15 @@ class _Adoption:
         self._replace(section, changes)
 
     def elements(self, stored: tuple[str, ...]) -> None:
-        """Take the elements of the file unless the input lists some."""
+        """Take the elements of the file unless the input lists some; only a fit may have others."""
         section, key = self.settings.elements_key
         if not self._given(section, key):
             section = "CALCULATOR" if self.settings.calculator.calculator == "LAMMPSGRAPH" else "BISPECTRUM"
             key = "elements" if section == "CALCULATOR" else "type"
             self._replace(section, {key: stored} | ({"num_types": len(stored)} if key == "type" else {}))
             self._taken.setdefault(section, []).append(f"{key} = {' '.join(stored)}")
+        elif self.settings.elements != stored and not self.train:
+            self._contradicts(section, key, self.settings.elements, stored)
         elif self.settings.elements != stored:
             new = [element for element in self.settings.elements if element not in stored]
             dropped = [element for element in stored if element not in self.settings.elements]
@@ -173,26 +188,39 @@ class _Adoption:
             )
 
     def shifts(self, stored: Mapping[str, float]) -> None:
-        """Take [ESHIFT], which is part of the energies that the model was fitted to, where the input has none."""
+        """Take [ESHIFT], which is part of the energies that the model was fitted to, where the input has none.
+
+        Only a fit may have another one.
+        """
         given = self.document.sections.get("ESHIFT", {})
+        for element in given:
+            if element not in self.settings.elements:
+                listed = " ".join(self.settings.elements)
+                hint = did_you_mean(element, self.settings.elements)
+                self.document.report("ESHIFT", element, f"not among the elements {listed}", hint)
         now = {element: stored.get(element, 0.0) for element in self.settings.elements}
         found = {element: self.settings.eshift[element] if element in given else now[element] for element in now}
         for element, value in found.items():
-            if value != now[element]:
+            if value != now[element] and not self.train:
+                self._contradicts("ESHIFT", element, value, now[element])
+            elif value != now[element]:
                 self._remarks.append(f"[ESHIFT] {element} = {value:g} eV, in the file {now[element]:g} eV")
             elif element not in given and value:
                 self._taken.setdefault("ESHIFT", []).append(f"{element} = {value:g}")
         self.settings = replace(self.settings, eshift=found)
 
-    def baselines(self) -> None:
-        """Remark keys of the input that have no effect, since the file contains the baselines."""
+    def training(self) -> None:
+        """Set the defaults of the trainer, now that the architecture is known, and remark keys without effect."""
+        if self.document.lacks_architecture:
+            self.settings = replace(self.settings, pytorch=with_training_defaults(self.document, self.settings))
+            add_notices(self.document, self.settings)
         if idle := [key for key in BASELINES if self._given("PYTORCH", key)]:
             self._remarks.append(f"[PYTORCH] {', '.join(idle)} has no effect: the baselines are those of the file")
 
     def notes(self) -> list[str]:
         """Return what was taken from the file and what differs from it, one line each."""
         taken = "; ".join(f"[{section}] {', '.join(parts)}" for section, parts in self._taken.items())
-        return [*([f"from the file: {taken}"] if taken else []), *self._remarks]
+        return [*([f"from the file: {taken}"] if taken else []), *self._remarks, *self.document.notices]
 
     def _given(self, section: str, key: str) -> bool:
         return self.document.entry(section, key) is not None

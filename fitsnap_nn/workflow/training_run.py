@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,10 +10,13 @@ from typing import Any
 
 import torch
 
+from fitsnap_nn import interrupts
 from fitsnap_nn.data.configuration import Subset
 from fitsnap_nn.data.properties import STANDARD, Property
 from fitsnap_nn.errors import InputError, Problem
 from fitsnap_nn.export.model_file import model_payload
+from fitsnap_nn.export.reference_files import changed_files
+from fitsnap_nn.export.stored import refused
 from fitsnap_nn.launch import repeated_command
 from fitsnap_nn.models import Model
 from fitsnap_nn.reports.epochs import METRICS_FILE, EpochLog, EpochRow, epoch_header, epoch_line, read_epochs
@@ -20,7 +24,7 @@ from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.settings import Settings, as_dict, differences, from_dict
 from fitsnap_nn.training.allocator import keep_freed_memory
 from fitsnap_nn.training.checkpoint import load_restart, refuse_differences, save_restart
-from fitsnap_nn.training.distributed import MPIRUN, Ranks
+from fitsnap_nn.training.distributed import Ranks
 from fitsnap_nn.training.losses import make_loss
 from fitsnap_nn.training.objective import Objective, Term
 from fitsnap_nn.training.trainer import EpochReport, Trainer
@@ -50,7 +54,8 @@ def choose_device(settings: Settings, ranks: Ranks) -> torch.device:
 def load_matching_restart(settings: Settings, path: Path) -> dict[str, Any]:
     """Return the restart file of a fit that is continued, once it is sure that it belongs to this input."""
     restart = load_restart(path)
-    found = differences(from_dict(restart["settings"]), settings)
+    with refused(path):
+        found = differences(from_dict(restart["settings"]), settings) + changed_files(restart["model"], settings)
     refuse_differences(path, [line for line in found if not line.startswith(FREE_TO_CHANGE)])
     return {**restart, "path": path}
 
@@ -82,7 +87,8 @@ def make_trainer(
     for note in initialize(model, settings, prepared, start, ranks):
         console.line(f"baseline: {note}")
     if restart:
-        model.load_state_dict(restart["model"]["state_dict"])  # its baselines, to the bit
+        with refused(restart["path"]):
+            model.load_state_dict(restart["model"]["state_dict"])  # its baselines, to the bit
     options = settings.pytorch
     dtype = getattr(torch, options.precision)
     training, validation = (prepared.samples(subset, dtype) for subset in (Subset.TRAINING, Subset.VALIDATION))
@@ -95,6 +101,9 @@ def make_trainer(
         _go_on(trainer, settings, prepared, console, restart)
     elif start and options.save_state_input:
         console.line(f"start: {warm_start.load_optimizer(trainer, start, settings)}")
+    if restart or start:
+        weights = trainer.flat.vector.detach().cpu().numpy().tobytes()
+        ranks.require_same(hashlib.sha256(weights).hexdigest(), "weights that the fit starts from")
     return trainer
 
 
@@ -121,7 +130,8 @@ def _go_on(trainer: Trainer, settings: Settings, prepared: Prepared, console: Co
     """Give the trainer the state in the restart file, once it is sure that the data are the same."""
     if restart["data"] != prepared.digest():
         refuse_differences(restart["path"], ["the data, their split or their weights have changed"])
-    trainer.load_state_dict(restart["trainer"])
+    with refused(restart["path"]):
+        trainer.load_state_dict(restart["trainer"])
     console.line(f"continuing from {restart['path']} after epoch {trainer.epoch}")
     before, now = restart["settings"]["pytorch"]["num_epochs"], settings.pytorch.num_epochs
     if settings.pytorch.scheduler == "cosine" and before != now:
@@ -170,11 +180,11 @@ def run_training(
             console.line(epoch_header(properties))
         if first:
             console.line(f"{epoch_line(_row(first, properties), properties)}, the initial weights")
-        try:
-            trainer.run(after_epoch)
-        except KeyboardInterrupt:
-            console.line(_interrupted(trainer, ranks, restart_file, saved))
-            raise
+        interrupts.describe(lambda: _interrupted(trainer, ranks, restart_file, saved))
+        trainer.run(after_epoch)
+    if trainer.epoch:
+        trained = f"interrupted after epoch {trainer.epoch}, the last one; {_saved(ranks, restart_file, trainer.epoch)}"
+        interrupts.describe(lambda: trained)
     if trainer.best_epoch:
         console.line(f"best: epoch {trainer.best_epoch}, loss {trainer.best_loss:.6g}; its weights are kept")
     elif trainer.epoch:
@@ -182,21 +192,31 @@ def run_training(
         console.line(f"best: the initial weights, {loss}: no epoch improved on it, and they are kept unchanged")
 
 
+def before_training(settings: Settings, ranks: Ranks, restart: dict[str, Any]) -> str:
+    """Return what is saved of a fit that is interrupted before its first epoch, and how to go on: one line."""
+    epoch = restart["trainer"]["epoch"] if restart else 0
+    text = f"interrupted before epoch {epoch + 1} of {settings.pytorch.num_epochs}"
+    if restart:
+        return f"{text}; {_saved(ranks, restart['path'], epoch)}"
+    return f"{text}; nothing is saved but model inputs. To start again: {_again(ranks)}"
+
+
 def _interrupted(trainer: Trainer, ranks: Ranks, restart_file: Path, saved: int) -> str:
-    """Return what is saved of an interrupted fit, and how to go on."""
+    """Return where a fit was interrupted, what is saved, and how to go on: one line."""
     text = f"interrupted in epoch {trainer.epoch + 1} of {trainer.options.num_epochs}"
-    launcher = f"mpirun -np {ranks.size} " if ranks.launcher == MPIRUN else ""
-    option = "--resume" if saved else "--overwrite"
-    command = repeated_command("--overwrite", option)
-    go_on = f"{launcher}{command}" if command else f"the same command with {option}"
     if not saved:
-        return f"{text}: no epoch was finished, nothing is saved.\nTo start again: {go_on}"
-    best = f"that of epoch {trainer.best_epoch}" if trainer.best_epoch else "the initial weights"
-    return (
-        f"{text}. {restart_file} contains the state after epoch {saved} and the best model so far, {best}.\n"
-        f"To go on: {go_on}\n"
-        f"To use the best model now: python -m fitsnap_nn export {restart_file}"
-    )
+        return f"{text}; no epoch was finished, nothing is saved. To start again: {_again(ranks)}"
+    return f"{text}; {_saved(ranks, restart_file, saved)}"
+
+
+def _again(ranks: Ranks) -> str:
+    return repeated_command(ranks.size, "--resume", "--overwrite")
+
+
+def _saved(ranks: Ranks, restart_file: Path, epoch: int) -> str:
+    """Return what a restart file contains, and the command that continues the fit."""
+    go_on = repeated_command(ranks.size, "--overwrite", "--resume")
+    return f"{restart_file} contains the state after epoch {epoch}. To go on: {go_on}"
 
 
 def _row(report: EpochReport, properties: Sequence[Property]) -> EpochRow:

@@ -14,11 +14,13 @@ from fitsnap_nn.data.configuration import Subset, composition_fractions
 from fitsnap_nn.data.properties import ENERGY
 from fitsnap_nn.errors import CheckpointError, DataError, InputError, Problem
 from fitsnap_nn.export.model_file import Payload, load_payload, split_of
+from fitsnap_nn.export.reference_files import changed_files
 from fitsnap_nn.inputs import DescriptorInput, input_class
 from fitsnap_nn.models import Model, build_model
 from fitsnap_nn.models.baselines import fit_composition
 from fitsnap_nn.settings.architectures import ArchitectureError
 from fitsnap_nn.settings.files import MACE_SUFFIX
+from fitsnap_nn.settings.load import document_of
 from fitsnap_nn.settings.problems import did_you_mean
 from fitsnap_nn.settings.schema import Settings
 from fitsnap_nn.training.checkpoint import load_restart
@@ -26,7 +28,7 @@ from fitsnap_nn.training.distributed import Ranks
 from fitsnap_nn.training.evaluation import evaluate_all
 from fitsnap_nn.training.trainer import Trainer
 from fitsnap_nn.workflow.preparation import Prepared
-from fitsnap_nn.workflow.stored_settings import adopt
+from fitsnap_nn.workflow.stored_settings import adopt, is_zero
 
 LISTED_NAMES = 40  # maximum number of parameters that an error lists one by one
 
@@ -65,6 +67,8 @@ class Start:
 def find_start(settings: Settings, resumed: Path | None = None) -> tuple[Settings, Start | None]:
     """Return the settings with the architecture of the file that the fit starts from, and its content.
 
+    Names of frozen parameters are checked too, so that a wrong one is found before the data are read.
+
     Args:
         settings: settings of the input.
         resumed: restart file of a fit that is continued; it takes the place of the initial file.
@@ -73,21 +77,34 @@ def find_start(settings: Settings, resumed: Path | None = None) -> tuple[Setting
         The settings as they are, and ``None``, for a fit from random weights.
 
     Raises:
-        InputError: the file cannot be used, or keys of the input contradict it.
+        InputError: the file cannot be used, keys of the input contradict it, or a frozen parameter does not exist.
         CheckpointError: the restart file of a continued fit cannot be read.
     """
+    settings, start = _find(settings, resumed)
+    if settings.pytorch.freeze:
+        from fitsnap_nn.workflow.initialization import create_model  # that module imports this one
+
+        create_model(settings, start)
+    return settings, start
+
+
+def _find(settings: Settings, resumed: Path | None) -> tuple[Settings, Start | None]:
     initial = settings.initial_file
     if not initial:
         return settings, None
+    given = not is_zero(settings.reference)  # the reference potential of the input is used, not the stored one
     if resumed is not None:
-        payload = load_payload(resumed)
+        payload = load_payload(resumed, trust=given)
         adopted, _ = adopt(settings, payload, str(resumed), check=False)
         return adopted, Start(resumed, payload, (), resumed=True)
     try:
-        payload = load_payload(initial)
+        payload = load_payload(initial, trust=given)
         adopted, notes = adopt(settings, payload, initial)
     except (CheckpointError, ArchitectureError) as error:
         raise _refused(settings, f"{error}", _remedy(initial)) from error
+    if changed := changed_files(payload, adopted):
+        hint = f"Put the file of the fit there: `python -m fitsnap_nn export {initial} FOLDER` writes it."
+        raise _refused(settings, "; ".join(changed) + ".", hint)
     epoch = payload["provenance"].get("epoch")
     described = f"weights of {initial}" + (f", epoch {epoch}" if epoch else "")
     return adopted, Start(Path(initial), payload, (described, *notes))
@@ -209,17 +226,17 @@ def freeze(model: Model[Any], settings: Settings) -> None:
         InputError: a word names no parameter, or nothing is left to train.
     """
     words, parameters = settings.pytorch.freeze, dict(model.named_parameters())
-    problems = []
+    problems, where = [], document_of(settings).where("PYTORCH", "freeze") if words else ""
     for word in words:
         members = [name for name in parameters if name == word or name.startswith(f"{word.rstrip('.')}.")]
         for name in members:
             parameters[name].requires_grad_(False)
         if not members:
             hint = f"{did_you_mean(word, _beginnings(parameters))} Possible: {', '.join(_listed(parameters))}.".strip()
-            problems.append(Problem(settings.source, f"[PYTORCH] freeze — {word} is no parameter.", hint))
+            problems.append(Problem(where, f"[PYTORCH] freeze — {word} is no parameter.", hint))
     if words and not problems and not any(parameter.requires_grad for parameter in parameters.values()):
         what = f"[PYTORCH] freeze — {' '.join(words)} leaves no weight to train."
-        problems.append(Problem(settings.source, what, "Use num_epochs = 0 to evaluate a model without training."))
+        problems.append(Problem(where, what, "Use num_epochs = 0 to evaluate a model without training."))
     if problems:
         raise InputError(problems)
 
@@ -270,4 +287,5 @@ def _remedy(path: str) -> str:
 
 def _refused(settings: Settings, what: str, hint: str) -> InputError:
     key = "start_from" if settings.pytorch.start_from else "save_state_input"
-    return InputError([Problem(settings.source, f"[PYTORCH] {key} — {what}", hint)])
+    where = document_of(settings).where("PYTORCH", key)
+    return InputError([Problem(where, f"[PYTORCH] {key} — {what.rstrip('.')}.", hint)])

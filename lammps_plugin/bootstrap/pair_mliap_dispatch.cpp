@@ -1,9 +1,12 @@
 #include "pair_mliap_dispatch.h"
 
+#include "builtin_checks.h"
 #include "core_library.h"
+#include "failing_rank.h"
 #include "masses.h"
 
 #include "atom.h"
+#include "comm.h"
 #include "error.h"
 #include "neighbor.h"
 
@@ -15,17 +18,17 @@ using namespace LAMMPS_NS;
 namespace fitsnap_nn {
 namespace {
 
-// Whether the arguments of pair_style mliap request a Python model. `model` and `descriptor` are each followed by a
-// type and a file, hence steps of three.
-bool needs_python(int narg, char **arg) {
+// Type of the model in the arguments of pair_style mliap, such as mliappy, nn or `unified`. `model` and `descriptor`
+// are each followed by a type and a file, hence steps of three.
+std::string model_type(int narg, char **arg) {
   for (int i = 0; i < narg; i += 3) {
-    std::string keyword = arg[i];
+    const std::string keyword = arg[i];
     if (keyword == "unified")
-      return true;
-    if (keyword == "model" && i + 1 < narg && std::string(arg[i + 1]) == "mliappy")
-      return true;
+      return keyword;
+    if (keyword == "model" && i + 1 < narg)
+      return arg[i + 1];
   }
-  return false;
+  return {};
 }
 
 }    // namespace
@@ -54,7 +57,9 @@ void PairMLIAPDispatch::create_inner(int narg, char **arg) {
   cutsq = cutghost = nullptr;
   python = nullptr;
   inner.reset();
-  if (needs_python(narg, arg)) {
+  const std::string type = model_type(narg, arg);
+  neural_network = type == "nn";
+  if (type == "unified" || type == "mliappy") {
     auto created = create_python_pair(lmp, narg, arg);
     python = created.get();
     inner = std::move(created);
@@ -123,8 +128,25 @@ void PairMLIAPDispatch::compute(int eflag, int vflag) {
   if (inner->list != list)
     inner->init_list(0, list);
   ev_init(eflag, vflag);
-  inner->compute(eflag, vflag);
+  if (python)
+    inner->compute(eflag, vflag);
+  else
+    compute_builtin(eflag, vflag);
   copy_tallies();
+}
+
+// LAMMPS' own forms communicate nothing, so that a rank may leave the computation out.
+void PairMLIAPDispatch::compute_builtin(int eflag, int vflag) {
+  if (neural_network)
+    refuse_exclusions(lmp, symbols);
+  std::string failure = contact_of(*lmp, *list, symbols);
+  if (failure.empty()) {
+    inner->compute(eflag, vflag);
+    failure = not_finite_result(*lmp, *inner);
+  }
+  const int failing = lowest_failing_rank(lmp, failure);
+  if (failing < comm->nprocs)
+    raise_failure_of(lmp, failing, failure, "pair_style mliap: ");
 }
 
 void *PairMLIAPDispatch::extract(const char *name, int &dim) {

@@ -42,8 +42,10 @@ class PairMLIAPDispatch : public LAMMPS_NS::Pair {
   InnerPair *python = nullptr;    // the same object if it calls Python, else null
   std::vector<std::string> symbols;    // of pair_coeff: element of each atom type, or NULL
   bool masses_checked = false;
+  bool neural_network = false;    // LAMMPS' own model nn
 
   void create_inner(int narg, char **arg);
+  void compute_builtin(int eflag, int vflag);
   void copy_flags();
   void copy_tallies();
 };

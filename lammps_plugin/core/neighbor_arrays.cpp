@@ -1,9 +1,12 @@
 #include "neighbor_arrays.h"
 
+#include "contacts.h"
+
 #include "atom.h"
 #include "neigh_list.h"
 
 #include <algorithm>
+#include <stdexcept>
 
 namespace fitsnap_nn {
 
@@ -63,8 +66,11 @@ void NeighborArrays::add_centre(const LAMMPS_NS::NeighList &list, int atom, doub
   for (int jj = 0; jj < list.numneigh[atom]; ++jj) {
     const int j = neighbors[jj] & NEIGHMASK;    // the upper bits mark special (bonded) neighbours
     const double dx = x[j][0] - xi, dy = x[j][1] - yi, dz = x[j][2] - zi;
-    if (!(dx * dx + dy * dy + dz * dz < cutoff_squared) || row_of_[j] < 0)
+    const double squared = dx * dx + dy * dy + dz * dz;
+    if (squared >= cutoff_squared || row_of_[j] < 0)
       continue;
+    if (!are_apart(squared))
+      throw std::runtime_error(contact_message(*lmp_, atom, j, squared));
     double *vector = vectors.data() + 3 * std::ptrdiff_t(end);
     vector[0] = dx;
     vector[1] = dy;

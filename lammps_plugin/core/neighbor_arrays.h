@@ -30,7 +30,7 @@ class NeighborArrays {
   explicit NeighborArrays(LAMMPS_NS::LAMMPS *lmp) : lmp_(lmp) {}
 
   // `element_of[type]` is -1 for a type that is mapped to NULL. Atoms with a bit of `excluded` in their group mask are
-  // skipped.
+  // skipped. Throws std::runtime_error if two atoms are at the same place.
   void build(const LAMMPS_NS::NeighList &list, const std::vector<int> &element_of, int excluded,
              const NeighborOptions &options);
 

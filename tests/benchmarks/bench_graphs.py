@@ -53,7 +53,7 @@ COMPARISONS = {
 
 @dataclass(frozen=True)
 class Conditions:
-    """What all fits of a comparison have in common."""
+    """Options shared by all fits of a comparison."""
 
     data: Path
     few: int

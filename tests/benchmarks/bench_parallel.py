@@ -30,7 +30,7 @@ class Epoch(NamedTuple):
 
 
 def fit(folder: Path, arguments: list[str], ranks: int, epochs: int) -> Epoch:
-    """What a whole fit costs."""
+    """Return the cost of a whole fit."""
     for left in folder.glob("cpu_*"):
         left.unlink()
     python = Path(sys.executable)
@@ -43,7 +43,7 @@ def fit(folder: Path, arguments: list[str], ranks: int, epochs: int) -> Epoch:
 
 
 def epoch(folder: Path, arguments: list[str], ranks: int, epochs: int) -> Epoch:
-    """What an epoch costs, from two fits."""
+    """Return the cost of an epoch, from two fits."""
     short, long = (fit(folder, arguments, ranks, count) for count in (1, 1 + epochs))
     return Epoch(*((b - a) / epochs for a, b in zip(short, long, strict=True)))
 

@@ -1,4 +1,4 @@
-"""What a unified model costs in LAMMPS apart from the model: a step, crossing into Python, memory, exchange of pairs.
+"""Cost of a unified model in LAMMPS apart from the model: step, call into Python, memory, exchange of pairs.
 
     python tests/benchmarks/bench_plugin.py [--native 'bash PATH/native.sh'] [--rounds 3]
 

@@ -171,7 +171,7 @@ def fit_mace(python: Path, task: Task) -> tuple[Cost, Errors]:
 
 
 def _last(pattern: str, folder: Path) -> tuple[str, ...]:
-    """What was printed last of a kind: both programs come to the testing set after the others."""
+    """Return the groups of the last match in the output: both programs print the errors of the test set last."""
     found: tuple[str, ...] = re.findall(pattern, (folder / "output.txt").read_text(encoding="utf-8"))[-1]
     return found
 

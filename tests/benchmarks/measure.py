@@ -1,4 +1,4 @@
-"""What a program costs, by the accounts of the operating system, and tables of it side by side."""
+"""Time and memory of a program as accounted by the operating system, and tables that compare programs."""
 
 from __future__ import annotations
 

@@ -380,7 +380,7 @@ def test_element_energies_that_the_data_do_not_determine() -> None:
 def test_an_element_without_data() -> None:
     (line,) = warnings_of([molecule("H H", "1")], settings_of("H He"))
     assert line.startswith(
-        "no configuration contains He: the model is not trained for it. Remove the element from [BISP"
+        "no configuration contains He: this fit does not train the model for it. Remove the element from [BISP"
     )
 
 

@@ -140,6 +140,10 @@ def test_an_element_outside_the_type_list_is_named_with_its_file(folder: Path) -
     write(folder / "A" / "f3.json", elements=("Ta", "W"))
     with pytest.raises(DataError, match=r"A/f3\.json: W is not in \[BISPECTRUM\] type = Ta"):
         load(settings_of(folder, row("A")))
+    for k in range(4, 9):
+        write(folder / "A" / f"f{k}.json", elements=("Ta", "W"))
+    with pytest.raises(DataError, match=r"^A/f3\.json, A/f4\.json, A/f5\.json and 3 more: W is not in \[BISP[^\n]*$"):
+        load(settings_of(folder, row("A")))
 
 
 def test_eshift_is_added_for_each_atom(folder: Path) -> None:

@@ -175,8 +175,24 @@ def test_stresses_that_nothing_explains(run: Any) -> None:
     assert "warning: g/g.xyz: the stress is out of proportion to the energy" in out
     code, out = run(frame(f'energy=1 stress="{size} 0 0 0 0 0 0 0 0"'), weights="1 1 1")
     assert "warning" not in out
-    code, out = run(frame('energy=1 stress="0 0 0 0 0 0 0 0 0"'), weights="1 1 1")
-    assert "warning: g/g.xyz: all components of the stress are exactly 0 although the forces are not" in out
+
+
+def test_a_stress_of_exactly_zero_is_warned_of_once(run: Any) -> None:
+    zero = frame('energy=1 stress="0 0 0 0 0 0 0 0 0"')
+    code, out = run(zero, weights="1 1 1")
+    assert code == 0
+    assert "warning: g/g.xyz: every component of the stress is exactly 0" in out
+    assert out.count("warning:") == 1
+    code, out = run(zero, weights="1 1 0")
+    assert (code, "warning" in out) == (0, False)
+
+
+def test_a_stress_without_volume_is_a_note_if_it_has_no_weight(run: Any) -> None:
+    slab = frame(f'energy=1 pbc="T T F" {STRESS}')
+    for weights, kind in (("1 1 1", "warning"), ("1 1 0", "note")):
+        code, out = run(slab, weights=weights)
+        assert code == 0
+        assert f"{kind}: g/g.xyz: the stress label is ignored" in out
 
 
 @pytest.mark.parametrize(

@@ -164,7 +164,7 @@ def test_results_of_a_machine_learned_force_field_are_no_labels(tmp_path: Path, 
     made = [replace(step, result="ml") for step in made]
     configurations, findings = read(write(tmp_path / name, text_of(made)))
     assert not configurations
-    assert "no ionic step is of density functional theory" in remarks(findings, warning=True)
+    assert "all ionic steps are of a machine-learned force field" in remarks(findings, warning=True)
 
 
 def test_columns_without_the_van_der_waals_correction_are_skipped(tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_a_second_run_without_its_first_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize("fraction", [0.05, 0.3, 0.6, 0.8, 0.9, 0.97, 0.99])
 @BOTH
 def test_run_that_was_cut_short_anywhere(tmp_path: Path, name: str, text_of: Writer, fraction: float) -> None:
-    """Whatever is read from the beginning of a file is as in the whole file, and what is missing is said."""
+    """Steps read from a truncated file equal those of the whole file, and the truncation is reported."""
     made = steps(3)
     text = text_of(made, end=False)
     path = write(tmp_path / name, text[: int(fraction * len(text))])

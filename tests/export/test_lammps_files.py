@@ -54,7 +54,7 @@ def test_a_name_that_lammps_cannot_read_is_refused(tmp_path: Path, stem: str) ->
 
 
 def test_each_option_changes_the_descriptor_file() -> None:
-    """Whatever changes descriptors must be in the file; products are the model's affair."""
+    """The file contains every option that changes the descriptors, but not the products, which the model computes."""
     changes = {
         "type": ("In", "Ga"), "twojmax": (6,), "rcutfac": 4.0, "rfac0": 0.9, "rmin0": 0.1, "wj": (1.0, 0.8),
         "radelem": (0.5, 0.4), "bzeroflag": True, "chemflag": True, "bnormflag": True, "wselfallflag": True,

@@ -34,7 +34,7 @@ def prepared(kind: type[ToyModel] = AtomMessages, dtype: torch.dtype = torch.flo
 
 
 class Step(SimpleNamespace):
-    """What LAMMPS with our plugin hands over; all atoms are on one rank."""
+    """Data of a step as LAMMPS with our plugin passes them, with all atoms on one rank."""
 
     edge_gradients = None
 
@@ -56,6 +56,7 @@ def step(model: GraphModel, configuration: Configuration) -> Step:
         ntotal=len(elements),
         npairs=len(i),
         elems=elements,
+        iatoms=np.arange(own, dtype=np.int32),
         ielems=elements[:own],
         jelems=elements[j],
         tags=graph.owner.numpy().astype(np.int32) + 1,
@@ -151,7 +152,7 @@ def test_not_a_number_is_an_error() -> None:
     model = prepared()
     data = step(model, crystal(ELEMENTS))
     data.rij[3] = np.nan
-    with pytest.raises(FloatingPointError, match="too close"):
+    with pytest.raises(FloatingPointError, match=r"of atom \d+ is not a finite number: atoms have come too close"):
         UnifiedModel(model).compute_forces(data)
 
 

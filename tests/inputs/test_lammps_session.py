@@ -63,7 +63,7 @@ with Session(("Ta",), ("pair_style lj/cut 4.0", "pair_coeff 1 1 0.5 2.0")) as se
 
 
 def energies(done: subprocess.CompletedProcess[str], folder: Path) -> list[float]:
-    """What the processes of a command wrote."""
+    """Energies that the processes of a command wrote."""
     assert done.returncode == 0, done.stderr
     return [float(path.read_text()) for path in folder.glob("*.energy")]
 

@@ -1,4 +1,4 @@
-"""What makes another cache: every setting that a record depends on, and no other; and the cost of a record."""
+"""Key of the cache: exactly the settings that a cached input depends on; and the cost of a cached input."""
 
 from __future__ import annotations
 

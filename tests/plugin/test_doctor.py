@@ -1,4 +1,4 @@
-"""What ``doctor`` and ``plugin-dir`` say about the plugin, with a LAMMPS that takes it and one that does not."""
+"""Reports of ``doctor`` and ``plugin-dir`` for a LAMMPS that loads the plugin and for one that does not."""
 
 from __future__ import annotations
 

@@ -166,7 +166,7 @@ def whole(model: TorchModel, atoms: Atoms) -> tuple[NDArray[np.float64], NDArray
 
 
 def passing_in(model: TorchModel, i: NDArray[np.int64], j: NDArray[np.int64], shift: NDArray[np.int64]) -> Pass:
-    """What stands for an exchange where nothing has to be exchanged: atoms' features are complete as they are."""
+    """Replacement of an exchange on one rank: features of atoms stay, messages along edges are reversed."""
     if not isinstance(model, EdgeMessages):
         return lambda features: features
     there = [(a, b, *s) for a, b, s in zip(i, j, shift, strict=True)]

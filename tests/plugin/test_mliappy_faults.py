@@ -1,4 +1,4 @@
-"""What goes wrong with ``pair_style mliap model mliappy`` ends all ranks at once, and says why."""
+"""Errors in ``pair_style mliap model mliappy`` end all ranks at once and name the reason."""
 
 from __future__ import annotations
 

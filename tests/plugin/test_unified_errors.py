@@ -1,4 +1,4 @@
-"""What goes wrong in a model ends all ranks within seconds, and says why; driven from Python it is an exception."""
+"""Errors in a model end all ranks within seconds and name the reason; in Python they are exceptions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SECONDS = 30
 
 @pytest.fixture
 def ended(tmp_path: Path, plugin_environment: None) -> Callable[..., str]:
-    """What LAMMPS on two ranks printed before it ended with an error."""
+    """Function that returns the output of LAMMPS on two ranks that ends with an error."""
 
     def run_model(model: Any, ranks: int = 2) -> str:
         pair = [f"pair_style mliap unified {save(tmp_path / 'model.pkl', model)}", "pair_coeff * * Ar Ar"]

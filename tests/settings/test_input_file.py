@@ -271,7 +271,7 @@ def test_a_pretrained_model_has_its_own_energies(write_input):
 
 
 def test_one_mistake_is_one_error(write_input):
-    """What follows from an earlier mistake is not reported."""
+    """Consequences of an earlier mistake are not reported."""
     assert len(problems(write_input(("type = W Be\n", "")))) == 1
     eshift = ("[PATH]", "[ESHIFT]\nW = 1\n[PATH]")
     assert len(problems(write_input(("type = W Be", "type ="), eshift))) == 1

@@ -1,4 +1,4 @@
-"""What is generated from the schema: it is committed as generated, it is complete, and it works."""
+"""Templates and reference generated from the schema: committed as generated, complete, and valid inputs."""
 
 from __future__ import annotations
 

@@ -45,6 +45,25 @@ def test_given_keys_are_kept_and_not_listed(tmp_path):
     assert "scheduler" not in settings.notices[0]
 
 
+@pytest.mark.parametrize(
+    ("model", "weights"), [("BPNN", "start_from"), ("NANOPET", "start_from"), ("MACE", "mace_model")]
+)
+def test_trained_weights_get_a_tenth_of_the_rate(tmp_path, model, weights):
+    (tmp_path / "trained").write_bytes(b"weights")
+    line = f"{weights} = trained" if weights == "start_from" else f"\n[MACE]\n{weights} = trained\n[PATH]"
+    path = write(tmp_path, model, "batch_size = 3", line)
+    defaults = BUILT_IN[model].training_defaults if model in BUILT_IN else {}
+    usual = defaults.get("learning_rate", PytorchSection().learning_rate)
+    calculator = "LAMMPSSNAP" if model == "BPNN" else "LAMMPSGRAPH"
+    settings = load_settings(path, [("CALCULATOR", "calculator", calculator)])
+    assert settings.pytorch.learning_rate == pytest.approx(float(usual) / 10, rel=1e-12)
+    remark = f"learning_rate = {float(usual) / 10:g}: a tenth of the default of {model}"
+    assert any(remark in notice for notice in settings.notices)
+    given = load_settings(path, [("PYTORCH", "learning_rate", "2e-3")])
+    assert given.pytorch.learning_rate == 2e-3
+    assert not any("a tenth" in notice for notice in given.notices)
+
+
 def test_inputs_of_fitsnap_keep_its_defaults(tmp_path):
     settings = load_settings(write(tmp_path, "BPNN"))
     assert settings.pytorch == PytorchSection()

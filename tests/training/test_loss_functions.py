@@ -128,7 +128,7 @@ def test_the_weight_of_a_group_multiplies_its_gradient(
     kind: str,
     properties: tuple[Property, ...],
 ) -> None:
-    """Whatever the loss: also where a residual is beyond the threshold of ``huber``."""
+    """For each loss, also for residuals beyond the threshold of ``huber``."""
     objective = objective_of(kind, properties)
 
     def of(weight_of_a: float, weight_of_b: float) -> Tensor:

@@ -90,7 +90,7 @@ def test_what_is_taken_from_the_file_is_said(tmp_path: Path, base: Fit) -> None:
 def test_the_path_is_relative_to_the_input(tmp_path: Path, base: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir("/")
     path = write_input(tmp_path, base, start="start_from = models/base.pt")
-    with pytest.raises(InputError, match=r"start_from — no such file: .*models/base\.pt"):
+    with pytest.raises(InputError, match=r"new\.in:\d+  \[PYTORCH\] start_from — no such file: .*models/base\.pt"):
         load_settings(path)
     (tmp_path / "models" / "base.pt").mkdir(parents=True)
     with pytest.raises(InputError, match=r"base\.pt is a folder\. Give the model file in it"):
@@ -121,8 +121,23 @@ def test_the_path_is_relative_to_the_input(tmp_path: Path, base: Fit, monkeypatc
 def test_contradictions_are_refused(tmp_path: Path, base: Fit, key: str, value: str, message: str) -> None:
     reference = {"REFERENCE.pair_style": "zbl 4.0 4.8", "REFERENCE.pair_coeff1": "* * 73 73"} if "W" in value else {}
     keys = {key: value.replace("{base}", str(base.model_file)), **reference}
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as found:
         check(load_settings(write_input(tmp_path, base), [(*name.split("."), text) for name, text in keys.items()]))
+    assert str(found.value).startswith("command line ") or key == "BISPECTRUM.type"
+
+
+def test_contradictions_have_their_lines(tmp_path: Path, base: Fit) -> None:
+    path = write_input(tmp_path, base)
+    line = path.read_text().count("\n") + 2
+    path.write_text(f"{path.read_text()}[BISPECTRUM]\ntwojmax = 6\n")
+    for overrides in ([], [("PYTORCH", "seed", "7")]):
+        with pytest.raises(InputError, match=rf"new\.in:{line}  \[BISPECTRUM\] twojmax — is 6, but"):
+            check(load_settings(path, overrides))
+
+
+def test_shifts_of_unknown_elements_are_refused(tmp_path: Path, base: Fit) -> None:
+    with pytest.raises(InputError, match=r"\[ESHIFT\] Te — not among the elements Ta\."):
+        check(load_settings(write_input(tmp_path, base), [("ESHIFT", "Te", "1")]))
 
 
 def test_keys_that_agree_with_the_file_are_fine(tmp_path: Path, base: Fit) -> None:
@@ -229,10 +244,19 @@ def test_frozen_layers_stay(tmp_path: Path, base: Fit) -> None:
         "networks.0.1.weight", "networks.0.2.weight", "networks.0.2.bias",
     }  # fmt: skip
     assert "201 weights, 128 of them frozen (networks.0.0 networks.0.1.bias)" in log_of(result)
-    with pytest.raises(InputError, match=r"networks\.0\.5 is no parameter.*Possible: networks\.0\.0\.weight, "):
-        fit(path, "wrong", freeze="networks.0.5")
+
+
+def test_wrong_names_of_parameters_are_found_before_the_data_are_read(tmp_path: Path, base: Fit) -> None:
+    path = write_input(tmp_path, base, ("dtype_setting", "freeze = networks.0.5\ndtype_setting"))
+    for given in (path, write_small_input(tmp_path, ("dtype_setting", "freeze = networks.0.5\ndtype_setting"))):
+        message = r"in:\d+  \[PYTORCH\] freeze — networks\.0\.5 is no parameter.*Possible: networks\.0\.0\.weight, "
+        with pytest.raises(InputError, match=message):
+            check(load_settings(given))
+        with pytest.raises(InputError, match=message):
+            fit(given, "wrong")
     with pytest.raises(InputError, match="leaves no weight to train"):
-        fit(path, "all", freeze="networks")
+        fit(path, "wrong", freeze="networks")
+    assert not (tmp_path / "wrong").exists()
 
 
 def test_descriptors_of_elements_go_with_their_symbols(tmp_path: Path, base: Fit) -> None:
@@ -269,6 +293,30 @@ KINDS = {
         "model = NANOPET",
     ),
 }
+
+
+def test_an_omitted_model_is_known_before_keys_are_judged(tmp_path: Path) -> None:
+    """Defaults of the trainer and remarks on idle sections are those of the architecture in the file."""
+    architecture, network = (text.format(elements="Ta") for text in KINDS["NANOPET"])
+    one, two = tmp_path / "one.in", tmp_path / "two.in"
+    one.write_text(TANTALUM.format(architecture=architecture, network=network, data=SAMPLES))
+    first = fit(one, "one", num_epochs=0)
+    idle = "[NANOPET]\nd_pet = 4\n[MACE]\nr_max = 4.0\n[BISPECTRUM]\nrcutfac = 4.0"
+    start = f"start_from = {first.model_file}\nscheduler = plateau\nplateau_factor = 0.5"
+    two.write_text(TANTALUM.format(architecture=idle, network=start, data=SAMPLES))
+    settings = load_settings(two)
+    assert not any("ithout effect" in note or "no effect" in note for note in settings.notices)
+    text = check(settings).text
+    assert "start: Without effect with [PYTORCH] model = NANOPET: section [MACE]." in text
+    assert "start: [BISPECTRUM] rcutfac has no effect with [CALCULATOR] calculator = LAMMPSGRAPH." in text
+    assert "gradient_clip = 1.0: defaults of NANOPET, which the input does not set" in text
+    assert "NANOPET] cutoff = 4" in text
+    assert "plateau_factor" not in text
+    assert find_start(settings)[0].pytorch.gradient_clip == 1.0
+    second = fit(two, "two", num_epochs=1)
+    first.model_file.unlink()
+    assert len(fit(two, "two", num_epochs=2, resume=True).history) == 2
+    assert second.model.elements == ("Ta",)
 
 
 @pytest.mark.parametrize("kind", KINDS)

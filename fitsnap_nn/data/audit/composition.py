@@ -21,8 +21,8 @@ def absent_elements(data: Measures) -> list[Finding]:
         return []
     return [
         Finding(
-            f"no configuration contains {', '.join(absent)}: the model is not trained for it. Remove the element from "
-            f"[{data.settings.elements_key[0]}] {data.settings.elements_key[1]}, or add data."
+            f"no configuration contains {', '.join(absent)}: this fit does not train the model for it. Remove the "
+            f"element from [{data.settings.elements_key[0]}] {data.settings.elements_key[1]}, or add data."
         )
     ]
 
@@ -74,6 +74,7 @@ def unused_isolated_atoms(data: Measures) -> list[Finding]:
 
 
 def _by_least_squares(data: Measures) -> bool:
+    """Return whether the element energies are fitted, and not those of trained weights."""
     training = data.settings.pytorch
-    pretrained = bool(data.settings.architecture.pretrained[0])
-    return training.composition_baseline and training.element_energies == ("least_squares",) and not pretrained
+    trained = data.settings.initial_file or data.settings.architecture.pretrained[0]
+    return training.composition_baseline and training.element_energies == ("least_squares",) and not trained

@@ -35,8 +35,8 @@ CONTRADICTION = (
     "correct or remove it."
 )
 DISAGREE = (
-    "energies disagree with forces and stresses: energy differences between similar configurations are not their work. "
-    "Check that all labels are of one calculation, and the forces in the order of the atoms."
+    "energies disagree with forces and stresses, whose work does not explain the energy differences between similar "
+    "configurations. Check that all labels are of one calculation, and that the forces are in the order of the atoms."
 )
 
 

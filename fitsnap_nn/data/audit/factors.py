@@ -84,7 +84,7 @@ def fit_factors(pairs: Pairs, n_atoms: Floats) -> Floats:
 
 
 def are_unrelated(pairs: Pairs, n_atoms: Floats) -> bool:
-    """Return whether the energy differences have nothing to do with the work, for small displacements.
+    """Return whether the energy differences are unrelated to the work, for small displacements.
 
     The median residual is above half of the median sum of both absolute values; in correct data it is below a quarter.
 

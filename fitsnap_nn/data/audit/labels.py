@@ -49,8 +49,8 @@ NET = (
     "field, a forgotten atom, a poorly converged calculation. Correct or remove it, or omit its forces."
 )
 ZERO_STRESS = (
-    "every component of the stress is exactly 0, as if it was not computed. Omit the label in the file, or set "
-    "vweight 0."
+    "every component of the stress is exactly 0: it was probably not computed. Remove the label, give the frame "
+    "stress_weight = 0, or set vweight 0."
 )
 
 
@@ -159,9 +159,9 @@ def _large_forces(data: Measures) -> dict[int, float]:
 def net_forces(data: Measures) -> list[Finding]:
     """Find forces that do not add up to zero.
 
-    The sum of N independent errors grows as the square root of N. Tolerated are errors of 0.01 eV/Å or 1 % of the rms
-    force per atom, which exceed the numerical noise of DFT codes (1e-5 in most public data sets). Configurations with
-    an outlier among their forces are reported elsewhere.
+    The sum of N independent errors grows as the square root of N. Errors per atom of up to 0.01 eV/Å or 1 % of the rms
+    force are tolerated; they exceed the numerical noise of DFT codes (1e-5 eV/Å in most public data sets).
+    Configurations with an outlier among their forces are reported by `force_outliers`.
     """
     findings = []
     outliers = data.once(_large_forces)
@@ -178,10 +178,10 @@ def zero_stresses(data: Measures) -> list[Finding]:
     """Find stresses of which every component is exactly zero.
 
     Even a relaxed cell has a remainder; an exact zero of all components is what conversion programs write for
-    calculations without a stress. Isolated atoms are not reported.
+    calculations without a stress. Isolated atoms and labels without weight are not reported.
     """
     return [
         Finding(ZERO_STRESS, one.id)
         for _, one, stress in data.labelled("stress")
-        if not stress.any() and len(one) > 1 and all(one.pbc)
+        if not stress.any() and len(one) > 1 and all(one.pbc) and one.weight("stress") > 0.0
     ]

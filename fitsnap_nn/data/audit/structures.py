@@ -48,7 +48,8 @@ def atoms_too_close(data: Measures) -> list[Finding]:
 
 def stress_without_volume(data: Measures) -> list[Finding]:
     """Find stress labels of cells whose volume is undefined."""
-    return [Finding(STRESS_IGNORED, one.id) for _, one, _ in data.labelled("stress") if not all(one.pbc)]
+    found = [one for _, one, _ in data.labelled("stress") if not all(one.pbc)]
+    return [Finding(STRESS_IGNORED, one.id, one.weight("stress") > 0.0) for one in found]
 
 
 def duplicates(data: Measures) -> list[Finding]:

@@ -8,8 +8,10 @@ from typing import Any
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.properties import Property
 from fitsnap_nn.data.readers.raw import Column, DataFile, Raw, ReadOptions, Units, make_configuration
+from fitsnap_nn.data.readers.text import require_file
 from fitsnap_nn.data.readers.weights import frame_weights
-from fitsnap_nn.errors import DataError
+from fitsnap_nn.errors import DataError, shorten
+from fitsnap_nn.settings.elements import SYMBOLS
 
 ASE_UNITS: Units = {
     "Energy": "eV",
@@ -18,6 +20,7 @@ ASE_UNITS: Units = {
     "Positions": "angstrom",
     "Lattice": "angstrom",
 }
+LONGEST_REASON = 300  # characters of ASE's message, which may quote the file
 DEFAULT_GROUP = "Default"  # group of frames without config_type
 
 
@@ -32,6 +35,7 @@ def read_frames(path: str, file_format: str | None, **options: Any) -> list[Any]
     Raises:
         DataError: ASE cannot read the file, or it is empty.
     """
+    require_file(path)
     from ase.io import iread  # slow to import, and most data sets are JSON
     from ase.io.formats import filetype, ioformats
 
@@ -43,7 +47,8 @@ def read_frames(path: str, file_format: str | None, **options: Any) -> list[Any]
         frames = list(found)
     except Exception as error:  # ASE's parsers do not restrict the exceptions they raise
         kind = f" as {file_format}" if file_format else ""
-        raise DataError(f"{path}: ASE cannot read it{kind}: {type(error).__name__}: {error}") from error
+        reason = " ".join(str(error).split())[:LONGEST_REASON]
+        raise DataError(f"{path}: ASE cannot read it{kind}: {type(error).__name__}: {reason}") from error
     if not frames:
         raise DataError(f"{path}: the file contains no configuration. Remove it from the data.")
     return frames
@@ -91,7 +96,12 @@ def labelled_configuration(
     """
     if not source.group:
         group = str(atoms.info.get("config_type", DEFAULT_GROUP))
+        if not group.isprintable():
+            raise DataError(f"{source.path}: config_type = '{shorten(group)}' has control characters. Rename it.")
         source = source._replace(group=group, id=f"{group}/{source.id}")
+    numbers = atoms.numbers
+    if not ((numbers >= 1) & (numbers <= len(SYMBOLS))).all():  # ASE would index its table with them
+        raise DataError(f"{source.path}: atomic numbers from {numbers.min()} to {numbers.max()} are not elements.")
     along_a, along_b, along_c = map(bool, atoms.pbc)
     charges = atoms.get_initial_charges() if atoms.has("initial_charges") else None
     where = source.path if frame is None else f"{source.path}, configuration {frame}"

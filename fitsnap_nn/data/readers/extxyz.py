@@ -14,6 +14,7 @@ import numpy as np
 from fitsnap_nn.data.findings import Finding
 from fitsnap_nn.data.readers.ase_files import read_frames
 from fitsnap_nn.data.readers.symbols import chemical_symbols
+from fitsnap_nn.data.readers.xyz_layout import check_layout, column_count
 from fitsnap_nn.errors import DataError
 
 SPECIES = "_species"
@@ -28,6 +29,7 @@ def read_extended_xyz(path: str, findings: list[Finding]) -> tuple[list[Any], li
     Raises:
         DataError: ASE cannot read the file, or a label of an atom is no element.
     """
+    check_layout(path)
     frames = read_frames(path, "extxyz", properties_parser=_parse_header)
     tables = []
     for k, atoms in enumerate(frames):
@@ -62,5 +64,6 @@ def _parse_header(line: str) -> dict[str, Any]:
     names = "|".join(TENSORS)
     fields: dict[str, Any] = key_val_str_to_dict(re.sub(rf"(?<![^\s])({names})(?=\s*=)", r"_\1", line))
     columns = str(fields.get("Properties", DEFAULT))
+    column_count(columns)  # ASE would create as many columns as are declared
     fields["Properties"] = re.sub(r"(^|:)(species|symbols):S:1(?=:|$)", rf"\1{SPECIES}:S:1", columns)
     return fields

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from fitsnap_nn.data.configuration import Configuration
@@ -14,8 +13,9 @@ from fitsnap_nn.data.readers.labels import Chosen, Family, label_notes
 from fitsnap_nn.data.readers.raw import DataFile, Raw, ReadOptions, make_configuration
 from fitsnap_nn.data.readers.stress import stress_tensor
 from fitsnap_nn.data.readers.symbols import chemical_symbols
+from fitsnap_nn.data.readers.text import read_text
 from fitsnap_nn.data.readers.weights import frame_weights, used_names, weight_notes
-from fitsnap_nn.errors import DataError
+from fitsnap_nn.errors import DataError, shorten
 from fitsnap_nn.units import FIELDS
 
 NO_LATTICE = ((0.0, 0.0, 0.0),) * 3
@@ -56,26 +56,53 @@ def read_json(source: DataFile, options: ReadOptions, findings: list[Finding]) -
 
 def _dataset(path: str) -> dict[str, Any]:
     """Return the object ``Dataset`` of a file, with keys in lower case."""
-    try:
-        text = Path(path).read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise DataError(f"{path}: the file cannot be read: {error.strerror}.") from None
-    start = re.search(r"^\s*\{", text, re.MULTILINE)
+    text = read_text(path)
+    # Blanks, but not line breaks: \s* would search all following empty lines again from each of them.
+    start = re.search(r"^[^\S\n]*\{", text, re.MULTILINE)
     if start is None:
         raise DataError(f"{path}: no line starts with '{{', so the file is not in FitSNAP's JSON format.")
     try:
-        content = json.loads(text[start.start() :])
+        content = json.loads(text[start.start() :], object_pairs_hook=_object)
     except json.JSONDecodeError as error:
         line = text.count("\n", 0, start.start()) + error.lineno
         raise DataError(f"{path}:{line}: the file is not valid JSON: {error.msg}.") from None
+    except _RepeatedKey as error:
+        raise DataError(f"{path}: an object has the key {error} twice, with different values. Remove one.") from None
+    except RecursionError:
+        raise DataError(f"{path}: lists or objects are nested too deeply for data. Correct the file.") from None
+    except ValueError:  # Python's limit on the conversion of integers
+        raise DataError(f"{path}: a number has thousands of digits. Correct the file, or remove it.") from None
     dataset = content.get("Dataset")
     if not isinstance(dataset, dict):
         raise DataError(f"{path}: the file has no object 'Dataset', so it is not in FitSNAP's JSON format.")
-    return _lower(dataset)
+    return _lower(dataset, path)
 
 
-def _lower(table: dict[str, Any]) -> dict[str, Any]:
-    return {key.lower(): value for key, value in table.items()}
+class _RepeatedKey(Exception):
+    """A key occurs twice in one object; Python would keep the last value in silence."""
+
+
+def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        for key, value in pairs:
+            if repr(value) != repr(table[key]):
+                raise _RepeatedKey(f"'{shorten(key)}'")
+    return table
+
+
+def _lower(table: dict[str, Any], where: str) -> dict[str, Any]:
+    """Return a table with keys in lower case.
+
+    Raises:
+        DataError: two keys that differ only in case have different values.
+    """
+    lower = {key.lower(): value for key, value in table.items()}
+    if len(lower) < len(table):
+        for key, value in table.items():
+            if repr(value) != repr(lower[key.lower()]):
+                raise DataError(f"{where}: '{shorten(key)}' is given twice, in different cases. Remove one.")
+    return lower
 
 
 def _names(options: ReadOptions) -> Chosen:
@@ -99,13 +126,13 @@ def _remarks(
 
 
 def _raw(where: str, original: dict[str, Any], chosen: Chosen, options: ReadOptions) -> Raw:
-    frame = _lower(original)
+    frame = _lower(original, where)
     missing = [field for field in ("AtomTypes", "Positions") if not isinstance(frame.get(field.lower()), list)]
     if missing:
         raise DataError(f"{where}: a configuration has no list {' and no list '.join(missing)}.")
     species, lattice = frame["atomtypes"], frame.get("lattice")
     if frame.get("numatoms", len(species)) != len(species):
-        raise DataError(f"{where}: NumAtoms is {frame['numatoms']}, but there are {len(species)} AtomTypes.")
+        raise DataError(f"{where}: NumAtoms is {shorten(frame['numatoms'])}, but there are {len(species)} AtomTypes.")
     periodic = lattice is not None
     stress = chosen.value(original, "stress", where)
     if isinstance(stress, list) and len(stress) == 6 and not any(isinstance(row, list) for row in stress):

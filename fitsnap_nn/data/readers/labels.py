@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fitsnap_nn.data.findings import Finding, some
+from fitsnap_nn.data.readers.numbers import numbers
 from fitsnap_nn.data.readers.weights import WEIGHT_KEYS
 from fitsnap_nn.errors import DataError
 
@@ -174,16 +175,22 @@ def _most_frequent(frames: Sequence[Frame], kinds: Sequence[tuple[str, ...]]) ->
 
 def _per_atom_tensor(label: str, value: Any) -> bool:
     """Return whether a column of tensors per atom has the name of a stress or virial of the configuration."""
-    return label in ("stress", "virial") and np.ndim(value) == 2 and np.shape(value)[-1] in (6, 9)
+    if label not in ("stress", "virial"):
+        return False
+    try:
+        shape = np.shape(value)
+    except ValueError:  # ragged lists
+        return False
+    return len(shape) == 2 and shape[-1] in (6, 9)
 
 
 def _equal(one: Any, other: Any) -> bool:
     if one is None or other is None:
         return one is other
     try:
-        first, second = np.asarray(one, dtype=np.float64).ravel(), np.asarray(other, dtype=np.float64).ravel()
-    except (TypeError, ValueError):
-        return bool(np.all(one == other))
+        first, second = numbers(one).ravel(), numbers(other).ravel()
+    except ValueError:
+        return repr(one) == repr(other)
     return first.shape == second.shape and bool(np.allclose(first, second, rtol=1e-6, atol=1e-8))
 
 

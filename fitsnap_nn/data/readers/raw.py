@@ -11,11 +11,16 @@ import numpy as np
 
 from fitsnap_nn.data.configuration import Configuration, Floats
 from fitsnap_nn.data.properties import Cartesian, Property, labels_of
+from fitsnap_nn.data.readers.numbers import numbers
 from fitsnap_nn.data.voigt import from_voigt, voigt
-from fitsnap_nn.errors import DataError
+from fitsnap_nn.errors import DataError, shorten
 from fitsnap_nn.units import FIELDS, factor
 
 Units = Mapping[str, str]
+
+LARGEST = 1e18  # of any number in internal units; the square of a larger one exceeds float32 in the loss
+LENGTHS = (": Positions", ": Lattice")
+LARGEST_LENGTH = 1e7  # Å, 1 mm; the distances of atoms that far from the origin have errors of 1e-9 Å
 
 
 class DataFile(NamedTuple):
@@ -123,10 +128,11 @@ def make_configuration(source: DataFile, raw: Raw, units: Units, frame: int | No
     where = source.path if frame is None else f"{source.path}, configuration {frame}"
     species = tuple(raw.species)
     count = len(species)
-    if count == 0 or not all(isinstance(symbol, str) for symbol in species):
-        raise DataError(
-            f"{where}: AtomTypes must be chemical symbols, one per atom, but the list starts with {list(species)[:5]}."
-        )
+    if count == 0:
+        raise DataError(f"{where}: the configuration has no atoms. Remove it.")
+    if not all(isinstance(symbol, str) for symbol in species):
+        start = shorten(list(species)[:5])
+        raise DataError(f"{where}: AtomTypes must be chemical symbols, one per atom, but the list starts with {start}.")
 
     def array(field: str, value: Any, *shapes: tuple[int, ...]) -> Floats:
         return _array(f"{where}: {field}", value, shapes, _factor(where, field, units))
@@ -180,8 +186,8 @@ def _factor(where: str, field: str, units: Units) -> float:
 def _array(where: str, value: Any, shapes: tuple[tuple[int, ...], ...], scale: float) -> Floats:
     expected = " or ".join(str(shape) for shape in shapes)
     try:
-        array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
+        array = numbers(value)
+    except ValueError:
         raise DataError(
             f"{where} is not an array of numbers of shape {expected}. Correct the file, or remove it."
         ) from None
@@ -189,4 +195,11 @@ def _array(where: str, value: Any, shapes: tuple[tuple[int, ...], ...], scale: f
         raise DataError(f"{where} has shape {array.shape}, not {expected}. Correct the file, or remove it.")
     if not np.isfinite(array).all():
         raise DataError(f"{where} contains a number that is not finite. If the label is unknown, omit it.")
+    largest = float(np.abs(array).max(initial=0.0)) * scale
+    limit = LARGEST_LENGTH if where.endswith(LENGTHS) else LARGEST
+    if largest > limit:
+        raise DataError(
+            f"{where} contains a number of {largest:.3g} in internal units (eV, Å), above the limit of {limit:.0e}. "
+            "Correct it, or the unit."
+        )
     return array * scale

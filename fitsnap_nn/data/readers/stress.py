@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fitsnap_nn.data.configuration import Configuration, Floats
+from fitsnap_nn.data.readers.numbers import numbers
 from fitsnap_nn.errors import DataError
 from fitsnap_nn.units import GPA
 
@@ -33,8 +34,8 @@ def stress_tensor(value: Any, what: str, order: Sequence[str] = ()) -> Floats:
         DataError: wrong shape, not numbers, or six numbers of unknown order.
     """
     try:
-        array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
+        array = numbers(value)
+    except ValueError:
         raise DataError(f"{what} is not an array of numbers. Correct the file, or remove it.") from None
     if array.size == 9:
         return array.reshape(3, 3)

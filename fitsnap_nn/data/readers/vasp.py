@@ -31,10 +31,10 @@ ONE_SHOT = (
     "one-shot calculation (ALGO = None, Eigenval, Subrot or Exact): the file does not state whether the orbitals that "
     "it started from were converged. Remove it if they were not."
 )
-NO_LIMIT = "NELM is not in the file: steps are taken as converged unless the file states the contrary."
+NO_LIMIT = "NELM is not in the file: steps are taken as converged unless the file states otherwise."
 CUT_SHORT = "the run was cut short; its finished ionic steps are read."
-NO_STEP = "no ionic step was finished, the file is skipped. Remove it, or repeat the run."
-ONLY_PREDICTED = "no ionic step is of density functional theory, the file is skipped. Remove it."
+NO_STEP = "no ionic step was finished; the file is skipped. Remove it, or repeat the run."
+ONLY_PREDICTED = "all ionic steps are of a machine-learned force field; the file is skipped. Remove it."
 FREE_ENERGY = (
     "energies are free energies (TOTEN), whose gradient the forces are; [GROUPS] vasp_use_TOTEN = 0 takes energies "
     "without entropy, which are FitSNAP's default."

@@ -7,6 +7,7 @@ which steps converged. This parser is compared with it on files where it is righ
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,12 +16,20 @@ from typing import NoReturn
 import numpy as np
 
 from fitsnap_nn.data.configuration import Floats
-from fitsnap_nn.data.readers.vasp_run import Run, Step, open_lines, symbol_of
-from fitsnap_nn.errors import DataError
+from fitsnap_nn.data.readers.text import open_lines
+from fitsnap_nn.data.readers.vasp_run import Run, Step, symbol_of
+from fitsnap_nn.errors import DataError, shorten
 
-NUMBER = re.compile(r"-?\d+\.\d+")  # columns of fixed width may touch: 1.23456-12.34567
+NUMBER = re.compile(r"-?\d+\.\d+", re.ASCII)
+TOTEN = re.compile(r"TOTEN\s*=\s*(-?\d+\.\d+)\s", re.ASCII)
+WITHOUT_ENTROPY = re.compile(r"without entropy=\s*(-?\d+\.\d+)\s", re.ASCII)
+# The lookbehind starts a match at the first digit only, so that long rows of digits take linear time.
+CHANGE = re.compile(r"[-+]?(?<!\d)\d*\.\d+E[-+]\d+", re.ASCII)
+MAX_ATOMS = 10**8
+BAD_STRESS = "the stress is not six numbers (VASP prints ***** for numbers too large for their column)"
 PARAMETER = re.compile(
-    r"^\s*(NELM|NSW|IBRION|ISIF|ICHARG|IALGO|EDIFF)\s*=\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[EeDd][-+]?\d+)?)\s*(;?)"
+    r"^\s*(NELM|NSW|IBRION|ISIF|ICHARG|IALGO|EDIFF)\s*=\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[EeDd][-+]?\d+)?)\s*(;?)",
+    re.ASCII,
 )
 MARKER = re.compile(
     r"^ vasp\.\d|TITEL|VRHFIN|POTCAR:|ions per type|NIONS|Iteration|energy-change|aborting loop|FORCE on cell|in kB"
@@ -70,6 +79,8 @@ class _Draft:
     cell: Floats | None = None
     table: Floats | None = None
     pressure: Floats | None = None
+    bad_stress: bool = False
+    bad_cell: bool = False
     energy: float | None = None
 
 
@@ -108,10 +119,10 @@ class _RunReader:
         if marker in self.potentials and not self.in_body:
             self.potentials[marker].append(line)
         elif marker == "NIONS":
-            match = re.search(r"NIONS\s*=\s*(\d+)", line)
-            self._ions = self._ions or (int(match[1]) if match else 0)
+            match = re.search(r"NIONS\s*=\s*([0-9]+)", line)
+            self._ions = self._ions or (self._count(match[1]) if match else 0)
         elif marker == "ions per type":
-            self._counts += map(int, re.findall(r"\d+", line.rpartition("=")[2]))
+            self._counts += map(self._count, re.findall(r"[0-9]+", line.rpartition("=")[2]))
         elif marker in self._handlers:
             self._handlers[marker](line, lines)
 
@@ -120,7 +131,10 @@ class _RunReader:
         match = PARAMETER.match(line)
         # Only the line of the resolved NELM continues with NELMIN; a later NELM is that of the response functions.
         if match and not (match[1] == "NELM" and "NELM" in self.run.parameters and match[3] != ";"):
-            self.run.parameters[match[1]] = float(match[2].upper().replace("D", "E"))
+            value = float(match[2].upper().replace("D", "E"))
+            if not math.isfinite(value):
+                self._refuse(f"{match[1]} is {shorten(match[2])}, which is not a finite number", "Correct the file.")
+            self.run.parameters[match[1]] = value
 
     def finish(self) -> Run:
         """Return the run at the end of its text.
@@ -130,21 +144,20 @@ class _RunReader:
         """
         if not self._ended and (self._draft.iterations or not self.run.steps):
             self.run.cut_short = f"ionic step {len(self.run.steps) + 1} is not finished"
-        if self.run.steps or self.run.predicted:
+        if self.run.steps:
             self.run.species = self._species()
         return self.run
 
     def _iteration(self, line: str, lines: Iterator[str]) -> None:
         self.in_body, self._is_predicted = True, False
-        match = re.search(r"\(\s*(\d+)\)", line)
-        number = int(match[1]) if match else self._draft.iterations + 1
+        match = re.search(r"\(\s*([0-9]+)\)", line)
+        number = self._count(match[1]) if match else self._draft.iterations + 1
         if number == 1:
             self._draft = _Draft()
         self._draft.iterations = number
 
     def _energy_change(self, line: str, lines: Iterator[str]) -> None:
-        numbers = re.findall(r"[-+]?\d*\.\d+E[-+]\d+", line)
-        self._draft.changes = tuple(map(float, numbers))
+        self._draft.changes = tuple(map(float, CHANGE.findall(line)))
 
     def _loop_end(self, line: str, lines: Iterator[str]) -> None:
         self.in_body, self._is_predicted = True, False
@@ -158,14 +171,16 @@ class _RunReader:
     def _pressure(self, line: str, lines: Iterator[str]) -> None:
         if not self._is_predicted:
             self.in_body = True
-            numbers = list(map(float, NUMBER.findall(line)))
-            if len(numbers) == 6:
+            numbers = _numbers(line.partition("in kB")[2])
+            self._draft.bad_stress = numbers is None or len(numbers) != 6
+            if numbers is not None and len(numbers) == 6:
                 xx, yy, zz, xy, yz, zx = numbers
                 self._draft.pressure = np.array([[xx, xy, zx], [xy, yy, yz], [zx, yz, zz]])
 
     def _lattice(self, line: str, lines: Iterator[str]) -> None:
         if not self._is_predicted:
             self._draft.cell = _table(lines, 3, 3)
+            self._draft.bad_cell = self._draft.cell is None
             if not self.in_body:
                 self._cell = self._draft.cell
 
@@ -176,6 +191,8 @@ class _RunReader:
             self.in_body, self._is_predicted = True, False
             next(lines, "")  # a line of dashes
             self._draft.table = _table(lines, self._ions or sum(self._counts), 6)
+            if not next(lines, "").lstrip().startswith("----"):  # one line more or less than there are atoms
+                self._draft.table = None
 
     def _energies(self, line: str, lines: Iterator[str]) -> None:
         is_predicted = "ML FREE" in line
@@ -183,22 +200,24 @@ class _RunReader:
         self._in_energies = not is_predicted
 
     def _toten(self, line: str, lines: Iterator[str]) -> None:
-        if self._in_energies and "free" in line and (number := NUMBER.search(line)):
-            self._draft.energy = float(number.group())
+        if self._in_energies and "free" in line and (number := TOTEN.search(line)):
+            self._draft.energy = float(number[1])
 
     def _without_entropy(self, line: str, lines: Iterator[str]) -> None:
         """Finish the ionic step: this is the last line of its results."""
         if not self._in_energies or "sigma" not in line:  # the file may end within this line
             return
         self._in_energies = False
-        number = NUMBER.search(line)
+        number = WITHOUT_ENTROPY.search(line)
         draft, self._draft = self._draft, _Draft()
         # The cell of the header holds for all steps unless ISIF lets it change.
-        cell = self._cell if draft.cell is None and self.run.parameters.get("ISIF", 0) <= 2 else draft.cell
+        is_constant = draft.cell is None and not draft.bad_cell and self.run.parameters.get("ISIF", 0) <= 2
+        cell = self._cell if is_constant else draft.cell
         if draft.table is None or cell is None:
             self._refuse(
-                f"step {len(self.run.steps) + 1} has an energy but no complete table of positions and forces (NWRITE = "
-                "0 writes none for most steps, and ***** stands for numbers too large for their column)",
+                f"step {len(self.run.steps) + 1} has an energy but no complete table of positions and forces, or no "
+                "lattice vectors (NWRITE = 0 writes none for most steps, and ***** stands for numbers too large for "
+                "their column)",
                 f"{XML_REMEDY}, or remove the file.",
             )
         if draft.energy is None:
@@ -210,8 +229,10 @@ class _RunReader:
                 forces=draft.table[:, 3:6],
                 pressure=draft.pressure,
                 free_energy=draft.energy,
-                energy_without_entropy=float(number.group()) if number else None,
-                problem=self.run.problem(draft.iterations, draft.ended_by_limit, draft.changes),
+                energy_without_entropy=float(number[1]) if number else None,
+                problem=BAD_STRESS
+                if draft.bad_stress
+                else self.run.problem(draft.iterations, draft.ended_by_limit, draft.changes),
             )
         )
 
@@ -250,6 +271,11 @@ class _RunReader:
         half = names[: len(names) // 2]
         return [symbol_of(words[1] if len(words) > 1 else "") for words in (half if half * 2 == names else names)]
 
+    def _count(self, digits: str) -> int:
+        if len(digits) > len(str(MAX_ATOMS)) or int(digits) > MAX_ATOMS:
+            self._refuse(f"a count is {shorten(digits)}, above the maximum, {MAX_ATOMS}", "Remove the file.")
+        return int(digits)
+
     def _refuse(self, what: str, remedy: str) -> NoReturn:
         number = f", run {self.number + 1}" if self.number else ""
         raise DataError(f"{self.path}{number}: {what}. {remedy}")
@@ -259,8 +285,16 @@ def _table(lines: Iterator[str], rows: int, columns: int) -> Floats | None:
     """Return the first columns of the next lines, or ``None`` if they are not numbers."""
     table = []
     for _ in range(rows):
-        numbers = NUMBER.findall(next(lines, ""))
-        if len(numbers) < columns:
+        numbers = _numbers(next(lines, ""))
+        # A number more or less would shift the others; further columns are reciprocal vectors or forces without vdW.
+        if numbers is None or len(numbers) < columns or len(numbers) % 3 or len(numbers) < 6:
             return None
-        table.append(list(map(float, numbers[:columns])))
+        table.append(numbers[:columns])
     return np.array(table)
+
+
+def _numbers(line: str) -> list[float] | None:
+    """Return the numbers of a line, ``None`` if it contains anything else."""
+    # Columns of fixed width may touch: 1.23456-12.34567.
+    words = line.replace("-", " -").split()
+    return list(map(float, words)) if all(map(NUMBER.fullmatch, words)) else None

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import lzma
 import re
-import zlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import IO, NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 
 from fitsnap_nn.data.configuration import Floats
-from fitsnap_nn.errors import DataError
 
 UNCONVERGED = "the electronic loop did not converge (it ran into NELM or was stopped)"
 NOT_SELF_CONSISTENT = "not self-consistent: the charge density was kept fixed (ICHARG of 10 or more)"
@@ -27,10 +19,6 @@ DAMAGED = "damaged file"
 SYMBOL = re.compile(r"[A-Z][a-z]?")
 SAME_LENGTH = 1e-3  # Å; OUTCAR prints five decimals
 SAME_ENERGY = 1e-4  # eV; both files print eight decimals, but the PV term of vasprun.xml is subtracted
-Opener = Callable[[str], IO[bytes]]
-OPENERS: Mapping[str, Opener] = MappingProxyType(
-    {"gz": cast(Opener, gzip.open), "bz2": cast(Opener, bz2.open), "xz": cast(Opener, lzma.open)}
-)
 
 
 class Step(NamedTuple):
@@ -128,18 +116,3 @@ def symbol_of(text: str) -> str:
 
     match = SYMBOL.match(text.strip())
     return match.group() if match and match.group() in atomic_numbers else ""
-
-
-@contextmanager
-def open_lines(path: str) -> Iterator[IO[bytes]]:
-    """Open a plain or compressed (gz, bz2, xz) file for reading.
-
-    Raises:
-        DataError: the file cannot be read, or the compressed data are damaged.
-    """
-    opener = OPENERS.get(path.rsplit(".", 1)[-1].lower())
-    try:
-        with opener(path) if opener else open(path, "rb") as file:
-            yield file
-    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
-        raise DataError(f"{path}: the file cannot be read: {error}. Copy it again, or remove it.") from None

@@ -6,17 +6,19 @@ without entropy, stops silently at a second run in the file, and cannot read ste
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from itertools import takewhile
-from typing import IO, Any
+from typing import Any
 from xml.etree.ElementTree import Element, ParseError, XMLPullParser
 
 import numpy as np
 
 from fitsnap_nn.data.configuration import Floats
-from fitsnap_nn.data.readers.vasp_run import DAMAGED, Run, Step, open_lines, symbol_of
-from fitsnap_nn.errors import DataError
+from fitsnap_nn.data.readers.text import open_lines
+from fitsnap_nn.data.readers.vasp_run import DAMAGED, Run, Step, symbol_of
+from fitsnap_nn.errors import DataError, shorten
 
 PARAMETERS = ("NELM", "NSW", "IBRION", "ISIF", "ICHARG", "IALGO", "PSTRESS")
 KILOBAR = 1e-22 / 1.60217733e-19  # eV/Å³, with the elementary charge that VASP uses
@@ -44,7 +46,7 @@ def read_vasprun(path: str) -> list[Run]:
     return runs
 
 
-def _documents(file: IO[bytes]) -> Iterator[Iterator[bytes]]:
+def _documents(file: Iterator[bytes]) -> Iterator[Iterator[bytes]]:
     """Split a file into XML documents; each must be read before the next is asked for."""
     pieces = (piece for line in file for piece in BOUNDARY.split(line) if piece)
     following = [piece for piece in [next((one for one in pieces if one.strip()), b"")] if piece]
@@ -74,7 +76,7 @@ class _RunReader:
         self._ended = False
 
     def read(self, lines: Iterator[bytes]) -> Run:
-        """Read the document, as far as it goes.
+        """Read the document up to its end, or to the first syntax error.
 
         Raises:
             DataError: a finished step has no numbers.
@@ -87,7 +89,7 @@ class _RunReader:
                 self._parser.feed(line)
                 for event, element in self._parser.read_events():
                     self._handle(event, element)
-            except ParseError as error:
+            except (ParseError, ValueError, LookupError) as error:  # the last two: an encoding that Python lacks
                 broken = f"{DAMAGED}: {error}"
         if broken or not self._ended:
             unfinished = f"ionic step {len(self.run.steps) + 1} is not finished" if self._in_step else ""
@@ -114,17 +116,22 @@ class _RunReader:
 
     def _parameters(self, element: Element) -> None:
         for name in PARAMETERS:
-            # The first one counts: a second NELM is that of the response functions.
+            # Only the first one is used: a second NELM is that of the response functions.
             item = element.find(f".//i[@name='{name}']")
-            if item is not None and item.text:
-                self.run.parameters[name] = float(item.text)
+            if item is None or not item.text:
+                continue
+            try:
+                self.run.parameters[name] = _float(item.text)
+            except ValueError as error:
+                raise DataError(f"{self.where}: parameter {name}: {error}. Remove the file.") from None
 
     def _species(self, element: Element) -> tuple[str, ...]:
         names = [row.findtext("c") or "" for row in element.iterfind("array[@name='atoms']/set/rc")]
         symbols = tuple(map(symbol_of, names))
         if not all(symbols):
             unknown = sorted({name for name, symbol in zip(names, symbols, strict=True) if not symbol})
-            raise DataError(f"{self.where}: {', '.join(unknown)} is not a chemical symbol. Correct <atominfo>.")
+            listed = shorten(", ".join(unknown))
+            raise DataError(f"{self.where}: {listed} is not a chemical symbol. Correct <atominfo>.")
         return symbols
 
     def _step(self, element: Element) -> None:
@@ -164,10 +171,22 @@ class _RunReader:
 
 def _rows(element: Element, path: str) -> Floats | None:
     """Return the vectors of a table, or ``None`` if there is none."""
-    rows = [list(map(float, (vector.text or "").split())) for vector in element.iterfind(path)]
+    rows = [list(map(_float, (vector.text or "").split())) for vector in element.iterfind(path)]
     return np.array(rows) if rows else None
 
 
 def _number(element: Element | None, name: str) -> float | None:
     item = None if element is None else element.find(f"i[@name='{name}']")
-    return None if item is None else float(item.text or "nan")
+    return None if item is None else _float(item.text or "")
+
+
+def _float(text: str) -> float:
+    """Return a finite number; unlike ``float``, refuse underscores among digits, and digits of other scripts.
+
+    Raises:
+        ValueError: the text is no finite number; VASP prints stars where a number does not fit its column.
+    """
+    number = math.nan if "_" in text or not text.isascii() else float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"'{shorten(text)}' is not a finite number")
+    return number

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fitsnap_nn.data.findings import Finding
+from fitsnap_nn.data.readers.numbers import numbers
 from fitsnap_nn.errors import DataError
 
 ALL = "all"
@@ -74,8 +75,8 @@ def _factor(frame: Mapping[str, Any], names: Sequence[str], where: str) -> float
 
 def _number(value: Any, what: str) -> float:
     try:
-        array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
+        array = numbers(value)
+    except ValueError:
         raise DataError(f"{what} is not an array of numbers of shape (). Correct or remove it.") from None
     if array.shape != ():
         raise DataError(

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from fitsnap_nn.data.configuration import Configuration, Floats
+from fitsnap_nn.data.neighbours import find_neighbours
 from fitsnap_nn.data.voigt import COLUMNS, ROWS, from_voigt
 from fitsnap_nn.errors import LammpsError
 from fitsnap_nn.inputs.snap.bispectrum import largest_cutoff, n_components, snap_arguments
@@ -56,6 +57,7 @@ class LammpsComponents:
             LammpsError: LAMMPS reported an error, or needs more memory than available.
         """
         for configuration, cell in batch:
+            find_neighbours(configuration, self._cutoff)  # refuses atoms at the same place, which LAMMPS skips
             components = self._without_strain(configuration, cell)
             yield components._replace(strain_gradients=self._strain_gradients(configuration, components))
 

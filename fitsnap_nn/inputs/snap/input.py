@@ -17,7 +17,7 @@ from fitsnap_nn.inputs.snap.batch import DescriptorBatch
 from fitsnap_nn.inputs.snap.bispectrum import largest_cutoff, n_descriptors, snap_arguments
 from fitsnap_nn.inputs.snap.cached import CachedDescriptors
 from fitsnap_nn.settings.keys import keys_of
-from fitsnap_nn.settings.plain import section_differences, section_text
+from fitsnap_nn.settings.plain import section_differences
 from fitsnap_nn.settings.schema import Bispectrum, Reference, Settings
 
 if TYPE_CHECKING:
@@ -109,9 +109,6 @@ class SnapInput(DescriptorInput):
     def changed_options(self) -> dict[str, Any]:
         defaults = asdict(Bispectrum())
         return {key: value for key, value in self.payload().items() if key not in defaults or value != defaults[key]}
-
-    def sections(self) -> dict[str, dict[str, str]]:
-        return {"BISPECTRUM": section_text("BISPECTRUM", self.bispectrum)}
 
     @classmethod
     def from_payload(cls, payload: Mapping[str, Any]) -> SnapInput:
