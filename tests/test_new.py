@@ -161,6 +161,11 @@ def test_an_ase_database(tmp_path):
     assert settings.scraper.scraper == "ASE"
     (row,) = settings.groups.rows
     assert row.eweight > 0.0
+    with connect(tmp_path / "groups.db") as database:
+        for number, atoms in enumerate(crystals(12)):
+            database.write(atoms, config_type="hot" if number % 2 else "cold", config_weight=0.5)
+    settings, _ = new(tmp_path, "groups.db")
+    assert sorted(row.name for row in settings.groups.rows) == ["cold", "hot"]
     with connect(tmp_path / "folder.json") as database:
         for atoms in crystals(8):
             database.write(atoms)

@@ -250,6 +250,17 @@ def test_a_correct_configuration_far_from_its_group_is_no_outlier(example: Set) 
     assert warnings_of([*(one for one in example if one.group == "Vacancy"), replace(strong, group="Vacancy")]) == []
 
 
+def test_forces_that_are_usual_in_the_group_explain_no_energy(example: Set) -> None:
+    """All frames of a liquid have large forces, which do not explain that one of them is at +2 eV/atom."""
+    liquid = sorted(
+        (one for one in example if one.group == "Liquid"), key=lambda one: float(np.std(one.labels["forces"]))
+    )
+    shifted = [labelled(liquid[0], energy=liquid[0].labels["energy"] + 2.0 * len(liquid[0])), *liquid[1:]]
+    (line,) = warnings_of([*shifted, *(one for one in example if one.group != "Liquid")])
+    assert line.startswith(f"{liquid[0].id} (+")
+    assert "the energy is far from those of the group" in line
+
+
 def sorted_copy(one: Configuration) -> Configuration:
     """The same structure in another frame: rotated, wrapped differently, atoms of one element first."""
     angle = 0.7

@@ -59,9 +59,9 @@ def wrong_energies(data: Measures) -> list[Finding]:
 
     Energies per atom are compared after subtraction of element energies. A deviation is an outlier if it exceeds three
     times the range of the middle 80 % of the group, and what the labels of the configuration explain: F²/2k with the
-    rms force F and a soft force constant k, and V σ²/2B with a soft bulk modulus B. Energies above the group are also
-    explained by short distances, and all energies by a similar configuration whose labels agree. So a cell of a volume
-    scan at +28 eV/atom is not an outlier.
+    rms force F and a soft force constant k, and V σ²/2B with a soft bulk modulus B, both beyond those usual in the
+    group. Energies above the group are also explained by short distances, and all energies by a similar configuration
+    whose labels agree. So a cell of a volume scan at +28 eV/atom is not an outlier.
     """
     outliers = {}
     agreeing = agreeing_configurations(data)
@@ -72,10 +72,12 @@ def wrong_energies(data: Measures) -> list[Finding]:
         values = data.corrected_energies[judged]
         low, middle, high = np.percentile(values, (10, 50, 90))
         limit = WIDTHS * (high - low) + MIN_DEVIATION
+        # Forces, stress and short distances explain energies above the group only.
+        usual = np.median([_elastic_energy(data.configurations[index]) for index in judged])
         for index in judged[(np.abs(values - middle) > limit) & ~agreeing[judged]]:
             one, deviation = data.configurations[index], data.corrected_energies[index] - middle
-            # Forces, stress and short distances explain energies above the group only.
-            explained = np.inf if data.contacts[index].short.any() else _elastic_energy(one)
+            short = data.contacts[index].short.any()
+            explained = np.inf if short else max(0.0, _elastic_energy(one) - float(usual))
             if abs(deviation) > limit + (explained if deviation > 0.0 else 0.0):
                 outliers[one.id] = Finding(ENERGY, f"{one.id} ({deviation:+.3g} eV/atom)")
     if shifted := _shifted_groups(data, outliers.keys()):

@@ -37,8 +37,11 @@ def read_frames(path: str, file_format: str | None, **options: Any) -> list[Any]
     """
     require_file(path)
     from ase.io import iread  # slow to import, and most data sets are JSON
+    from ase.io.formats import filetype, ioformats
 
     try:
+        if ioformats[file_format or filetype(path)].module_name == "ase.io.db":
+            return _rows(path)
         # parallel=False: by default ASE reads on the first rank and broadcasts, but here ranks read different files.
         found = iread(path, index=":", format=file_format, parallel=False, do_not_split_by_at_sign=True, **options)
         frames = list(found)
@@ -48,6 +51,24 @@ def read_frames(path: str, file_format: str | None, **options: Any) -> list[Any]
         raise DataError(f"{path}: ASE cannot read it{kind}: {type(error).__name__}: {reason}") from error
     if not frames:
         raise DataError(f"{path}: the file contains no configuration. Remove it from the data.")
+    return frames
+
+
+def _rows(path: str) -> list[Any]:
+    """Return the frames of an ASE database, with the key-value pairs and the data of each row in ``atoms.info``.
+
+    `ase.io.read` drops both: groups (``config_type``), weights of frames and labels under other names.
+    """
+    from ase.db import connect
+
+    with connect(path, serial=True) as database:
+        frames = []
+        for row in database.select():
+            atoms = row.toatoms()
+            atoms.info.update({**row.data, **row.key_value_pairs})
+            frames.append(atoms)
+    if not frames:
+        raise ValueError("the database has no rows")
     return frames
 
 
