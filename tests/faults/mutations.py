@@ -108,12 +108,26 @@ CHANGES = st.one_of(
 )
 
 
+class Damaged(bytes):
+    """Content of a file; shown by its lines that are not in the valid file."""
+
+    valid = b""
+
+    def __repr__(self) -> str:
+        known = set(self.valid.split(b"\n"))
+        lines = [line[:100] for line in self.split(b"\n") if line not in known]
+        return f"<{len(self)} instead of {len(self.valid)} bytes, new lines: {lines[:5]}>"
+
+
 @st.composite
 def damaged(draw: st.DrawFn, text: bytes) -> bytes:
     """Return a copy of a file with one to three changes."""
+    content = text
     for change in draw(st.lists(CHANGES, min_size=1, max_size=3)):
-        text = change(text)
-    return text
+        content = change(content)
+    found = Damaged(content)
+    found.valid = text
+    return found
 
 
 @st.composite

@@ -187,6 +187,7 @@ def test_an_atom_that_is_listed_twice_in_an_outcar(tmp_path: Path) -> None:
         ('encoding="ISO-8859-1"', 'encoding="no-such"', "not a vasprun.xml"),
         ('name="NELM">60<', 'name="NELM">**<', "parameter NELM"),
         ("<calculation>", "<calculation>" + "<x>" * 10**5, ""),
+        ('<varray name="basis">\n<v>', '<varray name="basis">\n<v>1e308 ', "is not a finite number"),
         ('"e_fr_energy">', '"e_fr_energy">1_', "is not a finite number"),
     ],
 )

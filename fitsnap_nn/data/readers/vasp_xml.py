@@ -16,6 +16,7 @@ from xml.etree.ElementTree import Element, ParseError, XMLPullParser
 import numpy as np
 
 from fitsnap_nn.data.configuration import Floats
+from fitsnap_nn.data.readers.raw import LARGEST
 from fitsnap_nn.data.readers.text import open_lines
 from fitsnap_nn.data.readers.vasp_run import DAMAGED, Run, Step, symbol_of
 from fitsnap_nn.errors import DataError, shorten
@@ -187,6 +188,6 @@ def _float(text: str) -> float:
         ValueError: the text is no finite number; VASP prints stars where a number does not fit its column.
     """
     number = math.nan if "_" in text or not text.isascii() else float(text)
-    if not math.isfinite(number):
+    if not abs(number) <= LARGEST:  # also NaN; the products of larger numbers would overflow
         raise ValueError(f"'{shorten(text)}' is not a finite number")
     return number
