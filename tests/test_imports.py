@@ -16,7 +16,7 @@ MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 # What each part may import of the package, besides itself: errors, units, files, launch <- settings <- data <-
 # lammps, plugin <- inputs <- models <- training <- reports <- workflow <- cli. Files of the top level that are not
 # named here are the public face (fit(), load_potential()) and may import all.
-BASE = {"errors", "units", "files", "launch", "environment"}
+BASE = {"errors", "units", "files", "folders", "terminal", "launch", "environment"}
 DATA = BASE | {"settings", "data"}
 LAMMPS = DATA | {"plugin", "lammps"}
 MODELS = LAMMPS | {"inputs", "models"}
@@ -26,6 +26,8 @@ ALLOWED = {
     "errors": set(),
     "units": {"errors"},
     "files": {"errors"},
+    "folders": {"errors", "files"},
+    "terminal": set(),
     "launch": set(),
     "environment": set(),
     "settings": BASE,

@@ -21,6 +21,7 @@ from fitsnap_nn.errors import FitsnapError, InputError, Interrupted, Problem
 from fitsnap_nn.launch import is_first_rank
 from fitsnap_nn.settings.ini import COMMAND_LINE
 from fitsnap_nn.settings.keys import did_you_mean
+from fitsnap_nn.terminal import make_printable
 
 
 class Command(Protocol):
@@ -51,6 +52,8 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code, 0 for success."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        make_printable(stream)
     verbose = "-v" in arguments or "--verbose" in arguments
     try:
         options = _parsed(arguments)

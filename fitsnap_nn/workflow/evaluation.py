@@ -18,6 +18,7 @@ from fitsnap_nn.data.properties import STANDARD, Property, derivatives_of
 from fitsnap_nn.data.readers import Column, ReadOptions
 from fitsnap_nn.errors import CheckpointError, InputError, Problem
 from fitsnap_nn.export.model_file import ModelFile, load_model
+from fitsnap_nn.folders import LOG_FILE
 from fitsnap_nn.lammps.reference import with_files
 from fitsnap_nn.reports.errors_table import STYLES, ErrorRow, errors_table
 from fitsnap_nn.reports.predictions import write_predictions
@@ -27,16 +28,16 @@ from fitsnap_nn.reports.tree import render_tree
 from fitsnap_nn.reports.verdict import verdict_of_errors
 from fitsnap_nn.settings import Settings, differences, load_settings, model_path
 from fitsnap_nn.settings.ini import COMMAND_LINE
+from fitsnap_nn.settings.outputs import report_names
 from fitsnap_nn.settings.plain import section_text
 from fitsnap_nn.settings.schema import PytorchSection, Reference
 from fitsnap_nn.training.checkpoint import refuse_differences
 from fitsnap_nn.training.distributed import Ranks, session
 from fitsnap_nn.training.evaluation import evaluate_all
 from fitsnap_nn.workflow import delivery
-from fitsnap_nn.workflow.delivery import LOG_FILE
 from fitsnap_nn.workflow.pipeline import Fit, predict_all
 from fitsnap_nn.workflow.preparation import prepare
-from fitsnap_nn.workflow.run_folder import open_console
+from fitsnap_nn.workflow.run_folder import open_console, start_log
 
 UNKNOWN_SPLIT = (
     "the split of the fit is unknown, because the model file does not contain it. The data may have been used in "
@@ -116,7 +117,8 @@ def evaluate(
     refuse_differences(Path(model), content.model.input.differences(settings) + differences(stored, here))
     settings = replace(settings, reference=_with_files(settings, content, Path(model)))
     folder = Path(settings.output_folder) / "test"
-    with session() as ranks, open_console(settings, ranks, overwrite, False, quiet, folder) as console:
+    names = report_names(settings)
+    with session() as ranks, open_console(settings, names, ranks, overwrite, False, quiet, folder) as console:
         _check_output(ranks, output, (), overwrite)
         for notice in settings.notices:
             console.line(f"note: {notice}")
@@ -129,7 +131,9 @@ def evaluate(
         results = predict_all(content.model, prepared, ranks)
         if not ranks.is_first:
             return Fit(folder, [], Path(model), content.model)
-        errors, files = delivery.report(settings, results, prepared.properties, console, folder)
+        start_log(folder, names, console)
+        errors = errors_table(results, prepared.properties)
+        files = delivery.report(settings, errors, results, prepared.properties, console, folder)
         verdict = verdict_of_errors(results, prepared.properties)
         _close(console, output, results, prepared.properties, verdict, settings)
         console.line(render_tree(folder, {LOG_FILE: "everything printed", **files}))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 
 from fitsnap_nn.data.configuration import Subset
 from fitsnap_nn.data.properties import STANDARD, Property
-from fitsnap_nn.errors import InputError, Problem
+from fitsnap_nn.errors import CheckpointError, InputError, Problem
 from fitsnap_nn.export.model_file import model_payload
 from fitsnap_nn.launch import repeated_command
 from fitsnap_nn.models import Model
@@ -172,8 +173,9 @@ def run_training(
             console.line(f"{epoch_line(_row(first, properties), properties)}, the initial weights")
         try:
             trainer.run(after_epoch)
-        except KeyboardInterrupt:
-            console.line(_interrupted(trainer, ranks, restart_file, saved))
+        except (KeyboardInterrupt, CheckpointError, OSError):
+            with suppress(OSError):  # the log may be on the same full disk
+                console.line(_interrupted(trainer, ranks, restart_file, saved))
             raise
     if trainer.best_epoch:
         console.line(f"best: epoch {trainer.best_epoch}, loss {trainer.best_loss:.6g}; its weights are kept")
@@ -184,11 +186,8 @@ def run_training(
 
 def _interrupted(trainer: Trainer, ranks: Ranks, restart_file: Path, saved: int) -> str:
     """Return what is saved of an interrupted fit, and how to go on."""
-    text = f"interrupted in epoch {trainer.epoch + 1} of {trainer.options.num_epochs}"
-    launcher = f"mpirun -np {ranks.size} " if ranks.launcher == MPIRUN else ""
-    option = "--resume" if saved else "--overwrite"
-    command = repeated_command("--overwrite", option)
-    go_on = f"{launcher}{command}" if command else f"the same command with {option}"
+    text = f"interrupted in epoch {saved + 1} of {trainer.options.num_epochs}"
+    go_on = _command(ranks, "--resume" if saved else "--overwrite")
     if not saved:
         return f"{text}: no epoch was finished, nothing is saved.\nTo start again: {go_on}"
     best = f"that of epoch {trainer.best_epoch}" if trainer.best_epoch else "the initial weights"
@@ -197,6 +196,34 @@ def _interrupted(trainer: Trainer, ranks: Ranks, restart_file: Path, saved: int)
         f"To go on: {go_on}\n"
         f"To use the best model now: python -m fitsnap_nn export {restart_file}"
     )
+
+
+@contextmanager
+def finishing(restart_file: Path | None, ranks: Ranks, console: Console) -> Iterator[list[Path]]:
+    """State what is saved, and how to finish, if results cannot be written.
+
+    Args:
+        restart_file: restart file of the fit, if there is one.
+
+    Yields:
+        Files that contain the model, to be extended.
+    """
+    saved = [restart_file] if restart_file else []
+    try:
+        yield saved
+    except (Exception, KeyboardInterrupt):
+        go_on = _command(ranks, "--resume" if restart_file else "--overwrite")
+        kept = f"the fit is complete, and the model is saved in {saved[-1]}" if saved else "nothing is saved"
+        with suppress(OSError):  # the log may be on the same full disk
+            console.line(f"not all results are written; {kept}.\nTo write them: {go_on}")
+        raise
+
+
+def _command(ranks: Ranks, option: str) -> str:
+    """Return the command line of this run with an option."""
+    launcher = f"mpirun -np {ranks.size} " if ranks.launcher == MPIRUN else ""
+    command = repeated_command("--overwrite", option)
+    return f"{launcher}{command}" if command else f"the same command with {option}"
 
 
 def _row(report: EpochReport, properties: Sequence[Property]) -> EpochRow:
