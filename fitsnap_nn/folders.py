@@ -14,8 +14,8 @@ from pathlib import Path
 from fitsnap_nn.errors import InputError, Problem
 from fitsnap_nn.files import WITHOUT_LOCKS, write_text
 
-MARKER = ".fitsnap_nn_files"
-LOCK = ".fitsnap_nn_lock"
+MARKER = "fitsnap_nn.files"
+LOCK = "fitsnap_nn.lock"
 LOG_FILE = "run.log"
 HEADER = "# The files of fitsnap_nn in this folder. It replaces no others. Do not edit.\n"
 # The first line of a log: that of a fit, or one of those that a test of a model begins with.

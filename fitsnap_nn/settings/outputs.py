@@ -14,7 +14,7 @@ from fitsnap_nn.settings.schema import Settings
 # Files of every fit, besides those that the input names, and the folders of the cache and of tests.
 FIXED = ("run.log", "input.used.in", "loss_vs_epochs.dat", "metrics.csv", "in.md", "md.data", "learning_curve.png")
 FOLDERS = ("cache", "test")
-HIDDEN = (".fitsnap_nn_files", ".fitsnap_nn_lock")
+OWN = ("fitsnap_nn.files", "fitsnap_nn.lock")
 LAMMPS_SUFFIXES = (".mod", ".mliap.descriptor", ".mliap.nn", ".mliap.mliappy", ".mliap.unified")
 SET_SUFFIXES = ("", "_val", "_test", "_unknown")
 # LAMMPS expands $, splits at blanks, and reads # & * " ' as syntax; it replaces or refuses characters outside of ASCII.
@@ -157,7 +157,7 @@ def _encodable(name: str) -> bool:
 
 def _collisions(settings: Settings) -> Iterator[Finding]:
     """Find two files of the same name."""
-    taken = dict.fromkeys([*FIXED, *FOLDERS, *HIDDEN], "a file of every fit")
+    taken = dict.fromkeys([*FIXED, *FOLDERS, *OWN], "a file of every fit")
     taken |= dict.fromkeys(report_names(settings)[1:], "a file of every fit")
     for name, section, key in [*_chosen_names(settings), *_copies(settings)]:
         if name in taken:
