@@ -20,7 +20,8 @@ REPLACEMENTS: Mapping[str, str] = MappingProxyType(
 
 def make_printable(stream: TextIO | None) -> None:
     """Let a stream replace characters that its encoding does not have, by ASCII of the same meaning."""
-    if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+    # Python's defaults: surrogateescape, of the C locale, replaces file names only; stderr prints \\u2014 for a dash.
+    if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape", "backslashreplace"):
         stream.reconfigure(errors=ERRORS)
 
 

@@ -162,7 +162,7 @@ def test_what_cannot_be_tested_is_named(fitted, tmp_path):
         evaluate_files(fitted.model_file, [str(tmp_path / "c.xyz")], quiet=True)
     with pytest.raises(CheckpointError, match="No such file"):
         evaluate_files(tmp_path / "none.pt", [str(VOLUMES)], quiet=True)
-    with pytest.raises(InputError, match="is one of the data files"):
+    with pytest.raises(InputError, match="is one of the files that are read"):
         evaluate_files(fitted.model_file, [str(VOLUMES)], output=VOLUMES, overwrite=True, quiet=True)
 
 

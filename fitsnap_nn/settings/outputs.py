@@ -185,8 +185,10 @@ def _inputs(settings: Settings) -> Iterator[Finding]:
     """Find files that the fit reads, and would replace."""
     pretrained, group_file = settings.architecture.pretrained[0], settings.path.group_file
     start = "start_from" if settings.pytorch.start_from else "save_state_input"
+    # A fit can be repeated or continued with the copy of its input: it is written again.
+    source = "" if os.path.basename(settings.source) == "input.used.in" else settings.source
     read = {
-        settings.source: ("OUTFILE", "folder"),
+        source: ("OUTFILE", "folder"),
         settings.initial_file: ("PYTORCH", start),
         os.path.join(settings.folder, pretrained) if pretrained else "": (settings.pytorch.model, "mace_model"),
         os.path.join(settings.folder, group_file) if group_file else "": ("PATH", "groupFile"),

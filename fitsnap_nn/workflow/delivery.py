@@ -13,7 +13,7 @@ from fitsnap_nn.data.configuration import Configuration, Subset
 from fitsnap_nn.data.properties import Property
 from fitsnap_nn.export.lammps_files import write_lammps_files
 from fitsnap_nn.export.model_file import save_model
-from fitsnap_nn.folders import LOG_FILE
+from fitsnap_nn.folders import LOG_FILE, MARKER
 from fitsnap_nn.interfaces.potential import Potential
 from fitsnap_nn.lammps.cell import in_lammps_frame
 from fitsnap_nn.lammps.files import LammpsFiles
@@ -128,5 +128,6 @@ def contents(settings: Settings, files: LammpsFiles) -> dict[str, str]:
         METRICS_FILE: "losses and errors of each epoch",
         LOG_FILE: "everything printed",
         "input.used.in": "the input",
+        MARKER: "list of the files of fitsnap_nn here",
         "cache": "model inputs, for the next fit",
     }

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fitsnap_nn.data.any_format import read_any, unique
 from fitsnap_nn.data.configuration import Configuration, Subset
-from fitsnap_nn.data.files import shifted
+from fitsnap_nn.data.files import list_files, shifted
 from fitsnap_nn.data.findings import Finding, summarize
 from fitsnap_nn.data.fitted import user_columns
 from fitsnap_nn.data.groups import Dataset
@@ -18,10 +18,11 @@ from fitsnap_nn.data.properties import STANDARD, Property, derivatives_of
 from fitsnap_nn.data.readers import Column, ReadOptions
 from fitsnap_nn.errors import CheckpointError, InputError, Problem
 from fitsnap_nn.export.model_file import ModelFile, load_model
+from fitsnap_nn.files import one_line_errors
 from fitsnap_nn.folders import LOG_FILE
 from fitsnap_nn.lammps.reference import with_files
 from fitsnap_nn.reports.errors_table import STYLES, ErrorRow, errors_table
-from fitsnap_nn.reports.predictions import write_predictions
+from fitsnap_nn.reports.predictions import are_predictions, write_predictions
 from fitsnap_nn.reports.results import Result
 from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.reports.tree import render_tree
@@ -119,7 +120,7 @@ def evaluate(
     folder = Path(settings.output_folder) / "test"
     names = report_names(settings)
     with session() as ranks, open_console(settings, names, ranks, overwrite, False, quiet, folder) as console:
-        _check_output(ranks, output, (), overwrite)
+        _check_output(ranks, output, [settings.source, model, *_data_files(settings, output)], overwrite)
         for notice in settings.notices:
             console.line(f"note: {notice}")
         seed = content.split.seed if content.split else None
@@ -168,8 +169,12 @@ def evaluate_files(
     content = load_model(model)
     folder = Path(model).parent
     properties = _predicted(content)
-    with session() as ranks, Console(sys.stdout if ranks.is_first and not quiet else None) as console:
-        _check_output(ranks, output, files, overwrite)
+    with (
+        session() as ranks,
+        one_line_errors(),
+        Console(sys.stdout if ranks.is_first and not quiet else None) as console,
+    ):
+        _check_output(ranks, output, [model, *files], overwrite)
         configurations = _with_sets(content, _read(content, unique(files), ranks, console), console)
         with content.model.input.open(content.reference, folder, derivatives_of(properties)) as compute:
             found = evaluate_all(
@@ -194,16 +199,25 @@ def _with_files(settings: Settings, content: ModelFile, model: Path) -> Referenc
     return settings.reference if len(found) >= len(also_found) else beside_model
 
 
-def _check_output(ranks: Ranks, output: str | Path | None, files: Iterable[str], overwrite: bool) -> None:
+def _data_files(settings: Settings, output: str | Path | None) -> list[str]:
+    return [source.path for source in list_files(settings)] if output is not None else []
+
+
+def _check_output(ranks: Ranks, output: str | Path | None, files: Iterable[str | Path], overwrite: bool) -> None:
     """Refuse to lose a file, before anything is computed."""
     if output is None or not ranks.is_first:
         return
     path = Path(output)
     if any(path.resolve() == Path(file).resolve() for file in files):
-        raise InputError([Problem(COMMAND_LINE, f"-o {output} is one of the data files.", "Choose another name.")])
+        raise InputError(
+            [Problem(COMMAND_LINE, f"-o {output} is one of the files that are read.", "Choose another name.")]
+        )
     if path.is_dir() or not path.parent.is_dir():
         what = "is a folder" if path.is_dir() else f"cannot be written: there is no folder {path.parent}"
         raise InputError([Problem(COMMAND_LINE, f"-o {output} {what}.", "Choose another name.")])
+    if path.exists() and not are_predictions(path):
+        what = f"-o {output} exists, and does not contain predictions of fitsnap_nn."
+        raise InputError([Problem(COMMAND_LINE, what, "Choose another name.")])
     if path.exists() and not overwrite:
         raise InputError([Problem(COMMAND_LINE, f"-o {output} exists.", "--overwrite replaces it.")])
 
