@@ -174,9 +174,9 @@ def test_a_failure_does_not_block_the_next_run(place: Path):
     with pytest.raises(CheckpointError, match="does not exist"):
         fit(resume=True)
     assert not Path("fit").exists()
-    with patch("fitsnap_nn.training.trainer.Trainer.run", side_effect=DataError("in the first epoch")):
-        with pytest.raises(DataError):
-            fit()
+    failing = patch("fitsnap_nn.training.trainer.Trainer.run", side_effect=DataError("in the first epoch"))
+    with failing, pytest.raises(DataError):
+        fit()
     assert fit().model_file.exists()
 
 
@@ -220,9 +220,9 @@ def test_temporary_files_of_killed_writers_are_removed(place: Path):
 def test_a_full_disk_after_the_training_loses_nothing(place: Path, capsys, function: str):
     shutil.rmtree("fit")
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    with patch(f"fitsnap_nn.workflow.{function}", side_effect=full):
-        with pytest.raises(OutputError, match="No space left on device"):
-            fitsnap_nn.fit("small.in", verify=False)
+    failing = patch(f"fitsnap_nn.workflow.{function}", side_effect=full)
+    with failing, pytest.raises(OutputError, match="No space left on device"):
+        fitsnap_nn.fit("small.in", verify=False)
     printed = capsys.readouterr().out
     assert "the fit is complete, and the model is saved in fit/FitTorch_Pytorch.pt" in printed
     assert "To write them: the same command with --resume" in printed
@@ -253,10 +253,10 @@ def test_a_full_disk_during_the_training_keeps_the_last_epoch(place: Path, capsy
 def test_a_failed_write_names_the_file_and_keeps_the_old_one(tmp_path: Path):
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with patch("os.fsync", side_effect=OSError(errno.EDQUOT, "Disk quota exceeded")):
-        with pytest.raises(OutputError, match=r"a\.txt: Disk quota exceeded \(2 kB needed, .* free\)"):
-            with one_line_errors(), atomic_write(path) as file:
-                file.write(b"x" * 2000)
+    message = r"a\.txt: Disk quota exceeded \(2 kB needed, .* free\)"
+    failing = patch("os.fsync", side_effect=OSError(errno.EDQUOT, "Disk quota exceeded"))
+    with failing, pytest.raises(OutputError, match=message), one_line_errors(), atomic_write(path) as file:
+        file.write(b"x" * 2000)
     assert contents(tmp_path) == {"a.txt": b"old"}
 
 
