@@ -119,3 +119,9 @@ class VerificationError(FitsnapError):
     """LAMMPS does not reproduce the fitted model within the tolerances."""
 
     exit_code = 7
+
+
+class OutputError(FitsnapError):
+    """An output file cannot be written, for instance because the disk is full."""
+
+    exit_code = 8

@@ -16,7 +16,9 @@ MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 # What each part may import of the package, besides itself: errors, units, files, integrity, launch <- settings <-
 # data <- lammps, plugin <- inputs <- models <- training <- reports <- workflow <- cli. Files of the top level that are
 # not named here are the public face (fit(), load_potential()) and may import all.
-BASE = {"errors", "units", "files", "integrity", "launch", "environment", "interrupts", "job"}
+BASE = {
+    "errors", "units", "files", "folders", "terminal", "integrity", "launch", "environment", "interrupts", "job",
+}  # fmt: skip
 DATA = BASE | {"settings", "data"}
 LAMMPS = DATA | {"plugin", "lammps"}
 MODELS = LAMMPS | {"inputs", "models"}
@@ -27,6 +29,8 @@ ALLOWED = {
     "units": {"errors"},
     "files": {"errors"},
     "integrity": {"errors"},
+    "folders": {"errors", "files"},
+    "terminal": set(),
     "launch": set(),
     "environment": set(),
     "interrupts": {"errors", "launch"},

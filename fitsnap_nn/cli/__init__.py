@@ -22,6 +22,7 @@ from fitsnap_nn.job import job, outcome
 from fitsnap_nn.launch import is_first_rank
 from fitsnap_nn.settings.ini import COMMAND_LINE
 from fitsnap_nn.settings.keys import did_you_mean
+from fitsnap_nn.terminal import make_printable
 
 
 class Command(Protocol):
@@ -53,6 +54,8 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code, 0 for success."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        make_printable(stream)
     with interrupts.handled():
         return _main(arguments)
 

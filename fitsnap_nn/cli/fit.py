@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NoReturn, TextIO, cast
 
@@ -16,10 +17,13 @@ from fitsnap_nn import interrupts
 from fitsnap_nn.cli.arguments import add_input, add_overwrite, add_strict, load
 from fitsnap_nn.cli.check import report
 from fitsnap_nn.errors import InputError, Problem
+from fitsnap_nn.files import named_errors, one_line_errors
+from fitsnap_nn.folders import is_log
 from fitsnap_nn.job import job
 from fitsnap_nn.launch import is_first_rank, repeated_command
 from fitsnap_nn.settings import Settings
 from fitsnap_nn.settings.ini import COMMAND_LINE
+from fitsnap_nn.settings.outputs import data_folder_of, output_names
 
 HELP = "fit a model, write it for LAMMPS, and verify it there"
 
@@ -35,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--check", action="store_true", help="check the input and the data, compute nothing")
     add("--no-verify", dest="verify", action="store_false", help="do not compare the result with LAMMPS")
     add("--relative", "-r", action="store_true", help="put the output folder beside the input file")
-    add("--log", metavar="FILE", help="copy what is printed to a file")
+    add("--log", metavar="FILE", help="append what is printed to a file: a new one, or an earlier log")
     for flags in REFUSED:
         add(*flags, nargs="?", action=_Refused, help=argparse.SUPPRESS)
 
@@ -56,7 +60,7 @@ def _fit(options: argparse.Namespace, settings: Settings) -> None:
     if options.relative:
         folder = os.path.normpath(os.path.join(settings.folder, settings.output_folder))
         settings = replace(settings, outfile=replace(settings.outfile, folder=folder))
-    with _copied_to(options.log):
+    with _copied_to(options.log, settings):
         from fitsnap_nn.workflow.pipeline import fit
 
         fit(
@@ -94,31 +98,48 @@ class _Refused(argparse.Action):
 
 
 @contextlib.contextmanager
-def _copied_to(path: str | None) -> Iterator[None]:
-    """Copy everything printed in the block to a file."""
+def _copied_to(path: str | None, settings: Settings) -> Iterator[None]:
+    """Append everything printed in the block to a file."""
     if path is None or not is_first_rank():
         yield
         return
-    try:
-        log = open(path, "w", encoding="utf-8")  # noqa: SIM115
-    except OSError as error:
-        hint = "Name a file in a folder that exists and can be written."
-        raise InputError([Problem(COMMAND_LINE, f"--log {path}: {error.strerror}.", hint)]) from error
-    with log, contextlib.redirect_stdout(cast(TextIO, _Tee(sys.stdout, log))):
+    if problem := _log_problem(path, settings):
+        raise InputError([Problem(COMMAND_LINE, f"--log {path} {problem}.", "Choose another name.")])
+    with (
+        one_line_errors(),
+        open(path, "a", encoding="utf-8", errors="backslashreplace") as log,
+        contextlib.redirect_stdout(cast(TextIO, _Tee(sys.stdout, log))),
+    ):
         yield
 
 
-class _Tee(io.TextIOBase):
-    """A stream that writes to several; never a terminal, so that no line is rewritten in the file."""
+def _log_problem(path: str, settings: Settings) -> str:
+    """Return why a log file would destroy something, or cannot be written; empty if it can."""
+    folder, target = os.path.dirname(path) or ".", os.path.realpath(path)
+    if not os.path.isdir(folder) or os.path.isdir(path):
+        return "is a folder" if os.path.isdir(path) else f"cannot be written: there is no folder {folder}"
+    if target in {os.path.realpath(os.path.join(settings.output_folder, name)) for name in output_names(settings)}:
+        return "is the name of an output file of this fit, whose run.log contains everything that is printed"
+    if data := data_folder_of(os.path.dirname(target), settings):
+        return f"is in the folder of the data, {data}"
+    if os.path.isfile(path) and os.path.getsize(path) and not is_log(Path(path)):
+        return "exists, and is not a log of fitsnap_nn"
+    return ""
 
-    def __init__(self, *streams: TextIO) -> None:
-        self._streams = streams
+
+class _Tee(io.TextIOBase):
+    """A stream that also writes to a log; never a terminal, so that no line is rewritten in the file."""
+
+    def __init__(self, stream: TextIO, log: TextIO) -> None:
+        self._stream = stream
+        self._log = log
 
     def write(self, text: str) -> int:
-        for stream in self._streams:
-            stream.write(text)
+        self._stream.write(text)
+        self._log.write(text)
         return len(text)
 
     def flush(self) -> None:
-        for stream in self._streams:
-            stream.flush()
+        self._stream.flush()
+        with named_errors(Path(self._log.name)):
+            self._log.flush()

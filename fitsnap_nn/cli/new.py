@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fitsnap_nn.cli.arguments import say
 from fitsnap_nn.errors import InputError, Problem
+from fitsnap_nn.files import one_line_errors, write_text
 from fitsnap_nn.settings.elements import SYMBOLS
 from fitsnap_nn.settings.files import nearest
 from fitsnap_nn.settings.ini import COMMAND_LINE
@@ -51,8 +52,8 @@ def run(options: argparse.Namespace) -> None:
         raise InputError([Problem(options.data, what, "Give the folder that contains a subfolder or file per group.")])
     proposal = propose(reading, options.model, options.elements, os.path.dirname(options.infile) or ".")
     text = render_template(options.model, proposal.elements, proposal.content, every_key=options.every_key)
-    with open(options.infile, "x", encoding="utf-8") as file:
-        file.write(text)
+    with one_line_errors():
+        write_text(Path(options.infile), text)
     for line in proposal.lines:
         say(line)
     rows = len(proposal.content.rows)
@@ -72,6 +73,9 @@ def _problems(options: argparse.Namespace) -> list[Problem]:
         problems.append(Problem(COMMAND_LINE, f"unknown model {options.model}.", hint))
     if not os.path.exists(options.data):
         problems.append(Problem(options.data, "no such file or folder.", nearest(options.data)))
-    if os.path.exists(options.infile):
+    folder = os.path.dirname(options.infile) or "."
+    if not os.path.isdir(folder):
+        problems.append(Problem(options.infile, f"there is no folder {folder}.", "Create it, or choose another name."))
+    if os.path.lexists(options.infile):
         problems.append(Problem(options.infile, "exists already and is not overwritten.", "Choose another name."))
     return problems

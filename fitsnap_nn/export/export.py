@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
 from fitsnap_nn.errors import InputError, Problem
 from fitsnap_nn.export.lammps_files import write_lammps_files
 from fitsnap_nn.export.model_file import load_model, save_model
+from fitsnap_nn.files import atomic_write, one_line_errors, remove_temporaries
+from fitsnap_nn.folders import claim, locked, refuse_foreign_files
 from fitsnap_nn.models import build_model
 from fitsnap_nn.settings.files import MACE_SUFFIX
 from fitsnap_nn.settings.ini import COMMAND_LINE
@@ -64,17 +65,31 @@ def export(
             home=Path(folder),
         )
         targets = {written: Path(folder) / written.name for written in (*converted, *files.all)}
-        existing = [target for target in targets.values() if target.exists()]
-        if existing and not overwrite:
-            raise InputError(
-                [Problem(str(target), "already exists.", "Give --overwrite to replace it.") for target in existing]
-            )
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        mod = targets.pop(files.mod)
-        mod.unlink(missing_ok=True)
-        for written, target in {**targets, files.mod: mod}.items():  # last: it states that the others are complete
-            shutil.copyfile(written, target)
-    return [str(target) for target in (mod, *targets.values())]
+        with one_line_errors():
+            _deliver(targets, Path(folder), overwrite, targets[files.mod])
+    return [str(target) for target in targets.values()]
+
+
+def _deliver(targets: Mapping[Path, Path], folder: Path, overwrite: bool, last: Path) -> None:
+    """Copy files to the folder, unless they would replace those of somebody else or, unasked, those of an export.
+
+    ``last``, the .mod file, states that the others are complete: it is removed first and written last.
+    """
+    existing = [target for target in targets.values() if target.exists()]
+    if existing and not overwrite:
+        raise InputError(
+            [Problem(str(target), "already exists.", "Give --overwrite to replace it.") for target in existing]
+        )
+    names = {target.name for target in targets.values()}
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        refuse_foreign_files(folder, names)
+        remove_temporaries(folder, names)
+        claim(folder, names)
+        last.unlink(missing_ok=True)
+        for written, target in sorted(targets.items(), key=lambda pair: pair[1] == last):
+            with atomic_write(target) as file:
+                file.write(written.read_bytes())
 
 
 def _convert(path: Path, folder: Path, elements: Sequence[str], head: str) -> Path:

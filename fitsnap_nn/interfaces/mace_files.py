@@ -51,7 +51,9 @@ def run_and_convert(
         arguments = [str(path), str(converted), head, *elements]
         command = [sys.executable, "-c", f"from {__name__} import main; main()", *arguments]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(
+            command, env=environment, stderr=subprocess.PIPE, text=True, errors="replace", check=False
+        )
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
             raise CheckpointError(f"{path}: {reason}")

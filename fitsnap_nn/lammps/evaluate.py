@@ -64,10 +64,10 @@ def evaluate_in_lammps(
         commands = []
         for number in selected:
             text = data_text(configurations[number], files.elements, files.atom_style)
-            (folder / f"{number}.data").write_text(text)
+            (folder / f"{number}.data").write_text(text, encoding="utf-8")
             commands += ["clear", *_setup_commands(files, cells[number], f"{number}.data", grids[number])]
             commands += _single_point(number)
-        (folder / "in.run").write_text("\n".join(commands) + "\n")
+        (folder / "in.run").write_text("\n".join(commands) + "\n", encoding="utf-8")
         lammps.run(_arguments(model_format), folder, ranks, timeout)
         rows = {int(row[0]): row[1:] for row in np.loadtxt(folder / RESULTS, ndmin=2)}
         for number in selected:
@@ -111,7 +111,7 @@ def nve_drift(
     """
     with tempfile.TemporaryDirectory() as name:
         folder = _copy_potential(files, name)
-        (folder / "md.data").write_text(data_text(structure, files.elements, files.atom_style))
+        (folder / "md.data").write_text(data_text(structure, files.elements, files.atom_style), encoding="utf-8")
         commands = [
             *_setup_commands(
                 files, to_lammps(structure), "md.data", ANY_GRID, f"replicate {' '.join(map(str, repeat))}"
@@ -126,7 +126,7 @@ def nve_drift(
             f'fix record all print 10 "${{energy_digits}}" file {ENERGIES} screen no title "# eV"',
             f"run {steps}",
         ]
-        (folder / "in.run").write_text("\n".join(commands) + "\n")
+        (folder / "in.run").write_text("\n".join(commands) + "\n", encoding="utf-8")
         lammps.run(_arguments(model_format), folder, ranks, timeout)
         energies = np.loadtxt(folder / ENERGIES)
     times = 10.0 * timestep * np.arange(len(energies))

@@ -259,7 +259,7 @@ def _run(command: Sequence[str], folder: str) -> None:
 
 
 def _version(compiler: Sequence[str]) -> str:
-    done = subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=False)
+    done = subprocess.run([*compiler, "--version"], capture_output=True, text=True, errors="replace", check=False)
     return done.stdout.partition("\n")[0]
 
 

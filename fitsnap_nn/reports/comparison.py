@@ -6,6 +6,7 @@ FitSNAP subtracts the reference potential from both columns. Here both include i
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -14,6 +15,7 @@ import numpy as np
 
 from fitsnap_nn.data.configuration import Subset
 from fitsnap_nn.data.properties import Property
+from fitsnap_nn.files import write_text
 from fitsnap_nn.reports.results import Result, by_subset, pairs
 
 PERATOM_HEADER = "Filename Group AtomID Type Fx_Truth Fy_Truth Fz_Truth Fx_Pred Fy_Pred Fz_Pred Testing_Bool Set"
@@ -56,7 +58,9 @@ def write_comparisons(folder: Path, results: Sequence[Result], properties: Seque
                 path.unlink(missing_ok=True)
                 continue
             columns = np.column_stack([model, target])
-            np.savetxt(path, columns, fmt="%.10g", header=f"model target ({unit})", encoding="utf-8")
+            text = io.StringIO()
+            np.savetxt(text, columns, fmt="%.10g", header=f"model target ({unit})")
+            write_text(path, text.getvalue())
             written[path.name] = f"{name}, {subset.name.lower()} set: model, target ({unit})"
     return written
 
@@ -111,7 +115,8 @@ def write_peratom(path: Path, results: Sequence[Result], elements: Sequence[str]
 
 
 def _write(path: Path, header: str, lines: Iterator[Sequence[object]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, delimiter=" ", lineterminator="\n")
-        writer.writerow(header.split())
-        writer.writerows(lines)
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter=" ", lineterminator="\n")
+    writer.writerow(header.split())
+    writer.writerows(lines)
+    write_text(path, text.getvalue())

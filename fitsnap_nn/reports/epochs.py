@@ -6,12 +6,12 @@ import csv
 import io
 import math
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from fitsnap_nn.data.properties import Property
-from fitsnap_nn.files import atomic_write
+from fitsnap_nn.files import named_errors, write_text
 
 LOSS_FILE = "loss_vs_epochs.dat"
 METRICS_FILE = "metrics.csv"
@@ -63,13 +63,15 @@ class EpochLog(AbstractContextManager["EpochLog"]):
 
     def __init__(self, folder: Path, properties: Sequence[Property], after: int | None = None) -> None:
         header = ",".join(columns(properties)) + "\n"
+        self._folder = folder
         self._losses = _opened(folder / LOSS_FILE, LOSS_HEADER, " ", after)
         self._metrics = _opened(folder / METRICS_FILE, header, ",", after)
 
     def __exit__(self, *error: object) -> None:
         """Close both files."""
-        self._losses.close()
-        self._metrics.close()
+        # Every row has been flushed: what a full disk has refused is reported already.
+        with suppress(OSError), self._losses, self._metrics:
+            pass
 
     def write(self, row: EpochRow) -> None:
         """Append an epoch to both files.
@@ -77,12 +79,14 @@ class EpochLog(AbstractContextManager["EpochLog"]):
         Args:
             row: results of the epoch.
         """
-        self._losses.write(f"{row.epoch} {row.train_loss:.9e} {row.validation_loss:.9e}\n")
         numbers = (row.train_loss, row.validation_loss, *row.mae, row.learning_rate, row.seconds)
         cells = [str(row.epoch), *(repr(float(number)) for number in numbers), str(int(row.best))]
-        self._metrics.write(",".join(cells) + "\n")
-        self._losses.flush()
-        self._metrics.flush()
+        with named_errors(self._folder / LOSS_FILE):
+            self._losses.write(f"{row.epoch} {row.train_loss:.9e} {row.validation_loss:.9e}\n")
+            self._losses.flush()
+        with named_errors(self._folder / METRICS_FILE):
+            self._metrics.write(",".join(cells) + "\n")
+            self._metrics.flush()
 
 
 def read_epochs(folder: Path) -> list[EpochRow]:
@@ -107,8 +111,7 @@ def _parsed(cells: list[str]) -> EpochRow:
 
 def _opened(path: Path, header: str, separator: str, after: int | None) -> io.TextIOWrapper:
     kept = _kept_lines(path, separator, after) if after is not None and path.exists() else []
-    with atomic_write(path) as file:
-        file.write("".join([header, *kept]).encode())
+    write_text(path, "".join([header, *kept]))
     return path.open("a", encoding="utf-8")
 
 

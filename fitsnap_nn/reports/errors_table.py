@@ -14,6 +14,7 @@ import numpy as np
 
 from fitsnap_nn.data.configuration import Subset
 from fitsnap_nn.data.properties import Property
+from fitsnap_nn.files import write_text
 from fitsnap_nn.reports.results import Floats, Result, by_subset, in_the_fit, pairs
 
 ALL = "*ALL"
@@ -121,7 +122,7 @@ def write_errors_table(path: Path, rows: Sequence[ErrorRow], style: str = "MD") 
     Raises:
         OSError: the file cannot be written.
     """
-    path.write_text(STYLES[style](rows), encoding="utf-8")
+    write_text(path, STYLES[style](rows))
 
 
 def _markdown(rows: Sequence[ErrorRow]) -> str:

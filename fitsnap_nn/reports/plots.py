@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fitsnap_nn.data.properties import Property
+from fitsnap_nn.files import atomic_write
 from fitsnap_nn.reports.epochs import EpochRow
 from fitsnap_nn.reports.errors_table import ALL, ErrorRow, errors_table
 from fitsnap_nn.reports.results import Result, by_subset, pairs
@@ -106,7 +107,8 @@ def _save(path: Path, draw: Callable[[Figure], None], empty: bool) -> str:
         return NO_MATPLOTLIB.format(name=path.name)
     figure = Figure(layout="constrained")
     draw(figure)
-    FigureCanvasAgg(figure).print_figure(path, dpi=150)
+    with atomic_write(path) as file:
+        FigureCanvasAgg(figure).print_figure(file, dpi=150, format="png")
     return ""
 
 

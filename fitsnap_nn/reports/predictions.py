@@ -13,6 +13,7 @@ from fitsnap_nn.files import atomic_write
 from fitsnap_nn.reports.results import Floats, Result
 
 PREFIX = "predicted_"
+HEADER_BYTES = 10_000  # maximum length of a line that is read to recognise a file
 
 
 def write_predictions(
@@ -43,6 +44,16 @@ def write_predictions(
         write(text, frames, format="extxyz", parallel=False)
         text.flush()
         text.detach()
+
+
+def are_predictions(path: Path) -> bool:
+    """Return whether a file is one that `write_predictions` has written."""
+    try:
+        with path.open("rb") as file:
+            file.readline(HEADER_BYTES)
+            return PREFIX.encode() in file.readline(HEADER_BYTES)
+    except OSError:
+        return False
 
 
 def _frame(result: Result, properties: Sequence[Property], columns: Mapping[str, str]) -> Any:

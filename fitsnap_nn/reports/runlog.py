@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TextIO
 
 from fitsnap_nn import interrupts
+from fitsnap_nn.files import named_errors
+from fitsnap_nn.terminal import make_printable
 
 # Lets programs that use this package capture the output of a fit.
 LOGGER = logging.getLogger("fitsnap_nn")
@@ -18,12 +20,13 @@ PROGRESS_SECONDS = 1.0  # minimum time between two of them, s
 
 
 class Console(AbstractContextManager["Console"]):
-    """Prints lines to a stream and a log file; silent without both, as on all ranks but rank 0.
+    """Prints lines to a stream and a log file; silent without any argument, as on all ranks but rank 0.
 
     Args:
         stream: output stream, usually ``sys.stdout``.
         log: log file; flushed after each line.
         append: append to an existing log file, for a resumed fit.
+        keep: keep the lines for a log file that `start_log` opens later.
         clock: returns the time in s, for progress lines.
     """
 
@@ -32,11 +35,35 @@ class Console(AbstractContextManager["Console"]):
         stream: TextIO | None = None,
         log: Path | None = None,
         append: bool = False,
+        keep: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        make_printable(stream)
         self._stream = stream
-        self._log = log.open("a" if append else "w", encoding="utf-8") if log else None
+        self._log: TextIO | None = None
+        self._path = Path()
+        self._early: list[str] | None = [] if keep else None
         self._clock = clock
+        if log:
+            self.start_log(log, append)
+
+    def start_log(self, log: Path, append: bool = False) -> None:
+        """Open the log file, and write the lines so far to it.
+
+        Args:
+            log: log file; an existing one is replaced.
+            append: append to an existing file.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        if not append:
+            log.unlink(missing_ok=True)  # a link is not followed
+        # File names that are not UTF-8 are text with surrogates, which UTF-8 does not encode.
+        self._log, self._path = log.open("a", encoding="utf-8", errors="backslashreplace"), log
+        kept, self._early = self._early or [], None
+        for text in kept:
+            self._write_log(text)
 
     def line(self, text: str = "") -> None:
         """Print one or more lines.
@@ -44,11 +71,18 @@ class Console(AbstractContextManager["Console"]):
         Args:
             text: the lines, without the last newline.
         """
-        if self._stream is not None or self._log is not None:
+        if self._stream is not None or self._log is not None or self._early is not None:
             LOGGER.info(text)
-        for output in (self._stream, self._log):
-            if output is not None:
-                print(text, file=output, flush=True)
+        if self._stream is not None:
+            print(text, file=self._stream, flush=True)
+        self._write_log(text)
+
+    def _write_log(self, text: str) -> None:
+        if self._early is not None:
+            self._early.append(text)
+        elif self._log is not None:
+            with named_errors(self._path):
+                print(text, file=self._log, flush=True)
 
     def section(self, title: str) -> None:
         """Print a blank line and an underlined title.
@@ -95,7 +129,8 @@ class Console(AbstractContextManager["Console"]):
             if line := interrupts.take_line():
                 self.line(line)
         if self._log is not None:
-            self._log.close()
+            with named_errors(self._path):
+                self._log.close()
 
     def _update_line(self, text: str, in_place: bool) -> None:
         if in_place and self._stream is not None:

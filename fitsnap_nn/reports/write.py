@@ -8,30 +8,34 @@ from pathlib import Path
 from fitsnap_nn.data.properties import Property
 from fitsnap_nn.reports.comparison import write_comparisons, write_peratom, write_perconfig
 from fitsnap_nn.reports.epochs import METRICS_FILE, read_epochs
-from fitsnap_nn.reports.errors_table import ErrorRow, errors_table, write_errors_table
+from fitsnap_nn.reports.errors_table import ErrorRow, write_errors_table
 from fitsnap_nn.reports.plots import plot_learning_curve, plot_parity
 from fitsnap_nn.reports.results import Result
 from fitsnap_nn.settings.schema import Settings
 
 
 def write_reports(
-    folder: Path, results: Sequence[Result], properties: Sequence[Property], settings: Settings
-) -> tuple[list[ErrorRow], dict[str, str], list[str]]:
+    folder: Path,
+    rows: Sequence[ErrorRow],
+    results: Sequence[Result],
+    properties: Sequence[Property],
+    settings: Settings,
+) -> tuple[dict[str, str], list[str]]:
     """Write the error table, the comparison files and the plots.
 
     Args:
         folder: output folder.
+        rows: error table.
         results: predictions and labels.
         properties: properties of the fit.
         settings: settings of the fit.
 
     Returns:
-        The error table; a description of each file by file name; a message for each plot that was not written.
+        A description of each file by file name; a message for each plot that was not written.
 
     Raises:
         OSError: a file cannot be written.
     """
-    rows = errors_table(results, properties)
     write_errors_table(folder / settings.outfile.metrics, rows, settings.outfile.metrics_style)
     files = {settings.outfile.metrics: "errors by group and set", **write_comparisons(folder, results, properties)}
     if settings.extras.dump_perconfig:
@@ -45,4 +49,4 @@ def write_reports(
     if (folder / METRICS_FILE).exists():
         messages.append(plot_learning_curve(folder / "learning_curve.png", read_epochs(folder), properties))
         files["learning_curve.png"] = "losses and errors against the epoch"
-    return rows, files, [message for message in messages if message]
+    return files, [message for message in messages if message]

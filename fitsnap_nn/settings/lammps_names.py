@@ -10,7 +10,7 @@ from pathlib import PurePath
 PATH = re.compile(r"""(?! )(?:(?!["'$(),])[ -~])+(?<! )""")
 FORMAT = ":%"  # separates a formula from its format in $(...)
 # File names are words without quotation marks in a LAMMPS without the plugin.
-WORD = re.compile(r"[\w.+=@~-]+", re.ASCII)
+WORD = re.compile(r"[\w+=@][\w.+=@~-]*", re.ASCII)
 MAX_LENGTH = 200  # bytes of a file name, which leaves room for the suffixes; file systems allow 255
 
 

@@ -3,80 +3,195 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
 
+from fitsnap_nn.errors import Problem
 from fitsnap_nn.settings.files import nearest
 from fitsnap_nn.settings.ini import Document
 from fitsnap_nn.settings.lammps_names import unreadable_folder, unreadable_name
 from fitsnap_nn.settings.schema import Settings
 
+# Files of every fit, besides those that the input names, and the folders of the cache and of tests.
+FIXED = ("run.log", "input.used.in", "loss_vs_epochs.dat", "metrics.csv", "in.md", "md.data", "learning_curve.png")
+FOLDERS = ("cache", "test")
+OWN = ("fitsnap_nn.files", "fitsnap_nn.lock")
+LAMMPS_SUFFIXES = (".mod", ".mliap.descriptor", ".mliap.nn", ".mliap.mliappy", ".mliap.unified")
+SET_SUFFIXES = ("", "_val", "_test", "_unknown")
+LONGEST = 200  # bytes; file systems allow 255, of which temporary names need 34
+
+Finding = tuple[str, str, str, str]  # section, key, what is wrong, remedy
+
 
 def check_files(document: Document, settings: Settings) -> None:
     """Report missing input files, and output files that could not be written after hours of training."""
-    _inputs(document, settings)
-    if _output_folder(document, settings):
-        _outputs(document, settings)
-    _potential(document, settings)
-
-
-def _inputs(document: Document, settings: Settings) -> None:
     if (pretrained := settings.architecture.pretrained[0]) and not document.architecture_stored:
         path = os.path.join(settings.folder, pretrained)
         if not os.path.isfile(path):
             hint = nearest(path) or "Relative paths are relative to the folder of the input file."
             document.report(settings.pytorch.model, "mace_model", f"no such file: {path}", hint)
+    for finding in _output_findings(settings):
+        document.report(*finding)
 
 
-def _output_folder(document: Document, settings: Settings) -> bool:
-    """Return whether the output folder, and that of the cache, exist or can be created."""
+def output_problems(settings: Settings) -> list[Problem]:
+    """Return why the output files of settings cannot be written, for settings that were changed after their check."""
+    findings = _output_findings(settings)
+    return [Problem(settings.source, f"[{section}] {key} — {what}.", hint) for section, key, what, hint in findings]
+
+
+def output_names(settings: Settings) -> list[str]:
+    """Return the names of all files that a fit may write to its folder, apart from copies of potential files."""
+    return [*FIXED, *report_names(settings), *(name for name, _, _ in _chosen_names(settings))]
+
+
+def report_names(settings: Settings) -> list[str]:
+    """Return the names of the tables, plots and comparison files that a fit or a test may write."""
+    titles = dict.fromkeys(["energy", "force", "stress", *(row.name.lower() for row in settings.properties)])
+    extras = settings.extras
+    dumps = {"peratom.dat": extras.dump_peratom, "perconfig.dat": extras.dump_perconfig}
+    comparisons = [f"{title}_comparison{suffix}.dat" for title in titles for suffix in SET_SUFFIXES]
+    return [settings.outfile.metrics, "run.log", "parity.png", *filter(dumps.get, dumps), *comparisons]
+
+
+def _chosen_names(settings: Settings) -> list[tuple[str, str, str]]:
+    """Return the file names that the input chooses, each with section and key."""
+    training, stem = settings.pytorch, settings.outfile.potential
+    return [
+        (training.save_state_output, "PYTORCH", "save_state_output"),
+        (training.output_file, "PYTORCH", "output_file"),
+        (settings.outfile.metrics, "OUTFILE", "metrics"),
+        *((f"{stem}{suffix}", "OUTFILE", "potential") for suffix in LAMMPS_SUFFIXES),
+    ]
+
+
+def _output_findings(settings: Settings) -> list[Finding]:
+    found = [*_folders(settings), *_names(settings)]
+    return found or [*_collisions(settings), *_inputs(settings)]
+
+
+def _folders(settings: Settings) -> Iterator[Finding]:
+    """Find an output folder or cache that cannot be created, or that would mix with the data."""
     cache = settings.memory.cache
     folders = {("OUTFILE", "folder"): settings.output_folder, **({("MEMORY", "cache"): cache} if cache else {})}
     for (section, key), folder in folders.items():
         if problem := _folder_problem(folder):
-            document.report(section, key, problem, "Choose another folder, or change its permissions.")
-    return document.sound("OUTFILE", "folder")
+            yield section, key, problem, "Choose another folder, or change its permissions."
+        elif place := data_folder_of(folder, settings):
+            yield section, key, f"{folder} is in the folder of the data, {place}", "Choose a folder without data."
+            return
+    if problem := unreadable_folder(settings.output_folder):
+        yield "OUTFILE", "folder", problem, "Choose another name."
+    for name in FOLDERS:  # of the cache, and of a test of the model
+        if place := data_folder_of(os.path.join(settings.output_folder, name), settings):
+            hint = "Move the data, or choose another [OUTFILE] folder."
+            yield "PATH", "dataPath", f"{place} is a folder that the fit writes to", hint
 
 
 def _folder_problem(folder: str) -> str:
     """Return why a folder cannot be created or written to; empty if it can."""
+    if not folder.isprintable() or not _encodable(folder):
+        return f"{folder!r} contains characters that no folder can have here"
     existing = os.path.abspath(folder)
     while not os.path.lexists(existing):
         existing = os.path.dirname(existing)
     if not os.path.isdir(existing):
-        return f"{folder} cannot be a folder: {existing} is a file"
+        kind = "a file" if os.path.exists(existing) else "a link to nothing"
+        return f"{folder} cannot be a folder: {existing} is {kind}"
     if not os.access(existing, os.W_OK | os.X_OK):
         return f"no permission to write to {existing}"
     return ""
 
 
-def _outputs(document: Document, settings: Settings) -> None:
-    """Check that output files have different names, in folders that exist."""
-    training = settings.pytorch
-    written: dict[str, str] = {}
-    names = {
-        ("PYTORCH", "save_state_output"): training.save_state_output,
-        ("PYTORCH", "output_file"): training.output_file,
-        ("OUTFILE", "metrics"): settings.outfile.metrics,
+def data_folder_of(folder: str, settings: Settings) -> str:
+    """Return the folder of the data, or of a group, that contains a folder or is the same; empty if there is none.
+
+    A folder beside the groups is none of them, so that ``dataPath = .`` is possible.
+    """
+    root, real = settings.data_path, os.path.realpath(folder)
+    if os.path.isdir(root) and os.path.realpath(root) == real:
+        return root
+    groups = [os.path.join(root, row.name) for row in settings.groups.rows]
+    return next((group for group in groups if os.path.isdir(group) and _contains(os.path.realpath(group), real)), "")
+
+
+def _contains(folder: str, path: str) -> bool:
+    return os.path.commonpath([folder, path]) == folder
+
+
+def _names(settings: Settings) -> Iterator[Finding]:
+    """Find names that are not the name of a file."""
+    for name, section, key in _chosen_names(settings)[:3]:
+        if problem := _name_problem(name):
+            yield section, key, *problem
+        elif os.path.isdir(path := os.path.join(settings.output_folder, name)):
+            yield section, key, f"{path} is a folder", "Give the name of a file."
+    if unreadable := unreadable_name(settings.outfile.potential):
+        yield "OUTFILE", "potential", unreadable, "The folder is [OUTFILE] folder."
+
+
+def _name_problem(name: str) -> tuple[str, str] | None:
+    """Return why a text cannot be the name of a file in the output folder, and a remedy."""
+    if "/" in name:
+        hint = "Give a name without a folder: all files are written to [OUTFILE] folder."
+        return f"{name} is a path instead of the name of a file", hint
+    if name in ("", ".", "..") or not name.isprintable():
+        return f"{name!r} is not the name of a file", "Give a name of printable characters."
+    if not _encodable(name):
+        return f"{name!r} cannot be a file name in this locale", "Use ASCII, or set LANG to a UTF-8 locale."
+    if len(os.fsencode(name)) > LONGEST:
+        return f"the name has {len(os.fsencode(name))} bytes", f"At most {LONGEST} are possible."
+    return None
+
+
+def _encodable(name: str) -> bool:
+    """Return whether the encoding of file names, that of the locale, has all characters of a name."""
+    try:
+        return bool(os.fsencode(name)) or not name
+    except UnicodeEncodeError:
+        return False
+
+
+def _collisions(settings: Settings) -> Iterator[Finding]:
+    """Find two files of the same name."""
+    taken = dict.fromkeys([*FIXED, *FOLDERS, *OWN], "a file of every fit")
+    taken |= dict.fromkeys(report_names(settings)[1:], "a file of every fit")
+    for name, section, key in [*_chosen_names(settings), *_copies(settings)]:
+        if name in taken:
+            yield section, key, f"{name} is also the name of {taken[name]}", "Choose another name."
+        taken.setdefault(name, f"[{section}] {key}")
+    for row in settings.properties:
+        others = [other.name for other in settings.properties if other is not row]
+        if row.name.lower() in map(str.lower, [*others, "force"]):
+            what = "the files of another property have the same name, which is in lower case"
+            yield "PROPERTIES", row.name, what, "Choose another name."
+
+
+def _copies(settings: Settings) -> Iterator[tuple[str, str, str]]:
+    """Yield the names of the copies of the reference potential's files, each with section and key."""
+    reference = settings.reference
+    places: Sequence[str] = (settings.folder, "")
+    words = dict.fromkeys(word for text in (reference.pair_style, *reference.pair_coeff) for word in text.split())
+    for word in words:
+        path = next((path for place in places if os.path.isfile(path := os.path.join(place, word))), "")
+        if path and word not in settings.elements:
+            yield os.path.basename(path), "REFERENCE", "pair_style" if word in reference.pair_style else "pair_coeff"
+
+
+def _inputs(settings: Settings) -> Iterator[Finding]:
+    """Find files that the fit reads, and would replace."""
+    pretrained, group_file = settings.architecture.pretrained[0], settings.path.group_file
+    start = "start_from" if settings.pytorch.start_from else "save_state_input"
+    # A fit can be repeated or continued with the copy of its input: it is written again.
+    source = "" if os.path.basename(settings.source) == "input.used.in" else settings.source
+    read = {
+        source: ("OUTFILE", "folder"),
+        settings.initial_file: ("PYTORCH", start),
+        os.path.join(settings.folder, pretrained) if pretrained else "": (settings.pytorch.model, "mace_model"),
+        os.path.join(settings.folder, group_file) if group_file else "": ("PATH", "groupFile"),
+        settings.data_path: ("PATH", "dataPath"),
     }
-    for (section, key), name in names.items():
-        path = os.path.normpath(os.path.join(settings.output_folder, name))
-        parent = os.path.dirname(path)
-        if path in written:
-            document.report(section, key, f"{name} is also the name of {written[path]}", "Choose another name.")
-        elif os.path.isdir(path):
-            document.report(section, key, f"{path} is a folder", "Give the name of a file.")
-        elif os.path.dirname(name) and not os.path.isdir(parent):
-            hint = "Create it, or give a name without a folder: the file is written to the output folder."
-            document.report(section, key, f"no such folder: {parent}", hint)
-        elif os.path.dirname(name) and not os.access(parent, os.W_OK | os.X_OK):
-            document.report(section, key, f"no permission to write to {parent}", "Choose another folder.")
-        written.setdefault(path, f"[{section}] {key}")
-
-
-def _potential(document: Document, settings: Settings) -> None:
-    """Check that LAMMPS can read files of this name, in this folder."""
-    for key, problem in {
-        "potential": unreadable_name(settings.outfile.potential),
-        "folder": unreadable_folder(settings.output_folder),
-    }.items():
-        if problem:
-            document.report("OUTFILE", key, problem, "Choose another name.")
+    written = {os.path.realpath(os.path.join(settings.output_folder, name)) for name in output_names(settings)}
+    for path, (section, key) in read.items():
+        if os.path.isfile(path) and os.path.realpath(path) in written:
+            what = f"{path} is read by the fit and would be replaced by it"
+            yield section, key, what, "Copy it to another folder, or choose another [OUTFILE] folder."

@@ -11,9 +11,9 @@ from typing import Any
 from fitsnap_nn import __version__
 from fitsnap_nn.data.configuration import Configuration, Subset
 from fitsnap_nn.data.properties import Property
-from fitsnap_nn.export.deck import starting_structure
 from fitsnap_nn.export.lammps_files import write_lammps_files
 from fitsnap_nn.export.model_file import save_model
+from fitsnap_nn.folders import LOG_FILE, MARKER
 from fitsnap_nn.interfaces.potential import Potential
 from fitsnap_nn.lammps.cell import in_lammps_frame
 from fitsnap_nn.lammps.files import LammpsFiles
@@ -29,37 +29,40 @@ from fitsnap_nn.settings import Settings
 from fitsnap_nn.training.trainer import Trainer
 from fitsnap_nn.workflow.preparation import Prepared
 
-LOG_FILE = "run.log"
 VERIFIED_CONFIGURATIONS = 5
 
 
 def report(
-    settings: Settings, results: list[Result], properties: Sequence[Property], console: Console, folder: Path
-) -> tuple[list[ErrorRow], dict[str, str]]:
+    settings: Settings,
+    errors: Sequence[ErrorRow],
+    results: list[Result],
+    properties: Sequence[Property],
+    console: Console,
+    folder: Path,
+) -> dict[str, str]:
     """Write the reports of predictions and print their summary.
 
     Returns:
-        The table of errors, and the content of each file that was written.
+        The content of each file that was written.
     """
-    errors, files, notes = write_reports(folder, results, properties, settings)
+    files, notes = write_reports(folder, errors, results, properties, settings)
     for subset in Subset:
         if text := summary(errors, subset, properties):
             console.line(f"errors ({subset.name.lower()} set, mean absolute): {text}")
     for note in notes:
         console.line(f"  note: {note}")
-    return errors, files
+    return files
 
 
-def deploy(
+def save(
     settings: Settings,
     trainer: Trainer,
     prepared: Prepared,
     model_file: Path,
-    errors: list[ErrorRow],
-    results: list[Result],
-) -> LammpsFiles:
-    """Write the model file and the LAMMPS files, with the weights that the errors were computed with."""
-    structure = starting_structure(results)
+    errors: Sequence[ErrorRow],
+    structure: Configuration,
+) -> None:
+    """Write the model file, with the weights that the errors were computed with."""
     provenance = {
         "input": settings.text,
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -72,8 +75,12 @@ def deploy(
         "errors": {one.value: text for one in Subset if (text := summary(errors, one, prepared.properties))},
     }
     save_model(model_file, trainer.model, settings, provenance, structure, prepared.split)
+
+
+def deploy(settings: Settings, model: Model[Any], structure: Configuration) -> LammpsFiles:
+    """Write the LAMMPS files."""
     return write_lammps_files(
-        trainer.model,
+        model,
         settings.reference,
         Path(settings.output_folder),
         settings.outfile.potential,
@@ -121,5 +128,6 @@ def contents(settings: Settings, files: LammpsFiles) -> dict[str, str]:
         METRICS_FILE: "losses and errors of each epoch",
         LOG_FILE: "everything printed",
         "input.used.in": "the input",
+        MARKER: "list of the files of fitsnap_nn here",
         "cache": "model inputs, for the next fit",
     }

@@ -18,23 +18,25 @@ from fitsnap_nn.data.properties import STANDARD, Property, derivatives_of
 from fitsnap_nn.data.readers import Column, ReadOptions
 from fitsnap_nn.errors import CheckpointError, InputError, Problem
 from fitsnap_nn.export.model_file import ModelFile, load_model, load_payload, model_of
+from fitsnap_nn.files import one_line_errors
+from fitsnap_nn.folders import LOG_FILE
 from fitsnap_nn.lammps.reference import read_files, with_files
 from fitsnap_nn.reports.errors_table import STYLES, ErrorRow, errors_table
-from fitsnap_nn.reports.predictions import write_predictions
+from fitsnap_nn.reports.predictions import are_predictions, write_predictions
 from fitsnap_nn.reports.results import Result
 from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.reports.tree import render_tree
 from fitsnap_nn.reports.verdict import verdict_of_errors
 from fitsnap_nn.settings import Settings, load_settings
 from fitsnap_nn.settings.ini import COMMAND_LINE
+from fitsnap_nn.settings.outputs import report_names
 from fitsnap_nn.settings.schema import Reference
 from fitsnap_nn.training.distributed import Ranks, session
 from fitsnap_nn.training.evaluation import evaluate_all
 from fitsnap_nn.workflow import delivery
-from fitsnap_nn.workflow.delivery import LOG_FILE
 from fitsnap_nn.workflow.pipeline import Fit, predict_all
 from fitsnap_nn.workflow.preparation import prepare
-from fitsnap_nn.workflow.run_folder import open_console
+from fitsnap_nn.workflow.run_folder import open_console, start_log
 from fitsnap_nn.workflow.stored_settings import adopt
 
 UNKNOWN_SPLIT = (
@@ -104,7 +106,8 @@ def evaluate(
     training = replace(settings.pytorch, composition_baseline=False)
     settings = replace(settings, reference=_with_files(settings, content), pytorch=training)
     folder = Path(settings.output_folder) / "test"
-    with session() as ranks, open_console(settings, ranks, overwrite, False, quiet, folder) as console:
+    names = report_names(settings)
+    with session() as ranks, open_console(settings, names, ranks, overwrite, False, quiet, folder) as console:
         if ranks.is_first:
             _check_output(output, [settings.source, model, *(file.path for file in list_files(settings))], overwrite)
         for notice in settings.notices:
@@ -120,7 +123,9 @@ def evaluate(
         results = predict_all(content.model, prepared, ranks)
         if not ranks.is_first:
             return Fit(folder, [], Path(model), content.model)
-        errors, files = delivery.report(settings, results, prepared.properties, console, folder)
+        start_log(folder, names, console)
+        errors = errors_table(results, prepared.properties)
+        files = delivery.report(settings, errors, results, prepared.properties, console, folder)
         verdict = verdict_of_errors(results, prepared.properties)
         _close(console, output, results, prepared.properties, verdict, settings)
         console.line(render_tree(folder, {LOG_FILE: "everything printed", **files}))
@@ -157,7 +162,11 @@ def evaluate_files(
     content = load_model(model, trust=trust)
     folder = Path(model).parent
     properties = _predicted(content)
-    with session() as ranks, Console(sys.stdout if ranks.is_first and not quiet else None) as console:
+    with (
+        session() as ranks,
+        one_line_errors(),
+        Console(sys.stdout if ranks.is_first and not quiet else None) as console,
+    ):
         if ranks.is_first:
             _check_output(output, [model, *files], overwrite)
         configurations = _with_sets(content, _read(content, unique(files), ranks, console), console)
@@ -207,6 +216,8 @@ def _check_output(output: str | Path | None, read: Iterable[str | Path], overwri
         what = f"cannot be written: there is no folder {path.parent}"
     elif path.exists() and any(path.samefile(file) for file in read if os.path.exists(file)):
         what = "is a file that the test reads: the input, the model or data"
+    elif path.exists() and not are_predictions(path):
+        what = "exists, and does not contain predictions of fitsnap_nn"
     elif path.exists() and not overwrite:
         raise InputError([Problem(COMMAND_LINE, f"-o {output} exists.", "--overwrite replaces it.")])
     else:

@@ -12,10 +12,12 @@ import torch
 
 from fitsnap_nn import __version__, interrupts
 from fitsnap_nn.data.audit.table import group_table
+from fitsnap_nn.export.deck import starting_structure
+from fitsnap_nn.folders import refuse_foreign_files
 from fitsnap_nn.lammps.verify import Verification
 from fitsnap_nn.models import Model
 from fitsnap_nn.reports.epochs import EpochRow
-from fitsnap_nn.reports.errors_table import ErrorRow
+from fitsnap_nn.reports.errors_table import ErrorRow, errors_table
 from fitsnap_nn.reports.results import Result
 from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.reports.tree import render_tree
@@ -25,11 +27,18 @@ from fitsnap_nn.training.distributed import Ranks, session
 from fitsnap_nn.training.evaluation import evaluate_all
 from fitsnap_nn.workflow import delivery, warm_start
 from fitsnap_nn.workflow.initialization import create_model, pretrained_file
-from fitsnap_nn.workflow.preparation import Prepared, describe_data, prepare, read_dataset
-from fitsnap_nn.workflow.run_folder import open_console
+from fitsnap_nn.workflow.preparation import (
+    Prepared,
+    describe_data,
+    prepare,
+    read_dataset,
+    refuse_empty_training_set,
+)
+from fitsnap_nn.workflow.run_folder import open_console, planned_names, start_log
 from fitsnap_nn.workflow.training_run import (
     before_training,
     choose_device,
+    finishing,
     history_of,
     load_matching_restart,
     make_trainer,
@@ -96,7 +105,8 @@ def fit(
     model_file = folder / settings.pytorch.output_file
     restart_file = folder / settings.pytorch.save_state_output
     settings, start = warm_start.find_start(settings, restart_file if resume else None)
-    with session() as ranks, open_console(settings, ranks, overwrite, resume, quiet) as console:
+    names = planned_names(settings)
+    with session() as ranks, open_console(settings, names, ranks, overwrite, resume, quiet) as console:
         _greet(settings, ranks, console, verbose)
         restart = load_matching_restart(settings, restart_file) if resume else {}
         interrupts.describe(partial(before_training, settings, ranks, restart))
@@ -109,13 +119,19 @@ def fit(
         if not train:
             return Fit(folder, [], model_file)
         trainer = make_trainer(model, start, settings, prepared, ranks, console, restart, seed)
+        if ranks.is_first:
+            start_log(folder, names, console, resume, settings.text)
         first = trainer.evaluate_start() if not resume and (start or pretrained_file(settings)) else None
         run_training(trainer, settings, prepared, ranks, console, restart_file, first, fresh=not resume)
         results = predict_all(trainer.model, prepared, ranks)
         if not ranks.is_first:
             return Fit(folder, [], model_file, trainer.model)
-        errors, files = delivery.report(settings, results, prepared.properties, console, folder)
-        lammps_files = delivery.deploy(settings, trainer, prepared, model_file, errors, results)
+        errors, structure = errors_table(results, prepared.properties), starting_structure(results)
+        with finishing(restart_file if trainer.epoch else None, ranks, console) as saved:
+            delivery.save(settings, trainer, prepared, model_file, errors, structure)
+            saved.append(model_file)
+            lammps_files = delivery.deploy(settings, trainer.model, structure)
+            files = delivery.report(settings, errors, results, prepared.properties, console, folder)
         verification = delivery.verify(settings, trainer.model, prepared, lammps_files, console) if verify else None
         console.line(render_tree(folder, {**delivery.contents(settings, lammps_files), **files}))
         if lammps_files.deck:
@@ -142,12 +158,15 @@ def check(settings: Settings) -> DataReport:
 
     Raises:
         DataError: they cannot be used.
-        InputError: the input contradicts the file that the fit starts from.
+        InputError: the input contradicts the file that the fit starts from, or the output folder contains files of
+            others.
     """
+    refuse_foreign_files(Path(settings.output_folder), planned_names(settings))
     settings, start = warm_start.find_start(settings)
     if start and start.elements != settings.elements:
         create_model(settings, start)  # refuses elements that the architecture does not support
     dataset = read_dataset(settings, Ranks())
+    refuse_empty_training_set(settings, dataset)
     notes = [f"start: {note}" for note in (start.notes if start else ())]
     table = group_table(dataset.configurations, [row.name for row in settings.properties])
     text = "\n".join([*notes, describe_data(dataset, settings), *(f"  {line}" for line in table)])
@@ -169,8 +188,6 @@ def _greet(settings: Settings, ranks: Ranks, console: Console, verbose: bool) ->
             console.line(f"  note: {notice}")
     else:
         console.line(f"  {len(settings.notices)} notes on it, listed by --check")
-    if ranks.is_first:
-        (Path(settings.output_folder) / "input.used.in").write_text(settings.text, encoding="utf-8")
 
 
 def predict_all(model: Model[Any], prepared: Prepared, ranks: Ranks) -> list[Result]:

@@ -98,19 +98,23 @@ def prepare(
     console: Console,
     split_seed: int | None = None,
     strict: bool = False,
-    relabel: Callable[[Dataset], Dataset] = lambda dataset: dataset,
+    relabel: Callable[[Dataset], Dataset] | None = None,
 ) -> Prepared:
     """Read the data and compute the model inputs that the cache lacks; all ranks share the work.
 
     Args:
         split_seed: of the fit that is continued; drawn or taken from GROUPS random_seed when ``None``.
         strict: whether warnings about the data are errors.
-        relabel: changes the sets of the configurations after the split.
+        relabel: for a test of a model, changes the sets of the configurations after the split.
 
     Raises:
         DataError, LammpsError: see `fitsnap_nn.data` and `fitsnap_nn.inputs`.
     """
-    dataset = relabel(read_dataset(settings, ranks, split_seed))
+    dataset = read_dataset(settings, ranks, split_seed)
+    if relabel:
+        dataset = relabel(dataset)
+    else:
+        refuse_empty_training_set(settings, dataset)
     console.line(describe_data(dataset, settings))
     if strict:
         refuse(dataset.warnings)
@@ -144,6 +148,22 @@ def read_dataset(settings: Settings, ranks: Ranks, split_seed: int | None = None
     dataset = assemble(settings, configurations, seed, [finding for _, found, _ in shares for finding in found])
     missing = check_labels(settings, dataset.configurations, dataset.findings)
     return replace(dataset, findings=(*dataset.findings, *missing))
+
+
+def refuse_empty_training_set(settings: Settings, dataset: Dataset) -> None:
+    """Refuse a fit without training data.
+
+    Raises:
+        DataError: no configuration is in the training set.
+    """
+    if any(one.subset is Subset.TRAINING for one in dataset.configurations):
+        return
+    column = "training_size" if "training_size" in settings.groups.group_sections else "size"
+    key = "[PYTORCH] training_fraction" if settings.pytorch.training_fraction is not None else f"[GROUPS] {column}"
+    raise DataError(
+        f"{settings.source}: no configuration is in the training set: {describe_split(dataset.configurations)}. "
+        f"Increase {key}."
+    )
 
 
 def _read(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from fitsnap_nn import interrupts
 from fitsnap_nn.data.configuration import Subset
 from fitsnap_nn.data.properties import STANDARD, Property
-from fitsnap_nn.errors import InputError, Problem
+from fitsnap_nn.errors import CheckpointError, InputError, Problem
 from fitsnap_nn.export.model_file import model_payload
 from fitsnap_nn.export.reference_files import changed_files
 from fitsnap_nn.export.stored import refused
@@ -181,7 +182,12 @@ def run_training(
         if first:
             console.line(f"{epoch_line(_row(first, properties), properties)}, the initial weights")
         interrupts.describe(lambda: _interrupted(trainer, ranks, restart_file, saved))
-        trainer.run(after_epoch)
+        try:
+            trainer.run(after_epoch)
+        except (CheckpointError, OSError):
+            with suppress(OSError):  # the log may be on the same full disk
+                console.line(_interrupted(trainer, ranks, restart_file, saved))
+            raise
     if trainer.epoch:
         trained = f"interrupted after epoch {trainer.epoch}, the last one; {_saved(ranks, restart_file, trainer.epoch)}"
         interrupts.describe(lambda: trained)
@@ -198,25 +204,47 @@ def before_training(settings: Settings, ranks: Ranks, restart: dict[str, Any]) -
     text = f"interrupted before epoch {epoch + 1} of {settings.pytorch.num_epochs}"
     if restart:
         return f"{text}; {_saved(ranks, restart['path'], epoch)}"
-    return f"{text}; nothing is saved but model inputs. To start again: {_again(ranks)}"
+    return f"{text}; nothing is saved but model inputs. To start again: {_command(ranks, '--overwrite')}"
 
 
 def _interrupted(trainer: Trainer, ranks: Ranks, restart_file: Path, saved: int) -> str:
     """Return where a fit was interrupted, what is saved, and how to go on: one line."""
-    text = f"interrupted in epoch {trainer.epoch + 1} of {trainer.options.num_epochs}"
+    text = f"interrupted in epoch {saved + 1} of {trainer.options.num_epochs}"
     if not saved:
-        return f"{text}; no epoch was finished, nothing is saved. To start again: {_again(ranks)}"
+        return f"{text}; no epoch was finished, nothing is saved. To start again: {_command(ranks, '--overwrite')}"
     return f"{text}; {_saved(ranks, restart_file, saved)}"
-
-
-def _again(ranks: Ranks) -> str:
-    return repeated_command(ranks.size, "--resume", "--overwrite")
 
 
 def _saved(ranks: Ranks, restart_file: Path, epoch: int) -> str:
     """Return what a restart file contains, and the command that continues the fit."""
-    go_on = repeated_command(ranks.size, "--overwrite", "--resume")
+    go_on = _command(ranks, "--resume")
     return f"{restart_file} contains the state after epoch {epoch}. To go on: {go_on}"
+
+
+@contextmanager
+def finishing(restart_file: Path | None, ranks: Ranks, console: Console) -> Iterator[list[Path]]:
+    """State what is saved, and how to finish, if results cannot be written.
+
+    Args:
+        restart_file: restart file of the fit, if there is one.
+
+    Yields:
+        Files that contain the model, to be extended.
+    """
+    saved = [restart_file] if restart_file else []
+    try:
+        yield saved
+    except Exception:
+        go_on = _command(ranks, "--resume" if restart_file else "--overwrite")
+        kept = f"the fit is complete, and the model is saved in {saved[-1]}" if saved else "nothing is saved"
+        with suppress(OSError):  # the log may be on the same full disk
+            console.line(f"not all results are written; {kept}.\nTo write them: {go_on}")
+        raise
+
+
+def _command(ranks: Ranks, option: str) -> str:
+    """Return the command line of this run with an option."""
+    return repeated_command(ranks.size, "--overwrite" if option == "--resume" else "--resume", option)
 
 
 def _row(report: EpochReport, properties: Sequence[Property]) -> EpochRow:

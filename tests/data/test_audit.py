@@ -350,7 +350,6 @@ def test_pairs_of_molecules_and_slabs() -> None:
         ([[0.1, 0.0, 0.0], [3.9, 0.0, 0.0]], False, False),
         ([[-1e-18, 0.0, 0.0], [2.0, 2.0, 2.0]], True, False),
         ([[1.0, 1.0, 1.0]], True, False),
-        ([[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]], False, True),
     ],
 )
 def test_hydrogen_atoms_below_half_an_angstrom(positions: list[list[float]], pbc: bool, close: bool) -> None:

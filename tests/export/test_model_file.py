@@ -19,6 +19,7 @@ from fitsnap_nn.export import model_file
 from fitsnap_nn.export.export import export
 from fitsnap_nn.export.mliappy import MliapModel, to_pickle
 from fitsnap_nn.export.model_file import describe_model, load_model, load_payload, model_payload, save_model
+from fitsnap_nn.folders import MARKER
 from fitsnap_nn.inputs.graph.input import GraphInput
 from fitsnap_nn.inputs.snap.input import SnapInput
 from fitsnap_nn.models import BPNN, build_model
@@ -224,7 +225,7 @@ def test_export_writes_what_a_run_needs_and_replaces_nothing_unasked(tmp_path: P
     assert names == [
         "InP_pot.mliap.descriptor", "InP_pot.mliap.mliappy", "InP_pot.mliap.nn", "InP_pot.mod", "in.md", "md.data",
     ]  # fmt: skip
-    assert sorted(path.name for path in folder.iterdir()) == names
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*names, MARKER])
     (folder / "InP_pot.mod").write_text("mine")
     (folder / "InP_pot.mliap.nn").unlink()
     with pytest.raises(InputError, match=r"InP_pot\.mod.*--overwrite"):

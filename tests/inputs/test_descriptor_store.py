@@ -6,7 +6,6 @@ import os
 import resource
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,11 @@ from clusters import ELEMENTS, make_configuration
 from fitsnap_nn.data.configuration import Subset
 from fitsnap_nn.data.properties import Derivatives, labels_of
 from fitsnap_nn.errors import DataError
+from fitsnap_nn.files import create_locked
 from fitsnap_nn.inputs.cache import record_file as chunk
 from fitsnap_nn.inputs.cache.cache_key import reference_key
 from fitsnap_nn.inputs.cache.compute import compute_missing
-from fitsnap_nn.inputs.cache.store import ABANDONED, InputStore
+from fitsnap_nn.inputs.cache.store import InputStore
 from fitsnap_nn.inputs.snap import compute as snap
 from fitsnap_nn.inputs.snap.cached import CachedDescriptors
 from fitsnap_nn.inputs.snap.compute import SnapCompute
@@ -178,21 +178,16 @@ with InputStore({str(tmp_path)!r}, SETTINGS, CachedDescriptors).writer() as writ
     assert_equal(store.cached(CONFIGURATIONS[6]), SAMPLES[6][1])
 
 
-def test_data_without_an_index_are_removed_once_they_are_old(tmp_path):
+def test_files_of_writers_that_have_ended_are_removed(tmp_path):
     store = filled(tmp_path)
-    fresh, old = store.folder / "aa.bin", store.folder / "bb.bin"
-    partial = store.folder / ".cc.index.dd"
-    for path in (fresh, old, partial):
+    left = [store.folder / "bb.bin", store.folder / f".cc.index.{'d' * 32}"]
+    for path in left:
         path.write_bytes(chunk.MAGIC)
-    long_ago = time.time() - 2 * ABANDONED
-    os.utime(old, (long_ago, long_ago))
-    os.utime(partial, (long_ago, long_ago))
-    with store.writer():
+    with create_locked(lambda: store.folder / "aa.bin") as written, store.writer():
         pass  # and a writer of nothing leaves nothing
     assert sorted(path.suffix for path in store.folder.glob("*")) == [".bin", ".bin", ".index", ".json"]
-    assert fresh.exists()
-    assert not old.exists()
-    assert not partial.exists()
+    assert Path(written.name).exists()
+    assert not any(path.exists() for path in left)
     assert InputStore(tmp_path, SETTINGS, CachedDescriptors).missing(CONFIGURATIONS) == []
 
 

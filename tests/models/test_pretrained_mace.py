@@ -77,7 +77,8 @@ def test_a_pretrained_model_becomes_lammps_files_without_data(
     printed = capsys.readouterr().out
     assert "code stored in" in printed
     assert "trusted sources" in printed
-    assert sorted(path.name for path in out.iterdir()) == ["small.mliap.unified", "small.mod", "small.pt"]
+    names = ["fitsnap_nn.files", "small.mliap.unified", "small.mod", "small.pt"]
+    assert sorted(path.name for path in out.iterdir()) == names
     assert "pair_coeff * * H O Ta" in (out / "small.mod").read_text()
     configuration, potential = crystal(ELEMENTS), fitsnap_nn.load_potential(out / "small.pt")
     expected = energy_of_mace(network, configuration)

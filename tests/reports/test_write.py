@@ -9,6 +9,7 @@ import pytest
 
 from fitsnap_nn.data.properties import STANDARD
 from fitsnap_nn.reports.epochs import EpochLog, EpochRow
+from fitsnap_nn.reports.errors_table import errors_table
 from fitsnap_nn.reports.write import write_reports
 from fitsnap_nn.settings.schema import Bispectrum, Extras, Settings
 
@@ -20,7 +21,8 @@ def test_announced_files_are_those_that_were_written(random_results, tmp_path):
     with EpochLog(tmp_path, STANDARD) as log:
         log.write(EpochRow(1, 1.0, mae=(math.nan,) * 3))
     settings = replace(SETTINGS, extras=Extras(dump_peratom=True, dump_perconfig=True))
-    rows, files, notes = write_reports(tmp_path, random_results, STANDARD, settings)
+    rows = errors_table(random_results, STANDARD)
+    files, notes = write_reports(tmp_path, rows, random_results, STANDARD, settings)
     assert rows[0].group == "*ALL"
     assert notes == []
     assert {path.name for path in tmp_path.iterdir()} == {*files, "metrics.csv", "loss_vs_epochs.dat"}
@@ -28,6 +30,6 @@ def test_announced_files_are_those_that_were_written(random_results, tmp_path):
 
 
 def test_without_extras_and_epochs_there_are_fewer(random_results, tmp_path):
-    write_reports(tmp_path, random_results, STANDARD, SETTINGS)
+    write_reports(tmp_path, errors_table(random_results, STANDARD), random_results, STANDARD, SETTINGS)
     names = {path.name for path in tmp_path.iterdir()}
     assert names.isdisjoint({"perconfig.dat", "peratom.dat", "learning_curve.png"})

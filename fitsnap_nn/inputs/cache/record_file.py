@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.errors import DataError
-from fitsnap_nn.files import atomic_write
+from fitsnap_nn.files import atomic_write, create_locked
 from fitsnap_nn.inputs.base import Arrays, CachedInput, DType
 
 MAGIC = b"fitsnap_nn descriptors".ljust(64, b"\0")
@@ -134,8 +134,8 @@ class RecordWriter:
             self._close_file()
 
     def _open_file(self) -> None:
-        self._path = self._folder / f"{uuid.uuid4().hex}.bin"
-        self._file = self._path.open("xb")
+        self._file = create_locked(lambda: self._folder / f"{uuid.uuid4().hex}.bin")
+        self._path = Path(self._file.name)
         self._file.write(MAGIC)
         self._end = len(MAGIC)
         self._locations: dict[str, RecordLocation] = {}

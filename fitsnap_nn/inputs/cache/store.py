@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.files import remove_abandoned, remove_temporaries
 from fitsnap_nn.inputs.base import CachedInput
 from fitsnap_nn.inputs.cache.record_file import (
     RecordFile,
@@ -30,8 +30,6 @@ from fitsnap_nn.inputs.cache.record_file import (
 )
 
 FORMAT_VERSION = 2
-
-ABANDONED = 86400.0  # s without modification after which a data file without index has no running writer
 
 
 class InputStore:
@@ -129,10 +127,10 @@ class InputStore:
 
     def _remove_abandoned_files(self) -> None:
         """Remove data files without index and temporary files that killed writers left behind."""
-        for path in (*self.folder.glob("*.bin"), *self.folder.glob(".*")):
-            with suppress(OSError):
-                if not path.with_suffix(".index").exists() and time.time() - path.stat().st_mtime > ABANDONED:
-                    path.unlink()
+        for path in self.folder.glob("*.bin"):
+            if not path.with_suffix(".index").exists():
+                remove_abandoned(path)
+        remove_temporaries(self.folder)
 
     def _discard(self, index: Path, reason: str) -> None:
         """Close and remove a damaged data file with its index, so that its inputs are computed again."""
