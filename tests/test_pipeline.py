@@ -261,7 +261,7 @@ def test_early_stopping_stops(small_input: Path):
 
 def test_a_loss_that_is_not_finite_ends_the_fit(small_input: Path):
     with pytest.raises(TrainingError, match="not a finite number"):
-        fit(small_input, "fit", learning_rate=1e18, num_epochs=20)
+        fit(small_input, "fit", learning_rate=1e18, num_epochs=20, activation="relu", dtype_setting=1)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -62,13 +62,11 @@ def find_neighbours(configuration: Configuration, cutoff: float) -> Neighbours:
 
 
 def _contact(configuration: Configuration, i: int, j: int) -> str:
-    """Return the error message for two atoms at the same place, which may be images of one atom."""
-    species = configuration.species
-    atoms = f"atoms {i + 1} ({species[i]}) and {j + 1} ({species[j]}) are"
-    what = atoms if i != j else f"atom {i + 1} ({species[i]}) and its periodic image are"
+    """Return the error message for two atoms at the same place; `require_sparse` finds images of one atom."""
+    first, second = (f"{atom + 1} ({configuration.species[atom]})" for atom in (i, j))
     return (
-        f"{configuration.id}: {what} at the same place, less than {MIN_DISTANCE:g} Å apart. Forces are not defined "
-        "there: correct or remove the configuration."
+        f"{configuration.id}: atoms {first} and {second} are at the same place, less than {MIN_DISTANCE:g} Å apart. "
+        "Forces are not defined there: correct or remove the configuration."
     )
 
 
@@ -95,9 +93,9 @@ def require_sparse(configuration: Configuration, cutoff: float) -> None:
         size = " x ".join(f"{math.hypot(*vector):.3g}" for vector in lattice)
         cell = f"a periodic cell of {size} Å" if size else "a cell that is not periodic"
         raise DataError(
-            f"{configuration.id}: {count} atoms in {cell} have more than {MAX_NEIGHBOURS} neighbours each within "
-            f"{cutoff:.3g} Å. Lattice or positions are probably in another unit (nm, m, fractional), or the cutoff is "
-            "too large. Correct the unit or the cutoff."
+            f"{configuration.id}: {count} atom{'s' if count > 1 else ''} in {cell}, each with more than "
+            f"{MAX_NEIGHBOURS} neighbours within {cutoff:.3g} Å. Lattice or positions are probably in another unit "
+            "(nm, m, fractional), or the cutoff is too large. Correct the unit or the cutoff."
         )
 
 
@@ -147,8 +145,6 @@ def _search_box(configuration: Configuration, cutoff: float) -> Floats:
         box = box.copy()
         box[~periodic] = np.maximum(lengths, longest / MAX_ASPECT_RATIO)[:, None] * normals
     sides = np.linalg.norm(box, axis=1)
-    if len(positions) and (sides < MIN_DISTANCE).any():
-        raise DataError(_contact(configuration, 0, 0))
     if not abs(np.linalg.det(box)) > MIN_UNIT_VOLUME * sides.prod():
         raise DataError(
             f"{configuration.id}: the lattice vectors do not span a cell: {configuration.cell.tolist()}. "

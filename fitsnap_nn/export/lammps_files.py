@@ -6,7 +6,6 @@ All are in LAMMPS' units ``metal``: Å, ps, eV, K, bar, g/mol.
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -153,18 +152,30 @@ def mod_text(files: LammpsFiles, commands: Sequence[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _copied(files: Iterable[Path], folder: Path, stem: str) -> dict[Path, Path]:
-    """Copy files to ``folder``, under names that LAMMPS can read and that no other file has; return the copies."""
-    copies: dict[Path, Path] = {}
+def names_of_copies(files: Iterable[Path], folder: Path, stem: str) -> dict[Path, str]:
+    """Return names in ``folder`` for files that a reference potential names: readable by LAMMPS, and all different.
+
+    Args:
+        files: the files.
+        folder: folder of the ``.mod`` file. Files in it that LAMMPS can read keep their names.
+        stem: common part of the names of the potential, which are taken.
+    """
     own = (DECK, DATA, f"{stem}.mod", f"{stem}.mliap.")
-    for path in files:
+    names: dict[Path, str] = {}
+    for path in sorted(files, key=lambda path: path.resolve().parent != folder.resolve()):
         name = re.sub(r"[^\w.+=@~-]", "_", path.name, flags=re.ASCII)
-        while name.startswith(own) or folder / name in copies.values():  # files of one name in different folders
-            name = f"{len(copies)}_{name}"
-        copies[path] = folder / name
+        while name.startswith(own) or name in names.values():  # files of one name in different folders
+            name = f"{len(names)}_{name}"
+        names[path] = name
+    return names
+
+
+def _copied(files: Iterable[Path], folder: Path, stem: str) -> dict[Path, Path]:
+    """Copy files to ``folder``; return the copies."""
+    copies = {path: folder / name for path, name in names_of_copies(files, folder, stem).items()}
     for path, target in copies.items():
         if not (target.exists() and target.samefile(path)):
-            shutil.copyfile(path, target)
+            _write(target, path.read_bytes())
     return copies
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fitsnap_nn.errors import InputError, Problem
+from fitsnap_nn.export.lammps_files import names_of_copies
 from fitsnap_nn.files import one_line_errors, remove_temporaries, write_text
 from fitsnap_nn.folders import LOG_FILE, claim, locked, own_files, refuse_foreign_files
 from fitsnap_nn.lammps.reference import with_files
@@ -26,8 +27,9 @@ def planned_names(settings: Settings) -> list[str]:
     """Return the names of the files that a fit may write, copies of potential files included."""
     folder = Path(settings.output_folder)
     _, files = with_files(settings.reference, settings.elements, Path(settings.folder))
-    copied = [path.name.replace(" ", "_") for path in files if path.parent != folder.resolve()]
-    return list(dict.fromkeys([*output_names(settings), *copied]))
+    copies = names_of_copies(files, folder, settings.outfile.potential)
+    written = [name for path, name in copies.items() if path != folder.resolve() / name]
+    return list(dict.fromkeys([*output_names(settings), *written]))
 
 
 def refuse_losses(folder: Path, names: Iterable[str], remedy: str = "") -> None:

@@ -317,7 +317,7 @@ def test_numbers_in_names_have_any_length() -> None:
 
 
 def test_the_cutoff_of_the_model_counts_too(data: Path) -> None:
-    with limits(), pytest.raises(DataError, match="neighbours each within 60 Å"):
+    with limits(), pytest.raises(DataError, match="neighbours within 60 Å"):
         loaded(data, ("BISPECTRUM", "rcutfac", "60"))
 
 

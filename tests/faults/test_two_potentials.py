@@ -225,8 +225,8 @@ def test_an_interrupted_export_leaves_no_potential(home: Path, tmp_path: Path, m
 
 
 def test_files_of_one_name_of_the_reference(tmp_path: Path) -> None:
-    """Tables of the same name in two folders, and one with the name of a file of ours."""
-    tables = [tmp_path / name for name in ("a/t.txt", "b/t.txt", "c/in.md", "d/pot.mliap.nn")]
+    """Tables of the same name, one of them in the output folder, and tables with the names of files of ours."""
+    tables = [tmp_path / name for name in ("a/t.txt", "b/t.txt", "c/in.md", "d/pot.mliap.nn", "fit/t.txt")]
     for number, table in enumerate(tables):
         table.parent.mkdir()
         table.write_text(f"# table {number}\n")
@@ -237,10 +237,10 @@ def test_files_of_one_name_of_the_reference(tmp_path: Path) -> None:
     files = write_lammps_files(
         MODELS["A"][0], reference, tmp_path / "fit", "pot", reference_folder=tmp_path, structure=BULK
     )
-    assert sorted(path.read_text() for path in files.extra) == [f"# table {number}\n" for number in range(4)]
+    assert sorted(path.read_text() for path in files.extra) == [f"# table {number}\n" for number in range(5)]
     assert files.models["nn"].read_text().startswith("# SNAP neural network")
     commands = re.findall(r"pair_coeff 1 1 table \S+/(\S+?)\$", files.mod.read_text())
-    assert [(tmp_path / "fit" / name).read_text() for name in commands] == [f"# table {k}\n" for k in range(4)]
+    assert [(tmp_path / "fit" / name).read_text() for name in commands] == [f"# table {k}\n" for k in range(5)]
 
 
 def test_blanks_need_the_plugin(

@@ -71,9 +71,10 @@ def test_lattice_vectors_that_are_not_periodic_do_not_matter(pbc):
             np.testing.assert_array_equal(array, expected)
 
 
-def test_atoms_at_one_place_are_neighbours():
-    twins = make_configuration(np.eye(3) * 9.0, [[0.1, 0.2, 0.3]] * 2, ("In", "In"))
-    assert find_neighbours(twins, CUTOFF).i.tolist() == [0, 1]
+def test_atoms_at_one_place_are_refused_by_name():
+    twins = make_configuration(np.eye(3) * 9.0, [[0.1, 0.2, 0.3], [4.0, 4.0, 4.0], [9.1, 0.2, 0.3]], ("In", "P", "In"))
+    with pytest.raises(DataError, match=r"atoms 1 \(In\) and 3 \(In\) are at the same place"):
+        find_neighbours(twins, CUTOFF)
 
 
 @pytest.mark.parametrize("distance", [1e3, 1e5, 1e8])
@@ -81,7 +82,7 @@ def test_atoms_at_one_place_are_neighbours():
 def test_atoms_far_apart(pbc, distance):
     """In boxes that are long for their width vesin divides by zero, which would end the process."""
     cell = np.diag([distance if periodic else 0.0 for periodic in pbc])
-    positions = np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.4, 0.4, 0.3]]) * [distance, 1.0, 1.0]
+    positions = np.array([[0.0, 0.0, 0.0], [1.0, 1.0, 0.0], [0.4, 0.4, 0.3]]) * [distance, 1.0, 1.0]
     apart = Configuration("a/b", "a", ("In",) * 3, positions, cell, pbc)
     assert find_neighbours(apart, CUTOFF).i.tolist() == ([0, 1] if pbc[0] else [])
 
