@@ -44,8 +44,12 @@ def _ranges(members: Sequence[Configuration]) -> tuple[str, str, str]:
     return (
         _with_count(f"{min(energies):.3f} to {max(energies):.3f}" if energies else "", members, ENERGY.name),
         _with_count(f"{max(forces):.2f}" if forces else "", members, FORCES.name),
-        _with_count(f"{np.min(stresses):.1f} to {np.max(stresses):.1f}" if stresses else "", members, STRESS.name),
+        _with_count(_range(np.min(stresses), np.max(stresses)) if stresses else "", members, STRESS.name),
     )
+
+
+def _range(lowest: float, highest: float) -> str:
+    return " to ".join(f"{round(value, 1) + 0.0:.1f}" for value in (lowest, highest))  # -0.0 + 0.0 is 0.0
 
 
 def _with_count(text: str, members: Sequence[Configuration], name: str) -> str:
