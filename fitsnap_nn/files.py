@@ -158,6 +158,17 @@ def _size(count: int) -> str:
     return f"{size:.3g} {unit}" if unit != "bytes" else f"{count} bytes"
 
 
+def read_regular(path: str | os.PathLike[str]) -> bytes:
+    """Return the content of a regular file.
+
+    Raises:
+        OSError: the file cannot be read, or is a pipe or a device.
+    """
+    if kind := irregularity(path):
+        raise OSError(errno.EINVAL, f"it is {kind}, not a file", os.fspath(path))
+    return Path(path).read_bytes()
+
+
 def irregularity(path: str | os.PathLike[str]) -> str:
     """Return what a path leads to if that is no regular file, such as ``a pipe``; empty for files and missing paths.
 

@@ -7,6 +7,7 @@ import zipfile
 
 from fitsnap_nn.cli.arguments import add_overrides, add_overwrite, add_trust, trusted
 from fitsnap_nn.errors import InputError, Problem
+from fitsnap_nn.files import irregularity
 from fitsnap_nn.settings.ini import COMMAND_LINE
 
 HELP = "errors and predictions of a fitted model, on the data of an input or on data files"
@@ -53,6 +54,8 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _is_text(path: str) -> bool:
+    if irregularity(path):
+        return False
     try:
         with open(path, encoding="utf-8") as file:
             return "\0" not in file.read(1024)

@@ -125,16 +125,17 @@ def _elements(reading: Reading, given: Sequence[str]) -> tuple[str, ...]:
     return tuple(given) or present
 
 
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def _what_was_read(reading: Reading) -> str:
     """Return the size of the data in one sentence, and whether it is a sample."""
-    members = reading.configurations
-    sample = (
-        f" (a sample of {reading.all_files} files, which are large)" if reading.num_files < reading.all_files else ""
-    )
-    return (
-        f"Data: {len(members)} configurations, {sum(map(len, members))} atoms, {len(reading.groups)} groups in "
-        f"{reading.num_files} files of format {reading.scraper}{sample}."
-    )
+    members, sampled = reading.configurations, reading.num_files < reading.all_files
+    sample = f" (a sample of {reading.all_files} files, which are large)" if sampled else ""
+    counts = (len(members), "configuration"), (sum(map(len, members)), "atom"), (len(reading.groups), "group")
+    configurations, atoms, groups, files = (_counted(*count) for count in (*counts, (reading.num_files, "file")))
+    return f"Data: {configurations}, {atoms}, {groups} in {files} of format {reading.scraper}{sample}."
 
 
 def _cutoff(model: str, distances: Distances) -> Derived:

@@ -17,6 +17,24 @@ QUIET = 0.1  # eV/Å; configurations with smaller forces are equally good to sta
 LARGE_FORCE = 1.0  # eV/Å; above it, atoms are relaxed before they get velocities
 # eV/atom and eV/atom/K: change of the potential energy beyond any vibration, 10 times k_B T and what melting takes.
 CHANGE, THERMAL = 0.2, 8.617e-4
+# Run at constant energy, and what it says about the potential.
+CONSTANT_ENERGY = (
+    "# Constant energy.",
+    "variable energy equal etotal",
+    "variable kelvin equal temp",
+    "fix energy all vector 10 v_energy",
+    "fix kelvin all vector 10 v_kelvin",
+    "run ${steps}",
+    "variable drift equal 1000*slope(f_energy)/(10*dt*atoms)",
+    'if "${steps} >= 100" then &',
+    "  \"print 'Constant energy: $(atoms:%.0f) atoms, none lost. Mean temperature $(ave(f_kelvin):%.0f) K.'\" &",
+    "  \"print 'Drift of the total energy: $(v_drift:%.2g) meV/atom/ps, which should be below 1.'\"",
+    "variable change equal pe/atoms-v_before",
+    f'if "$(abs(v_change)) > $({CHANGE}+{THERMAL}*v_temperature)" then &',
+    "  \"print 'WARNING: the potential energy changed by $(v_change:%.2g) eV/atom: the structure broke up, "
+    "collapsed or transformed. Unless you expect that, the model is wrong there: add such configurations to the "
+    "data.'\"",
+)
 
 
 def deck_text(
@@ -70,21 +88,7 @@ def deck_text(
         "run ${steps}",
         "unfix bath",
         "",
-        "# Constant energy.",
-        "variable energy equal etotal",
-        "variable kelvin equal temp",
-        "fix energy all vector 10 v_energy",
-        "fix kelvin all vector 10 v_kelvin",
-        "run ${steps}",
-        "variable drift equal 1000*slope(f_energy)/(10*dt*atoms)",
-        'if "${steps} >= 100" then &',
-        "  \"print 'Constant energy: $(atoms:%.0f) atoms, none lost. Mean temperature $(ave(f_kelvin):%.0f) K.'\" &",
-        "  \"print 'Drift of the total energy: $(v_drift:%.2g) meV/atom/ps, which should be below 1.'\"",
-        "variable change equal pe/atoms-v_before",
-        f'if "$(abs(v_change)) > $({CHANGE}+{THERMAL}*v_temperature)" then &',
-        "  \"print 'WARNING: the potential energy changed by $(v_change:%.2g) eV/atom: the structure broke up, "
-        "collapsed or transformed. Unless you expect that, the model is wrong there: add such configurations to the "
-        "data.'\"",
+        *CONSTANT_ENERGY,
     ]
     return "\n".join(lines) + "\n"
 

@@ -17,7 +17,7 @@ from fitsnap_nn.data.split import KEY_BYTES, Split
 from fitsnap_nn.errors import CheckpointError
 from fitsnap_nn.export.reference_files import located
 from fitsnap_nn.export.stored import UNITS, build_stored, check_payload, files_of, reference_of, refused
-from fitsnap_nn.files import atomic_write
+from fitsnap_nn.files import atomic_write, read_regular
 from fitsnap_nn.inputs import input_from_payload
 from fitsnap_nn.integrity import check_seal, damaged, deserialize, is_sealed, serialize
 from fitsnap_nn.lammps.reference import read_files
@@ -261,14 +261,14 @@ def describe_model(path: str | Path, *, trust: bool = False) -> str:
 def _read(path: str | Path) -> Any:
     """Return the content of a file, loaded without running code in it."""
     try:
-        content = Path(path).read_bytes()
+        content = read_regular(path)
     except OSError as error:
         raise CheckpointError(f"cannot read the model file {path}: {error.strerror}.") from error
     check_seal(content, str(path))
     kind = "not a torch file, or truncated"
     if b"fitsnap3lib" in content:
         kind = "a model pickled by FitSNAP; repeat the fit with the same input"
-    elif b"fitsnap_nn.export.mliappy" in content:
+    elif any(name in content for name in (b"fitsnap_nn.export.mliappy", b"fitsnap_nn.export.unified")):
         kind = "the pickle for LAMMPS; give the model file of the same fit instead"
     elif zipfile.is_zipfile(path):
         return deserialize(content, str(path))

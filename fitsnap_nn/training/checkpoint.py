@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fitsnap_nn.errors import CheckpointError
-from fitsnap_nn.files import atomic_write
+from fitsnap_nn.files import atomic_write, read_regular
 from fitsnap_nn.integrity import damaged, deserialize, serialize
 
 CONTENTS = {"model": dict, "trainer": dict, "settings": dict, "data": str, "split_seed": int}
@@ -61,7 +61,7 @@ def load_restart(path: Path) -> dict[str, Any]:
         CheckpointError: the file is missing, damaged, not a restart file, or of another version.
     """
     try:
-        payload = deserialize(path.read_bytes(), str(path))
+        payload = deserialize(read_regular(path), str(path))
     except FileNotFoundError:
         raise CheckpointError(f"the restart file {path} does not exist.") from None
     except OSError as error:

@@ -19,10 +19,11 @@ from fitsnap_nn.export import model_file
 from fitsnap_nn.export.export import export
 from fitsnap_nn.export.mliappy import MliapModel, to_pickle
 from fitsnap_nn.export.model_file import describe_model, load_model, load_payload, model_payload, save_model
+from fitsnap_nn.export.unified import unified_pickle
 from fitsnap_nn.folders import MARKER
 from fitsnap_nn.inputs.graph.input import GraphInput
 from fitsnap_nn.inputs.snap.input import SnapInput
-from fitsnap_nn.models import BPNN, build_model
+from fitsnap_nn.models import BPNN, GraphModel, build_model
 from fitsnap_nn.settings.schema import Bispectrum, Outfile, Reference, Settings
 
 SETTINGS = Settings(
@@ -94,6 +95,13 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch: p
     assert [entry.name for entry in tmp_path.iterdir()] == ["model.pt"]
 
 
+def graph_model() -> GraphModel:
+    hypers = {"elements": ["In", "P"], "cutoff": 3.0, "d_pet": 4, "num_heads": 2}
+    model = build_model({"architecture": "NANOPET", **hypers})
+    assert isinstance(model, GraphModel)
+    return model
+
+
 class Foreign:
     """Stands for whatever class a pickle may name."""
 
@@ -108,6 +116,7 @@ def write_other(kind: str, folder: Path) -> Path:
         "cut": lambda: path.write_bytes(saved(folder).read_bytes()[:700]),
         "pickle": lambda: torch.save(Foreign(), path),
         "plain pickle": lambda: path.write_bytes(pickle.dumps(Foreign())),
+        "graph for LAMMPS": lambda: path.write_bytes(unified_pickle(graph_model())),
         "for LAMMPS": lambda: path.write_bytes(to_pickle(MliapModel(plain.plain_networks()))),
         "FitSNAP restart": lambda: torch.save({"epoch": 1, "model_state_dict": {}, "loss": 0.0}, path),
         "weights": lambda: torch.save(plain.state_dict(), path),
@@ -130,12 +139,13 @@ def write_other(kind: str, folder: Path) -> Path:
         ("pickle", "would run code"),
         ("plain pickle", "not a torch file"),
         ("for LAMMPS", "the pickle for LAMMPS"),
+        ("graph for LAMMPS", "the pickle for LAMMPS"),
         ("FitSNAP restart", "a restart file of FitSNAP"),
         ("weights", "a torch file holding shift"),
         ("tensor", "one Tensor"),
         ("zip", "not a model file"),
         ("later", "newer fitsnap_nn .*99.*Update"),
-        ("folder", "Is a directory"),
+        ("folder", "it is a folder, not a file"),
     ],
 )
 def test_what_is_no_model_file_is_named(tmp_path: Path, kind: str, message: str) -> None:
@@ -195,7 +205,7 @@ def test_a_network_of_version_1_is_loaded(tmp_path: Path) -> None:
 
 def test_a_graph_model_of_version_1_is_loaded(tmp_path: Path) -> None:
     settings = replace(SETTINGS, bispectrum=Bispectrum(type=("In", "P")))
-    model = build_model({"architecture": "NANOPET", "elements": ["In", "P"], "cutoff": 3.0, "d_pet": 4, "num_heads": 2})
+    model = graph_model()
     old = {**model_payload(model, settings, PROVENANCE), "version": 1, "bispectrum": asdict(settings.bispectrum)}
     torch.save(old, tmp_path / "old.pt")
     content = load_model(tmp_path / "old.pt")

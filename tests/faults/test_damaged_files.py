@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import random
 import zipfile
@@ -197,3 +198,10 @@ def test_a_damaged_cache_is_computed_again(tmp_path: Path, suffix: str) -> None:
             if configuration not in missing:
                 arrays = zip(found.cached(configuration).arrays(), cached.arrays(), strict=True)
                 assert all(np.array_equal(*pair) for pair in arrays)
+
+
+@pytest.mark.parametrize("read", [load_model, load_restart])
+def test_a_pipe_is_no_file(tmp_path: Path, read: Callable[[Path], Any]) -> None:
+    os.mkfifo(tmp_path / "pipe.pt")
+    with pytest.raises(CheckpointError, match=r"cannot read .*: it is a pipe, not a file"):
+        read(tmp_path / "pipe.pt")
