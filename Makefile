@@ -10,6 +10,8 @@
 
 PYTHON ?= python3
 RANKS ?= 2
+# Tests run at the same time. Each file is run by one of them, since its tests share fits; many start ranks of their own.
+WORKERS ?= 2
 VENV := $(CURDIR)/.venv
 BIN := $(VENV)/bin
 EXAMPLE := examples/Ta_BPNN
@@ -47,11 +49,11 @@ types: $(VENV)/.installed-all+dev
 	$(BIN)/mypy
 
 tests: $(VENV)/.installed-all+dev
-	$(BIN)/pytest $(TESTS)
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile $(TESTS)
 
 # What is out of reach must skip, and nothing may fail for it.
 alone: $(VENV)/.installed-all+dev
-	FITSNAP_NN_SHARED= $(BIN)/pytest -m "shared or sample"
+	FITSNAP_NN_SHARED= $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile -m "shared or sample"
 
 # Where Python has it (3.12 and later), sys.monitoring counts lines at little cost.
 coverage: export COVERAGE_CORE = $(shell $(PYTHON) -c 'import sys; print("sysmon" if sys.version_info >= (3, 12) else "ctrace")')

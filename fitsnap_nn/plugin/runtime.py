@@ -6,6 +6,7 @@ import importlib
 import io
 import os
 import pickle
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -142,7 +143,7 @@ def read_model(path: Path) -> Any:
         try:
             return _unpickled(content, path)
         except (ModuleNotFoundError, AttributeError) as error:
-            if OWN_PACKAGE in str(error):
+            if _module_of(error).partition(".")[0] == OWN_PACKAGE:
                 raise CheckpointError(
                     f"{path} was written by another version of fitsnap_nn, in which the modules have other names "
                     f"({error}). Write it anew from the model file of the fit: python -m fitsnap_nn export FILE.pt"
@@ -159,6 +160,14 @@ def read_model(path: Path) -> Any:
             if sealed or not (cut or EXPORTED in content):
                 raise
             raise damaged(str(path), f"it cannot be unpickled ({type(error).__name__})") from error
+
+
+def _module_of(error: ModuleNotFoundError | AttributeError) -> str:
+    """Return the module that an unpickling error is about: one that does not exist, or that lacks an attribute."""
+    if isinstance(error, ModuleNotFoundError):
+        return error.name or ""
+    found = re.search(r"<module '([\w.]+)'", str(error))
+    return found.group(1) if found else ""
 
 
 def _unpickled(content: bytes, path: Path) -> Any:

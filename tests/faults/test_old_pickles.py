@@ -24,3 +24,12 @@ def test_other_packages_are_named(tmp_path: Path) -> None:
     path.write_bytes(b"cno_such_package.models\nbuild\n.")
     with pytest.raises(CheckpointError, match=r"the Python package no_such_package, which .* does not find"):
         read_model(path)
+
+
+def test_an_error_of_another_package_is_its_own(tmp_path: Path) -> None:
+    """In a folder with the name of this package, too."""
+    path = tmp_path / "fitsnap_nn" / "model.pkl"
+    path.parent.mkdir()
+    path.write_bytes(b"cjson\nno_such_function\n.")
+    with pytest.raises(AttributeError, match="no_such_function"):
+        read_model(path)
