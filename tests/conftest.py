@@ -68,6 +68,12 @@ def _unpacked(archive: Path, factory: pytest.TempPathFactory) -> Path:
     return folder / "JSON"
 
 
+@pytest.fixture(autouse=True)
+def safe_loading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``torch.load`` as it is by default: an import of mace by one test would change it for all that follow."""
+    monkeypatch.delenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", raising=False)
+
+
 @pytest.fixture(scope="session")
 def mace(outside: Outside) -> None:
     """mace-torch."""

@@ -136,7 +136,6 @@ def test_another_lammps_can_be_chosen(native: Lammps, monkeypatch: pytest.Monkey
 
 
 def test_the_pickle_needs_nothing_set(tmp_path: Path, native: Lammps, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", raising=False)
     monkeypatch.setenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "1")
     files = write_lammps_files(random_bpnn(INP, activation="silu"), Reference(), tmp_path, "InP")
     drift = nve_drift(files, crystal(INP.type, 1, displacement=0.02), native, "mliappy", steps=50)
