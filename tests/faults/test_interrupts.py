@@ -113,17 +113,21 @@ def test_one_line_and_the_exit_code(tmp_path: Path, what: str, send: Callable, r
 def test_a_rank_that_waits_for_one_that_does_not_start(tmp_path: Path):
     """One rank is in MPI_Init, where Python cannot act on the signal."""
     (tmp_path / "late.py").write_text(
-        "import os, sys, time\n"
+        "import os, runpy, sys, time\n"
         "if os.environ['PMI_RANK'] == '1':\n"
-        "    open('ready', 'w').close(); time.sleep(60)\n"
-        f"os.execv(sys.executable, [sys.executable, {FAULTS!r}, 'sleeps'])\n"
+        "    time.sleep(60)\n"
+        "from fitsnap_nn import job\n"
+        "join = job._join_mpi\n"
+        "job._join_mpi = lambda: (open('joining', 'w').close(), join())[1]\n"
+        f"sys.argv = [{FAULTS!r}, 'sleeps']\n"
+        "runpy.run_path(sys.argv[0], run_name='__main__')\n"
     )
-    arrived = (tmp_path / "ready").exists
 
     def ready() -> bool:
-        if arrived():
-            time.sleep(1.0)
-        return arrived()
+        joining = (tmp_path / "joining").exists()
+        if joining:
+            time.sleep(1.0)  # until MPI_Init waits
+        return joining
 
     status, _, errors, seconds = interrupted(["late.py"], tmp_path, terminal, ready)
     assert status == 130
