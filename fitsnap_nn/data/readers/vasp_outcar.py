@@ -21,8 +21,8 @@ from fitsnap_nn.data.readers.vasp_run import Run, Step, symbol_of
 from fitsnap_nn.errors import DataError, shorten
 
 NUMBER = re.compile(r"-?\d+\.\d+", re.ASCII)
-TOTEN = re.compile(r"TOTEN\s*=\s*(-?\d+\.\d+)\s", re.ASCII)
-WITHOUT_ENTROPY = re.compile(r"without entropy=\s*(-?\d+\.\d+)\s", re.ASCII)
+TOTEN = re.compile(r"TOTEN\s*=\s*(-?\d+\.\d+)\s+eV", re.ASCII)
+WITHOUT_ENTROPY = re.compile(r"without entropy=\s*(-?\d+\.\d+)\s+energy\(", re.ASCII)
 # The lookbehind starts a match at the first digit only, so that long rows of digits take linear time.
 CHANGE = re.compile(r"[-+]?(?<!\d)\d*\.\d+E[-+]\d+", re.ASCII)
 MAX_ATOMS = 10**8
