@@ -21,6 +21,11 @@ def shorten(value: object, limit: int = LONGEST_QUOTE) -> str:
     return shown if len(text) <= limit else f"{shown}... ({len(text)} characters)"
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, which has a regular plural: ``1 atom``, ``2 atoms``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def for_terminal(text: str) -> str:
     """Return a message that quotes files: control characters are escaped, and words of more than 500 characters cut.
 
@@ -76,7 +81,7 @@ class InputError(FitsnapError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
         count = len(self.problems)
-        closing = f"{count} error{'s' if count != 1 else ''}, nothing was run."
+        closing = f"{counted(count, 'error')}, nothing was run."
         super().__init__("\n".join([*map(str, self.problems), closing]))
 
     def __reduce__(self) -> tuple[type[InputError], tuple[tuple[Problem, ...]]]:

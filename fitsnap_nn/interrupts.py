@@ -28,7 +28,7 @@ SAME_SIGNAL = 0.3  # s: a terminal and a launcher can both send the same Ctrl-C
 
 
 class _State:
-    """What the signals of this process do; there is one, because signals belong to the process."""
+    """State of the signal handling; there is one, because signals belong to the process."""
 
     def __init__(self) -> None:
         self.number = 0  # of the first signal that has arrived; 0: none

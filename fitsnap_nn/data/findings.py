@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from fitsnap_nn.errors import DataError, for_terminal
+from fitsnap_nn.errors import DataError, counted, for_terminal
 
 MAX_NAMES = 3  # configurations named per line
 
@@ -39,7 +39,7 @@ def refuse(warnings: Sequence[str]) -> None:
         DataError: there are warnings; the message lists all of them.
     """
     if warnings:
-        count = f"{len(warnings)} warning{'s' if len(warnings) > 1 else ''}"
+        count = counted(len(warnings), "warning")
         lines = "".join(f"\n  {warning}" for warning in warnings)
         raise DataError(f"{count} about the data, which --strict treats as errors:{lines}")
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from vesin import NeighborList
 
 from fitsnap_nn.data.configuration import MIN_DISTANCE, Configuration, Floats
-from fitsnap_nn.errors import DataError
+from fitsnap_nn.errors import DataError, counted
 
 ALONE = 6.0  # Å, within which an isolated atom has no neighbours, unless a model's cutoff says otherwise
 SHORTEST = 1e-90  # Å; the volumes of cells with shorter vectors are 0 in double precision
@@ -93,7 +93,7 @@ def require_sparse(configuration: Configuration, cutoff: float) -> None:
         size = " x ".join(f"{math.hypot(*vector):.3g}" for vector in lattice)
         cell = f"a periodic cell of {size} Å" if size else "a cell that is not periodic"
         raise DataError(
-            f"{configuration.id}: {count} atom{'s' if count > 1 else ''} in {cell}, each with more than "
+            f"{configuration.id}: {counted(count, 'atom')} in {cell}, each with more than "
             f"{MAX_NEIGHBOURS} neighbours within {cutoff:.3g} Å. Lattice or positions are probably in another unit "
             "(nm, m, fractional), or the cutoff is too large. Correct the unit or the cutoff."
         )

@@ -30,7 +30,7 @@ from fitsnap_nn.data.weighting import (
     typical_energies,
     typical_spread,
 )
-from fitsnap_nn.errors import DataError, InputError, Problem
+from fitsnap_nn.errors import DataError, InputError, Problem, counted
 from fitsnap_nn.settings.architectures import load_architecture
 from fitsnap_nn.settings.elements import atomic_number
 from fitsnap_nn.settings.ini import COMMAND_LINE
@@ -125,16 +125,12 @@ def _elements(reading: Reading, given: Sequence[str]) -> tuple[str, ...]:
     return tuple(given) or present
 
 
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def _what_was_read(reading: Reading) -> str:
     """Return the size of the data in one sentence, and whether it is a sample."""
     members, sampled = reading.configurations, reading.num_files < reading.all_files
     sample = f" (a sample of {reading.all_files} files, which are large)" if sampled else ""
     counts = (len(members), "configuration"), (sum(map(len, members)), "atom"), (len(reading.groups), "group")
-    configurations, atoms, groups, files = (_counted(*count) for count in (*counts, (reading.num_files, "file")))
+    configurations, atoms, groups, files = (counted(*count) for count in (*counts, (reading.num_files, "file")))
     return f"Data: {configurations}, {atoms}, {groups} in {files} of format {reading.scraper}{sample}."
 
 

@@ -307,7 +307,9 @@ def _structure(plain: Payload) -> Configuration:
 
 def _plain_split(split: Split) -> Payload:
     keys = {name: getattr(split, name) for name in ("training", "validation", "earlier")}
-    tensors = {name: torch.tensor(list(b"".join(found)), dtype=torch.uint8) for name, found in keys.items()}
+    tensors = {
+        name: torch.from_numpy(np.frombuffer(b"".join(found), dtype=np.uint8).copy()) for name, found in keys.items()
+    }
     return {"seed": split.seed, **tensors}
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.evaluation import Evaluation
-from fitsnap_nn.errors import LammpsError, VerificationError
+from fitsnap_nn.errors import LammpsError, VerificationError, counted
 from fitsnap_nn.lammps.evaluate import evaluate_in_lammps
 from fitsnap_nn.lammps.files import LammpsFiles
 from fitsnap_nn.lammps.program import Lammps, find_lammps
@@ -72,7 +72,7 @@ class Verification:
             return f"not verified in LAMMPS {self.lammps}: {self.reason}"
         energy, force, stress = self.difference
         ranks = " and ".join(map(str, self.ranks)) + (" ranks" if max(self.ranks) > 1 else " rank")
-        count = f"{self.configurations} configuration{'s' if self.configurations != 1 else ''}"
+        count = counted(self.configurations, "configuration")
         pressure = "" if stress is None else f", |dP| {stress / BAR:.0e} bar"
         return (
             f"verified in LAMMPS {self.lammps} (model {' and '.join(self.formats)}): {ranks}, {count}, "
@@ -130,7 +130,7 @@ def verify(
                 found = evaluate_in_lammps(files, configurations, lammps, name, ranks=count, timeout=timeout)
             except LammpsError as error:
                 raise VerificationError(f"LAMMPS cannot run the exported {files.mod}: {error}") from error
-            where = f"LAMMPS {lammps.version}, model {name}, {count} rank{'s' if count > 1 else ''}"
+            where = f"LAMMPS {lammps.version}, model {name}, {counted(count, 'rank')}"
             for configuration, expected, evaluation in zip(configurations, predictions, found, strict=True):
                 if evaluation is not None:
                     differences.append(_compare(configuration, expected, evaluation, where, shear, tolerances))

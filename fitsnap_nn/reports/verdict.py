@@ -10,6 +10,7 @@ import numpy as np
 
 from fitsnap_nn.data.configuration import Subset
 from fitsnap_nn.data.properties import ENERGY, Property
+from fitsnap_nn.errors import counted
 from fitsnap_nn.reports.epochs import EpochRow
 from fitsnap_nn.reports.results import Floats, Result, by_subset, in_the_fit, pairs
 
@@ -111,7 +112,7 @@ def _verdict(results: Sequence[Result], properties: Sequence[Property], remarks:
     listed = ", ".join(_text(one, figures.rmse) for one, figures in shown.items())
     shares = ", ".join(_percent(figures.share) for figures in shown.values())
     name = subset.name.lower()
-    opening = "no sign of a problem" if not remarks else f"{len(remarks)} remark{'s' if len(remarks) > 1 else ''}"
+    opening = "no sign of a problem" if not remarks else counted(len(remarks), "remark")
     first = f"verdict: {opening}. RMSE of the {name} set: {listed}, which is {shares} of the RMS of the labels{epochs}"
     return [first, *(f"  {remark}" for remark in remarks), *_worst(results, fitted)]
 

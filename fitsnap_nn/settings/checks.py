@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from itertools import pairwise
 
+from fitsnap_nn.errors import counted
 from fitsnap_nn.settings.descriptors import n_descriptors
 from fitsnap_nn.settings.effects import add_notices
 from fitsnap_nn.settings.elements import SYMBOLS
@@ -91,7 +92,7 @@ def _one_for_each_element(document: Document, bispectrum: Bispectrum) -> None:
     for name in ("twojmax", "wj", "radelem", "sinner", "dinner"):
         given = len(getattr(bispectrum, name))
         if given != count:
-            what = f"{given} value{'s' if given != 1 else ''} for {count} element{'s' if count != 1 else ''}"
+            what = f"{counted(given, 'value')} for {counted(count, 'element')}"
             document.report("BISPECTRUM", name, what, f"Give one value for each of {' '.join(bispectrum.type)}.")
 
 

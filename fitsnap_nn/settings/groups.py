@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from fitsnap_nn.errors import counted
 from fitsnap_nn.settings.fields import parse_number
 from fitsnap_nn.settings.files import read_text
 from fitsnap_nn.settings.ini import Document, Entry, lines_of
@@ -125,7 +126,7 @@ def _read_table(document: Document, columns: Columns, path: str) -> dict[str, En
 def _parse_row(document: Document, columns: Columns, name: str, entry: Entry) -> GroupRow | None:
     words = entry.value.split()
     if len(words) != len(columns.values):
-        count = f"{len(words)} value{'s' if len(words) != 1 else ''}"
+        count = counted(len(words), "value")
         what = f"{count} for the {len(columns.values)} columns {_headings(columns)}"
         document.report(SECTION, name, what, did_you_mean(name, keys_of(SECTION)), entry.where)
         return None

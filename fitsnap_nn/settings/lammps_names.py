@@ -11,7 +11,7 @@ PATH = re.compile(r"""(?! )(?:(?!["'$(),])[ -~])+(?<! )""")
 FORMAT = ":%"  # separates a formula from its format in $(...)
 # File names are words without quotation marks in a LAMMPS without the plugin.
 WORD = re.compile(r"[\w+=@][\w.+=@~-]*", re.ASCII)
-MAX_LENGTH = 200  # bytes of a file name, which leaves room for the suffixes; file systems allow 255
+MAX_LENGTH = 200  # bytes of a file name; file systems allow 255, of which suffixes and temporary names take up to 34
 
 
 def is_readable_path(text: str) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from fitsnap_nn.errors import Problem
 from fitsnap_nn.settings.files import nearest
 from fitsnap_nn.settings.ini import Document
-from fitsnap_nn.settings.lammps_names import unreadable_folder, unreadable_name
+from fitsnap_nn.settings.lammps_names import MAX_LENGTH, unreadable_folder, unreadable_name
 from fitsnap_nn.settings.schema import Settings
 
 # Files of every fit, besides those that the input names, and the folders of the cache and of tests.
@@ -17,7 +17,6 @@ FOLDERS = ("cache", "test")
 OWN = ("fitsnap_nn.files", "fitsnap_nn.lock")
 LAMMPS_SUFFIXES = (".mod", ".mliap.descriptor", ".mliap.nn", ".mliap.mliappy", ".mliap.unified")
 SET_SUFFIXES = ("", "_val", "_test", "_unknown")
-LONGEST = 200  # bytes; file systems allow 255, of which temporary names need 34
 
 Finding = tuple[str, str, str, str]  # section, key, what is wrong, remedy
 
@@ -138,8 +137,8 @@ def _name_problem(name: str) -> tuple[str, str] | None:
         return f"{name!r} is not the name of a file", "Give a name of printable characters."
     if not _encodable(name):
         return f"{name!r} cannot be a file name in this locale", "Use ASCII, or set LANG to a UTF-8 locale."
-    if len(os.fsencode(name)) > LONGEST:
-        return f"the name has {len(os.fsencode(name))} bytes", f"At most {LONGEST} are possible."
+    if len(os.fsencode(name)) > MAX_LENGTH:
+        return f"the name has {len(os.fsencode(name))} bytes", f"At most {MAX_LENGTH} are possible."
     return None
 
 

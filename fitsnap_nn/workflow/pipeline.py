@@ -12,6 +12,7 @@ import torch
 
 from fitsnap_nn import __version__, interrupts
 from fitsnap_nn.data.audit.table import group_table
+from fitsnap_nn.errors import counted
 from fitsnap_nn.export.deck import starting_structure
 from fitsnap_nn.folders import refuse_foreign_files
 from fitsnap_nn.lammps.verify import Verification
@@ -25,7 +26,7 @@ from fitsnap_nn.reports.verdict import verdict
 from fitsnap_nn.settings import Settings
 from fitsnap_nn.training.distributed import Ranks, session
 from fitsnap_nn.training.evaluation import evaluate_all
-from fitsnap_nn.workflow import delivery, warm_start
+from fitsnap_nn.workflow import delivery
 from fitsnap_nn.workflow.initialization import create_model, pretrained_file
 from fitsnap_nn.workflow.preparation import (
     Prepared,
@@ -45,6 +46,7 @@ from fitsnap_nn.workflow.training_run import (
     run_training,
     set_seed,
 )
+from fitsnap_nn.workflow.warm_start import Start, find_start
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def fit(
     folder = Path(settings.output_folder)
     model_file = folder / settings.pytorch.output_file
     restart_file = folder / settings.pytorch.save_state_output
-    settings, start = warm_start.find_start(settings, restart_file if resume else None)
+    settings, start = _find_start(settings, restart_file if resume else None)
     names = planned_names(settings)
     with session() as ranks, open_console(settings, names, ranks, overwrite, resume, quiet) as console:
         _greet(settings, ranks, console, verbose)
@@ -162,7 +164,7 @@ def check(settings: Settings) -> DataReport:
             others.
     """
     refuse_foreign_files(Path(settings.output_folder), planned_names(settings))
-    settings, start = warm_start.find_start(settings)
+    settings, start = _find_start(settings)
     if start and start.elements != settings.elements:
         create_model(settings, start)  # refuses elements that the architecture does not support
     dataset = read_dataset(settings, Ranks())
@@ -173,10 +175,18 @@ def check(settings: Settings) -> DataReport:
     return DataReport(text, dataset.warnings)
 
 
+def _find_start(settings: Settings, resumed: Path | None = None) -> tuple[Settings, Start | None]:
+    """Return what `find_start` does, once it is sure that the frozen parameters exist: before the data are read."""
+    settings, start = find_start(settings, resumed)
+    if settings.pytorch.freeze:
+        create_model(settings, start)
+    return settings, start
+
+
 def _greet(settings: Settings, ranks: Ranks, console: Console, verbose: bool) -> None:
     launched = f" ({ranks.launcher})" if ranks.launcher else ""
     console.line(
-        f"fitsnap_nn {__version__} · {ranks.size} rank{'s' if ranks.size > 1 else ''}{launched} · "
+        f"fitsnap_nn {__version__} · {counted(ranks.size, 'rank')}{launched} · "
         f"LAMMPS {metadata.version('lammps')} · torch {torch.__version__} {choose_device(settings, ranks)} "
         f"{settings.pytorch.precision}"
     )

@@ -234,7 +234,7 @@ def finishing(restart_file: Path | None, ranks: Ranks, console: Console) -> Iter
     saved = [restart_file] if restart_file else []
     try:
         yield saved
-    except Exception:
+    except Exception:  # of any kind, and raised again: whatever failed, the user is told that the fit is not lost
         go_on = _command(ranks, "--resume" if restart_file else "--overwrite")
         kept = f"the fit is complete, and the model is saved in {saved[-1]}" if saved else "nothing is saved"
         with suppress(OSError):  # the log may be on the same full disk

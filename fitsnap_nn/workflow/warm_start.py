@@ -67,8 +67,6 @@ class Start:
 def find_start(settings: Settings, resumed: Path | None = None) -> tuple[Settings, Start | None]:
     """Return the settings with the architecture of the file that the fit starts from, and its content.
 
-    Names of frozen parameters are checked too, so that a wrong one is found before the data are read.
-
     Args:
         settings: settings of the input.
         resumed: restart file of a fit that is continued; it takes the place of the initial file.
@@ -77,18 +75,9 @@ def find_start(settings: Settings, resumed: Path | None = None) -> tuple[Setting
         The settings as they are, and ``None``, for a fit from random weights.
 
     Raises:
-        InputError: the file cannot be used, keys of the input contradict it, or a frozen parameter does not exist.
+        InputError: the file cannot be used, or keys of the input contradict it.
         CheckpointError: the restart file of a continued fit cannot be read.
     """
-    settings, start = _find(settings, resumed)
-    if settings.pytorch.freeze:
-        from fitsnap_nn.workflow.initialization import create_model  # that module imports this one
-
-        create_model(settings, start)
-    return settings, start
-
-
-def _find(settings: Settings, resumed: Path | None) -> tuple[Settings, Start | None]:
     initial = settings.initial_file
     if not initial:
         return settings, None
