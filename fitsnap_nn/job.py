@@ -5,6 +5,7 @@ Ranks join before they read anything. From then on one that fails can end the ot
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
 import signal
@@ -191,6 +192,7 @@ def _join_mpi() -> Job:
             # ctypes releases the GIL, mpi4py does not: other threads can watch while this one waits for the ranks.
             with interrupts.joining(), _watched():
                 library.MPI_Init_thread(None, None, MPI_THREAD_MULTIPLE, ctypes.byref(ctypes.c_int()))
+            atexit.register(_finalize)
     from mpi4py import MPI
 
     world = MPI.COMM_WORLD
@@ -200,6 +202,14 @@ def _join_mpi() -> Job:
         return Job()
     node = world.Split_type(MPI.COMM_TYPE_SHARED)
     return Job(rank, size, MPIRUN, node.Get_rank(), node.Get_size(), world)
+
+
+def _finalize() -> None:
+    """Finalize MPI, which mpi4py does only if it has initialized it: else mpirun can kill ranks that still end."""
+    from mpi4py import MPI
+
+    if not MPI.Is_finalized():
+        MPI.Finalize()
 
 
 def _refuse_foreign_launcher() -> None:

@@ -113,8 +113,9 @@ def test_one_line_and_the_exit_code(tmp_path: Path, what: str, send: Callable, r
 def test_a_rank_that_waits_for_one_that_does_not_start(tmp_path: Path):
     """One rank is in MPI_Init, where Python cannot act on the signal."""
     (tmp_path / "late.py").write_text(
-        "import os, runpy, sys, time\n"
+        "import os, runpy, signal, sys, time\n"
         "if os.environ['PMI_RANK'] == '1':\n"
+        "    signal.signal(signal.SIGINT, signal.SIG_IGN)\n"  # mpirun reports the status of what ends first
         "    time.sleep(60)\n"
         "from fitsnap_nn import job\n"
         "join = job._join_mpi\n"

@@ -122,6 +122,22 @@ def test_a_killed_rank_ends_all(tmp_path: Path):
     assert time.monotonic() - started < SECONDS
 
 
+def test_mpi_is_finalized_before_a_rank_ends(tmp_path: Path):
+    """mpirun kills ranks that still end, and fails, when one has ended without it; not each time."""
+    (tmp_path / "ends.py").write_text(
+        "import atexit, sys\n"
+        "def report():\n"
+        "    from mpi4py import MPI\n"
+        "    sys.stdout.write(f'finalized: {MPI.Is_finalized()}\\n')\n"
+        "atexit.register(report)\n"  # before the ranks join: called last
+        "from fitsnap_nn.job import job\n"
+        "with job():\n"
+        "    pass\n"
+    )
+    done = mpirun(2, ["ends.py"], tmp_path, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "finalized: True\n" * 2, "")
+
+
 def test_processes_that_do_not_know_each_other_do_not_all_fit(small_input: Path):
     """The mpirun of another MPI: each process would be alone, and write into the same folder."""
     done = run(["env", "OMPI_COMM_WORLD_SIZE=4", "OMPI_COMM_WORLD_RANK=0", sys.executable, *FIT], small_input.parent)
