@@ -145,6 +145,13 @@ class Model(torch.nn.Module, ABC, Generic[B]):
         """
         return None
 
+    def members(self) -> tuple[Model[B], ...]:
+        """Return the models of a committee, which are trained separately; the model itself if it is none.
+
+        They share their parameters with this model, whose prediction is their mean.
+        """
+        return (self,)
+
     def predicts(self, name: str) -> bool:
         """Return whether the model predicts a property that is neither the energy nor one of its derivatives.
 

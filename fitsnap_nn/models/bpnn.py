@@ -19,11 +19,11 @@ from fitsnap_nn.models.base import DescriptorModel
 from fitsnap_nn.models.baselines import standardize as standardization
 from fitsnap_nn.models.elements import PerElement, along
 from fitsnap_nn.models.evaluation import to_float64
-from fitsnap_nn.models.explicit import Explicit, Pullback
+from fitsnap_nn.models.explicit import Explicit, Pullback, mean_of
 from fitsnap_nn.models.mlp import ACTIVATIONS, energy_and_gradient
 
 SHARED, PER_ELEMENT, ONE_HOT = 1, 2, 3
-FIRST_WEIGHT = "networks.0.0.weight"
+FIRST_WEIGHT = "networks.{}.0.weight"
 
 
 class PlainNetwork(NamedTuple):
@@ -55,6 +55,7 @@ class BPNN(DescriptorModel):
         multi_element_option: 1: one network for all elements; 2: one per element; 3: one network with the element as
             one-hot input.
         standardize: let `fit_to_data` standardise the descriptors over the training set.
+        committee: number of members, networks with different initial weights, of which the model is the mean.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class BPNN(DescriptorModel):
         activation: str = "softplus",
         multi_element_option: int = SHARED,
         standardize: bool = True,
+        committee: int = 1,
     ) -> None:
         super().__init__()
         if isinstance(model_input, Mapping):
@@ -73,12 +75,14 @@ class BPNN(DescriptorModel):
         self.hidden = tuple(hidden)
         self.activation = activation
         self.option = multi_element_option
+        self.committee = committee
         self._standardizes = standardize
         n_descriptors = self._input.size
         inputs = n_descriptors + (len(self.elements) if self.option == ONE_HOT else 0)
-        count = len(self.elements) if self.option == PER_ELEMENT else 1
+        self._per_member = len(self.elements) if self.option == PER_ELEMENT else 1
         sizes = (inputs, *self.hidden, 1)
-        self._linear = [[nn.Linear(a, b) for a, b in pairwise(sizes)] for _ in range(count)]
+        # The networks of the first member come first: its weights are contiguous in `FlatParameters`.
+        self._linear = [[nn.Linear(a, b) for a, b in pairwise(sizes)] for _ in range(committee * self._per_member)]
         self.networks = nn.ModuleList(nn.Sequential(*layers) for layers in self._linear)
         shape = (len(self.elements), n_descriptors)
         self.shift: Tensor
@@ -94,7 +98,8 @@ class BPNN(DescriptorModel):
 
     @property
     def layout(self) -> str:
-        return f"{self.shift.shape[1]} {' '.join(map(str, self.hidden))} 1, {self.activation}"
+        members = f", committee of {self.committee}" if self.committee > 1 else ""
+        return f"{self.shift.shape[1]} {' '.join(map(str, self.hidden))} 1, {self.activation}{members}"
 
     def description(self) -> dict[str, Any]:
         """Return architecture and hyperparameters, the argument of ``build_model``."""
@@ -104,6 +109,7 @@ class BPNN(DescriptorModel):
             "hidden": list(self.hidden),
             "activation": self.activation,
             "multi_element_option": self.option,
+            **({"committee": self.committee} if self.committee > 1 else {}),
         }
 
     def per_element(self) -> Mapping[str, PerElement]:
@@ -122,13 +128,17 @@ class BPNN(DescriptorModel):
             own = self.state_dict()
             for name in (name for name in own if name.startswith("networks.")):
                 _, number, rest = name.split(".", 2)
-                element = self.elements[int(number)]
+                member, place = divmod(int(number), self._per_member)
+                element = self.elements[place]
                 there = element in elements
-                arranged[name] = state[f"networks.{elements.index(element)}.{rest}"] if there else own[name]
+                old = member * len(elements) + elements.index(element) if there else 0
+                arranged[name] = state[f"networks.{old}.{rest}"] if there else own[name]
         elif self.option == ONE_HOT:
-            first, count = state[FIRST_WEIGHT], self.shift.shape[1]
+            count = self.shift.shape[1]
             columns = [count + elements.index(element) for element in self.elements]
-            arranged[FIRST_WEIGHT] = first[:, [*range(count), *columns]]
+            for member in range(self.committee):
+                name = FIRST_WEIGHT.format(member)
+                arranged[name] = state[name][:, [*range(count), *columns]]
         return super().state_for_elements(arranged, elements)
 
     def fit_to_data(self, batches: Iterable[DescriptorBatch]) -> None:
@@ -151,23 +161,46 @@ class BPNN(DescriptorModel):
         for first, *_ in self._linear:
             first.weight[:, : len(overall)] /= overall
 
+    def members(self) -> tuple[BPNN, ...]:
+        """Return the members of the committee as models that share their tensors with this one."""
+        if self.committee == 1:
+            return (self,)
+        made = []
+        for start in range(0, len(self._linear), self._per_member):
+            one = BPNN(self._input, self.hidden, self.activation, self.option, self._standardizes)
+            one._linear = self._linear[start : start + self._per_member]
+            one.networks = nn.ModuleList(list(self.networks)[start : start + self._per_member])
+            for name, buffer in self.named_buffers():
+                setattr(one, name, buffer)
+            made.append(one)
+        return tuple(made)
+
     def atom_energies(self, batch: DescriptorBatch) -> Tensor:
+        return self.energies_of_members(batch).mean(dim=0)
+
+    def energies_of_members(self, batch: DescriptorBatch) -> Tensor:
+        """Return the atom energies (committee, N), eV, float64, of each member."""
         inputs = (batch.descriptors - self._of_atoms(self.shift, batch)) / self._of_atoms(self.scale, batch)
-        outputs = inputs.new_zeros(len(inputs))
-        for number, members in self._atoms_by_network(batch):
-            weights, biases = self._with_output_scale(*self._layers(number, batch.species[members]))
-            values = inputs[members]
-            for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-                values = ACTIVATIONS[self.activation].value(values @ weight.t() + bias)
-            outputs = outputs.index_put((members,), (values @ weights[-1].t() + biases[-1]).squeeze(1))
-        return self._energies(batch, outputs)
+        outputs = inputs.new_zeros(self.committee, len(inputs))
+        for member in range(self.committee):
+            for number, atoms in self._atoms_by_network(batch, member):
+                weights, biases = self._with_output_scale(*self._layers(number, batch.species[atoms]))
+                values = inputs[atoms]
+                for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+                    values = ACTIVATIONS[self.activation].value(values @ weight.t() + bias)
+                index = (torch.full_like(atoms, member), atoms)
+                outputs = outputs.index_put(index, (values @ weights[-1].t() + biases[-1]).squeeze(1))
+        return self._of_atoms(self.element_energies, batch) + outputs
 
     def explicit(self, batch: DescriptorBatch) -> Explicit:
+        return mean_of([self._explicit(batch, member) for member in range(self.committee)])
+
+    def _explicit(self, batch: DescriptorBatch, member: int) -> Explicit:
         scale = self._of_atoms(self.scale, batch)
         inputs = (batch.descriptors - self._of_atoms(self.shift, batch)) / scale
         output_scale = self.energy_scale.to(inputs.dtype)
         if self.option != PER_ELEMENT:
-            weights, biases = self._layers(0, batch.species)
+            weights, biases = self._layers(member, batch.species)
 
             def run() -> tuple[Tensor, Tensor, Pullback]:
                 outputs, gradients, pullback = energy_and_gradient(
@@ -176,16 +209,18 @@ class BPNN(DescriptorModel):
                 return self._energies(batch, outputs), gradients, lambda e, g: pullback(e.to(inputs.dtype), g)
 
             return Explicit([*weights, *biases], run)
-        parts = [(members, *self._layers(number, batch.species)) for number, members in self._atoms_by_network(batch)]
+        parts = [
+            (atoms, *self._layers(number, batch.species)) for number, atoms in self._atoms_by_network(batch, member)
+        ]
 
         def run_networks() -> tuple[Tensor, Tensor, Pullback]:
             outputs, gradients, pullbacks = inputs.new_empty(len(inputs)), torch.empty_like(inputs), []
-            for members, weights, biases in parts:
-                rows = scale if len(scale) == 1 else scale[members]
-                outputs[members], gradients[members], pullback = energy_and_gradient(
-                    inputs[members], weights, biases, self.activation, input_scale=rows, output_scale=output_scale
+            for atoms, weights, biases in parts:
+                rows = scale if len(scale) == 1 else scale[atoms]
+                outputs[atoms], gradients[atoms], pullback = energy_and_gradient(
+                    inputs[atoms], weights, biases, self.activation, input_scale=rows, output_scale=output_scale
                 )
-                pullbacks.append((members, pullback))
+                pullbacks.append((atoms, pullback))
 
             def pull_back(energies_bar: Tensor, gradients_bar: Tensor) -> list[Tensor]:
                 energies_bar = energies_bar.to(inputs.dtype)
@@ -202,13 +237,13 @@ class BPNN(DescriptorModel):
         """Return the row (N, ...) of each atom's element, or (1, ...) if there is only one element."""
         return by_element if len(self.elements) == 1 else by_element[batch.species]
 
-    def _atoms_by_network(self, batch: DescriptorBatch) -> Iterator[tuple[int, Tensor]]:
-        """Yield the index of each network and the atoms (M,) that it is applied to."""
+    def _atoms_by_network(self, batch: DescriptorBatch, member: int = 0) -> Iterator[tuple[int, Tensor]]:
+        """Yield the index of each network of a member and the atoms (M,) that it is applied to."""
         if self.option != PER_ELEMENT:
-            yield 0, torch.arange(len(batch.species), device=batch.species.device)
+            yield member, torch.arange(len(batch.species), device=batch.species.device)
             return
-        for element in range(len(self.networks)):
-            yield element, torch.where(batch.species == element)[0]
+        for element in range(self._per_member):
+            yield member * self._per_member + element, torch.where(batch.species == element)[0]
 
     def _layers(self, number: int, species: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Return weights and biases of a network, without s; the one-hot input becomes a per-atom bias."""
@@ -240,9 +275,36 @@ class BPNN(DescriptorModel):
 
     @torch.no_grad()
     def _folded_network(self, element: int) -> PlainNetwork:
-        number = element if self.option == PER_ELEMENT else 0
-        weights, biases = self._with_output_scale(*self._layers(number, torch.tensor([element])))
-        biases[0] = biases[0].reshape(-1)
+        place = element if self.option == PER_ELEMENT else 0
+        members = []
+        for start in range(0, len(self._linear), self._per_member):
+            weights, biases = self._with_output_scale(*self._layers(start + place, torch.tensor([element])))
+            biases[0] = biases[0].reshape(-1)
+            members.append((weights, biases))
+        weights, biases = _mean_network(members)
         biases[-1] = biases[-1] + self.element_energies[element]
         layers = tuple((weight.detach(), bias.detach()) for weight, bias in zip(weights, biases, strict=True))
         return PlainNetwork(self.shift[element], self.scale[element], layers, self.activation)
+
+
+def _mean_network(members: Sequence[tuple[list[Tensor], list[Tensor]]]) -> tuple[list[Tensor], list[Tensor]]:
+    """Return weights and biases of one network whose output is the mean of those of several networks of one shape.
+
+    Its hidden layers are theirs side by side, each connected to itself only.
+    """
+    if len(members) == 1:
+        return members[0]
+    weights = [_block_diagonal(parts) for parts in zip(*(one for one, _ in members), strict=True)]
+    biases = [torch.cat(parts) for parts in zip(*(one for _, one in members), strict=True)]
+    if len(weights) > 1:  # all have the same inputs
+        weights[0] = torch.cat([one[0] for one, _ in members])
+        weights[-1], biases[-1] = weights[-1].sum(dim=0, keepdim=True), biases[-1].sum(dim=0, keepdim=True)
+    else:
+        weights[0] = torch.cat([one[0] for one, _ in members]).sum(dim=0, keepdim=True)
+        biases[0] = biases[0].sum(dim=0, keepdim=True)
+    return [*weights[:-1], weights[-1] / len(members)], [*biases[:-1], biases[-1] / len(members)]
+
+
+def _block_diagonal(parts: Sequence[Tensor]) -> Tensor:
+    joined: Tensor = torch.block_diag(*parts)  # type: ignore[no-untyped-call]
+    return joined

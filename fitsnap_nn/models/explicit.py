@@ -31,6 +31,23 @@ class Explicit(NamedTuple):
     run: Callable[[], tuple[Tensor, Tensor, Pullback]]
 
 
+def mean_of(models: Sequence[Explicit]) -> Explicit:
+    """Return the mean of several models that are applied to the same batch."""
+    if len(models) == 1:
+        return models[0]
+
+    def run() -> tuple[Tensor, Tensor, Pullback]:
+        energies, gradients, pullbacks = zip(*(one.run() for one in models), strict=True)
+
+        def pull_back(energies_bar: Tensor, gradients_bar: Tensor) -> list[Tensor]:
+            bars = energies_bar / len(models), gradients_bar / len(models)
+            return [bar for pullback in pullbacks for bar in pullback(*bars)]
+
+        return sum(energies) / len(models), sum(gradients) / len(models), pull_back
+
+    return Explicit([parameter for one in models for parameter in one.parameters], run)
+
+
 class Derived(NamedTuple):
     """Energies and derivatives of a batch.
 

@@ -68,7 +68,7 @@ def predict_for_training(
     """
     forces, stress = FORCES in properties, STRESS in properties
     run = None
-    if (forces or stress) and all(one in STANDARD for one in properties):
+    if all(one in STANDARD for one in properties):
         run = model.start_training_step(batch, forces=forces, virials=stress)
     if run is None:
         prediction = predict(model, batch, properties, create_graph=True)

@@ -34,6 +34,13 @@ class PytorchSection:
     standardize: bool = option(
         True, "BPNN: standardise each descriptor to mean 0 and standard deviation 1 over the atoms of each element"
     )
+    committee: int = option(
+        1,
+        "BPNN: members of a committee, networks with different initial weights; their mean is deployed, as one "
+        "network, and their spread shows uncertainty",
+        minimum=1,
+        maximum=100,
+    )
     composition_baseline: bool = option(True, "subtract an energy per element before training")
     element_energies: tuple[str, ...] = option(
         ("least_squares",),
@@ -81,13 +88,22 @@ class PytorchSection:
     loss_reduction: str = option(
         "mean", "mean: average the loss over the labels of a batch; sum: add it up", choices=("mean", "sum")
     )
+    balance: bool = option(
+        False,
+        "1: minimise the geometric mean of the losses of energy, forces, stress and other properties instead of their "
+        "sum: none is neglected, and only the ratio of weights within a property matters",
+    )
     training_fraction: float | None = option(
         None,
         "fraction of each group to train on, instead of the sizes of the groups; the rest is for validation",
         minimum=0,
         maximum=1,
     )
-    optimizer: str = option("Adam", "optimiser", choices=("Adam", "AdamW"))
+    optimizer: str = option(
+        "Adam",
+        "optimiser; LKF: layer-wise Kalman filter, for networks of up to 10 000 weights, without a learning rate",
+        choices=("Adam", "AdamW", "LKF"),
+    )
     weight_decay: float = option(0.0, "weight decay", minimum=0)
     scheduler: str = option("constant", "learning-rate schedule", choices=("constant", "plateau", "cosine"))
     warmup_fraction: float = option(

@@ -38,6 +38,17 @@ class FlatParameters:
             parameter.grad = self.gradient[start:end].view_as(parameter)
             start = end
 
+    def of(self, model: torch.nn.Module) -> tuple[Tensor, Tensor]:
+        """Return the parts of vector and gradient that belong to a part of the model.
+
+        Args:
+            model: its trainable parameters are consecutive among those of the whole model.
+        """
+        own = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        size = sum(parameter.numel() for parameter in own)
+        start = own[0].storage_offset() if own else 0
+        return self.vector.detach()[start : start + size], self.gradient[start : start + size]
+
     @torch.no_grad()
     def assign(self, values: Tensor) -> None:
         """Set all trainable parameters.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -48,14 +49,25 @@ class Objective:
     Means are over the labelled configurations, atoms and cells of the whole batch on all ranks. Group and configuration
     weights multiply every loss.
 
+    A balanced objective is the geometric mean of the terms instead of their sum, so that none of them can be neglected,
+    whatever its unit: its value is a product, and only the ratio of weights within a property matters. Its gradient is
+    that of a sum in which the factor of each term is the geometric mean over the value of the term (times the number of
+    terms); these factors are those of the latest call of `balance`.
+
     Args:
         terms: properties, in the order of the sums, with their losses.
         reduction: ``mean`` over the label components of a property, or ``sum``.
+        balanced: geometric mean of the terms instead of their sum.
+
+    Attributes:
+        factors: factor of each term in the gradient.
     """
 
-    def __init__(self, terms: Sequence[Term], reduction: str = "mean") -> None:
+    def __init__(self, terms: Sequence[Term], reduction: str = "mean", *, balanced: bool = False) -> None:
         self.terms = tuple(terms)
         self.properties = tuple(term.property for term in self.terms)
+        self.balanced = balanced
+        self.factors = [1.0] * len(self.terms)
         self._mean = reduction == "mean"
 
     def sums(self, prediction: Prediction, labels: Labels, batch: Batch) -> Tensor:
@@ -99,11 +111,11 @@ class Objective:
             (properties,) float64, as `sums`.
         """
         slopes, sums = {}, []
-        for term in self.terms:
+        for term, factor in zip(self.terms, self.factors, strict=True):
             found = residuals(term.property, prediction, labels, batch)
             value, slope = term.loss.value_and_slope(found.values)
             sums.append((value * found.weights).sum(dtype=torch.float64))
-            scaled = slope * found.weights * (1.0 / self._divisor(counts[term.property.name])) * found.factor
+            scaled = slope * found.weights * (factor / self._divisor(counts[term.property.name])) * found.factor
             slopes[term.property.name] = scaled.view_as(prediction.values[term.property.name])
         backward(slopes)
         return torch.stack(sums)
@@ -115,11 +127,37 @@ class Objective:
             sums: (properties,) sums of the results of `sums`.
             counts: label components in these batches, by property name.
         """
-        divisors = [self._divisor(counts[name]) for name in (one.name for one in self.properties)]
-        return float((sums / sums.new_tensor(divisors)).sum())
+        values = self.values(sums, counts)
+        if not self.balanced:
+            return sum(values)
+        return _geometric_mean(values)
+
+    def values(self, sums: Tensor, counts: Mapping[str, int]) -> list[float]:
+        """Return the value of each term from sums over batches and ranks; arguments as in `total`."""
+        divisors = [self._divisor(counts[one.name]) for one in self.properties]
+        found: list[float] = (sums / sums.new_tensor(divisors)).tolist()
+        return found
+
+    def balance(self, values: Sequence[float]) -> None:
+        """Set the factors of a balanced objective to those at the given values of its terms.
+
+        Args:
+            values: of the training set, see `values`. A term that vanishes, because no label has a weight, keeps its
+                factor.
+        """
+        mean, number = _geometric_mean(values), sum(value > 0 for value in values)
+        if self.balanced and math.isfinite(mean):
+            pairs = zip(values, self.factors, strict=True)
+            self.factors = [mean / (number * value) if value > 0 else factor for value, factor in pairs]
 
     def _divisor(self, count: int) -> int:
         return max(1, count) if self._mean else 1
+
+
+def _geometric_mean(values: Sequence[float]) -> float:
+    """Return the geometric mean of those values that are not 0; 0 if all are."""
+    logarithms = [math.log(value) for value in values if value != 0.0]
+    return math.exp(sum(logarithms) / len(logarithms)) if logarithms else 0.0
 
 
 def residuals(quantity: Property, prediction: Prediction, labels: Labels, batch: Batch) -> Residuals:

@@ -12,21 +12,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fitsnap_nn.data.properties import Property
 from fitsnap_nn.errors import TrainingError
 from fitsnap_nn.inputs.batch import Batch
 from fitsnap_nn.interrupts import deferred_signals
 from fitsnap_nn.models.base import Model
-from fitsnap_nn.models.prediction import predict, predict_for_training
+from fitsnap_nn.models.prediction import predict
 from fitsnap_nn.settings.schema import PytorchSection
 from fitsnap_nn.training.allocator import frozen_objects
 from fitsnap_nn.training.augmentation import augment, random_rotations
 from fitsnap_nn.training.batches import Batches, Labels, SampleSet
 from fitsnap_nn.training.distributed import Ranks, partition_by_cost, rank_batches
 from fitsnap_nn.training.flat import FlatParameters
+from fitsnap_nn.training.kalman import KalmanStep
 from fitsnap_nn.training.objective import Objective, error_sums
 from fitsnap_nn.training.schedule import Schedule
+from fitsnap_nn.training.steps import Fitted, GradientStep, Share, Step
 
+KALMAN = "LKF"  # value of [PYTORCH] optimizer
 EVALUATION_COST = 60_000.0  # maximum cost of an evaluation batch; its memory is that of a training batch
 
 
@@ -36,10 +38,12 @@ class Errors:
 
     Attributes:
         loss: value of the objective.
+        values: of each term of the objective.
         mae, rmse: by property name, in loss units (eV/atom, eV/Å, bar); NaN without labels.
     """
 
     loss: float
+    values: tuple[float, ...]
     mae: Mapping[str, float]
     rmse: Mapping[str, float]
 
@@ -104,9 +108,9 @@ class Trainer:
         self.device = device
         self.release = release
         self.flat = FlatParameters(model)
-        self.optimizer = _optimizer(self.flat.vector, options)
         self.batches = self._make_batches()
         self.schedule = Schedule(options, len(self.batches))
+        self.step = self._make_step()
         self.average = self.flat.vector.detach().clone() if options.ema_decay else None
         self.epoch = 0
         self._drawn: tuple[int, Tensor] | None = None
@@ -128,6 +132,8 @@ class Trainer:
         # Without this autograd hands work to its device threads, an overhead that matters in steps this short.
         deferred = deferred_signals(self.ranks.is_first)
         with torch.autograd.set_multithreading_enabled(False), frozen_objects(), deferred as self._stop_if_asked:
+            if self.objective.balanced and not self.epoch:
+                self.objective.balance(self.evaluate(self.validation if len(self.validation) else self.training).values)
             while self.epoch < self.options.num_epochs and not self._should_stop():
                 after_epoch(self._run_epoch())
         self.flat.assign(self.best_weights)
@@ -166,8 +172,7 @@ class Trainer:
                 self.release()
         sums = self.ranks.sum_(torch.cat([losses, errors.flatten()])).cpu()
         counts, size = samples.total(range(len(samples))), len(properties)
-        loss = self.objective.total(sums[:size], counts)
-        return _errors(loss, sums[size:].view(size, 2), counts, properties)
+        return _errors(self.objective, sums[:size], sums[size:].view(size, 2), counts)
 
     @contextmanager
     def holding(self, weights: Tensor) -> Iterator[None]:
@@ -190,8 +195,9 @@ class Trainer:
             "seed": self.seed,
             "weights": self.flat.vector.detach().clone(),
             "average": self.average,
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self.step.state_dict(),
             "schedule": self.schedule.state_dict(),
+            "factors": self.objective.factors,
             "best_epoch": self.best_epoch,
             "best_loss": self.best_loss,
             "best_weights": self.best_weights,
@@ -205,10 +211,12 @@ class Trainer:
         """
         self.epoch, self.seed = state["epoch"], state["seed"]
         self.batches = self._make_batches()
+        self.step = self._make_step()
         self.flat.assign(state["weights"])
         self.average = None if state["average"] is None else state["average"].to(self.device)
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.step.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
+        self.objective.factors = list(state.get("factors", self.objective.factors))
         self.best_epoch, self.best_loss = state["best_epoch"], state["best_loss"]
         self.best_weights = state["best_weights"].to(self.device)
 
@@ -218,6 +226,12 @@ class Trainer:
         bounds = (min_atoms, max_atoms) if max_atoms else None
         sizes, shuffle = self.training.sizes, options.shuffle_flag
         return Batches(sizes, options.batch_size, bounds, seed=self.seed, shuffle=shuffle)
+
+    def _make_step(self) -> Step:
+        fitted = Fitted(self.model.members(), self.flat, self.objective, self.ranks)
+        if self.options.optimizer == KALMAN:
+            return KalmanStep(fitted, self.training, self.seed)
+        return GradientStep(fitted, self.options, self.schedule)
 
     def _should_stop(self) -> bool:
         patience = self.options.early_stopping
@@ -234,10 +248,13 @@ class Trainer:
             self._stop_if_asked()
             losses += self._step(first_step + number, members, share, collated)
             self.release()
-        learning_rate = self.schedule.learning_rate(first_step + len(self.batches) - 1)
+        learning_rate = self.step.learning_rate(first_step + len(self.batches) - 1)
         self.ranks.sum_(losses)
-        train_loss = self.objective.total(losses, self.training.total(range(len(self.training))))
+        counts = self.training.total(range(len(self.training)))
+        train_loss = self.objective.total(losses, counts)
         validation = self.evaluate(self.validation) if len(self.validation) else None
+        # Those of the training set would favour properties with few labels, which a network can interpolate.
+        self.objective.balance(validation.values if validation else self.objective.values(losses, counts))
         self.epoch += 1
         loss = validation.loss if validation else train_loss
         if not (math.isfinite(train_loss) and math.isfinite(loss)):
@@ -274,24 +291,14 @@ class Trainer:
         Returns:
             (properties,) sums of losses on this rank.
         """
-        counts = self.training.total(members)
-        self.flat.gradient.zero_()
-        sums = torch.zeros(len(self.objective.terms), dtype=torch.float64, device=self.device)
+        mine: Share | None = None
         if share:
             batch, labels = next(collated)
             if self.model.needs_augmentation:
                 rotations = self._rotations(self.epoch)[share]
                 batch, labels = augment(batch, labels, self.objective.properties, rotations)
-            properties, weights = self.objective.properties, self.flat.parameters
-            prediction, backward = predict_for_training(self.model, batch, properties, weights)
-            sums = self.objective.backward(prediction, labels, batch, counts, backward)
-        # Gradients are already divided by the label counts of the whole batch, so that ranks add up to its mean.
-        self.ranks.sum_(self.flat.gradient)
-        if self.options.gradient_clip:
-            torch.nn.utils.clip_grad_norm_([self.flat.vector], self.options.gradient_clip)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.schedule.learning_rate(step)
-        self.optimizer.step()
+            mine = Share(share, batch, labels)
+        sums = self.step.take(step, self.epoch, mine, self.training.total(members))
         if self.average is not None:
             # EMA warm-up as in TensorFlow's ExponentialMovingAverage(num_updates): a smaller decay in the first steps
             # reduces the weight of the random initial parameters.
@@ -312,15 +319,11 @@ class Trainer:
         return self.flat.vector.detach() if self.average is None else self.average
 
 
-def _optimizer(vector: Tensor, options: PytorchSection) -> torch.optim.Optimizer:
-    kinds: dict[str, type[torch.optim.Adam]] = {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}
-    return kinds[options.optimizer]([vector], lr=options.learning_rate, weight_decay=options.weight_decay, fused=True)
-
-
-def _errors(loss: float, sums: Tensor, counts: Mapping[str, int], properties: Sequence[Property]) -> Errors:
+def _errors(objective: Objective, losses: Tensor, sums: Tensor, counts: Mapping[str, int]) -> Errors:
+    """Return the errors of a set from its sums of losses (properties,) and of `error_sums` (properties, 2)."""
     mae, rmse = {}, {}
-    for one, (absolute, squared) in zip(properties, sums.tolist(), strict=True):
+    for one, (absolute, squared) in zip(objective.properties, sums.tolist(), strict=True):
         count = counts[one.name]
         mae[one.name] = absolute / count if count else math.nan
         rmse[one.name] = math.sqrt(squared / count) if count else math.nan
-    return Errors(loss, mae, rmse)
+    return Errors(objective.total(losses, counts), tuple(objective.values(losses, counts)), mae, rmse)

@@ -62,7 +62,12 @@ def _create_new(settings: Settings) -> Model[Any]:
     assert issubclass(kind, DescriptorInput), "the checks of the settings see to it"
     hidden = [int(word) for word in options.layer_sizes[1:-1]]
     return BPNN(
-        kind.from_settings(settings), hidden, options.activation, options.multi_element_option, options.standardize
+        kind.from_settings(settings),
+        hidden,
+        options.activation,
+        options.multi_element_option,
+        options.standardize,
+        options.committee,
     )
 
 

@@ -115,7 +115,7 @@ def _objective(model: Model[Any], settings: Settings, prepared: Prepared) -> Obj
         raise InputError([Problem(settings.source, what, "Remove it, or choose an architecture that does.")])
     losses = settings.losses
     terms = [Term(one, make_loss(losses[one.name].kind, losses[one.name].delta)) for one in prepared.properties]
-    return Objective(terms, settings.pytorch.loss_reduction)
+    return Objective(terms, settings.pytorch.loss_reduction, balanced=settings.pytorch.balance)
 
 
 def _size(model: Model[Any], settings: Settings) -> str:

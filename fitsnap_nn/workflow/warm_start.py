@@ -250,7 +250,7 @@ def load_optimizer(trainer: Trainer, start: Start, settings: Settings) -> str:
     state = restart["trainer"]["optimizer"]["state"]
     if not same or any(one["exp_avg"].shape != trainer.flat.vector.shape for one in state.values()):
         return f"{kept}: the file has other trainable parameters"
-    trainer.optimizer.load_state_dict({**trainer.optimizer.state_dict(), "state": state})
+    trainer.step.load_state_dict({**trainer.step.state_dict(), "state": state})
     return f"optimiser: state after epoch {restart['trainer']['epoch']} of the file, learning rate of the input"
 
 

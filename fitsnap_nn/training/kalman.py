@@ -1,0 +1,234 @@
+"""Layer-wise extended Kalman filter: a second-order method for small networks.
+
+T. B. Blank and S. D. Brown, J. Chemom. 8, 391 (1994) and A. Singraber et al., J. Chem. Theory Comput. 15, 3075 (2019):
+weights as the state of a filter, labels as its measurements. S. Hu et al., Proc. AAAI 37, 7910 (2023): the covariance
+only within layers, and means of absolute residuals as scalar measurements.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fitsnap_nn.data.properties import ENERGY, Property
+from fitsnap_nn.errors import TrainingError
+from fitsnap_nn.models.base import Model
+from fitsnap_nn.models.pairs import sum_by
+from fitsnap_nn.models.prediction import predict_for_training
+from fitsnap_nn.training.batches import SampleSet
+from fitsnap_nn.training.objective import residuals
+from fitsnap_nn.training.steps import Fitted, Share, Step
+
+# The product of all 1/forgetting must stay of the order of 1: it multiplies the covariance in directions that are not
+# observed. These values limit it to e. With those of DeePMD-kit, 0.98 and 0.9987, silicon diverged in two epochs.
+FORGETTING, FORGETTING_RATE = 0.999, 0.999
+# Measurement noise over the RMS of the labels; 1 learned two to three times more slowly for nickel and silicon.
+NOISE = 0.5
+ATOM_GROUPS = 4  # measurements per batch of a per-atom property
+LARGEST_BLOCK = 2048  # weights; larger layers are divided
+LARGEST_COVARIANCE = 2e9  # bytes
+
+
+class KalmanFilter:
+    """Weights with a covariance P per block, updated by scalar measurements.
+
+    With residual r, its derivative -H with respect to the weights, and K_b = P_b H_b in each block b,
+
+        a = 1 / sum_b (f + H_b . K_b),  weights_b += a r K_b,  P_b = (P_b - a K_b K_b^T) / f,
+
+    where the forgetting factor f approaches 1: f = c f + 1 - c.
+
+    Args:
+        weights: (W,) changed in place.
+        blocks: sizes of the blocks, which add up to W.
+    """
+
+    def __init__(self, weights: Tensor, blocks: Sequence[int]) -> None:
+        self.weights = weights
+        self.blocks = list(blocks)
+        self.forgetting = FORGETTING
+        self.covariances = [torch.eye(size, dtype=torch.float64, device=weights.device) for size in blocks]
+
+    @torch.no_grad()
+    def update(self, derivative: Tensor, residual: float) -> None:
+        """Change weights and covariances by one measurement.
+
+        Args:
+            derivative: (W,) H, minus the derivative of the residual with respect to the weights.
+            residual: r, in units of the measurement noise.
+        """
+        parts = torch.split(derivative.double(), self.blocks)
+        gains = [covariance @ part for covariance, part in zip(self.covariances, parts, strict=True)]
+        products = torch.stack([part @ gain for part, gain in zip(parts, gains, strict=True)])
+        a = 1.0 / float((products.double() + self.forgetting).sum())
+        self.weights.add_(torch.cat(gains), alpha=a * residual)
+        for covariance, gain in zip(self.covariances, gains, strict=True):
+            covariance.addr_(gain, gain, beta=1.0 / self.forgetting, alpha=-a / self.forgetting)
+        self.forgetting = FORGETTING_RATE * self.forgetting + 1.0 - FORGETTING_RATE
+
+
+class KalmanStep(Step):
+    """Updates of a `KalmanFilter` by the configurations of a batch, one property after the other.
+
+    A measurement is the mean absolute residual of a property, or of a per-atom property in one of `ATOM_GROUPS` random
+    groups of atoms; its noise follows from the weights of the objective. Each starts with a new prediction.
+
+    Args:
+        fitted: model and objective.
+        training: the training set, whose labels are the scale of the noise.
+        seed: seed of the groups of atoms.
+
+    Raises:
+        TrainingError: the covariance of the weights would be too large.
+    """
+
+    def __init__(self, fitted: Fitted, training: SampleSet, seed: int) -> None:
+        members, weights, _, _ = fitted
+        blocks = [list(_blocks(member)) for member in members]
+        size = sum(block * block for parts in blocks for block in parts) * torch.float64.itemsize
+        if size > LARGEST_COVARIANCE:
+            raise TrainingError(
+                f"[PYTORCH] optimizer = LKF: the covariances of {len(weights.vector)} weights would need "
+                f"{size / 1e9:.1f} GB. Use smaller layers, such as 32 32, or optimizer = Adam."
+            )
+        self.fitted = fitted
+        self.seed = seed
+        self.filters = [
+            KalmanFilter(weights.of(member)[0], parts) for member, parts in zip(members, blocks, strict=True)
+        ]
+        self._scale, self._reference = _noise(fitted, training)
+
+    def take(self, number: int, epoch: int, share: Share | None, counts: Mapping[str, int]) -> Tensor:
+        objective, vector = self.fitted.objective, self.fitted.weights.vector
+        sums = torch.zeros(len(objective.terms), dtype=torch.float64, device=vector.device)
+        groups = self._groups_of_atoms(epoch, share) if share else None
+        for number_of_term, term in enumerate(objective.terms):
+            if not counts[term.property.name]:
+                continue
+            for group in range(ATOM_GROUPS) if term.property.per == "atom" else (None,):
+                chosen = None if groups is None or group is None else groups == group
+                sums[number_of_term] += self._measure(number_of_term, share, chosen)
+        return sums
+
+    def _measure(self, number: int, share: Share | None, chosen: Tensor | None) -> Tensor:
+        """Update the filter by the mean absolute residual of one property in a batch.
+
+        Args:
+            number: of the term of the objective.
+            share: this rank's part of the batch.
+            chosen: (N,) atoms that count; all if ``None``.
+
+        Returns:
+            Sum of the losses of these labels on this rank.
+        """
+        members, weights, objective, ranks = self.fitted
+        term, scale = objective.terms[number], self._scale * self._relative(number)
+        weights.gradient.zero_()
+        measured = torch.zeros(len(members), 3, dtype=torch.float64, device=weights.vector.device)
+        loss = measured.new_zeros(())
+        if share:
+            target = share.labels[term.property.name]
+            counted = target.present if chosen is None else target.present & chosen[:, None]
+            roots = target.weights.sqrt() * scale * counted
+            for member, sums in zip(members, measured, strict=True):
+                residual = _differentiate(member, term.property, share, roots)
+                sums[0] = (residual.abs() * roots).sum(dtype=torch.float64)
+                sums[1] = counted.sum() * residual.shape[1]
+                sums[2] = len(share.members)
+                value, _ = term.loss.value_and_slope(residual)
+                loss += (value * target.weights * counted).sum(dtype=torch.float64) / len(members)
+        ranks.sum_(weights.gradient)
+        for member, one, sums in zip(members, self.filters, ranks.sum_(measured).tolist(), strict=True):
+            absolute, count, configurations = sums
+            if count:
+                one.update(weights.of(member)[1] / count, math.sqrt(configurations) * absolute / count)
+        return loss
+
+    def _relative(self, number: int) -> float:
+        """Return the inverse noise of a term over that of the reference term, beyond the weights."""
+        factors = self.fitted.objective.factors
+        return math.sqrt(factors[number] / factors[self._reference])
+
+    def _groups_of_atoms(self, epoch: int, share: Share) -> Tensor:
+        """Return the group of each atom (N,), a function of seed, epoch and configuration on any rank."""
+        drawn = [
+            np.random.default_rng([self.seed, epoch, member]).permutation(int(size)) % ATOM_GROUPS
+            for member, size in zip(share.members, share.batch.n_atoms.tolist(), strict=True)
+        ]
+        return torch.from_numpy(np.concatenate(drawn)).to(share.batch.species.device)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"filters": [{"covariances": one.covariances, "forgetting": one.forgetting} for one in self.filters]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for one, stored in zip(self.filters, state["filters"], strict=True):
+            one.forgetting = stored["forgetting"]
+            for covariance, values in zip(one.covariances, stored["covariances"], strict=True):
+                covariance.copy_(values)
+
+
+def _differentiate(model: Model[Any], quantity: Property, share: Share, roots: Tensor) -> Tensor:
+    """Return the residuals (rows, components) of a property, and add minus the derivative of their sum to gradients.
+
+    Args:
+        model: its trainable parameters receive the derivative.
+        quantity: the property.
+        share: configurations and their labels.
+        roots: (rows, 1) factors of the absolute residuals in the sum.
+    """
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    prediction, backward = predict_for_training(model, share.batch, [quantity], parameters)
+    found = residuals(quantity, prediction, share.labels, share.batch)
+    slopes = -found.values.sign() * roots * found.factor
+    backward({quantity.name: slopes.view_as(prediction.values[quantity.name])})
+    return found.values
+
+
+def _blocks(model: Model[Any]) -> Iterator[int]:
+    """Yield the number of trainable weights in each block: those of one module, divided if there are many."""
+    trained = [(name, one.numel()) for name, one in model.named_parameters() if one.requires_grad]
+    for _, members in groupby(trained, key=lambda pair: pair[0].rpartition(".")[0]):
+        rest = sum(size for _, size in members)
+        while rest > LARGEST_BLOCK:
+            yield LARGEST_BLOCK
+            rest -= LARGEST_BLOCK
+        yield rest
+
+
+def _noise(fitted: Fitted, training: SampleSet) -> tuple[float, int]:
+    """Return the inverse measurement noise of residuals of weight 1, and the term whose labels determine it.
+
+    That is the first term whose labels have a weight among forces, energies and the others.
+    """
+    objective, model = fitted.objective, fitted.members[0]
+    order = sorted(range(len(objective.terms)), key=lambda number: _rank(objective.terms[number].property))
+    for number in order:
+        squares = _weighted_square(objective.terms[number].property, model, training)
+        if squares > 0.0:
+            return 1.0 / (NOISE * math.sqrt(squares)), number
+    return 1.0, 0
+
+
+def _rank(one: Property) -> int:
+    return 0 if one.derivative == "positions" else 1 if one == ENERGY else 2
+
+
+def _weighted_square(one: Property, model: Model[Any], training: SampleSet) -> float:
+    """Return the mean square of the labels of a property, element energies subtracted, times their weights."""
+    total, count = 0.0, 0
+    for sample in training.samples:
+        target, values = sample.labels[one.name], sample.labels[one.name].values.double()
+        if one == ENERGY:
+            baseline = model.element_energies.cpu()[sample.batch.species]
+            values = values - sum_by(sample.batch.config, baseline, len(sample.batch.n_atoms))[:, None]
+        if one.per_atom:
+            values = values / sample.batch.n_atoms[:, None]
+        total += float((values.square() * target.weights * target.present).sum())
+        count += sample.counts[one.name]
+    return total / count if count else 0.0
