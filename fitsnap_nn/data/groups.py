@@ -115,7 +115,7 @@ def _without_undefined_stress(configuration: Configuration) -> Configuration:
 def _split(
     settings: Settings, row: GroupRow, members: list[Configuration], seed: int
 ) -> tuple[dict[Subset, list[Configuration]], list[Finding]]:
-    """Return the three sets of one group, and a warning if the group is too small for the requested sizes."""
+    """Return the three sets of one group, and findings if it is too small for the requested sizes or blocks."""
     name, total = members[0].group, len(members)
     sizes = {
         Subset.TRAINING: row.training_size,
