@@ -140,6 +140,30 @@ def test_molecules_have_no_stress_and_no_repulsion_in_their_bonds(tmp_path):
         assert "H-O" in text
 
 
+def test_frames_of_a_run_are_split_in_blocks(tmp_path, capsys):
+    """Most configurations of a group large enough for blocks; independent ones are shuffled one by one."""
+    folder = tmp_path / "xyz"
+    folder.mkdir()
+    independent = crystals(70)
+    atoms, run = independent[0], []
+    moves = np.random.default_rng(0).normal(scale=0.005, size=(80, 4, 3))
+    for move in moves:
+        atoms = atoms.copy()
+        atoms.positions += move
+        run.append(labelled(atoms))
+    write(folder / "independent.xyz", independent)
+    settings, text = new(tmp_path, "xyz")
+    assert settings.groups.sampling_block == 1
+    assert "sampling_block" not in text
+    write(folder / "run.xyz", run)
+    settings, text = new(tmp_path, "xyz")
+    assert settings.groups.sampling_block == 10
+    assert "consecutive configurations of run are similar" in " ".join(text.replace("\n#", "").split())
+    printed = capsys.readouterr().out
+    assert "split in blocks of up to 10 with random_seed = 1" in printed
+    assert "group independent (2), group run (2): sampling_block = 10 is reduced" in printed
+
+
 def test_a_group_of_isolated_atoms_is_for_training(tmp_path):
     folder = tmp_path / "xyz"
     folder.mkdir()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fitsnap_nn.data.audit import audit
+from fitsnap_nn.data.blocks import MIN_BLOCKS, block_length, shuffle_blocks
 from fitsnap_nn.data.configuration import Configuration, Subset
 from fitsnap_nn.data.files import natural_order, no_data, row_of
 from fitsnap_nn.data.findings import Finding, summarize
@@ -56,9 +57,10 @@ def assemble(
 ) -> Dataset:
     """Sort, split and weight the configurations that `fitsnap_nn.data.files.read_files` has read.
 
-    Each group is sorted in natural order, shuffled if ``random_sampling`` is set, and split into training, validation
-    and test set in this order; remaining configurations are not used. The shuffle of a group depends only on ``seed``
-    and on the name of the group, so that adding a group does not change the split of the others.
+    Each group is sorted in natural order, shuffled if ``random_sampling`` is set (in blocks of ``sampling_block``),
+    and split into training, validation and test set in this order; remaining configurations are not used. The
+    shuffle of a group depends only on ``seed`` and on the name of the group, so that adding a group does not change
+    the split of the others.
 
     Args:
         settings: checked settings.
@@ -113,7 +115,7 @@ def _without_undefined_stress(configuration: Configuration) -> Configuration:
 def _split(
     settings: Settings, row: GroupRow, members: list[Configuration], seed: int
 ) -> tuple[dict[Subset, list[Configuration]], list[Finding]]:
-    """Return the three sets of one group, and a warning if the group is too small for the requested sizes."""
+    """Return the three sets of one group, and findings if it is too small for the requested sizes or blocks."""
     name, total = members[0].group, len(members)
     sizes = {
         Subset.TRAINING: row.training_size,
@@ -139,8 +141,13 @@ def _split(
     if settings.groups.random_sampling:
         # sha256 instead of hash(), which differs between Python processes.
         digest = hashlib.sha256(name.encode()).digest()
-        order = np.random.default_rng([seed, int.from_bytes(digest[:8], "big")]).permutation(total)
-        members = [members[k] for k in order]
+        generator = np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])
+        length = block_length(settings.groups.sampling_block, counts.values())
+        members = shuffle_blocks(members, length, generator)
+        if length < settings.groups.sampling_block and max(counts.values()) < total:
+            shorter = f"sampling_block = {settings.groups.sampling_block} is reduced to the length in brackets"
+            what = f"{shorter}, so that every set has at least {MIN_BLOCKS} blocks."
+            findings.append(Finding(what, f"group {name} ({length})", warning=False))
     subsets: dict[Subset, list[Configuration]] = {}
     start = 0
     for subset, count in counts.items():

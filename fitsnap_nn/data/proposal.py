@@ -7,10 +7,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from fitsnap_nn.data.blocks import are_consecutive, block_length
 from fitsnap_nn.data.configuration import Subset
 from fitsnap_nn.data.discovery import TEST, VALIDATION
 from fitsnap_nn.data.exploration import Group, Reading
-from fitsnap_nn.data.findings import summarize
+from fitsnap_nn.data.findings import some, summarize
 from fitsnap_nn.data.neighbours import is_isolated
 from fitsnap_nn.data.survey import (
     Distances,
@@ -39,6 +40,7 @@ from fitsnap_nn.settings.template import BPNN_NEIGHBOURS, Content, recommended
 
 TRAINING_STEPS = 10_000  # optimiser steps to which the recommended number of epochs is reduced
 MIN_EPOCHS = 40
+SAMPLING_BLOCK = 10  # configurations; longer blocks leave too few of them for a validation set of 10 %
 WEIGHTS = (
     "Weights are 1/spread² of the labels, so that energies, forces and stresses have comparable influence. The spread "
     "is that of all data, or that of the group if it is larger: outliers have less weight. See docs/losses.md."
@@ -84,6 +86,7 @@ def propose(reading: Reading, model: str, elements: Sequence[str], folder: str) 
     cutoff, repulsion = _cutoff(model, distances), _repulsion(symbols, distances)
     baseline = _baseline(model, reading.groups, symbols)
     sizes = _sizes(reading.groups)
+    blocks = _blocks(reading.groups, sizes)
     weights = _weights(reading.groups, symbols)
     num_training = sum(round(sizes[group.name].training * len(group.members)) for group in reading.groups)
     section = "BISPECTRUM" if model == "BPNN" else model
@@ -99,6 +102,7 @@ def propose(reading: Reading, model: str, elements: Sequence[str], folder: str) 
             section: cutoff.values,
             "REFERENCE": repulsion.values,
             "CALCULATOR": _targets(reading),
+            "GROUPS": blocks.values,
             "PYTORCH": {**baseline.values, **_epochs(model, num_training)},
         },
         comments={
@@ -106,11 +110,11 @@ def propose(reading: Reading, model: str, elements: Sequence[str], folder: str) 
             section: (cutoff.comment,),
             "REFERENCE": (repulsion.comment,),
             "PYTORCH": (baseline.comment,),
-            "GROUPS": (_sizes_comment(sizes), WEIGHTS),
+            "GROUPS": (_sizes_comment(sizes), blocks.comment, WEIGHTS),
         },
     )
     lines = [head, *summarize(reading.findings), f"Elements: {' '.join(symbols)}."]
-    lines += [cutoff.comment, repulsion.comment, baseline.comment, _sizes_comment(sizes)]
+    lines += [cutoff.comment, repulsion.comment, baseline.comment, _sizes_comment(sizes), blocks.comment]
     return Proposal(symbols, content, tuple(line for line in lines if line))
 
 
@@ -247,8 +251,8 @@ def _sizes_comment(sizes: Mapping[str, Sizes]) -> str:
     parts = []
     for kind, part in (("validation", 1), ("test", 2)):
         named = [name for name, size in sizes.items() if size[part] == 1.0]
-        some = [name for name, size in sizes.items() if 0.0 < size[part] < 1.0]
-        what = f"{', '.join(named)} (by name)" if named else "10 % of each group" if some else "none"
+        partly = any(0.0 < size[part] < 1.0 for size in sizes.values())
+        what = f"{', '.join(named)} (by name)" if named else "10 % of each group" if partly else "none"
         parts.append(f"{kind} set: {what}")
     whole = [name for name, size in sizes.items() if size.training == 1.0]
     if whole:
@@ -257,6 +261,25 @@ def _sizes_comment(sizes: Mapping[str, Sizes]) -> str:
         parts.append(f"for training only{why}: {', '.join(whole)}")
     text = "; ".join(parts)
     return f"{text[:1].upper()}{text[1:]}."
+
+
+def _blocks(groups: Sequence[Group], sizes: Mapping[str, Sizes]) -> Derived:
+    """Return the key that splits runs into blocks, if most configurations that it affects are frames of runs."""
+    affected = [group for group in groups if _block_length(group, sizes[group.name]) > 1]
+    runs = [group for group in affected if are_consecutive(group.members)]
+    if not runs or 2 * sum(len(group.members) for group in runs) < sum(len(group.members) for group in affected):
+        return Derived({}, "")
+    comment = (
+        f"sampling_block: consecutive configurations of {some([group.name for group in runs])} are similar, as frames "
+        "of MD or relaxations are. Blocks of them stay in one set, so that the validation set shows overfitting."
+    )
+    return Derived({"sampling_block": str(SAMPLING_BLOCK)}, comment)
+
+
+def _block_length(group: Group, sizes: Sizes) -> int:
+    """Return the length of the blocks into which a group would be split; 0 if it is not split."""
+    counts = [round(size * len(group.members)) for size in sizes]
+    return block_length(SAMPLING_BLOCK, counts) if sum(map(bool, counts)) > 1 else 0
 
 
 def _epochs(model: str, num_training: int) -> dict[str, str]:

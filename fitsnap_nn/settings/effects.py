@@ -116,7 +116,7 @@ def _of_sets(document: Document, settings: Settings) -> Iterator[str]:
                 "set. Give some groups a testing_size above 0."
             )
     if not groups.random_sampling:
-        yield from _without_effect(document, "GROUPS", ["random_seed"], "with random_sampling = 0")
+        yield from _without_effect(document, "GROUPS", ["random_seed", "sampling_block"], "with random_sampling = 0")
 
 
 def _has_validation(settings: Settings) -> bool:

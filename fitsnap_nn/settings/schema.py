@@ -179,6 +179,12 @@ class Groups:
     random_seed: int = option(
         0, "seed of the shuffle; 0: a random seed, which is printed", minimum=0, maximum=LARGEST_SEED
     )
+    sampling_block: int = option(
+        1,
+        "number of consecutive configurations that the shuffle keeps together, so that MD frames next to each other "
+        "are in one set; fewer in groups where a set would have less than three such blocks",
+        minimum=1,
+    )
     vasp_free_energy: bool = option(
         True,
         "energies of VASP are free energies (TOTEN), whose gradient the forces are; 0: energies without entropy",

@@ -179,7 +179,9 @@ def _read(
 def describe_data(dataset: Dataset, settings: Settings) -> str:
     """Return the data in a few lines, warnings included."""
     members = dataset.configurations
-    shuffled = f" · split with random_seed = {dataset.seed}" if settings.groups.random_sampling else ""
+    groups = settings.groups
+    blocks = f" in blocks of up to {groups.sampling_block}" if groups.sampling_block > 1 else ""
+    shuffled = f" · split{blocks} with random_seed = {dataset.seed}" if groups.random_sampling else ""
     lines = [
         f"data: {len(members)} configurations, {sum(map(len, members))} atoms, "
         f"{len({one.group for one in members})} groups · {describe_split(members)}{shuffled}"

@@ -47,6 +47,7 @@ def pytorch(text: str) -> tuple[str, str]:
         ),
         ([("wj = 1.0 0.9", "radelem = 0.5 0.5")], "[BISPECTRUM] wj and radelem are equal for W, Be: the descriptors"),
         ([("[GROUPS]", "[GROUPS]\nrandom_seed = 3")], "[GROUPS] random_seed has no effect with random_sampling = 0."),
+        ([("[GROUPS]", "[GROUPS]\nsampling_block = 3")], "[GROUPS] sampling_block has no effect with random_sampling"),
     ],
 )
 def test_a_key_without_effect_is_said(write_input, changes, notice):
@@ -59,7 +60,7 @@ def test_a_key_without_effect_is_said(write_input, changes, notice):
     [
         [pytorch("early_stopping = 5\nscheduler = plateau\nplateau_factor = 0.3\nseed = 1\nmanual_seed_flag = 1")],
         [pytorch("early_stopping = 5\ntraining_fraction = 0.9")],
-        [("[GROUPS]", "[GROUPS]\nrandom_seed = 3\nrandom_sampling = 1")],
+        [("[GROUPS]", "[GROUPS]\nrandom_seed = 3\nsampling_block = 5\nrandom_sampling = 1")],
         [
             pytorch("model = MACE"),
             ("numTypes = 2\ntwojmax = 6\n", ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
@@ -21,6 +22,7 @@ SIMILAR = 0.03  # Å, rms; steps of relaxations, and of MD frames up to some 10 
 RUN_LENGTH = 4  # similar configurations that are taken for frames of one run
 MANY_SIMILAR = 5  # configurations outside the training set similar to one in it
 MANY_SIMILAR_SHARE = 0.1
+BLOCK_ENDS = 0.5  # fraction of the frames of a group that may be at the ends of its blocks
 
 STRESS_IGNORED = "the stress label is ignored, because the cell is not periodic in all directions."
 TOO_CLOSE = "atoms too close: below 0.4 of the sum of their covalent radii, or below 0.5 Å. Correct or remove it."
@@ -32,7 +34,8 @@ TWO_ENERGIES = (
 RUN = (
     "in the validation or test set, but nearly the same structure (within 0.03 Å) is in the training set, as for "
     "frames of one relaxation or MD run: the errors will look too small. Keep each run in one set, for example "
-    "as a group of its own with training_size or testing_size 1.0."
+    "as a group of its own with training_size or testing_size 1.0, or keep frames next to each other together with "
+    "[GROUPS] random_sampling = 1 and a larger sampling_block."
 )
 
 
@@ -83,7 +86,9 @@ def one_run_on_both_sides(data: Measures) -> list[Finding]:
 
     A frame is reported if it is within 0.03 Å of a training configuration of the same cell and belongs to a chain of
     at least four such configurations, or if such frames are many. A single pair, such as a structure before and after
-    a short relaxation, is not reported, nor are strained cells, which are often sampled in small steps.
+    a short relaxation, is not reported, nor are strained cells, which are often sampled in small steps. With
+    ``sampling_block`` frames at both ends of a block have a neighbour in the training set; they are reported in groups
+    where most frames outside the training set are of this kind.
     """
     pairs = data.pairs
     near = pairs.where((pairs.displacement < SIMILAR) & (pairs.strain < SAME_CELL))
@@ -95,4 +100,16 @@ def one_run_on_both_sides(data: Measures) -> list[Finding]:
     seen: NDArray[np.int64] = np.unique(np.where(training[across.first], across.second, across.first))
     many = len(seen) > max(MANY_SIMILAR, MANY_SIMILAR_SHARE * np.count_nonzero(~training))
     long = np.bincount(chain, minlength=count)[chain[seen]] >= RUN_LENGTH
-    return [Finding(RUN, data.configurations[k].id) for k in (seen if many else seen[long])]
+    groups = data.settings.groups
+    if groups.random_sampling and groups.sampling_block > 1:
+        reported = seen[long & _beyond_block_ends(data, seen)]
+    else:
+        reported = seen if many else seen[long]
+    return [Finding(RUN, data.configurations[k].id) for k in reported]
+
+
+def _beyond_block_ends(data: Measures, seen: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return for each frame in ``seen`` whether too many of its group are there for ends of blocks."""
+    names = [data.configurations[k].group for k in seen]
+    similar, held_out = Counter(names), Counter(c.group for c in data.configurations if c.subset is not Subset.TRAINING)
+    return np.array([similar[name] > BLOCK_ENDS * held_out[name] for name in names], dtype=bool)
