@@ -34,6 +34,13 @@ class PytorchSection:
     standardize: bool = option(
         True, "BPNN: standardise each descriptor to mean 0 and standard deviation 1 over the atoms of each element"
     )
+    initial: str = option(
+        "random",
+        "BPNN: initial weights of the last layer: random, or fitted to the training set by linear least squares on the "
+        "random features of the hidden layers; with least_squares the errors of the linear model on the same "
+        "descriptors are reported too",
+        choices=("random", "least_squares"),
+    )
     composition_baseline: bool = option(True, "subtract an energy per element before training")
     element_energies: tuple[str, ...] = option(
         ("least_squares",),

@@ -115,8 +115,15 @@ class Objective:
             sums: (properties,) sums of the results of `sums`.
             counts: label components in these batches, by property name.
         """
-        divisors = [self._divisor(counts[name]) for name in (one.name for one in self.properties)]
-        return float((sums / sums.new_tensor(divisors)).sum())
+        return float((sums / sums.new_tensor(self.divisors(counts))).sum())
+
+    def divisors(self, counts: Mapping[str, int]) -> list[int]:
+        """Return by what the sum of each property is divided in `total`.
+
+        Args:
+            counts: label components, by property name.
+        """
+        return [self._divisor(counts[one.name]) for one in self.properties]
 
     def _divisor(self, count: int) -> int:
         return max(1, count) if self._mean else 1
