@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -153,8 +154,8 @@ def _accumulate(
         batches = rank_batches([samples.costs[member] for member in members], BATCH_COST, ranks)
         chosen = ([members[number] for number in batch] for batch in batches)
         for batch, labels in samples.collated(chosen, device):
-            assert isinstance(batch, DescriptorBatch)
-            for number, (rows, weights) in enumerate(_rows(layer, batch, labels, objective.properties)):
+            parts = _rows(layer, cast(DescriptorBatch, batch), labels, objective.properties)
+            for number, (rows, weights) in enumerate(parts):
                 weighted = rows * weights.sqrt()
                 grams[fold, number].addmm_(weighted.t(), weighted)
                 sums[fold, number] += torch.stack([weights.sum(), weights.new_tensor(len(weights))])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -52,13 +52,13 @@ def set_last_layer(
     """
     if not settings.starts_from_least_squares:
         return []
-    assert isinstance(model, BPNN), "starts_from_least_squares sees to it"
+    network = cast(BPNN, model)
     found = fit_last_layer(
-        model, training, _groups(prepared), objective, ranks, balanced=balanced, release=prepared.releaser()
+        network, training, _groups(prepared), objective, ranks, balanced=balanced, release=prepared.releaser()
     )
     if found is None:
         return ["last layer: not set by least squares, because it is frozen"]
-    frozen = not all(one.requires_grad for layer in model.last_layers for one in layer.parameters())
+    frozen = not all(one.requires_grad for layer in network.last_layers for one in layer.parameters())
     kept = " (frozen ones are kept)" if frozen else ""
     return [f"last layer by least squares on random features{kept}: {_describe(found, objective.properties)}"]
 
@@ -76,8 +76,7 @@ def fit_linear(
     """
     if not settings.starts_from_least_squares:
         return None, ""
-    model_input = prepared.model_input
-    assert isinstance(model_input, DescriptorInput), "starts_from_least_squares sees to it"
+    model_input = cast(DescriptorInput, prepared.model_input)
     columns = len(model_input.elements) * (model_input.size + 1)
     if columns > MAX_COLUMNS:
         return None, f"{LINEAR}: not fitted, its {columns} coefficients exceed the limit of {MAX_COLUMNS}"
