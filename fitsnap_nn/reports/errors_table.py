@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 
@@ -74,20 +74,6 @@ def errors_table(results: Sequence[Result], properties: Sequence[Property]) -> l
         for quantity in properties
         if (row := _row(group, subset, quantity, chosen)) is not None
     ]
-
-
-def with_linear(rows: Sequence[ErrorRow], linear: Sequence[ErrorRow]) -> list[ErrorRow]:
-    """Return rows of an error table with the errors of the linear model.
-
-    Args:
-        rows: error table.
-        linear: error table of the linear model for the same data; may be empty.
-    """
-    found = {(row.group, row.subset, row.property): row for row in linear}
-    if not found:
-        return list(rows)
-    pairs_of_rows = [(row, found[row.group, row.subset, row.property]) for row in rows]
-    return [replace(row, linear_mae=one.mae, linear_rmse=one.rmse) for row, one in pairs_of_rows]
 
 
 def _row(group: str, subset: Subset, quantity: Property, results: Sequence[Result]) -> ErrorRow | None:

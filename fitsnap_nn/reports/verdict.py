@@ -12,7 +12,8 @@ from fitsnap_nn.data.configuration import Subset
 from fitsnap_nn.data.properties import ENERGY, Property
 from fitsnap_nn.errors import counted
 from fitsnap_nn.reports.epochs import EpochRow
-from fitsnap_nn.reports.errors_table import ALL, ErrorRow
+from fitsnap_nn.reports.errors_table import ErrorRow
+from fitsnap_nn.reports.linear import worse_than_linear
 from fitsnap_nn.reports.results import Floats, Result, by_subset, in_the_fit, pairs
 
 # Share of the epochs at the end in which a converged loss does not fall any more, and how far it may. A loss that
@@ -87,7 +88,8 @@ def verdict(
         the largest errors.
     """
     remarks = list(_remarks_on_training(history, results, properties, num_epochs))
-    remarks += worse_than_linear(errors, judged_set(in_the_fit(results), _fitted(results, properties)), properties)
+    fitted = _fitted(results, properties)
+    remarks += worse_than_linear(errors, judged_set(in_the_fit(results), fitted), fitted)
     return _verdict(results, properties, remarks, _about_epochs(history, num_epochs, early_stopping))
 
 
@@ -257,30 +259,6 @@ def _spikes(history: Sequence[EpochRow]) -> Iterator[str]:
             f"unstable: in {count} of {len(history)} epochs the training loss jumped to more than "
             f"{limit[worst]:.0f} times its lowest value before (epoch {history[worst + 1].epoch}: {ratio[worst]:.3g} "
             "times). Lower learning_rate, or set gradient_clip"
-        )
-
-
-def worse_than_linear(
-    errors: Sequence[ErrorRow], subset: Subset | None, properties: Sequence[Property]
-) -> Iterator[str]:
-    """Yield a remark if the errors of a set are larger than those of the linear model on the same descriptors.
-
-    Args:
-        errors: table of errors.
-        subset: the set.
-        properties: properties of the fit.
-    """
-    titles = {one.title: one for one in properties}
-    worse = [
-        f"{_text(titles[row.property], row.rmse)} instead of {_value(titles[row.property], row.linear_rmse)}"
-        for row in errors
-        if subset is not None and row.group == ALL and row.subset == subset.value
-        if row.linear_rmse is not None and row.rmse > row.linear_rmse
-    ]
-    if worse:
-        yield (
-            f"worse than linear SNAP on the same descriptors: RMSE {', '.join(worse)}. Train longer, or change the "
-            "learning rate or the weights; the table of errors compares the two by group"
         )
 
 

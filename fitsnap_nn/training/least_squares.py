@@ -9,6 +9,7 @@ chosen without the data.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -126,7 +127,7 @@ def folds_of(groups: Sequence[str]) -> list[int]:
     Args:
         groups: group of each configuration.
     """
-    sizes = {group: groups.count(group) for group in dict.fromkeys(groups)}
+    sizes = Counter(groups)
     number = {group: index for index, group in enumerate(sizes)}  # first fold, so that small groups do not share one
     seen = dict.fromkeys(sizes, 0)
     folds = []

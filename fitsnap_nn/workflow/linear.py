@@ -60,7 +60,8 @@ def set_last_layer(
         return ["last layer: not set by least squares, because it is frozen"]
     frozen = not all(one.requires_grad for layer in network.last_layers for one in layer.parameters())
     kept = " (frozen ones are kept)" if frozen else ""
-    return [f"last layer by least squares on random features{kept}: {_describe(found, objective.properties)}"]
+    inputs = "the random features of the hidden layers" if network.hidden else "the descriptors"
+    return [f"last layer by least squares on {inputs}{kept}: {_describe(found, objective.properties)}"]
 
 
 def fit_linear(
@@ -98,7 +99,7 @@ def _groups(prepared: Prepared) -> list[str]:
 
 def _describe(found: LeastSquares, properties: Sequence[Property]) -> str:
     chosen = f"by {found.folds}-fold cross-validation" if found.folds > 1 else "by default: one configuration only"
-    rows = ", ".join(f"{found.rows[one.name]} {one.title.lower()}" for one in properties)
+    rows = ", ".join(f"{found.rows[one.name]} {one.title.lower()}" for one in properties if found.rows[one.name])
     return (
         f"{counted(found.columns, 'coefficient')}; labels: {rows}; regularisation {found.regularisation:.0e} {chosen}; "
         f"weighted RMSE {_errors(found.rmse, properties)}"

@@ -19,7 +19,8 @@ from fitsnap_nn.folders import refuse_foreign_files
 from fitsnap_nn.lammps.verify import Verification
 from fitsnap_nn.models import Model
 from fitsnap_nn.reports.epochs import EpochRow
-from fitsnap_nn.reports.errors_table import ErrorRow, errors_table, summary, with_linear
+from fitsnap_nn.reports.errors_table import ErrorRow, errors_table, summary
+from fitsnap_nn.reports.linear import with_linear
 from fitsnap_nn.reports.results import Result
 from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.reports.tree import render_tree

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,8 @@ from fitsnap_nn.data.configuration import Subset
 from fitsnap_nn.data.properties import ENERGY, FORCES, STANDARD
 from fitsnap_nn.errors import InputError
 from fitsnap_nn.reports.epochs import read_epochs
-from fitsnap_nn.reports.errors_table import LINEAR_COLUMNS, ErrorRow
-from fitsnap_nn.reports.verdict import worse_than_linear
+from fitsnap_nn.reports.errors_table import LINEAR_COLUMNS, STYLES, ErrorRow
+from fitsnap_nn.reports.linear import worse_than_linear
 from fitsnap_nn.settings import load_settings
 from fitsnap_nn.workflow.pipeline import Fit
 
@@ -51,12 +52,13 @@ def log(fit: Fit) -> str:
 
 def test_log_says_what_was_solved(fits: dict[str, Fit]):
     text = log(fits["whole"])
-    assert "start: last layer by least squares on random features: 9 coefficients; labels: 11 energy, " in text
+    features = "the random features of the hidden layers"
+    assert f"start: last layer by least squares on {features}: 9 coefficients; labels: 11 energy, " in text
     assert "by 5-fold cross-validation; weighted RMSE E " in text
     assert "linear SNAP on the same descriptors: 15 coefficients; labels: 11 energy, " in text
     assert "  errors (validation set, mean absolute): E " in text
     assert ", the initial weights" in text
-    assert "least squares on random features" not in log(fits["random"])
+    assert "by least squares on" not in log(fits["random"])
     assert "linear SNAP" not in log(fits["random"])
 
 
@@ -95,6 +97,18 @@ def test_errors_of_the_linear_model_are_in_the_table(fits: dict[str, Fit]):
     assert all(row.linear_mae is None for row in fits["random"].errors)
 
 
+def test_each_style_of_the_table_has_the_errors_of_the_linear_model(fits: dict[str, Fit]):
+    rows = fits["whole"].errors
+    markdown = STYLES["MD"](rows).splitlines()
+    assert {line.count("|") for line in markdown} == {11}
+    assert markdown[0].endswith("| Linear MAE | Linear RMSE |")
+    records = json.loads(STYLES["JSON"](rows))
+    assert [record["linear_rmse"] for record in records] == [row.linear_rmse for row in rows]
+    assert "linear_rmse" not in json.loads(STYLES["JSON"](fits["random"].errors))[0]
+    assert STYLES["DF"](rows).splitlines()[0].split()[-1] == "RMSE"
+    assert "Linear" not in STYLES["DF"](rows) + STYLES["MD"](fits["random"].errors)
+
+
 def test_a_frozen_last_layer_is_said(fits: dict[str, Fit]):
     assert "start: last layer: not set by least squares, because it is frozen" in log(fits["frozen"])
 
@@ -114,8 +128,10 @@ def test_verdict_compares_the_judged_set():
     rows += [row(Subset.VALIDATION, "Energy", 0.5, "bulk"), row(Subset.VALIDATION, "Force", 0.03)]
     found = list(worse_than_linear(rows, Subset.VALIDATION, STANDARD))
     assert len(found) == 1
-    assert f"RMSE {FORCES.symbol} 30 meV/Å instead of 20 meV/Å. " in found[0]
+    assert f"RMSE {FORCES.symbol} 30.00 instead of 20.00 meV/Å. " in found[0]
+    assert list(worse_than_linear(rows, Subset.VALIDATION, [ENERGY])) == []  # forces have no weight
     assert ENERGY.symbol + " " not in found[0].split("RMSE")[1].split(".")[0]
+    assert list(worse_than_linear([row(Subset.VALIDATION, "Force", 0.0203)], Subset.VALIDATION, STANDARD)) == []
     assert list(worse_than_linear(rows[1:3], Subset.VALIDATION, STANDARD)) == []
 
 
