@@ -93,7 +93,7 @@ def fit_last_layer(
         return None
     grams, sums = _accumulate(layer, samples, folds_of(groups), objective, ranks, release)
     divisors = grams.new_tensor(objective.divisors(samples.total(range(len(samples)))))
-    equations = NormalEquations(grams / divisors[:, None, None], ~layer.constant)
+    equations = NormalEquations(grams.div_(divisors[:, None, None]), ~layer.constant)
     # All ranks have the same matrices, but not necessarily the same linear algebra library.
     found = equations.with_fixed(layer.values, layer.trainable).fit(balanced) if ranks.is_first else None
     solution, regularisation = ranks.broadcast(found) or (None, 0.0)
@@ -206,6 +206,8 @@ class NormalEquations:
             values: (K,) coefficients, of which those of fixed columns are used.
             free: (K,) bool.
         """
+        if bool(free.all()):
+            return self
         # (c, -1) of all columns is a linear function of (c, -1) of the free ones.
         size = len(values)
         columns = torch.where(free)[0]
@@ -229,10 +231,10 @@ class NormalEquations:
             ``None`` if there is no finite solution.
         """
         chosen: tuple[Tensor, float] | None = None
-        lowest = math.inf
+        lowest, total = math.inf, self.grams.sum(dim=0)
         for regularisation in REGULARISATIONS if self.folds else (WITHOUT_FOLDS,):
             weights = self._balance(regularisation) if balanced else self.grams.new_ones(self.grams.shape[1])
-            solution = self._solve(self.grams.sum(dim=0), weights, regularisation)
+            solution = self._solve(total, weights, regularisation)
             held_out = self._held_out(weights, regularisation)
             if balanced:
                 held_out = held_out[self._fitted].clamp(min=1e-300).log()

@@ -326,6 +326,13 @@ def test_ranks_find_the_same(count: int):
     assert found[0].losses == pytest.approx(expected.losses, rel=1e-9)
 
 
+def test_a_gpu_finds_the_same(gpu: None):
+    alone, moved = network(2), network(2).to("cuda")
+    expected, found = fit(alone, sample_set()), fit(moved, sample_set())
+    torch.testing.assert_close(LastLayer(moved).values, LastLayer(alone).values, rtol=1e-7, atol=1e-9)
+    assert found.losses == pytest.approx(expected.losses, rel=1e-9)
+
+
 def test_folds_are_blocks_of_each_group():
     assert folds_of(["a"] * 10) == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
     assert folds_of(["a", "b", "c", "d", "e"]) == [0, 1, 2, 3, 4]
