@@ -24,7 +24,7 @@ from fitsnap_nn.settings.scraper import check_scraper
 MAX_DIGITS = 9  # of a number of nodes
 MAX_LAYERS = 1000
 MAX_PARAMETERS = 10**8
-MAX_COLUMNS = 3000  # of least squares; matrices of five folds and three properties take 1 GiB, their solution 1 GiB more
+MAX_COLUMNS = 3000  # of least squares: the matrices of five folds and three properties take 1 GiB, the solution 2 GiB
 MAX_DESCRIPTORS = 50_000  # per atom; their derivatives take 1 MB per pair of neighbours
 MAX_CUTOFF = 100.0  # Å
 REFIT = "Remove the key; refit_element_energies = 1 adapts the element energies to these data."

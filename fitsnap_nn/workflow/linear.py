@@ -98,7 +98,11 @@ def _groups(prepared: Prepared) -> list[str]:
 
 
 def _describe(found: LeastSquares, properties: Sequence[Property]) -> str:
-    chosen = f"by {found.folds}-fold cross-validation" if found.folds > 1 else "by default: one configuration only"
+    chosen = (
+        f"by {found.folds}-fold cross-validation"
+        if found.folds > 1
+        else "by default: too few configurations for a cross-validation"
+    )
     rows = ", ".join(f"{found.rows[one.name]} {one.title.lower()}" for one in properties if found.rows[one.name])
     return (
         f"{counted(found.columns, 'coefficient')}; labels: {rows}; regularisation {found.regularisation:.0e} {chosen}; "
