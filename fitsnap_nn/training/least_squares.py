@@ -35,6 +35,7 @@ WITHOUT_FOLDS = 1e-8  # Tikhonov parameter if there is one fold only
 SMALLEST = 1e-12
 MAX_ITERATIONS = 200
 CONVERGED = 1e-6  # relative change of the weights of properties
+EMPHASIS = 1e4  # weight of one property in the search for minima of the product of losses
 PERFECT = 1e-10  # share of the labels' squares below which a residual counts as 0 in a product of losses
 
 
@@ -232,8 +233,10 @@ class NormalEquations:
         """
         chosen: tuple[Tensor, float] | None = None
         lowest, total = math.inf, self.grams.sum(dim=0)
+        weights = self._lowest_product() if balanced else self.grams.new_ones(self.grams.shape[1])
         for regularisation in REGULARISATIONS if self.folds else (WITHOUT_FOLDS,):
-            weights = self._balance(regularisation) if balanced else self.grams.new_ones(self.grams.shape[1])
+            if balanced:
+                weights, _ = self._balance(weights, regularisation)
             solution = self._solve(total, weights, regularisation)
             held_out = self._held_out(weights, regularisation)
             if balanced:
@@ -257,26 +260,47 @@ class NormalEquations:
             losses += math.inf if solution is None else _quadratic(self.grams[fold], solution)
         return losses
 
-    def _balance(self, regularisation: float) -> Tensor:
-        """Return weights (properties,), the inverse losses, for which the product of the losses is minimal.
+    def _lowest_product(self) -> Tensor:
+        """Return the weights (properties,) at the lowest of the minima of the product that several starts lead to.
+
+        The product is not convex: with energies and stresses that cannot both be fitted well, for instance, it has a
+        minimum for each of the two. The starts do not depend on the weights of the objective.
+        """
+        squares = self.grams[:, :, -1, -1].sum(dim=0)
+        start = torch.where(self._fitted, 1.0 / squares, 0.0)
+        starts = [start] + [torch.where(one, EMPHASIS, 1.0) * start for one in torch.eye(len(start), dtype=torch.bool)]
+        found = [self._balance(weights, WITHOUT_FOLDS) for weights in starts]
+        return min(found, key=lambda one: one[1])[0]
+
+    def _balance(self, weights: Tensor, regularisation: float) -> tuple[Tensor, float]:
+        """Return the inverse losses (properties,) at a minimum of the product of the losses, and its logarithm.
 
         log L_t is below its tangent in L_t, so that no step of the iteration w_t = 1/L_t increases the product.
+
+        Args:
+            weights: (properties,) where the iteration starts.
+            regularisation: see `_solve`.
         """
         total, fitted = self.grams.sum(dim=0), self._fitted
         smallest = PERFECT * total[:, -1, -1]
-        weights = fitted.double()
+        product = math.inf
         for _ in range(MAX_ITERATIONS):
             solution = self._solve(total, weights, regularisation)
             if solution is None:
                 break
-            found = torch.where(fitted, 1.0 / torch.maximum(_quadratic(total, solution), smallest), 0.0)
-            # The ratios of the weights matter, not their size.
-            found /= found.max()
-            change = float((found[fitted] / weights[fitted]).log().abs().max()) if bool(fitted.any()) else 0.0
+            losses = torch.maximum(_quadratic(total, solution), smallest)
+            product = float(losses[fitted].log().sum())
+            found = torch.where(fitted, 1.0 / losses, 0.0)
+            found /= found.max()  # the ratios of the weights matter, not their size
+            change = (
+                float((found[fitted] / weights[fitted] * weights.max()).log().abs().amax())
+                if bool(fitted.any())
+                else 0.0
+            )
             weights = found
             if change < CONVERGED:
                 break
-        return weights
+        return weights, product
 
     def _solve(self, grams: Tensor, weights: Tensor, regularisation: float) -> Tensor | None:
         """Return the coefficients (K,) for weighted properties; ``None`` if the equations are not positive definite.

@@ -214,6 +214,16 @@ def test_a_balanced_fit_minimises_the_product_of_the_losses(monkeypatch: pytest.
         assert log_product(found + step) > log_product(found)
 
 
+def test_of_several_minima_of_the_product_the_lowest_is_found():
+    """((c - 1)² + 2e)((c - 2)² + e) has a minimum near 1, where equal weights lead to, and a lower one near 2."""
+    tiny = 1e-4
+    rows = [[[1.0, 1.0], [1.0, 1.0 + 2 * tiny]], [[1.0, 2.0], [2.0, 4.0 + tiny]]]
+    equations = NormalEquations(torch.tensor([rows], dtype=torch.float64), torch.ones(1, dtype=torch.bool))
+    found = equations.fit(balanced=True)
+    assert found is not None
+    assert float(found[0]) == pytest.approx(2.0, abs=1e-3)
+
+
 def test_balance_does_not_depend_on_units():
     """Weights of properties do not matter."""
     values = []
