@@ -20,6 +20,7 @@ from fitsnap_nn.models.baselines import standardize as standardization
 from fitsnap_nn.models.elements import PerElement, along
 from fitsnap_nn.models.evaluation import to_float64
 from fitsnap_nn.models.explicit import Explicit, Pullback, mean_of
+from fitsnap_nn.models.last_layer import HiddenFeatures
 from fitsnap_nn.models.mlp import ACTIVATIONS, energy_and_gradient
 
 SHARED, PER_ELEMENT, ONE_HOT = 1, 2, 3
@@ -229,6 +230,35 @@ class BPNN(DescriptorModel):
             return self._energies(batch, outputs), gradients, pull_back
 
         return Explicit([tensor for _, weights, biases in parts for tensor in (*weights, *biases)], run_networks)
+
+    @property
+    def last_layers(self) -> list[nn.Linear]:
+        """The output layer of each network."""
+        return [layers[-1] for layers in self._linear]
+
+    @property
+    def constant_features(self) -> int:
+        """Number of inputs of each output layer that do not depend on the descriptors: one-hot elements, or none."""
+        return len(self.elements) if self.option == ONE_HOT and not self.hidden else 0
+
+    @torch.no_grad()
+    def hidden_features(self, batch: DescriptorBatch) -> Iterator[HiddenFeatures]:
+        """Yield the inputs of the output layer of each network, the descriptors if there is no hidden layer."""
+        scale = self._of_atoms(self.scale, batch)
+        inputs = (batch.descriptors - self._of_atoms(self.shift, batch)) / scale
+        value, slope_of, _ = ACTIVATIONS[self.activation]
+        for number, members in self._atoms_by_network(batch):
+            weights, biases = self._layers(number, batch.species[members])
+            values, slopes = inputs[members], []
+            for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+                preactivations = values @ weight.t() + bias
+                values = value(preactivations)
+                slopes.append(slope_of(preactivations, values))
+            if self.constant_features:
+                one_hot = nn.functional.one_hot(batch.species[members], len(self.elements))
+                values = torch.cat([values, one_hot.to(values.dtype)], dim=1)
+            rows = scale if len(scale) == 1 else scale[members]
+            yield HiddenFeatures(members, values, self.constant_features, rows, weights[:-1], slopes)
 
     def _energies(self, batch: DescriptorBatch, outputs: Tensor) -> Tensor:
         return self._of_atoms(self.element_energies, batch) + outputs

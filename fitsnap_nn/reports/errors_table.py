@@ -19,7 +19,8 @@ from fitsnap_nn.reports.results import Floats, Result, by_subset, in_the_fit, pa
 
 ALL = "*ALL"
 COLUMNS = ("Group", "Set", "Property", "Count", "MAE", "RMSE", "R²", "Unit")
-LEFT_ALIGNED = (True, True, True, False, False, False, False, True)  # by column
+LINEAR_COLUMNS = ("Linear MAE", "Linear RMSE")  # of the linear model on the same descriptors, if there is one
+LEFT_ALIGNED = (True, True, True, False, False, False, False, True, False, False)  # by column
 
 # Standard deviation of labels (eV/atom, eV/Å, GPa) below which they differ by rounding only, such as forces that
 # vanish by symmetry.
@@ -38,6 +39,7 @@ class ErrorRow:
         mae, rmse: over components, in ``unit``.
         r2: 1 - sum (label - model)² / sum (label - mean label)²; nan for fewer than two labels or constant labels.
         unit: report unit of the property.
+        linear_mae, linear_rmse: of the linear model on the same descriptors, if the fit has made one.
     """
 
     group: str
@@ -48,6 +50,8 @@ class ErrorRow:
     rmse: float
     r2: float
     unit: str
+    linear_mae: float | None = None
+    linear_rmse: float | None = None
 
 
 def errors_table(results: Sequence[Result], properties: Sequence[Property]) -> list[ErrorRow]:
@@ -89,24 +93,26 @@ def _r2(error: Floats, target: Floats) -> float:
     return 1.0 - float(np.square(error).mean()) / variance
 
 
-def summary(rows: Sequence[ErrorRow], subset: Subset, properties: Sequence[Property]) -> str:
+def summary(rows: Sequence[ErrorRow], subset: Subset, properties: Sequence[Property], *, linear: bool = False) -> str:
     """Return the MAE over all groups in one line, such as ``E 117.2 meV/atom, F 76.1 meV/Å``.
 
     Args:
         rows: error table.
         subset: set whose errors are shown.
         properties: properties of the fit.
+        linear: show those of the linear model.
 
     Returns:
-        The line; empty if the set has no labels.
+        The line; empty if the set has no labels, or if there is no linear model.
     """
     shown = {one.title: one for one in properties}
     parts = []
     for row in rows:
-        if row.group == ALL and row.subset == subset.value:
+        mae = row.linear_mae if linear else row.mae
+        if row.group == ALL and row.subset == subset.value and mae is not None:
             one = shown[row.property]
-            mae = row.mae * one.report_unit.size / one.display_unit.size
-            parts.append(f"{one.symbol} {_digits(mae)} {one.display_unit.label}")
+            mae *= one.report_unit.size / one.display_unit.size
+            parts.append(f"{one.symbol} {digits(mae)} {one.display_unit.label}")
     return ", ".join(parts)
 
 
@@ -126,10 +132,10 @@ def write_errors_table(path: Path, rows: Sequence[ErrorRow], style: str = "MD") 
 
 
 def _markdown(rows: Sequence[ErrorRow]) -> str:
-    header, *lines = _aligned([COLUMNS, *map(_cells, rows)])
+    header, *lines = _aligned([_columns(rows), *map(_cells, rows)])
     rule = [
         ":" + "-" * (len(cell) - 1) if left else "-" * (len(cell) - 1) + ":"
-        for cell, left in zip(header, LEFT_ALIGNED, strict=True)
+        for cell, left in zip(header, LEFT_ALIGNED, strict=False)
     ]
     return "".join(f"| {' | '.join(line)} |\n" for line in (header, rule, *lines))
 
@@ -150,10 +156,21 @@ def _aligned(lines: Sequence[Sequence[str]]) -> list[list[str]]:
 
 def _cells(row: ErrorRow) -> list[str]:
     r2 = "-" if np.isnan(row.r2) else f"{row.r2:.4f}"
-    return [row.group, row.subset, row.property, str(row.count), _digits(row.mae), _digits(row.rmse), r2, row.unit]
+    linear = [digits(value) for value in (row.linear_mae, row.linear_rmse) if value is not None]
+    errors = [digits(row.mae), digits(row.rmse)]
+    return [row.group, row.subset, row.property, str(row.count), *errors, r2, row.unit, *linear]
 
 
-def _digits(value: float) -> str:
+def _columns(rows: Sequence[ErrorRow]) -> Sequence[str]:
+    return (*COLUMNS, *LINEAR_COLUMNS) if any(row.linear_mae is not None for row in rows) else COLUMNS
+
+
+def _record(row: ErrorRow) -> dict[str, object]:
+    return {key: value for key, value in asdict(row).items() if value is not None}
+
+
+def digits(value: float) -> str:
+    """Return a number with four significant digits."""
     return f"{value:#.4g}".rstrip(".")
 
 
@@ -161,18 +178,19 @@ def _separated(delimiter: str) -> Callable[[Sequence[ErrorRow]], str]:
     def text(rows: Sequence[ErrorRow]) -> str:
         buffer = io.StringIO()
         writer = csv.writer(buffer, delimiter=delimiter, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(asdict(row).values() for row in rows)
+        writer.writerow(_columns(rows))
+        writer.writerows(_record(row).values() for row in rows)
         return buffer.getvalue()
 
     return text
 
 
 def _json(rows: Sequence[ErrorRow]) -> str:
-    records = [asdict(row) for row in rows]
-    for record in records:
-        # JSON (RFC 8259) has neither nan nor infinity.
-        record.update({key: None for key in ("mae", "rmse", "r2") if not np.isfinite(record[key])})
+    # JSON (RFC 8259) has neither nan nor infinity.
+    records = [
+        {key: None if isinstance(value, float) and not np.isfinite(value) else value for key, value in record.items()}
+        for record in map(_record, rows)
+    ]
     return json.dumps(records, indent=1, ensure_ascii=False) + "\n"
 
 

@@ -12,6 +12,8 @@ from fitsnap_nn.data.configuration import Subset
 from fitsnap_nn.data.properties import ENERGY, Property
 from fitsnap_nn.errors import counted
 from fitsnap_nn.reports.epochs import EpochRow
+from fitsnap_nn.reports.errors_table import ErrorRow
+from fitsnap_nn.reports.linear import worse_than_linear
 from fitsnap_nn.reports.results import Floats, Result, by_subset, in_the_fit, pairs
 
 # Share of the epochs at the end in which a converged loss does not fall any more, and how far it may. A loss that
@@ -69,6 +71,7 @@ def verdict(
     properties: Sequence[Property],
     num_epochs: int,
     early_stopping: int = 0,
+    errors: Sequence[ErrorRow] = (),
 ) -> list[str]:
     """Return the lines that judge a fit.
 
@@ -78,12 +81,15 @@ def verdict(
         properties: properties of the fit.
         num_epochs: number of epochs asked for.
         early_stopping: epochs without improvement after which the fit stops; 0: none.
+        errors: table of errors, with those of the linear model if there is one.
 
     Returns:
         The first line has the figures. It is followed by one line per probable problem and by the configurations with
         the largest errors.
     """
     remarks = list(_remarks_on_training(history, results, properties, num_epochs))
+    fitted = _fitted(results, properties)
+    remarks += worse_than_linear(errors, judged_set(in_the_fit(results), fitted), fitted)
     return _verdict(results, properties, remarks, _about_epochs(history, num_epochs, early_stopping))
 
 

@@ -24,6 +24,7 @@ from fitsnap_nn.settings.scraper import check_scraper
 MAX_DIGITS = 9  # of a number of nodes
 MAX_LAYERS = 1000
 MAX_PARAMETERS = 10**8
+MAX_COLUMNS = 3000  # of least squares: the matrices of five folds and three properties take 1 GiB, the solution 2 GiB
 MAX_DESCRIPTORS = 50_000  # per atom; their derivatives take 1 MB per pair of neighbours
 MAX_CUTOFF = 100.0  # Å
 REFIT = "Remove the key; refit_element_energies = 1 adapts the element energies to these data."
@@ -266,6 +267,10 @@ def _network_size(document: Document, settings: Settings) -> None:
         what = f"{len(widths) - 1} layers with {parameters:.2g} parameters ({16 * parameters / 2**30:.2g} GiB to train)"
         limits = f"The limits are {MAX_LAYERS} layers and {MAX_PARAMETERS:.0e} parameters; fits need below 1e6."
         document.report("PYTORCH", "layer_sizes", what, limits)
+    columns = networks * (widths[-2] + 1)
+    if settings.starts_from_least_squares and columns > MAX_COLUMNS:
+        what = f"least_squares would fit {columns} weights of the last layer, above the maximum of {MAX_COLUMNS}"
+        document.report("PYTORCH", "initial", what, "Use fewer nodes in the last hidden layer, or initial = random.")
 
 
 def _reference(document: Document, settings: Settings) -> None:

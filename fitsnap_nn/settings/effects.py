@@ -9,7 +9,7 @@ from fitsnap_nn.settings.ini import Document
 from fitsnap_nn.settings.keys import FOREIGN_SECTIONS, keys_of, section_classes
 from fitsnap_nn.settings.schema import Settings
 
-BPNN_KEYS = ("layer_sizes", "activation", "multi_element_option", "standardize", "committee")
+BPNN_KEYS = ("layer_sizes", "activation", "multi_element_option", "standardize", "committee", "initial")
 PLATEAU_KEYS = ("plateau_factor", "plateau_patience")
 GRADIENT_KEYS = (
     "learning_rate", "weight_decay", "scheduler", "warmup_fraction", *PLATEAU_KEYS, "min_learning_rate",
@@ -61,6 +61,9 @@ def _of_model(document: Document, settings: Settings) -> Iterator[str]:
     model = settings.pytorch.model
     if model != "BPNN":
         yield from _without_effect(document, "PYTORCH", BPNN_KEYS, f"with model = {model}")
+    elif settings.initial_file and settings.pytorch.initial != "random":
+        key = "start_from" if settings.pytorch.start_from else "save_state_input"
+        yield from _without_effect(document, "PYTORCH", ["initial"], f"with {key}, whose file contains all weights")
     if settings.architecture.pretrained[0]:
         fixed = [key for key, entry in keys_of(model).items() if key not in PRETRAINED_KEYS and not entry.no_effect]
         yield from _without_effect(document, model, fixed, "with mace_model, which determines them")

@@ -310,6 +310,12 @@ class Settings:
         return os.path.normpath(os.path.join(self.folder, name)) if name else self.pytorch.save_state_input
 
     @property
+    def starts_from_least_squares(self) -> bool:
+        """Whether the last layers of the initial model are fitted by linear least squares."""
+        training = self.pytorch
+        return training.initial == "least_squares" and training.model == "BPNN" and not self.initial_file
+
+    @property
     def output_folder(self) -> str:
         """Folder of all output files: ``[OUTFILE] folder``, or <name of the input>_fit."""
         return self.outfile.folder or f"{PurePath(self.source).stem or 'fitsnap'}_fit"

@@ -41,6 +41,13 @@ class PytorchSection:
         minimum=1,
         maximum=100,
     )
+    initial: str = option(
+        "random",
+        "BPNN: initial weights of the last layer: random, or fitted to the training set by linear least squares on the "
+        "random features of the hidden layers; with least_squares the errors of the linear model on the same "
+        "descriptors are reported too",
+        choices=("random", "least_squares"),
+    )
     composition_baseline: bool = option(True, "subtract an energy per element before training")
     element_energies: tuple[str, ...] = option(
         ("least_squares",),

@@ -134,21 +134,28 @@ class Objective:
 
     def values(self, sums: Tensor, counts: Mapping[str, int]) -> list[float]:
         """Return the value of each term from sums over batches and ranks; arguments as in `total`."""
-        divisors = [self._divisor(counts[one.name]) for one in self.properties]
-        found: list[float] = (sums / sums.new_tensor(divisors)).tolist()
+        found: list[float] = (sums / sums.new_tensor(self.divisors(counts))).tolist()
         return found
 
     def balance(self, values: Sequence[float]) -> None:
         """Set the factors of a balanced objective to those at the given values of its terms.
 
         Args:
-            values: of the training set, see `values`. A term that vanishes, because no label has a weight, keeps its
+            values: of a set, see `values`. A term that vanishes, because no label has a weight, keeps its
                 factor.
         """
         mean, number = _geometric_mean(values), sum(value > 0 for value in values)
         if self.balanced and math.isfinite(mean):
             pairs = zip(values, self.factors, strict=True)
             self.factors = [mean / (number * value) if value > 0 else factor for value, factor in pairs]
+
+    def divisors(self, counts: Mapping[str, int]) -> list[int]:
+        """Return by what the sum of each property is divided in `total`.
+
+        Args:
+            counts: label components, by property name.
+        """
+        return [self._divisor(counts[one.name]) for one in self.properties]
 
     def _divisor(self, count: int) -> int:
         return max(1, count) if self._mean else 1

@@ -49,6 +49,8 @@ def report(
     for subset in Subset:
         if text := summary(errors, subset, properties):
             console.line(f"errors ({subset.name.lower()} set, mean absolute): {text}")
+        if text := summary(errors, subset, properties, linear=True):
+            console.line(f"  linear SNAP on the same descriptors: {text}")
     for note in notes:
         console.line(f"  note: {note}")
     return files

@@ -12,13 +12,15 @@ import torch
 
 from fitsnap_nn import __version__, interrupts
 from fitsnap_nn.data.audit.table import group_table
+from fitsnap_nn.data.configuration import Subset
 from fitsnap_nn.errors import counted
 from fitsnap_nn.export.deck import starting_structure
 from fitsnap_nn.folders import refuse_foreign_files
 from fitsnap_nn.lammps.verify import Verification
 from fitsnap_nn.models import Model
 from fitsnap_nn.reports.epochs import EpochRow
-from fitsnap_nn.reports.errors_table import ErrorRow, errors_table
+from fitsnap_nn.reports.errors_table import ErrorRow, errors_table, summary
+from fitsnap_nn.reports.linear import with_linear
 from fitsnap_nn.reports.results import Result
 from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.reports.tree import render_tree
@@ -26,8 +28,10 @@ from fitsnap_nn.reports.verdict import verdict
 from fitsnap_nn.settings import Settings
 from fitsnap_nn.training.distributed import Ranks, session
 from fitsnap_nn.training.evaluation import evaluate_all
+from fitsnap_nn.training.trainer import Trainer
 from fitsnap_nn.workflow import delivery
 from fitsnap_nn.workflow.initialization import create_model, pretrained_file
+from fitsnap_nn.workflow.linear import fit_linear
 from fitsnap_nn.workflow.preparation import (
     Prepared,
     describe_data,
@@ -123,12 +127,15 @@ def fit(
         trainer = make_trainer(model, start, settings, prepared, ranks, console, restart, seed)
         if ranks.is_first:
             start_log(folder, names, console, resume, settings.text)
-        first = trainer.evaluate_start() if not resume and (start or pretrained_file(settings)) else None
+        linear = _linear_errors(settings, prepared, trainer, ranks, console)
+        chosen = start or pretrained_file(settings) or settings.starts_from_least_squares
+        first = trainer.evaluate_start() if not resume and chosen else None
         run_training(trainer, settings, prepared, ranks, console, restart_file, first, fresh=not resume)
         results = predict_all(trainer.model, prepared, ranks)
         if not ranks.is_first:
             return Fit(folder, [], model_file, trainer.model)
-        errors, structure = errors_table(results, prepared.properties), starting_structure(results)
+        errors = with_linear(errors_table(results, prepared.properties), linear)
+        structure = starting_structure(results)
         with finishing(restart_file if trainer.epoch else None, ranks, console) as saved:
             delivery.save(settings, trainer, prepared, model_file, errors, structure)
             saved.append(model_file)
@@ -139,7 +146,7 @@ def fit(
         if lammps_files.deck:
             console.line(f"molecular dynamics: cd {folder} && lmp -in {lammps_files.deck.name}")
         history, training = history_of(folder), settings.pytorch
-        lines = verdict(history, results, prepared.properties, training.num_epochs, training.early_stopping)
+        lines = verdict(history, results, prepared.properties, training.num_epochs, training.early_stopping, errors)
         console.line("\n".join(lines))
         return Fit(folder, errors, model_file, trainer.model, history, verification, lines)
 
@@ -198,6 +205,20 @@ def _greet(settings: Settings, ranks: Ranks, console: Console, verbose: bool) ->
             console.line(f"  note: {notice}")
     else:
         console.line(f"  {len(settings.notices)} notes on it, listed by --check")
+
+
+def _linear_errors(
+    settings: Settings, prepared: Prepared, trainer: Trainer, ranks: Ranks, console: Console
+) -> list[ErrorRow]:
+    """Return and print the errors of the linear model on the same descriptors, if the input asks for it."""
+    model, note = fit_linear(settings, prepared, trainer.objective, ranks)
+    if note:
+        console.line(note)
+    rows = errors_table(predict_all(model, prepared, ranks), prepared.properties) if model else []
+    for subset in (Subset.TRAINING, Subset.VALIDATION):
+        if text := summary(rows, subset, prepared.properties):
+            console.line(f"  errors ({subset.name.lower()} set, mean absolute): {text}")
+    return rows
 
 
 def predict_all(model: Model[Any], prepared: Prepared, ranks: Ranks) -> list[Result]:

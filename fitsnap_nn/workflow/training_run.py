@@ -31,6 +31,7 @@ from fitsnap_nn.training.objective import Objective, Term
 from fitsnap_nn.training.trainer import EpochReport, Trainer
 from fitsnap_nn.workflow import warm_start
 from fitsnap_nn.workflow.initialization import initialize
+from fitsnap_nn.workflow.linear import set_last_layer
 from fitsnap_nn.workflow.preparation import Prepared
 from fitsnap_nn.workflow.warm_start import Start
 
@@ -94,9 +95,10 @@ def make_trainer(
     dtype = getattr(torch, options.precision)
     training, validation = (prepared.samples(subset, dtype) for subset in (Subset.TRAINING, Subset.VALIDATION))
     device = choose_device(settings, ranks)
-    trainer = Trainer(
-        model.to(device), training, validation, objective, options, seed, ranks, device, prepared.releaser()
-    )
+    model.to(device)
+    for note in [] if restart else set_last_layer(model, training, objective, settings, prepared, ranks):
+        console.line(f"start: {note}")
+    trainer = Trainer(model, training, validation, objective, options, seed, ranks, device, prepared.releaser())
     console.line(f"model: {options.model}{_size(model, settings)} · seed {seed}")
     if restart:
         _go_on(trainer, settings, prepared, console, restart)

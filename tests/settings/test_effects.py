@@ -32,6 +32,10 @@ def pytorch(text: str) -> tuple[str, str]:
             "[PYTORCH] layer_sizes, standardize have no effect with model = NANOPET.",
         ),
         (
+            [pytorch("model = NANOPET\ninitial = least_squares"), GRAPH],
+            "[PYTORCH] initial has no effect with model = NANOPET.",
+        ),
+        (
             [("[PATH]", "[MACE]\nr_max = 4\n[NANOPET]\n[PATH]")],
             "Without effect with [PYTORCH] model = BPNN: sections [NANOPET], [MACE].",
         ),
