@@ -42,7 +42,8 @@ class KalmanFilter:
 
         a = 1 / sum_b (f + H_b . K_b),  weights_b += a r K_b,  P_b = (P_b - a K_b K_b^T) / f,
 
-    where the forgetting factor f approaches 1: f = c f + 1 - c.
+    where the forgetting factor f approaches 1: f = c f + 1 - c. Most time is spent on reading and writing P_b. Several
+    updates are therefore collected, P_b = s P - U U^T, and added by `settle` at once.
 
     Args:
         weights: (W,) changed in place.
@@ -53,7 +54,10 @@ class KalmanFilter:
         self.weights = weights
         self.blocks = list(blocks)
         self.forgetting = FORGETTING
+        # In float32 the smallest eigenvalues would become negative by rounding after several thousand updates.
         self.covariances = [torch.eye(size, dtype=torch.float64, device=weights.device) for size in blocks]
+        self._scale = 1.0
+        self._collected = torch.zeros(len(weights), 0, dtype=torch.float64, device=weights.device)  # U
 
     @torch.no_grad()
     def update(self, derivative: Tensor, residual: float) -> None:
@@ -63,14 +67,27 @@ class KalmanFilter:
             derivative: (W,) H, minus the derivative of the residual with respect to the weights.
             residual: r, in units of the measurement noise.
         """
-        parts = torch.split(derivative.double(), self.blocks)
-        gains = [covariance @ part for covariance, part in zip(self.covariances, parts, strict=True)]
-        products = torch.stack([part @ gain for part, gain in zip(parts, gains, strict=True)])
-        a = 1.0 / float((products.double() + self.forgetting).sum())
-        self.weights.add_(torch.cat(gains), alpha=a * residual)
-        for covariance, gain in zip(self.covariances, gains, strict=True):
-            covariance.addr_(gain, gain, beta=1.0 / self.forgetting, alpha=-a / self.forgetting)
+        h = derivative.double()
+        parts = zip(torch.split(h, self.blocks), torch.split(self._collected, self.blocks), strict=True)
+        gain = torch.cat(
+            [
+                torch.addmv(collected @ (collected.t() @ part), covariance, part, beta=-1.0, alpha=self._scale)
+                for covariance, (part, collected) in zip(self.covariances, parts, strict=True)
+            ]
+        )
+        a = 1.0 / (float(h @ gain) + len(self.blocks) * self.forgetting)
+        self.weights.add_(gain, alpha=a * residual)
+        self._scale /= self.forgetting
+        joined = torch.cat([self._collected, math.sqrt(a) * gain[:, None]], dim=1)
+        self._collected = joined.div_(math.sqrt(self.forgetting))
         self.forgetting = FORGETTING_RATE * self.forgetting + 1.0 - FORGETTING_RATE
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Add the collected updates to the covariances."""
+        for covariance, collected in zip(self.covariances, torch.split(self._collected, self.blocks), strict=True):
+            covariance.addmm_(collected, collected.t(), beta=self._scale, alpha=-1.0)
+        self._scale, self._collected = 1.0, self._collected[:, :0]
 
 
 class KalmanStep(Step):
@@ -114,6 +131,8 @@ class KalmanStep(Step):
             for group in range(ATOM_GROUPS) if term.property.per == "atom" else (None,):
                 chosen = None if groups is None or group is None else groups == group
                 sums[number_of_term] += self._measure(number_of_term, share, chosen)
+        for one in self.filters:
+            one.settle()
         return sums
 
     def _measure(self, number: int, share: Share | None, chosen: Tensor | None) -> Tensor:
