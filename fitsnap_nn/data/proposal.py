@@ -38,8 +38,9 @@ from fitsnap_nn.settings.ini import COMMAND_LINE
 from fitsnap_nn.settings.keys import keys_of
 from fitsnap_nn.settings.template import BPNN_NEIGHBOURS, Content, recommended
 
-TRAINING_STEPS = 10_000  # optimiser steps to which the recommended number of epochs is reduced
-MIN_EPOCHS = 40
+# Optimiser steps to which the recommended number of epochs is reduced, and the minimum of epochs.
+STEPS, MIN_EPOCHS = 10_000, 40
+KALMAN_STEPS, MIN_KALMAN_EPOCHS = 4_000, 6
 SAMPLING_BLOCK = 10  # configurations; longer blocks leave too few of them for a validation set of 10 %
 WEIGHTS = (
     "Weights are 1/spread² of the labels, so that energies, forces and stresses have comparable influence. The spread "
@@ -103,7 +104,7 @@ def propose(reading: Reading, model: str, elements: Sequence[str], folder: str) 
             "REFERENCE": repulsion.values,
             "CALCULATOR": _targets(reading),
             "GROUPS": blocks.values,
-            "PYTORCH": {**baseline.values, **_epochs(model, num_training)},
+            "PYTORCH": {**baseline.values, **_epochs(model, len(symbols), num_training)},
         },
         comments={
             "": (head,),
@@ -282,13 +283,14 @@ def _block_length(group: Group, sizes: Sizes) -> int:
     return block_length(SAMPLING_BLOCK, counts) if sum(map(bool, counts)) > 1 else 0
 
 
-def _epochs(model: str, num_training: int) -> dict[str, str]:
-    """Return the number of epochs, reduced for large data sets so that the number of steps is `TRAINING_STEPS`."""
-    training = recommended(model)["PYTORCH"]
+def _epochs(model: str, num_elements: int, num_training: int) -> dict[str, str]:
+    """Return the number of epochs, reduced for large data sets to a number of steps."""
+    training = recommended(model, num_elements)["PYTORCH"]
     if not {"num_epochs", "batch_size"} <= training.keys():
         return {}
+    steps, least = (KALMAN_STEPS, MIN_KALMAN_EPOCHS) if training.get("optimizer") == "LKF" else (STEPS, MIN_EPOCHS)
     steps_per_epoch = max(1, -(-num_training // int(training["batch_size"])))
-    return {"num_epochs": str(min(int(training["num_epochs"]), max(MIN_EPOCHS, TRAINING_STEPS // steps_per_epoch)))}
+    return {"num_epochs": str(min(int(training["num_epochs"]), max(least, steps // steps_per_epoch)))}
 
 
 def _row(sizes: Sizes, weights: Sequence[float], count: int) -> str:
