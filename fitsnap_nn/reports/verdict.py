@@ -46,6 +46,7 @@ LARGE = 0.5  # share of the RMS of the labels; predicting the element energies a
 WORST = 5  # configurations listed
 NEGLIGIBLE = 1e-3  # printed as 0: meV/atom, meV/Å, GPa
 MAX_GROUPS = 3  # groups listed per property
+STABLER = "use balance = 1 or a larger batch_size"
 
 
 @dataclass(frozen=True)
@@ -239,7 +240,7 @@ def _remarks_on_training(
     final = float(np.median(losses[-count:]))
     if len(losses) >= MIN_EPOCHS and best.epoch < EARLY * last and final > WORSE * losses.min():
         still_learning = history[-1].train_loss < best.train_loss
-        unstable = "the learning_rate is too high" if has_rate else "batch_size is too small"
+        unstable = "the learning_rate is too high" if has_rate else f"LKF is unstable: {STABLER}"
         cause = "the training loss fell further: overfitting" if still_learning else unstable
         kept = f"The weights of epoch {best.epoch}" if _best_epoch(history) else "The initial weights"
         yield (
@@ -264,7 +265,7 @@ def _spikes(history: Sequence[EpochRow]) -> Iterator[str]:
     count, worst = int((ratio > limit).sum()), int((ratio / limit).argmax())
     if count:
         has_rate = not math.isnan(history[-1].learning_rate)
-        remedy = "Lower learning_rate, or set gradient_clip" if has_rate else "Use a larger batch_size"
+        remedy = "Lower learning_rate, or set gradient_clip" if has_rate else f"For LKF {STABLER}"
         yield (
             f"unstable: in {count} of {len(history)} epochs the training loss jumped to more than "
             f"{limit[worst]:.0f} times its lowest value before (epoch {history[worst + 1].epoch}: {ratio[worst]:.3g} "

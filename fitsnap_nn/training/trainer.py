@@ -292,7 +292,7 @@ class Trainer:
     def _not_finite(self, learning_rate: float) -> str:
         remedy, rate = "Lower learning_rate or set gradient_clip in [PYTORCH]", f" (learning rate {learning_rate:.3g})"
         if math.isnan(learning_rate):
-            remedy, rate = "Use optimizer = Adam in [PYTORCH] or a larger batch_size", ""
+            remedy, rate = "Use balance = 1, a larger batch_size or optimizer = Adam in [PYTORCH]", ""
         return (
             f"the loss is not a finite number in epoch {self.epoch}{rate}. {remedy}, and look for outliers in the "
             "per-group error table."
