@@ -9,7 +9,7 @@ import numpy as np
 from fitsnap_nn.data.properties import ENERGY
 from fitsnap_nn.reports.results import Floats, Result, pairs
 
-MIN_CONFIGURATIONS = 3  # fewer have no meaningful correlation
+MIN_CONFIGURATIONS = 10  # below, a correlation is a matter of chance
 
 
 def committee_spread(results: Sequence[Result], name: str) -> list[str]:

@@ -13,7 +13,7 @@ from processes import run_on_ranks
 from small_fit import without_plots, write_small_input
 
 import fitsnap_nn
-from fitsnap_nn.errors import TrainingError
+from fitsnap_nn.errors import InputError, TrainingError
 from fitsnap_nn.interfaces.ase import Calculator
 from fitsnap_nn.reports.epochs import read_epochs
 from fitsnap_nn.settings import load_settings
@@ -189,6 +189,18 @@ def test_the_state_of_the_filter_in_other_fits(base: Fit, tmp_path: Path):
     )
     assert "weights of " in log_of(warm)
     assert min(losses(warm.folder)[1::2]) < max(losses(base.folder)[1::2])
+
+
+def test_the_size_of_the_committee_is_that_of_the_file(base: Fit, tmp_path: Path):
+    start = ("activation", f"start_from = {base.model_file}\nactivation")
+    omitted = write_small_input(tmp_path, *KALMAN, start)
+    result = fit(omitted, "omitted", num_epochs=0)
+    assert result.model.committee == 2
+    assert "[PYTORCH] committee = 2" in log_of(result)
+    assert "a tenth of the default" not in log_of(result)  # there is no learning rate
+    for size in (1, 3):
+        with pytest.raises(InputError, match=rf"committee — is {size}, but .* was fitted with 2"):
+            fit(omitted, "other", committee=size)
 
 
 def test_keys_without_effect(tmp_path: Path):
