@@ -113,7 +113,8 @@ class KalmanStep(Step):
         if size > LARGEST_COVARIANCE:
             raise TrainingError(
                 f"[PYTORCH] optimizer = LKF: the covariances of {len(weights.vector)} weights would need "
-                f"{size / 1e9:.1f} GB. Use smaller layers, such as 32 32, or optimizer = Adam."
+                f"{size / 1e9:.1f} GB, more than {LARGEST_COVARIANCE / 1e9:.1f} GB. Use smaller layers, such as 32 32, "
+                f"{'fewer members of the committee, ' if len(members) > 1 else ''}or optimizer = Adam."
             )
         self.fitted = fitted
         self.seed = seed
