@@ -149,9 +149,7 @@ def test_options_for_two_elements_and_frozen_weights(tmp_path: Path):
 
 def test_too_many_weights_are_refused(tmp_path: Path):
     path = write_small_input(tmp_path, *KALMAN)
-    message = (
-        r"covariances of \d+ weights would need .* GB, more than 2\.0 GB\. Use smaller layers, .* fewer members"
-    )
+    message = r"covariances of \d+ weights would need .* GB, more than 2\.0 GB\. Use smaller layers, .* fewer members"
     with pytest.raises(TrainingError, match=message):
         fit(path, "large", layer_sizes="num_desc 200 200 200 1", committee=20)
 
