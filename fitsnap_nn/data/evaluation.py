@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,13 @@ class Evaluation:
         values: predictions by property name, in internal units: ``energy`` () eV, ``forces`` (N, 3) eV/Å, ``stress``
             (6,) eV/Å³ in Voigt order xx yy zz yz xz xy and ASE's sign, and user-defined properties. Properties that
             were not requested are absent, and so is the stress of cells that are not fully periodic.
+        spread: sample standard deviations over the members of a committee, a measure of uncertainty: ``energies``
+            (N,) of the atom energies, eV; ``energy`` () of their sum, eV; ``forces`` (N,), eV/Å, if requested, root of
+            the sum of the variances of the three components. Empty for other models.
     """
 
     values: Mapping[str, Floats]
+    spread: Mapping[str, Floats] = field(default_factory=dict)
 
     @property
     def energy(self) -> float:

@@ -17,6 +17,9 @@ from fitsnap_nn.interfaces.potential import Potential, load_potential
 class Calculator(AseCalculator):  # type: ignore[misc]
     """ASE calculator of a fitted potential: energy (eV), forces (eV/Å) and stress (eV/Å³).
 
+    With a committee ``results`` also has the sample standard deviations over its members: ``energies_std`` (N,) of the
+    atom energies and ``energy_std`` of the energy, eV, and ``forces_std`` (N,), eV/Å; see `Evaluation`.
+
     Args:
         potential: a potential, or the path of a model or restart file.
         trust: see `load_potential`.
@@ -49,3 +52,4 @@ class Calculator(AseCalculator):  # type: ignore[misc]
         self.results.update(energy=found.energy, free_energy=found.energy, forces=found.forces)
         if found.stress is not None:
             self.results["stress"] = found.stress
+        self.results.update({f"{name}_std": values for name, values in found.spread.items()})

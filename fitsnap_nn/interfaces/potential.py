@@ -56,7 +56,7 @@ class Potential:
             properties: requested properties; the energy is always included. A stress requires a fully periodic cell.
 
         Returns:
-            Energy (eV), forces (eV/Å) and stress (eV/Å³).
+            Energy (eV), forces (eV/Å) and stress (eV/Å³); with a committee also their ``spread``.
 
         Raises:
             DataError: the potential was not fitted for an element of the configuration, atoms are at the same place, or

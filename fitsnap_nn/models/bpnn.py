@@ -168,7 +168,8 @@ class BPNN(DescriptorModel):
             return (self,)
         made = []
         for start in range(0, len(self._linear), self._per_member):
-            one = BPNN(self._input, self.hidden, self.activation, self.option, self._standardizes)
+            with torch.device("meta"):  # its own tensors are replaced: neither memory nor random numbers are needed
+                one = BPNN(self._input, self.hidden, self.activation, self.option, self._standardizes)
             one._linear = self._linear[start : start + self._per_member]
             one.networks = nn.ModuleList(list(self.networks)[start : start + self._per_member])
             for name, buffer in self.named_buffers():

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from fitsnap_nn.data.configuration import Configuration, Floats
 from fitsnap_nn.data.evaluation import Evaluation
-from fitsnap_nn.data.properties import STANDARD, STRESS, Property
+from fitsnap_nn.data.properties import ENERGY, FORCES, STANDARD, STRESS, Property
 from fitsnap_nn.inputs.base import CachedInput
-from fitsnap_nn.inputs.batch import join_batches
+from fitsnap_nn.inputs.batch import Batch, join_batches
 from fitsnap_nn.inputs.reference import reference_values
 from fitsnap_nn.models.base import Model
 from fitsnap_nn.models.prediction import Prediction, predict
@@ -73,14 +73,31 @@ def evaluate_together(
     batch = join_batches([model.input.to_batch(*pair) for pair in pairs], torch.float64)
     stressed = [one.has_strain and all(configuration.pbc) for configuration, one in pairs]
     requested = [one for one in properties if one != STRESS or any(stressed)]
-    prediction = predict(model, batch, requested)
+    prediction, spread = predict(model, batch, requested), _spread(model, batch, FORCES in requested)
     ends = batch.n_atoms.cumsum(0).tolist()
     evaluations = []
     for number, (configuration, one) in enumerate(pairs):
         atoms = slice(ends[number] - len(configuration), ends[number])
         kept = [item for item in requested if item != STRESS or stressed[number]]
-        evaluations.append(Evaluation(_values(prediction, kept, number, atoms, one)))
+        own = {name: (values[number] if name == ENERGY.name else values[atoms]) for name, values in spread.items()}
+        evaluations.append(Evaluation(_values(prediction, kept, number, atoms, one), own))
     return evaluations
+
+
+def _spread(model: Model[Any], batch: Batch, forces: bool) -> dict[str, Floats]:
+    """Return the standard deviations of a batch over the members of a committee, see `Evaluation`."""
+    members = model.members()
+    if len(members) == 1:
+        return {}
+    found = [predict(one, batch, [ENERGY, FORCES] if forces else [ENERGY]) for one in members]
+    deviations = {
+        "energies": torch.stack([one.atom_energies for one in found]).std(dim=0),
+        ENERGY.name: torch.stack([one.energy for one in found]).std(dim=0),
+    }
+    if forces:
+        components = torch.stack([one.values[FORCES.name] for one in found])
+        deviations[FORCES.name] = components.var(dim=0).sum(dim=1).sqrt()
+    return {name: values.double().numpy() for name, values in deviations.items()}
 
 
 def _values(

@@ -50,5 +50,5 @@ def worse_than_linear(
     if worse:
         yield (
             f"worse than linear SNAP on the same descriptors: RMSE {', '.join(worse)}. Train longer, or change the "
-            "learning rate or the weights; the table of errors compares the two by group"
+            "optimiser, its learning rate or the weights; the table of errors compares the two by group"
         )

@@ -23,6 +23,8 @@ def write_predictions(
 
     Labels have ASE's names (``energy``, ``forces``, ``stress``) or those of the columns of user-defined properties.
     Predictions have the names of the properties with the prefix ``predicted_``. A missing label is absent.
+    Standard deviations over the members of a committee are ``predicted_energies_std`` (per atom) and
+    ``predicted_energy_std`` in eV, and ``predicted_forces_std`` (per atom) in eV/Å.
     ``config_type`` is the group, ``source`` the id and ``set`` the set (Train, Validation, Test, Unknown) of a
     configuration.
 
@@ -83,6 +85,9 @@ def _frame(result: Result, properties: Sequence[Property], columns: Mapping[str,
     for name, key, value in named:
         place = atoms.arrays if name in per_atom else atoms.info
         place[key] = value
+    for name, deviation in evaluation.spread.items():
+        place = atoms.arrays if deviation.ndim else atoms.info
+        place[f"{PREFIX}{name}_std"] = deviation if deviation.ndim else float(deviation)
     return atoms
 
 

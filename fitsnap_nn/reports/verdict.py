@@ -11,9 +11,11 @@ import numpy as np
 from fitsnap_nn.data.configuration import Subset
 from fitsnap_nn.data.properties import ENERGY, Property
 from fitsnap_nn.errors import counted
+from fitsnap_nn.reports.committee import committee_spread
 from fitsnap_nn.reports.epochs import EpochRow
 from fitsnap_nn.reports.errors_table import ErrorRow
 from fitsnap_nn.reports.linear import worse_than_linear
+from fitsnap_nn.reports.loss_terms import negligible_terms
 from fitsnap_nn.reports.results import Floats, Result, by_subset, in_the_fit, pairs
 
 # Share of the epochs at the end in which a converged loss does not fall any more, and how far it may. A loss that
@@ -44,6 +46,7 @@ LARGE = 0.5  # share of the RMS of the labels; predicting the element energies a
 WORST = 5  # configurations listed
 NEGLIGIBLE = 1e-3  # printed as 0: meV/atom, meV/Å, GPa
 MAX_GROUPS = 3  # groups listed per property
+STABLER = "use balance = 1 or a larger batch_size"
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ def verdict(
     num_epochs: int,
     early_stopping: int = 0,
     errors: Sequence[ErrorRow] = (),
+    terms: Sequence[float] = (),
 ) -> list[str]:
     """Return the lines that judge a fit.
 
@@ -82,6 +86,7 @@ def verdict(
         num_epochs: number of epochs asked for.
         early_stopping: epochs without improvement after which the fit stops; 0: none.
         errors: table of errors, with those of the linear model if there is one.
+        terms: parts of the loss of the best epoch by property, if they are minimised as a sum.
 
     Returns:
         The first line has the figures. It is followed by one line per probable problem and by the configurations with
@@ -89,6 +94,7 @@ def verdict(
     """
     remarks = list(_remarks_on_training(history, results, properties, num_epochs))
     fitted = _fitted(results, properties)
+    remarks += negligible_terms(terms, properties)
     remarks += worse_than_linear(errors, judged_set(in_the_fit(results), fitted), fitted)
     return _verdict(results, properties, remarks, _about_epochs(history, num_epochs, early_stopping))
 
@@ -120,7 +126,8 @@ def _verdict(results: Sequence[Result], properties: Sequence[Property], remarks:
     name = subset.name.lower()
     opening = "no sign of a problem" if not remarks else counted(len(remarks), "remark")
     first = f"verdict: {opening}. RMSE of the {name} set: {listed}, which is {shares} of the RMS of the labels{epochs}"
-    return [first, *(f"  {remark}" for remark in remarks), *_worst(results, fitted)]
+    about = committee_spread(sets[subset], name)
+    return [first, *(f"  {remark}" for remark in remarks), *about, *_worst(results, fitted)]
 
 
 def judged_set(results: Sequence[Result], properties: Sequence[Property]) -> Subset | None:
@@ -214,14 +221,15 @@ def _remarks_on_training(
         return
     losses = np.array([_loss(row) for row in history])
     best, last = min(history, key=lambda row: (_loss(row), row.epoch)), history[-1].epoch
+    has_rate = not math.isnan(history[-1].learning_rate)
     count = max(1, int(LAST * len(losses)))
     before, after = losses[:-count].min(), losses[-count:].min()
     if _stalled(losses, results, properties):
         fall = 100 * (1 - losses.min() / losses[0])
         change = f"fell by {fall:.0f} %" if fall > 0 else "did not fall"
         yield (
-            f"stalled: the loss {change} from {losses[0]:.3g} in {len(losses)} epochs. Try another learning_rate; "
-            "check labels and weights"
+            f"stalled: the loss {change} from {losses[0]:.3g} in {len(losses)} epochs. "
+            f"Try {'another learning_rate' if has_rate else 'optimizer = Adam'}; check labels and weights"
         )
     elif last >= num_epochs and after < (1 - STILL_FALLING) * before:
         in_last = f"the last {count} epochs" if count > 1 else "the last epoch"
@@ -232,7 +240,8 @@ def _remarks_on_training(
     final = float(np.median(losses[-count:]))
     if len(losses) >= MIN_EPOCHS and best.epoch < EARLY * last and final > WORSE * losses.min():
         still_learning = history[-1].train_loss < best.train_loss
-        cause = "the training loss fell further: overfitting" if still_learning else "the learning_rate is too high"
+        unstable = "the learning_rate is too high" if has_rate else f"LKF is unstable: {STABLER}"
+        cause = "the training loss fell further: overfitting" if still_learning else unstable
         kept = f"The weights of epoch {best.epoch}" if _best_epoch(history) else "The initial weights"
         yield (
             f"best epoch early: {best.epoch} of {last}, the loss ended {final / losses.min():.2g} times as high. "
@@ -255,10 +264,12 @@ def _spikes(history: Sequence[EpochRow]) -> Iterator[str]:
     limit = np.where(np.arange(1, len(losses)) >= (1 - END) * len(losses), SPIKE_AT_END, SPIKE)
     count, worst = int((ratio > limit).sum()), int((ratio / limit).argmax())
     if count:
+        has_rate = not math.isnan(history[-1].learning_rate)
+        remedy = "Lower learning_rate, or set gradient_clip" if has_rate else f"For LKF {STABLER}"
         yield (
             f"unstable: in {count} of {len(history)} epochs the training loss jumped to more than "
             f"{limit[worst]:.0f} times its lowest value before (epoch {history[worst + 1].epoch}: {ratio[worst]:.3g} "
-            "times). Lower learning_rate, or set gradient_clip"
+            f"times). {remedy}"
         )
 
 

@@ -91,7 +91,8 @@ def _of_training(document: Document, settings: Settings) -> Iterator[str]:
     training = settings.pytorch
     if training.optimizer == "LKF":
         yield from _without_effect(document, "PYTORCH", GRADIENT_KEYS, "with optimizer = LKF, which has no such step")
-        reason = "on the steps of optimizer = LKF, which measures mean absolute residuals; they only rate the epochs"
+        rest = "rate the epochs and balance the properties" if training.balance else "only rate the epochs"
+        reason = f"on the steps of optimizer = LKF, which measures mean absolute residuals; they {rest}"
         yield from _without_effect(document, "PYTORCH", ["loss", "huber_delta"], reason)
     elif training.scheduler != "plateau":
         yield from _without_effect(document, "PYTORCH", PLATEAU_KEYS, f"with scheduler = {training.scheduler}")

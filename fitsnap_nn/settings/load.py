@@ -154,7 +154,7 @@ def with_training_defaults(document: Document, settings: Settings) -> PytorchSec
             what = f"the architecture {model} declares the invalid default {name} = {text}: {problem}"
             document.report("PYTORCH", "model", what, f"Set {name} in the input, or correct the package.")
     trained = settings.pytorch.start_from or settings.architecture.pretrained[0]
-    if trained and document.entry("PYTORCH", "learning_rate") is None:
+    if trained and settings.pytorch.optimizer != "LKF" and document.entry("PYTORCH", "learning_rate") is None:
         missing.pop("learning_rate", None)
         taken["learning_rate"] = FINE_TUNING * taken.get("learning_rate", settings.pytorch.learning_rate)
         document.notices.append(

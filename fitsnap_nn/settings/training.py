@@ -108,7 +108,8 @@ class PytorchSection:
     )
     optimizer: str = option(
         "Adam",
-        "optimiser; LKF: layer-wise Kalman filter, for networks of up to 10 000 weights, without a learning rate",
+        "optimiser; LKF: layer-wise Kalman filter, for networks of up to 10 000 weights, without a learning "
+        "rate; best with balance = 1",
         choices=("Adam", "AdamW", "LKF"),
     )
     weight_decay: float = option(0.0, "weight decay", minimum=0)
@@ -126,7 +127,9 @@ class PytorchSection:
         0.0, "per-step EMA decay; the averaged weights are validated and exported (0 = off)", minimum=0, maximum=1
     )
     early_stopping: int = option(
-        0, "stop after this many epochs without improvement of the validation loss (0 = off)", minimum=0
+        0,
+        "stop after this many epochs without a lower validation loss than that of all epochs before (0 = off)",
+        minimum=0,
     )
     shuffle_flag: bool = option(True, "shuffle the training set every epoch")
     manual_seed_flag: bool = option(False, "1: seed the random numbers of training with `seed`; 0: random seed")

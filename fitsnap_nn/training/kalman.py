@@ -94,7 +94,8 @@ class KalmanStep(Step):
     """Updates of a `KalmanFilter` by the configurations of a batch, one property after the other.
 
     A measurement is the mean absolute residual of a property, or of a per-atom property in one of `ATOM_GROUPS` random
-    groups of atoms; its noise follows from the weights of the objective. Each starts with a new prediction.
+    groups of atoms; its noise follows from the weights of the objective. Each starts with a new prediction. As by Hu et
+    al., the residual is multiplied by the square root of the number of configurations that it is a mean of.
 
     Args:
         fitted: model and objective.
@@ -112,7 +113,8 @@ class KalmanStep(Step):
         if size > LARGEST_COVARIANCE:
             raise TrainingError(
                 f"[PYTORCH] optimizer = LKF: the covariances of {len(weights.vector)} weights would need "
-                f"{size / 1e9:.1f} GB. Use smaller layers, such as 32 32, or optimizer = Adam."
+                f"{size / 1e9:.1f} GB, more than {LARGEST_COVARIANCE / 1e9:.1f} GB. Use smaller layers, such as 32 32, "
+                f"{'fewer members of the committee, ' if len(members) > 1 else ''}or optimizer = Adam."
             )
         self.fitted = fitted
         self.seed = seed
@@ -153,13 +155,15 @@ class KalmanStep(Step):
         loss = measured.new_zeros(())
         if share:
             target = share.labels[term.property.name]
-            counted = target.present if chosen is None else target.present & chosen[:, None]
+            counted = target.present & (target.weights > 0)
+            if chosen is not None:
+                counted = counted & chosen[:, None]
             roots = target.weights.sqrt() * scale * counted
             for member, sums in zip(members, measured, strict=True):
                 residual = _differentiate(member, term.property, share, roots)
                 sums[0] = (residual.abs() * roots).sum(dtype=torch.float64)
                 sums[1] = counted.sum() * residual.shape[1]
-                sums[2] = len(share.members)
+                sums[2] = _configurations(term.property, share, counted)
                 value, _ = term.loss.value_and_slope(residual)
                 loss += (value * target.weights * counted).sum(dtype=torch.float64) / len(members)
         ranks.sum_(weights.gradient)
@@ -191,6 +195,13 @@ class KalmanStep(Step):
             for covariance, values in zip(one.covariances, stored["covariances"], strict=True):
                 covariance.copy_(values)
 
+    def adopt(self, state: dict[str, Any]) -> bool:
+        stored = [[values.shape for values in one["covariances"]] for one in state["filters"]]
+        if stored != [[values.shape for values in one.covariances] for one in self.filters]:
+            return False
+        self.load_state_dict(state)
+        return True
+
 
 def _differentiate(model: Model[Any], quantity: Property, share: Share, roots: Tensor) -> Tensor:
     """Return the residuals (rows, components) of a property, and add minus the derivative of their sum to gradients.
@@ -207,6 +218,19 @@ def _differentiate(model: Model[Any], quantity: Property, share: Share, roots: T
     slopes = -found.values.sign() * roots * found.factor
     backward({quantity.name: slopes.view_as(prediction.values[quantity.name])})
     return found.values
+
+
+def _configurations(quantity: Property, share: Share, counted: Tensor) -> int:
+    """Return the number of configurations with rows that count.
+
+    Args:
+        quantity: the property.
+        share: configurations and their labels.
+        counted: (rows, 1) whether a row counts.
+    """
+    if quantity.per != "atom":
+        return int(counted.sum())
+    return int(torch.bincount(share.batch.config[counted[:, 0]]).count_nonzero())
 
 
 def _blocks(model: Model[Any]) -> Iterator[int]:

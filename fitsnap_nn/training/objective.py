@@ -137,13 +137,14 @@ class Objective:
         found: list[float] = (sums / sums.new_tensor(self.divisors(counts))).tolist()
         return found
 
-    def balance(self, values: Sequence[float]) -> None:
+    def balance(self, *sets: Sequence[float]) -> None:
         """Set the factors of a balanced objective to those at the given values of its terms.
 
         Args:
-            values: of a set, see `values`. A term that vanishes, because no label has a weight, keeps its
-                factor.
+            sets: values of each term in one or more sets, see `values`. A term that vanishes in the first, because no
+                label has a weight there, takes its value from the next. One that vanishes in all keeps its factor.
         """
+        values = [next(filter(None, found), 0.0) for found in zip(*sets, strict=True)]
         mean, number = _geometric_mean(values), sum(value > 0 for value in values)
         if self.balanced and math.isfinite(mean):
             pairs = zip(values, self.factors, strict=True)

@@ -79,6 +79,17 @@ class Step(ABC):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the result of `state_dict`."""
 
+    @abstractmethod
+    def adopt(self, state: dict[str, Any]) -> bool:
+        """Start from the state of another fit with a step of this class, but with the settings of this one.
+
+        Args:
+            state: result of `state_dict`.
+
+        Returns:
+            Whether the state fits the weights; otherwise nothing is changed.
+        """
+
 
 class GradientStep(Step):
     """Step along the gradient of the objective, by an optimiser of torch.
@@ -126,6 +137,13 @@ class GradientStep(Step):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.optimizer.load_state_dict(state)
+
+    def adopt(self, state: dict[str, Any]) -> bool:
+        size = self.fitted.weights.vector.shape
+        if any(one["exp_avg"].shape != size for one in state["state"].values()):
+            return False
+        self.load_state_dict({**self.state_dict(), "state": state["state"]})
+        return True
 
 
 def _with_gradient(values: Tensor, gradient: Tensor) -> Tensor:

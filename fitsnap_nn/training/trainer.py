@@ -117,7 +117,10 @@ class Trainer:
         self._stop_if_asked: Callable[[], None] = lambda: None
         self.best_epoch = 0
         self.best_loss = math.inf
+        self.best_values: tuple[float, ...] = ()
         self.best_weights = self.flat.vector.detach().clone()
+        # Without the initial weights: while their loss is not reached, a fit that improves is not stopped.
+        self.lowest_epoch, self.lowest_loss = 0, math.inf
 
     def run(self, after_epoch: Callable[[EpochReport], None]) -> None:
         """Train up to epoch ``num_epochs``, from the current epoch on, then set the best weights.
@@ -133,7 +136,7 @@ class Trainer:
         deferred = deferred_signals(self.ranks.is_first)
         with torch.autograd.set_multithreading_enabled(False), frozen_objects(), deferred as self._stop_if_asked:
             if self.objective.balanced and not self.epoch:
-                self.objective.balance(self.evaluate(self.validation if len(self.validation) else self.training).values)
+                self._balance_start()
             while self.epoch < self.options.num_epochs and not self._should_stop():
                 after_epoch(self._run_epoch())
         self.flat.assign(self.best_weights)
@@ -146,9 +149,14 @@ class Trainer:
         started = time.perf_counter()
         errors = self.evaluate(self.validation if len(self.validation) else self.training)
         if math.isfinite(errors.loss):
-            self.best_loss = errors.loss
+            self.best_loss, self.best_values = errors.loss, errors.values
         validation, train_loss = (errors, math.nan) if len(self.validation) else (None, errors.loss)
         return EpochReport(0, train_loss, validation, math.nan, time.perf_counter() - started, True)
+
+    @property
+    def summed_terms(self) -> tuple[float, ...]:
+        """Terms of the loss of the best epoch; empty if their sum is not minimised."""
+        return () if self.objective.balanced or self.options.optimizer == KALMAN else self.best_values
 
     def evaluate(self, samples: SampleSet) -> Errors:
         """Return loss and errors of a set, with the averaged weights if ``ema_decay`` is set.
@@ -200,7 +208,9 @@ class Trainer:
             "factors": self.objective.factors,
             "best_epoch": self.best_epoch,
             "best_loss": self.best_loss,
+            "best_values": list(self.best_values),
             "best_weights": self.best_weights,
+            "lowest": [self.lowest_epoch, self.lowest_loss],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -218,7 +228,9 @@ class Trainer:
         self.schedule.load_state_dict(state["schedule"])
         self.objective.factors = list(state.get("factors", self.objective.factors))
         self.best_epoch, self.best_loss = state["best_epoch"], state["best_loss"]
+        self.best_values = tuple(state.get("best_values", ()))
         self.best_weights = state["best_weights"].to(self.device)
+        self.lowest_epoch, self.lowest_loss = state.get("lowest", (self.best_epoch, self.best_loss))
 
     def _make_batches(self) -> Batches:
         options = self.options
@@ -228,14 +240,20 @@ class Trainer:
         return Batches(sizes, options.batch_size, bounds, seed=self.seed, shuffle=shuffle)
 
     def _make_step(self) -> Step:
-        fitted = Fitted(self.model.members(), self.flat, self.objective, self.ranks)
+        trained = [one for one in self.model.members() if any(weight.requires_grad for weight in one.parameters())]
+        fitted = Fitted(trained, self.flat, self.objective, self.ranks)
         if self.options.optimizer == KALMAN:
             return KalmanStep(fitted, self.training, self.seed)
         return GradientStep(fitted, self.options, self.schedule)
 
+    def _balance_start(self) -> None:
+        """Set the factors of a balanced objective to those at the initial weights."""
+        values = self.evaluate(self.validation if len(self.validation) else self.training).values
+        self.objective.balance(values, *(() if all(values) else (self.evaluate(self.training).values,)))
+
     def _should_stop(self) -> bool:
         patience = self.options.early_stopping
-        return bool(patience) and self.epoch - self.best_epoch >= patience
+        return bool(patience) and self.epoch - self.lowest_epoch >= patience
 
     def _run_epoch(self) -> EpochReport:
         started = time.perf_counter()
@@ -253,23 +271,32 @@ class Trainer:
         counts = self.training.total(range(len(self.training)))
         train_loss = self.objective.total(losses, counts)
         validation = self.evaluate(self.validation) if len(self.validation) else None
+        values = self.objective.values(losses, counts)
         # Those of the training set would favour properties with few labels, which a network can interpolate.
-        self.objective.balance(validation.values if validation else self.objective.values(losses, counts))
+        self.objective.balance(*([validation.values] if validation else []), values)
         self.epoch += 1
         loss = validation.loss if validation else train_loss
         if not (math.isfinite(train_loss) and math.isfinite(loss)):
-            raise TrainingError(
-                f"the loss is not a finite number in epoch {self.epoch} (learning rate "
-                f"{learning_rate:.3g}). Lower learning_rate or set gradient_clip in [PYTORCH], "
-                "and look for outliers in the per-group error table."
-            )
+            raise TrainingError(self._not_finite(learning_rate))
+        if loss < self.lowest_loss:
+            self.lowest_epoch, self.lowest_loss = self.epoch, loss
         is_best = loss < self.best_loss
         if is_best:
             self.best_epoch, self.best_loss = self.epoch, loss
+            self.best_values = validation.values if validation else tuple(values)
             self.best_weights = self._kept().clone()
         self.schedule.after_epoch(loss)
         seconds = time.perf_counter() - started
         return EpochReport(self.epoch, train_loss, validation, learning_rate, seconds, is_best)
+
+    def _not_finite(self, learning_rate: float) -> str:
+        remedy, rate = "Lower learning_rate or set gradient_clip in [PYTORCH]", f" (learning rate {learning_rate:.3g})"
+        if math.isnan(learning_rate):
+            remedy, rate = "Use balance = 1, a larger batch_size or optimizer = Adam in [PYTORCH]", ""
+        return (
+            f"the loss is not a finite number in epoch {self.epoch}{rate}. {remedy}, and look for outliers in the "
+            "per-group error table."
+        )
 
     def _share(self, members: Sequence[int]) -> list[int]:
         """Return the members of a batch that are assigned to this rank."""

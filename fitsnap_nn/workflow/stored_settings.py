@@ -72,6 +72,7 @@ def _stored(payload: Payload) -> tuple[dict[str, dict[str, Any]], ModelInput | N
             "layer_sizes": ("num_desc", *map(str, description["hidden"]), "1"),
             "activation": description["activation"],
             "multi_element_option": description["multi_element_option"],
+            "committee": description.get("committee", 1),  # absent in files of a single network
         }
         return {"CALCULATOR": {"calculator": model_input.calculator}, "PYTORCH": network}, model_input
     if name not in architecture_names():

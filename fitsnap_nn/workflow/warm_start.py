@@ -26,7 +26,7 @@ from fitsnap_nn.settings.schema import Settings
 from fitsnap_nn.training.checkpoint import load_restart
 from fitsnap_nn.training.distributed import Ranks
 from fitsnap_nn.training.evaluation import evaluate_all
-from fitsnap_nn.training.trainer import Trainer
+from fitsnap_nn.training.trainer import KALMAN, Trainer
 from fitsnap_nn.workflow.preparation import Prepared
 from fitsnap_nn.workflow.stored_settings import adopt, is_zero
 
@@ -243,15 +243,15 @@ def load_optimizer(trainer: Trainer, start: Start, settings: Settings) -> str:
         restart = load_restart(start.path)
     except CheckpointError:
         return f"{kept}: {start.path} is a model file, which has none"
-    stored = restart["settings"]["pytorch"]
-    same = (
-        start.elements == tuple(trainer.model.elements) and tuple(stored.get("freeze", ())) == settings.pytorch.freeze
-    )
-    state = restart["trainer"]["optimizer"]["state"]
-    if not same or any(one["exp_avg"].shape != trainer.flat.vector.shape for one in state.values()):
+    stored, own = restart["settings"]["pytorch"], settings.pytorch
+    before = stored.get("optimizer", "Adam")
+    if (before == KALMAN) != (own.optimizer == KALMAN):
+        return f"{kept}: that of the file is of optimizer = {before}, which {own.optimizer} cannot use"
+    same = start.elements == tuple(trainer.model.elements) and tuple(stored.get("freeze", ())) == own.freeze
+    if not same or not trainer.step.adopt(restart["trainer"]["optimizer"]):
         return f"{kept}: the file has other trainable parameters"
-    trainer.step.load_state_dict({**trainer.step.state_dict(), "state": state})
-    return f"optimiser: state after epoch {restart['trainer']['epoch']} of the file, learning rate of the input"
+    rate = "" if own.optimizer == KALMAN else ", learning rate of the input"
+    return f"optimiser: state after epoch {restart['trainer']['epoch']} of the file{rate}"
 
 
 def _beginnings(names: Iterable[str]) -> list[str]:

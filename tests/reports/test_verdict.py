@@ -52,10 +52,15 @@ def make_results(make_result) -> MakeResults:
     return make
 
 
-def history(losses: Sequence[float], training: Sequence[float] | None = None) -> list[EpochRow]:
+def history(
+    losses: Sequence[float], training: Sequence[float] | None = None, learning_rate: float = 1e-3
+) -> list[EpochRow]:
     rows = zip(losses, training or losses, strict=True)
     best = int(np.argmin(losses))
-    return [EpochRow(k + 1, train, loss, best=k <= best) for k, (loss, train) in enumerate(rows)]
+    return [
+        EpochRow(k + 1, train, loss, learning_rate=learning_rate, best=k <= best)
+        for k, (loss, train) in enumerate(rows)
+    ]
 
 
 def converged(epochs: int = 100) -> list[float]:
@@ -119,6 +124,49 @@ def test_an_early_best_epoch_has_its_cause(make_results, learning):
     assert "10 of 100" in line
     assert ("overfitting" in line) == learning
     assert "the weights of epoch 10 are kept" in line.lower()
+
+
+def test_without_a_learning_rate_none_is_recommended(make_results):
+    losses = [*np.linspace(1.0, 0.1, 10), *np.linspace(0.11, 0.5, 80), *np.full(10, 9.0)]
+    lines = verdict(history(losses, losses, math.nan), make_results(0.9, 0.9), PROPERTIES, 100)
+    assert {"unstable", "best epoch early"} <= set(remarks(lines))
+    flat = verdict(history([1.0] * 50, learning_rate=math.nan), make_results(0.9, 0.9), PROPERTIES, 50)
+    assert any("Try optimizer = Adam" in line for line in flat)
+    assert sum("use balance = 1 or a larger batch_size" in line for line in lines) == 2
+    assert not any("learning_rate" in line or "gradient_clip" in line for line in [*lines, *flat])
+
+
+def test_negligible_terms_of_the_loss_are_named(make_results):
+    for terms, listed in (
+        ([0.002, 1.0], "energy 0.2 %"),
+        ([1.0, 0.009], "force 0.9 %"),
+        ([0.02, 1.0], ""),
+        ([0.0, 1.0], ""),  # without labels, or without weights
+        ([], ""),
+    ):
+        lines = verdict(history(converged()), make_results(), PROPERTIES, 100, terms=terms)
+        found = [line for line in lines if "negligible in the loss" in line]
+        assert len(found) == bool(listed)
+        assert all(f"negligible in the loss: {listed} of it in the best epoch" in line for line in found)
+
+
+def test_the_spread_of_a_committee_and_its_correlation_with_the_error(make_results):
+    plain = make_results()
+    assert not any("committee" in line for line in verdict(history(converged()), plain, PROPERTIES, 100))
+    results = []
+    for one in plain:
+        error = abs(one.evaluation.energy - one.configuration.energy)
+        results.append(one._replace(evaluation=replace(one.evaluation, spread={"energy": np.array(2.0 * error)})))
+    lines = verdict(history(converged()), results, PROPERTIES, 100)
+    (line,) = [line for line in lines if line.startswith("  committee: ")]
+    errors = [
+        abs(one.evaluation.energy - one.configuration.energy) / len(one.configuration)
+        for one in results
+        if one.configuration.subset is Subset.VALIDATION
+    ]
+    expected = f"members differ by {2000 * np.mean(errors):.3g} meV/atom in energy (mean standard deviation over"
+    assert expected in line
+    assert line.endswith("the validation set); correlation with the absolute error 1.00")
 
 
 def test_early_stopping_says_where_and_how_to_go_on(make_results):

@@ -67,9 +67,9 @@ def sample_set(
     return SampleSet(samples, dtype)
 
 
-def network(option: int = 1, hidden: Sequence[int] = (5, 4), activation: str = "tanh") -> BPNN:
+def network(option: int = 1, hidden: Sequence[int] = (5, 4), activation: str = "tanh", committee: int = 1) -> BPNN:
     torch.manual_seed(7)
-    model = BPNN(StandInInput(ELEMENTS, SIZE), hidden, activation, option)
+    model = BPNN(StandInInput(ELEMENTS, SIZE), hidden, activation, option, committee=committee)
     model.standardize(torch.randn(2, SIZE), 0.5 + torch.rand(2, SIZE), 0.5 + torch.rand(SIZE))
     model.element_energies.copy_(torch.tensor([-3.0, -1.0]))
     model.energy_scale.fill_(2.5)
