@@ -15,6 +15,7 @@ from measure import Failed, lammps_step, run
 
 from fitsnap_nn.files import write_text
 
+RESTART = "restart.pt"
 PYTHON = Path(sys.executable)
 MD_ATOMS, MD_STEPS, MD_RUNS = 1000, 10, 3
 QUANTITIES = {"e_mae": ("Energy", "mae"), "e_rmse": ("Energy", "rmse"), "f_mae": ("Force", "mae")}
@@ -68,6 +69,7 @@ class Fit:
             f"PYTORCH.seed={self.seed}",
             f"GROUPS.random_seed={self.seed}",
             f"OUTFILE.folder={self.output.relative_to(self.folder)}",
+            f"PYTORCH.save_state_output={RESTART}",
             "OUTFILE.metrics=errors.json",
             "OUTFILE.metrics_style=JSON",
         )
@@ -91,7 +93,7 @@ class Fit:
         parts: list[float | None] = record["cpu"]
         if record["finished"]:
             return parts
-        resume = parts and (self.output / "restart.pt").exists()
+        resume = parts and (self.output / RESTART).exists()
         parts = parts if resume else []
 
         def store(cpu: float | None, finished: bool) -> None:
@@ -145,6 +147,8 @@ def run_program(words: list[str], folder: Path, limit: float | None = None) -> f
 def errors_of_predictions(file: Path) -> Errors:
     """Return the errors in an extended XYZ file of ``test -o``, in meV/atom and meV/Å."""
     frames = ase.io.read(file, index=":")
+    if seen := sum(one.info["set"] in ("Train", "Validation") for one in frames):
+        print(f"WARNING: {file}: the fit has seen {seen} of {len(frames)} configurations", file=sys.stderr, flush=True)
     labels = [one.calc.results if one.calc else {} for one in frames]  # some frames may lack some
     pairs = list(zip(frames, labels, strict=True))
     energies = [(f.info["predicted_energy"] - label["energy"]) / len(f) for f, label in pairs if "energy" in label]

@@ -55,6 +55,7 @@ def run(
         "LD_LIBRARY_PATH": f"{programs.parent / 'lib'}{os.pathsep}{os.environ.get('LD_LIBRARY_PATH', '')}",
     }
     command = [*launcher, str(python), *arguments]
+    (folder / "output.txt").unlink(missing_ok=True)  # a process of a killed run may still write to it
     with (folder / "output.txt").open("w", encoding="utf-8") as output:
         started = time.perf_counter()
         child = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT)
