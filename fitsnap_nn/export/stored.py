@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 
 from fitsnap_nn.errors import CheckpointError, FitsnapError
@@ -192,18 +193,30 @@ def refused(path: str | Path) -> Iterator[None]:
 
 
 class _LimitedMemory(TorchFunctionMode):
-    """Refuses tensors with more numbers than a model of a known size has, while it is built."""
+    """Refuses tensors if all that exist have more numbers than a model of a known size, while it is built.
+
+    Temporary tensors count as long as they exist only: those of a MACE with correlation 3 add up to 55 million numbers.
+    """
 
     def __init__(self, numbers: int) -> None:
         super().__init__()
-        self._left = numbers
+        self._numbers = numbers
+        self._used = 0
+        self._made: list[tuple[StorageWeakRef, int]] = []
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if function in FACTORIES:
-            sizes = args[0] if args and isinstance(args[0], list | tuple) else args
-            self._left -= math.prod(one for one in sizes if isinstance(one, int))
-            _require(self._left >= 0, "description", "is of a larger model than the weights in the file")
-        return function(*args, **(kwargs or {}))
+        if function not in FACTORIES:
+            return function(*args, **(kwargs or {}))
+        sizes = args[0] if args and isinstance(args[0], list | tuple) else args
+        size = math.prod(one for one in sizes if isinstance(one, int))
+        if self._used + size > self._numbers:
+            self._made = [made for made in self._made if not made[0].expired()]  # type: ignore[no-untyped-call]
+            self._used = sum(numbers for _, numbers in self._made)
+        _require(self._used + size <= self._numbers, "description", "is of a larger model than the weights in the file")
+        tensor = function(*args, **(kwargs or {}))
+        self._made.append((StorageWeakRef(tensor.untyped_storage()), size))  # type: ignore[no-untyped-call]
+        self._used += size
+        return tensor
 
 
 def build_stored(description: Payload, state: Mapping[str, Tensor]) -> Model[Any]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 import tempfile
 import time
@@ -23,7 +22,7 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.build import bulk
-from measure import run
+from measure import lammps_step, run
 from numpy.typing import NDArray
 
 from fitsnap_nn.data.atoms import configuration_from_atoms
@@ -39,7 +38,6 @@ MACES = {"32x0e + 32x1o": 3, "16x0e": 2}  # hidden irreps, and correlation
 OTHERS = {"SOAP_BPNN": 1, "NANOPET": 5}  # at their defaults, with so many times fewer steps
 AGREEMENT = {"float64": 1e-9, "float32": 1e-5}  # eV of an atom, eV/Å
 PRECISIONS = tuple(AGREEMENT)
-LOOP = re.compile(r"Loop time of (\S+) on \d+ procs for (\d+) steps.*\s+Performance: .*\s+(\S+)% CPU use")
 DISPLACEMENTS = {"lattice": 0.0, "rattled": 0.1}  # Å
 DECK = f"""\
 units metal
@@ -105,7 +103,7 @@ def report_ranks(folder: Path, model: GraphModel, name: str, rounds: int, steps:
     """One rank and two; ranks that wait for each other use CPU time."""
     for precision in PRECISIONS:
         save(folder, model, precision)
-        times = [[lammps_step(folder, "rattled", steps, ranks) for ranks in (1, 2)] for _ in range(rounds)]
+        times = [[lammps_step(folder, deck("rattled", steps), ranks) for ranks in (1, 2)] for _ in range(rounds)]
         one, two = np.min(times, axis=0)
         atom = 1e6 * one / len(structure(0.0))
         print(f"{name}, {precision}: {1e3 * one:.0f} ms a step, {atom:.0f} µs an atom,", end=" ")
@@ -118,6 +116,10 @@ def structure(displacement: float) -> Atoms:
     return atoms
 
 
+def deck(name: str, steps: int) -> str:
+    return DECK.format(data=f"{name}.data", model="model.unified", steps=steps)
+
+
 def save(folder: Path, model: GraphModel, precision: str) -> None:
     """For LAMMPS, in the precision, in which the model is left."""
     model.set_precision(getattr(torch, precision))
@@ -128,7 +130,7 @@ def pair(folder: Path, name: str, precision: str, rounds: int, steps: int) -> tu
     """CPU seconds of a step in LAMMPS and in ASE, which must agree on energy and forces at the start."""
     ours, theirs = [], []
     for _ in range(rounds):
-        ours.append(lammps_step(folder, name, steps))
+        ours.append(lammps_step(folder, deck(name, steps)))
         run(Path(sys.executable), [__file__, "--steps", str(steps), "--ase", str(folder), name, precision], folder)
         found = np.load(folder / "ase.npz")
         theirs.append(float(found["seconds"]))
@@ -140,19 +142,6 @@ def pair(folder: Path, name: str, precision: str, rounds: int, steps: int) -> tu
                 f"{name}, {precision}: forces differ by {differences[0]} eV/Å, energies by {differences[1]} eV/atom"
             )
     return min(ours), min(theirs)
-
-
-def lammps_step(folder: Path, name: str, steps: int, ranks: int = 1) -> float:
-    """CPU seconds of a step of each rank."""
-    (folder / "deck").write_text(DECK.format(data=f"{name}.data", model="model.unified", steps=steps))
-    programs = Path(sys.executable).parent
-    launcher = [str(programs / "mpirun"), "-np", str(ranks)] if ranks > 1 else []
-    run(Path(sys.executable), [str(programs / "lmp"), "-in", "deck", "-log", "none"], folder, launcher)
-    found = LOOP.search((folder / "output.txt").read_text(encoding="utf-8"))
-    if found is None:
-        sys.exit(f"LAMMPS printed no loop time in {folder}")
-    seconds, done, percent = map(float, found.groups())
-    return seconds * percent / 100 / done
 
 
 def make_mace(file: Path, irreps: str, correlation: int) -> None:

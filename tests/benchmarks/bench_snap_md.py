@@ -11,16 +11,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import statistics
-import sys
 import tempfile
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
 import torch
-from measure import run
+from measure import lammps_step
 
 from fitsnap_nn.export.formats import descriptor_text
 from fitsnap_nn.export.mliappy import MliapModel, to_pickle
@@ -77,13 +75,8 @@ def milliseconds(folder: Path, name: str, options: argparse.Namespace) -> float:
     """CPU time of a step."""
     style, _, instructions = name.partition(" with ")
     deck = DECK.format(style="\n".join(PAIR_STYLES[style]), repeats=options.repeats, steps=options.steps)
-    (folder / "in.bench").write_text(deck)
     os.environ[INSTRUCTIONS] = instructions
-    python = Path(sys.executable)
-    run(python, [str(python.with_name("lmp")), "-in", "in.bench"], folder)
-    (loop,) = re.findall(r"Loop time of (\S+) on 1 procs", (folder / "log.lammps").read_text())
-    (use,) = re.findall(r"(\S+)% CPU use", (folder / "log.lammps").read_text())
-    return 1e3 * float(loop) * float(use) / 100.0 / options.steps
+    return 1e3 * lammps_step(folder, deck)
 
 
 def names(options: argparse.Namespace) -> Iterator[str]:

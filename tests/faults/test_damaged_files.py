@@ -19,8 +19,10 @@ from random_potentials import crystal
 from fitsnap_nn.cli import main
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.errors import CheckpointError
+from fitsnap_nn.export import stored
 from fitsnap_nn.export.mliappy import MliapModel, to_pickle
 from fitsnap_nn.export.model_file import describe_model, load_model, load_payload, model_payload, save_model
+from fitsnap_nn.export.stored import SPARE
 from fitsnap_nn.export.unified import unified_pickle
 from fitsnap_nn.inputs.cache.store import InputStore
 from fitsnap_nn.inputs.graph.cached import CachedGraph
@@ -29,6 +31,7 @@ from fitsnap_nn.inputs.snap.input import SnapInput
 from fitsnap_nn.integrity import SEAL_SIZE, deserialize, serialize
 from fitsnap_nn.models import BPNN, build_model
 from fitsnap_nn.plugin.runtime import read_model
+from fitsnap_nn.settings.problems import ValueProblem
 from fitsnap_nn.settings.schema import Bispectrum, Reference, Settings
 from fitsnap_nn.training.checkpoint import load_restart, save_restart
 
@@ -167,6 +170,28 @@ def test_a_small_file_does_not_fill_the_memory(tmp_path: Path) -> None:
     (tmp_path / "wide.pt").write_bytes(serialize(payload))
     with pytest.raises(CheckpointError, match="larger model than the weights"):
         load_model(tmp_path / "wide.pt")
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_temporary_tensors_of_a_model_do_not_count_as_its_weights(kept: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Building a MACE with correlation 3 creates several times more numbers than are allowed at one time."""
+    model = network()
+    alive: list[torch.nn.Parameter] = []
+
+    def build(_: object) -> BPNN:
+        for _number in range(8):
+            made = torch.nn.Parameter(torch.empty(SPARE // 4))  # a parameter is another object with the same memory
+            if kept:
+                alive.append(made)
+        return network()
+
+    monkeypatch.setattr(stored, "build_model", build)
+    if kept:
+        with pytest.raises(ValueProblem, match="larger model than the weights"):
+            stored.build_stored(model.description(), model.state_dict())
+    else:
+        restored = stored.build_stored(model.description(), model.state_dict())
+        assert all(map(torch.equal, model.state_dict().values(), restored.state_dict().values()))
 
 
 def looked_up(folder: Path, configurations: list[Configuration]) -> tuple[InputStore, list[Configuration]]:
