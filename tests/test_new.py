@@ -90,8 +90,8 @@ def test_a_folder_of_json_groups(tmp_path, capsys):
     assert (rows["Displaced"].training_size, rows["Displaced"].test_size) == (0.8, 0.1)
     assert (rows["Bulk"].training_size, rows["Bulk"].testing_size) == (1, 0)
     assert rows["Displaced"].vweight == 0.0
-    # fcc, a = 3.6 Å: 42 neighbours up to 4.41 Å, 54 up to 5.09 Å, 18 up to 3.60 Å.
-    assert 4.41 < settings.bispectrum.rcutfac < 5.09
+    # fcc, a = 3.6 Å: 18 neighbours up to 3.60 Å, 42 up to 4.41 Å.
+    assert 3.60 < settings.bispectrum.rcutfac < 4.41
     assert settings.path.data_path == "JSON"
 
 

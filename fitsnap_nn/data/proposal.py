@@ -37,6 +37,7 @@ from fitsnap_nn.settings.elements import atomic_number
 from fitsnap_nn.settings.ini import COMMAND_LINE
 from fitsnap_nn.settings.keys import keys_of
 from fitsnap_nn.settings.template import BPNN_NEIGHBOURS, Content, recommended
+from fitsnap_nn.settings.training import KALMAN
 
 # Optimiser steps to which the recommended number of epochs is reduced, and the minimum of epochs.
 STEPS, MIN_EPOCHS = 10_000, 40
@@ -288,7 +289,7 @@ def _epochs(model: str, num_elements: int, num_training: int) -> dict[str, str]:
     training = recommended(model, num_elements)["PYTORCH"]
     if not {"num_epochs", "batch_size"} <= training.keys():
         return {}
-    steps, least = (KALMAN_STEPS, MIN_KALMAN_EPOCHS) if training.get("optimizer") == "LKF" else (STEPS, MIN_EPOCHS)
+    steps, least = (KALMAN_STEPS, MIN_KALMAN_EPOCHS) if training.get("optimizer") == KALMAN else (STEPS, MIN_EPOCHS)
     steps_per_epoch = max(1, -(-num_training // int(training["batch_size"])))
     return {"num_epochs": str(min(int(training["num_epochs"]), max(least, steps // steps_per_epoch)))}
 

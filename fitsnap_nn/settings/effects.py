@@ -8,13 +8,9 @@ from fitsnap_nn.settings.architectures import architecture_names
 from fitsnap_nn.settings.ini import Document
 from fitsnap_nn.settings.keys import FOREIGN_SECTIONS, keys_of, section_classes
 from fitsnap_nn.settings.schema import Settings
+from fitsnap_nn.settings.training import GRADIENT_KEYS, KALMAN, PLATEAU_KEYS
 
 BPNN_KEYS = ("layer_sizes", "activation", "multi_element_option", "standardize", "committee", "initial")
-PLATEAU_KEYS = ("plateau_factor", "plateau_patience")
-GRADIENT_KEYS = (
-    "learning_rate", "weight_decay", "scheduler", "warmup_fraction", *PLATEAU_KEYS, "min_learning_rate",
-    "gradient_clip", "loss_reduction",
-)  # fmt: skip
 PRETRAINED_KEYS = ("mace_model", "mace_head_name", "mace_head_target")
 
 
@@ -89,14 +85,14 @@ def _of_elements(document: Document, settings: Settings) -> Iterator[str]:
 def _of_training(document: Document, settings: Settings) -> Iterator[str]:
     """Yield keys of the trainer that another key of the trainer switches off."""
     training = settings.pytorch
-    if training.optimizer == "LKF":
+    if training.optimizer == KALMAN:
         yield from _without_effect(document, "PYTORCH", GRADIENT_KEYS, "with optimizer = LKF, which has no such step")
         rest = "rate the epochs and balance the properties" if training.balance else "only rate the epochs"
         reason = f"on the steps of optimizer = LKF, which measures mean absolute residuals; they {rest}"
         yield from _without_effect(document, "PYTORCH", ["loss", "huber_delta"], reason)
     elif training.scheduler != "plateau":
         yield from _without_effect(document, "PYTORCH", PLATEAU_KEYS, f"with scheduler = {training.scheduler}")
-    if training.scheduler == "constant" and training.optimizer != "LKF":
+    if training.scheduler == "constant" and training.optimizer != KALMAN:
         yield from _without_effect(document, "PYTORCH", ["min_learning_rate"], "with scheduler = constant")
     if not training.manual_seed_flag:
         reason = "with manual_seed_flag = 0, which draws a random seed"

@@ -20,6 +20,7 @@ from fitsnap_nn.settings.other_names import OTHER_SECTIONS, other_name
 from fitsnap_nn.settings.problems import ValueProblem, did_you_mean
 from fitsnap_nn.settings.properties import read_properties
 from fitsnap_nn.settings.schema import Bispectrum, Groups, PathSection, PytorchSection, Reference, Settings
+from fitsnap_nn.settings.training import GRADIENT_KEYS, KALMAN
 
 # Remedies for values that FitSNAP accepts and this package refuses.
 REMEDIES: Mapping[tuple[str, str], str] = MappingProxyType(
@@ -146,6 +147,10 @@ def with_training_defaults(document: Document, settings: Settings) -> PytorchSec
     """
     known, taken, model = keys_of("PYTORCH"), {}, settings.pytorch.model
     defaults = settings.architecture.training_defaults
+    kalman = settings.pytorch.optimizer == KALMAN
+    if kalman:
+        defaults = {name: text for name, text in defaults.items() if name not in GRADIENT_KEYS} | {"balance": "1"}
+        model = f"{model} and optimizer = {KALMAN}"
     missing = {name: text for name, text in defaults.items() if document.entry("PYTORCH", name) is None}
     for name, text in missing.items():
         try:
@@ -154,7 +159,7 @@ def with_training_defaults(document: Document, settings: Settings) -> PytorchSec
             what = f"the architecture {model} declares the invalid default {name} = {text}: {problem}"
             document.report("PYTORCH", "model", what, f"Set {name} in the input, or correct the package.")
     trained = settings.pytorch.start_from or settings.architecture.pretrained[0]
-    if trained and settings.pytorch.optimizer != "LKF" and document.entry("PYTORCH", "learning_rate") is None:
+    if trained and not kalman and document.entry("PYTORCH", "learning_rate") is None:
         missing.pop("learning_rate", None)
         taken["learning_rate"] = FINE_TUNING * taken.get("learning_rate", settings.pytorch.learning_rate)
         document.notices.append(

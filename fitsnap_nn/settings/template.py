@@ -12,6 +12,7 @@ from fitsnap_nn.settings.architectures import architecture_names, load_architect
 from fitsnap_nn.settings.elements import atomic_number
 from fitsnap_nn.settings.fields import format_value
 from fitsnap_nn.settings.keys import Key, keys_of, section_names
+from fitsnap_nn.settings.training import KALMAN
 
 COLUMN = 34  # column where the comments start
 WIDTH = 110  # of comments derived from the data
@@ -28,8 +29,8 @@ TARGETS: Mapping[str, str] = MappingProxyType({"energy": "1", "force": "1", "str
 
 
 # Optimiser of small networks: about ten times faster than Adam, and without a learning rate.
-KALMAN: Mapping[str, str] = MappingProxyType(
-    {"optimizer": "LKF", "num_epochs": "20", "batch_size": "1", "ema_decay": "0.99", "balance": "1"}
+KALMAN_KEYS: Mapping[str, str] = MappingProxyType(
+    {"optimizer": KALMAN, "num_epochs": "20", "batch_size": "1", "ema_decay": "0.99", "balance": "1"}
 )
 # Recommended values of new inputs for BPNN. They differ from the defaults, which are FitSNAP's so that its inputs keep
 # their meaning. The other architectures declare theirs in settings/architectures.py.
@@ -44,7 +45,7 @@ BPNN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "multi_element_option": "1",
             "committee": "4",
             "initial": "least_squares",
-            **KALMAN,
+            **KALMAN_KEYS,
             "manual_seed_flag": "1",
         },
     }
@@ -89,7 +90,11 @@ def recommended(model: str, num_elements: int = 1) -> dict[str, dict[str, str]]:
     else:
         architecture = load_architecture(model)
         small = num_elements <= architecture.kalman_elements
-        training = {"model": model, **(KALMAN if small else architecture.training_defaults), "manual_seed_flag": "1"}
+        training = {
+            "model": model,
+            **(KALMAN_KEYS if small else architecture.training_defaults),
+            "manual_seed_flag": "1",
+        }
         sections = {"CALCULATOR": {"calculator": "LAMMPSGRAPH", **TARGETS}, "PYTORCH": training}
         sections[model] = dict(architecture.recommended)
     return sections | {"REFERENCE": {"pair_style": ZBL}, "GROUPS": dict(GROUPS)}

@@ -9,6 +9,14 @@ from fitsnap_nn.settings.losses import LossChoice, choose_losses
 from fitsnap_nn.settings.options import LARGEST_SEED, option
 from fitsnap_nn.settings.problems import parse_real
 
+KALMAN = "LKF"  # value of optimizer: the layer-wise Kalman filter
+PLATEAU_KEYS = ("plateau_factor", "plateau_patience")
+# Without effect on a Kalman filter.
+GRADIENT_KEYS = (
+    "learning_rate", "weight_decay", "scheduler", "warmup_fraction", *PLATEAU_KEYS, "min_learning_rate",
+    "gradient_clip", "loss_reduction",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class PytorchSection:
@@ -98,7 +106,7 @@ class PytorchSection:
     balance: bool = option(
         False,
         "1: minimise the geometric mean of the losses of energy, forces, stress and other properties instead of their "
-        "sum: none is neglected, and only the ratio of weights within a property matters",
+        "sum: none is neglected, and only the ratio of weights within a property matters. 1 with optimizer = LKF unless it is set",
     )
     training_fraction: float | None = option(
         None,
@@ -110,7 +118,7 @@ class PytorchSection:
         "Adam",
         "optimiser; LKF: layer-wise Kalman filter, for networks of up to 10 000 weights, without a learning "
         "rate; best with balance = 1",
-        choices=("Adam", "AdamW", "LKF"),
+        choices=("Adam", "AdamW", KALMAN),
     )
     weight_decay: float = option(0.0, "weight decay", minimum=0)
     scheduler: str = option("constant", "learning-rate schedule", choices=("constant", "plateau", "cosine"))

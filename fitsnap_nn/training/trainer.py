@@ -18,6 +18,7 @@ from fitsnap_nn.interrupts import deferred_signals
 from fitsnap_nn.models.base import Model
 from fitsnap_nn.models.prediction import predict
 from fitsnap_nn.settings.schema import PytorchSection
+from fitsnap_nn.settings.training import KALMAN
 from fitsnap_nn.training.allocator import frozen_objects
 from fitsnap_nn.training.augmentation import augment, random_rotations
 from fitsnap_nn.training.batches import Batches, Labels, SampleSet
@@ -28,7 +29,6 @@ from fitsnap_nn.training.objective import Objective, error_sums
 from fitsnap_nn.training.schedule import Schedule
 from fitsnap_nn.training.steps import Fitted, GradientStep, Share, Step
 
-KALMAN = "LKF"  # value of [PYTORCH] optimizer
 EVALUATION_COST = 60_000.0  # maximum cost of an evaluation batch; its memory is that of a training batch
 
 
