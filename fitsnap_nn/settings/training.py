@@ -106,7 +106,8 @@ class PytorchSection:
     balance: bool = option(
         False,
         "1: minimise the geometric mean of the losses of energy, forces, stress and other properties instead of their "
-        "sum: none is neglected, and only the ratio of weights within a property matters. 1 with optimizer = LKF unless it is set",
+        "sum: none is neglected, and only the ratio of weights within a property matters. 1 with optimizer = LKF "
+        "unless the input sets it",
     )
     training_fraction: float | None = option(
         None,

@@ -23,10 +23,11 @@ from fitsnap_nn.settings.files import MACE_SUFFIX
 from fitsnap_nn.settings.load import document_of
 from fitsnap_nn.settings.problems import did_you_mean
 from fitsnap_nn.settings.schema import Settings
+from fitsnap_nn.settings.training import KALMAN
 from fitsnap_nn.training.checkpoint import load_restart
 from fitsnap_nn.training.distributed import Ranks
 from fitsnap_nn.training.evaluation import evaluate_all
-from fitsnap_nn.training.trainer import KALMAN, Trainer
+from fitsnap_nn.training.trainer import Trainer
 from fitsnap_nn.workflow.preparation import Prepared
 from fitsnap_nn.workflow.stored_settings import adopt, is_zero
 
