@@ -39,8 +39,8 @@ from fitsnap_nn.settings.keys import keys_of
 from fitsnap_nn.settings.template import BPNN_NEIGHBOURS, Content, recommended
 from fitsnap_nn.settings.training import KALMAN
 
-# Optimiser steps to which the recommended number of epochs is reduced, and the minimum of epochs.
-STEPS, MIN_EPOCHS = 10_000, 40
+MIN_EPOCHS = 40
+# Steps of a Kalman filter to which the recommended number of epochs is reduced, and the minimum of epochs.
 KALMAN_STEPS, MIN_KALMAN_EPOCHS = 4_000, 6
 SAMPLING_BLOCK = 10  # configurations; longer blocks leave too few of them for a validation set of 10 %
 WEIGHTS = (
@@ -289,7 +289,10 @@ def _epochs(model: str, num_elements: int, num_training: int) -> dict[str, str]:
     training = recommended(model, num_elements)["PYTORCH"]
     if not {"num_epochs", "batch_size"} <= training.keys():
         return {}
-    steps, least = (KALMAN_STEPS, MIN_KALMAN_EPOCHS) if training.get("optimizer") == KALMAN else (STEPS, MIN_EPOCHS)
+    if training.get("optimizer") == KALMAN:
+        steps, least = KALMAN_STEPS, MIN_KALMAN_EPOCHS
+    else:
+        steps, least = load_architecture(model).num_steps, MIN_EPOCHS
     steps_per_epoch = max(1, -(-num_training // int(training["batch_size"])))
     return {"num_epochs": str(min(int(training["num_epochs"]), max(least, steps // steps_per_epoch)))}
 
