@@ -73,7 +73,7 @@ class SoapBpnn(Architecture):
     recommended: ClassVar[Mapping[str, str]] = _texts(cutoff_radius="5.0", max_angular="6", max_radial="7")
     cutoff_key: ClassVar[str] = "cutoff_radius"
     kalman_elements: ClassVar[int] = 1
-    # Acetylacetone: 24 meV/Å (RMSE of the validation set) with 20 000 steps of 4, 27 with 10 000 of 8.
+    # Acetylacetone, 400 configurations: RMSE of 50 others 0.25 meV/atom and 24 meV/Å after 20 000 steps of 4.
     num_steps: ClassVar[int] = 20_000
     # Without a bias in its layers it learns a large binding energy slowly. Acetylacetone, 80 epochs: 1.4 meV/atom and
     # 83 meV/Å with energies of isolated atoms, 0.3 and 21 by least squares.
