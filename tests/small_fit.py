@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 from places import EXAMPLE
+
+import fitsnap_nn
+
+if TYPE_CHECKING:
+    from fitsnap_nn.workflow.pipeline import Fit
 
 SMALL_INPUT = """\
 [BISPECTRUM]
@@ -73,3 +79,22 @@ def without_plots() -> Iterator[None]:
         patch("fitsnap_nn.reports.write.plot_learning_curve", return_value=""),
     ):
         yield
+
+
+def fit(path: Path, folder: str, *, resume: bool = False, verify: bool = False, **keys: object) -> Fit:
+    """Fit an input in-process, without plots; fits to one folder share their model inputs.
+
+    Args:
+        path: the input.
+        folder: output folder, beside the input.
+        resume, verify: as of `fitsnap_nn.fit`.
+        keys: values of keys of [PYTORCH].
+    """
+    overrides = {"OUTFILE.folder": path.parent / folder, "MEMORY.cache": path.parent / "cache"}
+    overrides |= {f"PYTORCH.{key}": value for key, value in keys.items()}
+    with without_plots():
+        return fitsnap_nn.fit(path, overrides, verify=verify, resume=resume)
+
+
+def log_of(result: Fit) -> str:
+    return (result.folder / "run.log").read_text(encoding="utf-8")

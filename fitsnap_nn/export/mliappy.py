@@ -176,7 +176,7 @@ def abort_all_ranks_on_error(errors_are_collective: bool) -> Iterator[None]:
     """
     try:
         yield
-    except Exception:
+    except Exception:  # of any kind: each would leave the other ranks waiting; it is raised again or printed
         if errors_are_collective or world_size() == 1:
             raise
         sys.stderr.write(traceback.format_exc())  # a single write, so that output of several ranks is not interleaved

@@ -13,10 +13,10 @@ from fitsnap_nn.data.configuration import Configuration, Floats
 from fitsnap_nn.data.evaluation import Evaluation
 from fitsnap_nn.data.properties import ENERGY, FORCES, STANDARD, STRESS, Property
 from fitsnap_nn.inputs.base import CachedInput
-from fitsnap_nn.inputs.batch import Batch, join_batches
+from fitsnap_nn.inputs.batch import join_batches
 from fitsnap_nn.inputs.reference import reference_values
 from fitsnap_nn.models.base import Model
-from fitsnap_nn.models.prediction import Prediction, predict
+from fitsnap_nn.models.prediction import Prediction, mean_prediction, predict
 
 M = TypeVar("M", bound=Model[Any])
 
@@ -73,7 +73,8 @@ def evaluate_together(
     batch = join_batches([model.input.to_batch(*pair) for pair in pairs], torch.float64)
     stressed = [one.has_strain and all(configuration.pbc) for configuration, one in pairs]
     requested = [one for one in properties if one != STRESS or any(stressed)]
-    prediction, spread = predict(model, batch, requested), _spread(model, batch, FORCES in requested)
+    predictions = [predict(one, batch, requested) for one in model.members()]
+    prediction, spread = mean_prediction(predictions), _spread(predictions)
     ends = batch.n_atoms.cumsum(0).tolist()
     evaluations = []
     for number, (configuration, one) in enumerate(pairs):
@@ -84,17 +85,15 @@ def evaluate_together(
     return evaluations
 
 
-def _spread(model: Model[Any], batch: Batch, forces: bool) -> dict[str, Floats]:
-    """Return the standard deviations of a batch over the members of a committee, see `Evaluation`."""
-    members = model.members()
-    if len(members) == 1:
+def _spread(found: Sequence[Prediction]) -> dict[str, Floats]:
+    """Return the standard deviations of the predictions of the members of a committee, see `Evaluation`."""
+    if len(found) == 1:
         return {}
-    found = [predict(one, batch, [ENERGY, FORCES] if forces else [ENERGY]) for one in members]
     deviations = {
         "energies": torch.stack([one.atom_energies for one in found]).std(dim=0),
         ENERGY.name: torch.stack([one.energy for one in found]).std(dim=0),
     }
-    if forces:
+    if FORCES.name in found[0].values:
         components = torch.stack([one.values[FORCES.name] for one in found])
         deviations[FORCES.name] = components.var(dim=0).sum(dim=1).sqrt()
     return {name: values.double().numpy() for name, values in deviations.items()}

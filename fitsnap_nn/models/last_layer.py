@@ -15,7 +15,6 @@ from torch import Tensor
 from fitsnap_nn.data.properties import FORCES, STRESS, Property
 from fitsnap_nn.inputs.snap.batch import DescriptorBatch
 from fitsnap_nn.models.pairs import sum_by
-from fitsnap_nn.models.prediction import Prediction
 
 if TYPE_CHECKING:
     from fitsnap_nn.models.bpnn import BPNN
@@ -110,22 +109,6 @@ class LastLayer:
         parts = torch.split(values, [tensor.numel() for tensor in self._parameters])
         for tensor, part in zip(self._parameters, parts, strict=True):
             tensor.copy_(part.view_as(tensor))
-
-    def baseline(self, batch: DescriptorBatch, properties: Sequence[Property]) -> Prediction:
-        """Return the prediction of the model if all weights and biases of the last layers were 0.
-
-        Args:
-            batch: N atoms in C configurations.
-            properties: energy, forces and stress, or some of them.
-        """
-        atom_energies = self.model.element_energies[batch.species]
-        count = len(batch.n_atoms)
-        values = {"energy": sum_by(batch.config, atom_energies, count)}
-        if FORCES in properties:
-            values["forces"] = batch.descriptors.new_zeros(len(atom_energies), 3)
-        if STRESS in properties:
-            values["stress"] = batch.descriptors.new_zeros(count, 6)
-        return Prediction(atom_energies, values)
 
     @torch.no_grad()
     def design(self, batch: DescriptorBatch, properties: Sequence[Property]) -> dict[str, Tensor]:

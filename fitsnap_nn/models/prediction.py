@@ -130,6 +130,33 @@ def predict(
     return prediction
 
 
+def mean_prediction(found: Sequence[Prediction]) -> Prediction:
+    """Return the mean of the predictions of several models for the same batch."""
+    if len(found) == 1:
+        return found[0]
+    atom_energies = torch.stack([one.atom_energies for one in found]).mean(dim=0)
+    return Prediction(
+        atom_energies, {name: torch.stack([one.values[name] for one in found]).mean(dim=0) for name in found[0].values}
+    )
+
+
+def predict_baseline(model: Model[B], batch: B, properties: Iterable[Property]) -> Prediction:
+    """Return the prediction of the element energies alone: everything else is 0.
+
+    Args:
+        model: the model; it may be on another device.
+        batch: N atoms in C configurations.
+        properties: as in `predict`.
+    """
+    count = len(batch.n_atoms)
+    atom_energies = model.element_energies.to(batch.species.device)[batch.species]
+    values = {
+        one.name: atom_energies.new_zeros(len(atom_energies) if one.per == "atom" else count, one.symmetry.components)
+        for one in properties
+    }
+    return Prediction(atom_energies, {**values, ENERGY.name: sum_by(batch.config, atom_energies, count)})
+
+
 def _prediction(derived: Derived, batch: Batch) -> Prediction:
     values = {"energy": derived.energy}
     if derived.forces is not None:

@@ -5,9 +5,30 @@ Optimiser step, exponential moving average and sum over ranks are then a single 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector
+
+
+class Part(NamedTuple):
+    """Trainable parameters of a part of a model, such as a member of a committee.
+
+    Attributes:
+        parameters: in the order of ``model.parameters()``.
+        vector: (W,) view of all of them, with ``grad`` set to ``gradient``.
+        gradient: (W,) view of their gradients.
+    """
+
+    parameters: list[torch.nn.Parameter]
+    vector: Tensor
+    gradient: Tensor
+
+
+def trainable(model: torch.nn.Module) -> list[torch.nn.Parameter]:
+    """Return the parameters that are not frozen, in the order of ``model.parameters()``."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
 class FlatParameters:
@@ -26,7 +47,7 @@ class FlatParameters:
     """
 
     def __init__(self, model: torch.nn.Module) -> None:
-        self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.parameters = trainable(model)
         self.vector = parameters_to_vector(self.parameters).detach().clone().requires_grad_(True)
         self.gradient = torch.zeros_like(self.vector)
         self.vector.grad = self.gradient
@@ -38,16 +59,18 @@ class FlatParameters:
             parameter.grad = self.gradient[start:end].view_as(parameter)
             start = end
 
-    def of(self, model: torch.nn.Module) -> tuple[Tensor, Tensor]:
-        """Return the parts of vector and gradient that belong to a part of the model.
+    def part(self, model: torch.nn.Module) -> Part:
+        """Return the parameters of a part of the model.
 
         Args:
-            model: its trainable parameters are consecutive among those of the whole model.
+            model: the part; its trainable parameters are consecutive among those of the whole model. There is one.
         """
-        own = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        size = sum(parameter.numel() for parameter in own)
-        start = own[0].storage_offset() if own else 0
-        return self.vector.detach()[start : start + size], self.gradient[start : start + size]
+        own = trainable(model)
+        start = own[0].storage_offset()
+        chosen = slice(start, start + sum(parameter.numel() for parameter in own))
+        part = Part(own, self.vector.detach()[chosen], self.gradient[chosen])
+        part.vector.grad = part.gradient
+        return part
 
     @torch.no_grad()
     def assign(self, values: Tensor) -> None:

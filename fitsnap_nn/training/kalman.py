@@ -19,8 +19,7 @@ from torch import Tensor
 from fitsnap_nn.data.properties import ENERGY, Property
 from fitsnap_nn.errors import TrainingError
 from fitsnap_nn.models.base import Model
-from fitsnap_nn.models.pairs import sum_by
-from fitsnap_nn.models.prediction import predict_for_training
+from fitsnap_nn.models.prediction import predict_baseline, predict_for_training
 from fitsnap_nn.training.batches import SampleSet
 from fitsnap_nn.training.objective import residuals
 from fitsnap_nn.training.steps import Fitted, Share, Step
@@ -118,9 +117,8 @@ class KalmanStep(Step):
             )
         self.fitted = fitted
         self.seed = seed
-        self.filters = [
-            KalmanFilter(weights.of(member)[0], parts) for member, parts in zip(members, blocks, strict=True)
-        ]
+        self._parts = [weights.part(member) for member in members]
+        self.filters = [KalmanFilter(part.vector, sizes) for part, sizes in zip(self._parts, blocks, strict=True)]
         self._scale, self._reference = _noise(fitted, training)
 
     def take(self, number: int, epoch: int, share: Share | None, counts: Mapping[str, int]) -> Tensor:
@@ -159,18 +157,18 @@ class KalmanStep(Step):
             if chosen is not None:
                 counted = counted & chosen[:, None]
             roots = target.weights.sqrt() * scale * counted
-            for member, sums in zip(members, measured, strict=True):
-                residual = _differentiate(member, term.property, share, roots)
+            for member, part, sums in zip(members, self._parts, measured, strict=True):
+                residual = _differentiate(member, part.parameters, term.property, share, roots)
                 sums[0] = (residual.abs() * roots).sum(dtype=torch.float64)
                 sums[1] = counted.sum() * residual.shape[1]
                 sums[2] = _configurations(term.property, share, counted)
                 value, _ = term.loss.value_and_slope(residual)
                 loss += (value * target.weights * counted).sum(dtype=torch.float64) / len(members)
         ranks.sum_(weights.gradient)
-        for member, one, sums in zip(members, self.filters, ranks.sum_(measured).tolist(), strict=True):
+        for part, one, sums in zip(self._parts, self.filters, ranks.sum_(measured).tolist(), strict=True):
             absolute, count, configurations = sums
             if count:
-                one.update(weights.of(member)[1] / count, math.sqrt(configurations) * absolute / count)
+                one.update(part.gradient / count, math.sqrt(configurations) * absolute / count)
         return loss
 
     def _relative(self, number: int) -> float:
@@ -203,16 +201,18 @@ class KalmanStep(Step):
         return True
 
 
-def _differentiate(model: Model[Any], quantity: Property, share: Share, roots: Tensor) -> Tensor:
+def _differentiate(
+    model: Model[Any], parameters: Sequence[Tensor], quantity: Property, share: Share, roots: Tensor
+) -> Tensor:
     """Return the residuals (rows, components) of a property, and add minus the derivative of their sum to gradients.
 
     Args:
-        model: its trainable parameters receive the derivative.
+        model: the model.
+        parameters: its trainable parameters, which receive the derivative.
         quantity: the property.
         share: configurations and their labels.
         roots: (rows, 1) factors of the absolute residuals in the sum.
     """
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     prediction, backward = predict_for_training(model, share.batch, [quantity], parameters)
     found = residuals(quantity, prediction, share.labels, share.batch)
     slopes = -found.values.sign() * roots * found.factor
@@ -266,12 +266,7 @@ def _weighted_square(one: Property, model: Model[Any], training: SampleSet) -> f
     """Return the mean square of the labels of a property, element energies subtracted, times their weights."""
     total, count = 0.0, 0
     for sample in training.samples:
-        target, values = sample.labels[one.name], sample.labels[one.name].values.double()
-        if one == ENERGY:
-            baseline = model.element_energies.cpu()[sample.batch.species]
-            values = values - sum_by(sample.batch.config, baseline, len(sample.batch.n_atoms))[:, None]
-        if one.per_atom:
-            values = values / sample.batch.n_atoms[:, None]
-        total += float((values.square() * target.weights * target.present).sum())
+        found = residuals(one, predict_baseline(model, sample.batch, [one]), sample.labels, sample.batch)
+        total += float((found.values.square() * found.weights).sum(dtype=torch.float64))
         count += sample.counts[one.name]
     return total / count if count else 0.0

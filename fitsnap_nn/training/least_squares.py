@@ -22,6 +22,7 @@ from fitsnap_nn.errors import TrainingError
 from fitsnap_nn.inputs.snap.batch import DescriptorBatch
 from fitsnap_nn.models.bpnn import BPNN
 from fitsnap_nn.models.last_layer import LastLayer
+from fitsnap_nn.models.prediction import predict_baseline
 from fitsnap_nn.training.batches import Labels, SampleSet
 from fitsnap_nn.training.distributed import Ranks, rank_batches
 from fitsnap_nn.training.objective import Objective, residuals
@@ -167,7 +168,7 @@ def _rows(
     layer: LastLayer, batch: DescriptorBatch, labels: Labels, properties: Sequence[Property]
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield for each property the rows [A y] (M, K + 1) that have a weight, and their weights (M, 1), float64."""
-    design, baseline = layer.design(batch, properties), layer.baseline(batch, properties)
+    design, baseline = layer.design(batch, properties), predict_baseline(layer.model, batch, properties)
     for one in properties:
         # The residual of the baseline is -y; its derivative with respect to the prediction turns the design into A.
         found = residuals(one, baseline, labels, batch)

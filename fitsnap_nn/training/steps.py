@@ -35,7 +35,7 @@ class Share(NamedTuple):
 
 
 class Fitted(NamedTuple):
-    """What is optimised, and by which ranks.
+    """Models, weights and objective of a fit, and its ranks.
 
     Attributes:
         members: the model, or the members of a committee, on their device; each is fitted to the labels by itself.
@@ -104,8 +104,7 @@ class GradientStep(Step):
         kinds: dict[str, type[torch.optim.Adam]] = {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}
         self.fitted = fitted
         self.clip = options.gradient_clip
-        self._parameters = [[one for one in member.parameters() if one.requires_grad] for member in fitted.members]
-        self._parts = [_with_gradient(*fitted.weights.of(member)) for member in fitted.members]
+        self._parts = [fitted.weights.part(member) for member in fitted.members]
         self.schedule = schedule
         self.optimizer = kinds[options.optimizer](
             [fitted.weights.vector], lr=options.learning_rate, weight_decay=options.weight_decay, fused=True
@@ -116,14 +115,14 @@ class GradientStep(Step):
         weights.gradient.zero_()
         sums = torch.zeros(len(objective.terms), dtype=torch.float64, device=weights.vector.device)
         if share:
-            for member, parameters in zip(members, self._parameters, strict=True):
-                prediction, backward = predict_for_training(member, share.batch, objective.properties, parameters)
+            for member, part in zip(members, self._parts, strict=True):
+                prediction, backward = predict_for_training(member, share.batch, objective.properties, part.parameters)
                 sums += objective.backward(prediction, share.labels, share.batch, counts, backward)
         # Gradients are already divided by the label counts of the whole batch, so that ranks add up to its mean.
         ranks.sum_(weights.gradient)
         if self.clip:
             for part in self._parts:
-                torch.nn.utils.clip_grad_norm_([part], self.clip)
+                torch.nn.utils.clip_grad_norm_([part.vector], self.clip)
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.learning_rate(number)
         self.optimizer.step()
@@ -144,8 +143,3 @@ class GradientStep(Step):
             return False
         self.load_state_dict({**self.state_dict(), "state": state["state"]})
         return True
-
-
-def _with_gradient(values: Tensor, gradient: Tensor) -> Tensor:
-    values.grad = gradient
-    return values

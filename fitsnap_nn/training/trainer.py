@@ -23,7 +23,7 @@ from fitsnap_nn.training.allocator import frozen_objects
 from fitsnap_nn.training.augmentation import augment, random_rotations
 from fitsnap_nn.training.batches import Batches, Labels, SampleSet
 from fitsnap_nn.training.distributed import Ranks, partition_by_cost, rank_batches
-from fitsnap_nn.training.flat import FlatParameters
+from fitsnap_nn.training.flat import FlatParameters, trainable
 from fitsnap_nn.training.kalman import KalmanStep
 from fitsnap_nn.training.objective import Objective, error_sums
 from fitsnap_nn.training.schedule import Schedule
@@ -240,7 +240,7 @@ class Trainer:
         return Batches(sizes, options.batch_size, bounds, seed=self.seed, shuffle=shuffle)
 
     def _make_step(self) -> Step:
-        trained = [one for one in self.model.members() if any(weight.requires_grad for weight in one.parameters())]
+        trained = [one for one in self.model.members() if trainable(one)]
         fitted = Fitted(trained, self.flat, self.objective, self.ranks)
         if self.options.optimizer == KALMAN:
             return KalmanStep(fitted, self.training, self.seed)

@@ -145,10 +145,9 @@ def fit(
         console.line(render_tree(folder, {**delivery.contents(settings, lammps_files), **files}))
         if lammps_files.deck:
             console.line(f"molecular dynamics: cd {folder} && lmp -in {lammps_files.deck.name}")
-        lines = verdict(
-            history := history_of(folder), results, prepared.properties, settings.pytorch.num_epochs,
-            settings.pytorch.early_stopping, errors, trainer.summed_terms,
-        )  # fmt: skip
+        history, training = history_of(folder), settings.pytorch
+        epochs = training.num_epochs, training.early_stopping
+        lines = verdict(history, results, prepared.properties, *epochs, errors, trainer.summed_terms)
         console.line("\n".join(lines))
         return Fit(folder, errors, model_file, trainer.model, history, verification, lines)
 

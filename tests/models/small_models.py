@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from fitsnap_nn.models import GraphModel
+from fitsnap_nn.models import BPNN, GraphModel
 from fitsnap_nn.models.zbl import Zbl
 from fitsnap_nn.testing.graphs import crystal, make_graph
 
@@ -39,3 +39,13 @@ def assert_same_hyperparameters(model: type[GraphModel], section: type) -> None:
     arguments = list(inspect.signature(model).parameters.values())[1:]
     found = [(field.name, field.default) for field in fields(section)]
     assert found == [(argument.name, argument.default) for argument in arguments]
+
+
+def randomize_baselines(model: BPNN) -> BPNN:
+    """Set standardisation, element energies and scale to values that differ from the defaults; float64."""
+    count, size = len(model.elements), model.input.size
+    model.standardize(torch.randn(count, size), 0.5 + torch.rand(count, size), 0.5 + torch.rand(size))
+    model.element_energies.copy_(torch.linspace(-3.0, -1.0, count))
+    model.energy_scale.fill_(2.5)
+    model.set_precision(torch.float64)
+    return model

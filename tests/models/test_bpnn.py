@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from small_models import randomize_baselines
 from stand_in_input import StandInInput
 
 from fitsnap_nn.data.configuration import Configuration
@@ -42,13 +43,7 @@ def crystal() -> Configuration:
 def network(option: int, activation: str = "softplus") -> BPNN:
     """Random weights and baselines, in float64."""
     torch.manual_seed(7)
-    model = BPNN(SnapInput(INP), (12, 9), activation, option)
-    count, size = len(model.elements), model.input.size
-    model.standardize(torch.randn(count, size), 0.5 + torch.rand(count, size), 0.5 + torch.rand(size))
-    model.element_energies.copy_(torch.linspace(-3.0, -1.0, count))
-    model.energy_scale.fill_(2.5)
-    model.set_precision(torch.float64)
-    return model
+    return randomize_baselines(BPNN(SnapInput(INP), (12, 9), activation, option))
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from small_models import randomize_baselines
 from stand_in_input import StandInInput
 from test_bpnn import INP, REFERENCE, crystal, plain_energy
 
@@ -24,13 +25,8 @@ OPTIONS, MEMBERS = (1, 2, 3), 3
 
 def committee(option: int = 1, hidden: Sequence[int] = (6, 5), members: int = MEMBERS, **options: Any) -> BPNN:
     torch.manual_seed(7)
-    model = BPNN(options.pop("model_input", SnapInput(INP)), hidden, "tanh", option, committee=members, **options)
-    count, size = len(model.elements), model.input.size
-    model.standardize(torch.randn(count, size), 0.5 + torch.rand(count, size), 0.5 + torch.rand(size))
-    model.element_energies.copy_(torch.linspace(-3.0, -1.0, count))
-    model.energy_scale.fill_(2.5)
-    model.set_precision(torch.float64)
-    return model
+    model_input = options.pop("model_input", SnapInput(INP))
+    return randomize_baselines(BPNN(model_input, hidden, "tanh", option, committee=members, **options))
 
 
 def separate(model: BPNN) -> list[BPNN]:

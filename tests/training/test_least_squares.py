@@ -20,7 +20,7 @@ from fitsnap_nn.inputs.snap.cached import CachedDescriptors
 from fitsnap_nn.models import BPNN
 from fitsnap_nn.models.last_layer import LastLayer
 from fitsnap_nn.models.mlp import ACTIVATIONS
-from fitsnap_nn.models.prediction import predict
+from fitsnap_nn.models.prediction import predict, predict_baseline
 from fitsnap_nn.training import least_squares
 from fitsnap_nn.training.batches import SampleSet, collate, make_sample
 from fitsnap_nn.training.distributed import Ranks
@@ -140,7 +140,7 @@ def test_design_is_what_the_model_predicts(activation: str):
     model, samples = network(2, (5, 4), activation), sample_set(6)
     layer = LastLayer(model)
     batch, _ = collate(samples.samples, torch.float64, CPU)
-    design, baseline = layer.design(batch, STANDARD), layer.baseline(batch, STANDARD)
+    design, baseline = layer.design(batch, STANDARD), predict_baseline(model, batch, STANDARD)
     prediction = predict(model, batch, STANDARD)
     for name, rows in design.items():
         torch.testing.assert_close(

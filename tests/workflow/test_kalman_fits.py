@@ -10,9 +10,8 @@ import torch
 from ase.io import read
 from places import EXAMPLE, SAMPLES
 from processes import run_on_ranks
-from small_fit import without_plots, write_small_input
+from small_fit import fit, log_of, write_small_input
 
-import fitsnap_nn
 from fitsnap_nn.errors import InputError, TrainingError
 from fitsnap_nn.interfaces.ase import Calculator
 from fitsnap_nn.reports.epochs import read_epochs
@@ -26,17 +25,6 @@ pytestmark = [pytest.mark.lammps]
 KALMAN = (("learning_rate = 2e-3\n", ""), ("batch_size = 4", "batch_size = 2\noptimizer = LKF"), ("= 3\nb", "= 2\nb"))
 COMMITTEE = (*KALMAN[:1], ("batch_size = 4", "batch_size = 2\noptimizer = LKF\nbalance = 1\ncommittee = 2"), KALMAN[2])
 SOAP = "cutoff_radius = 4.0\nmax_angular = 2\nmax_radial = 2\nnum_neurons_per_layer = 8"
-
-
-def fit(path: Path, folder: str, *, resume: bool = False, verify: bool = False, **keys: object) -> Fit:
-    overrides = {"OUTFILE.folder": path.parent / folder, "MEMORY.cache": path.parent / "cache"}
-    overrides |= {f"PYTORCH.{key}": value for key, value in keys.items()}
-    with without_plots():
-        return fitsnap_nn.fit(path, overrides, verify=verify, resume=resume)
-
-
-def log_of(result: Fit) -> str:
-    return (result.folder / "run.log").read_text(encoding="utf-8")
 
 
 def losses(folder: Path) -> list[float]:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from places import EXAMPLE, SAMPLES
 from processes import run_on_ranks
-from small_fit import without_plots, write_small_input
+from small_fit import fit, log_of, without_plots, write_small_input
 
 import fitsnap_nn
 from fitsnap_nn.data.configuration import Subset
@@ -47,17 +47,6 @@ def write_input(folder: Path, base: Fit, *changes: tuple[str, str], name: str = 
     text = text.replace("[PYTORCH]\n", f"[PYTORCH]\n{start or f'start_from = {base.model_file}'}\n")
     (folder / name).write_text(text)
     return folder / name
-
-
-def fit(path: Path, folder: str, resume: bool = False, **keys: object) -> Fit:
-    overrides = {"OUTFILE.folder": path.parent / folder, "MEMORY.cache": path.parent / "cache"}
-    overrides |= {f"PYTORCH.{key}": value for key, value in keys.items()}
-    with without_plots():
-        return fitsnap_nn.fit(path, overrides, verify=False, resume=resume)
-
-
-def log_of(result: Fit) -> str:
-    return (result.folder / "run.log").read_text(encoding="utf-8")
 
 
 def mae(result: Fit, quantity: str) -> float:
