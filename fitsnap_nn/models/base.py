@@ -46,6 +46,7 @@ class Model(torch.nn.Module, ABC, Generic[B]):
         needs_augmentation: whether the model is not rotationally invariant by construction, so that training
             configurations are rotated and inverted at random.
         has_prior: whether `prior_energies` may differ from zero.
+        takes_padding: whether batches may be padded, see `PaddedGraph`.
     """
 
     elements: tuple[str, ...]
@@ -53,6 +54,7 @@ class Model(torch.nn.Module, ABC, Generic[B]):
     energy_scale: Tensor
     needs_augmentation: ClassVar[bool] = False
     has_prior: ClassVar[bool] = False
+    takes_padding: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -297,6 +299,7 @@ class GraphModel(Model[Graph]):
     cutoff: float
     num_message_passing: int = 0
     has_prior = True
+    takes_padding = True
 
     def __init__(self, elements: tuple[str, ...]) -> None:
         super().__init__()

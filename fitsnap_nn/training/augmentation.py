@@ -71,4 +71,7 @@ def _rotated(values: Tensor, symmetry: Symmetry, matrices: Tensor) -> Tensor:
         return values
     if symmetry.rank == 1:
         return torch.bmm(matrices, values.unsqueeze(2)).squeeze(2)
-    return (matrices @ values[:, FULL] @ matrices.transpose(1, 2))[:, ROWS, COLUMNS]
+    # Component by component: a list as index would be copied to the GPU each time.
+    tensors = torch.stack([values[:, component] for row in FULL for component in row], dim=1).view(-1, 3, 3)
+    turned = matrices @ tensors @ matrices.transpose(1, 2)
+    return torch.stack([turned[:, row, column] for row, column in zip(ROWS, COLUMNS, strict=True)], dim=1)

@@ -14,20 +14,23 @@ from torch import Tensor
 
 from fitsnap_nn.errors import TrainingError
 from fitsnap_nn.inputs.batch import Batch
+from fitsnap_nn.inputs.graph.padded import PaddedGraph
 from fitsnap_nn.interrupts import deferred_signals
 from fitsnap_nn.models.base import Model
+from fitsnap_nn.models.captured import Captured
 from fitsnap_nn.models.prediction import predict
 from fitsnap_nn.settings.schema import PytorchSection
 from fitsnap_nn.settings.training import KALMAN
 from fitsnap_nn.training.allocator import frozen_objects
-from fitsnap_nn.training.augmentation import augment, random_rotations
+from fitsnap_nn.training.augmentation import random_rotations
 from fitsnap_nn.training.batches import Batches, Labels, SampleSet
+from fitsnap_nn.training.differentiation import Share, flatten, is_captured, make_share, pad_batch, unflatten
 from fitsnap_nn.training.distributed import Ranks, partition_by_cost, rank_batches
 from fitsnap_nn.training.flat import FlatParameters, trainable
 from fitsnap_nn.training.kalman import KalmanStep
 from fitsnap_nn.training.objective import Objective, error_sums
 from fitsnap_nn.training.schedule import Schedule
-from fitsnap_nn.training.steps import Fitted, GradientStep, Share, Step
+from fitsnap_nn.training.steps import Fitted, GradientStep, Step
 
 EVALUATION_COST = 60_000.0  # maximum cost of an evaluation batch; its memory is that of a training batch
 
@@ -107,6 +110,9 @@ class Trainer:
         self.ranks = ranks
         self.device = device
         self.release = release
+        self.captured = is_captured(model, device)
+        self.collated_on = torch.device("cpu") if self.captured else device
+        self._captured_sums = Captured(self._sums_of_tensors, device)
         self.flat = FlatParameters(model)
         self.batches = self._make_batches()
         self.schedule = Schedule(options, len(self.batches))
@@ -167,20 +173,34 @@ class Trainer:
         Returns:
             The same values on every rank.
         """
-        properties = self.objective.properties
-        losses = torch.zeros(len(properties), dtype=torch.float64, device=self.device)
-        errors = torch.zeros(len(properties), 2, dtype=torch.float64, device=self.device)
+        size = len(self.objective.properties)
+        sums = torch.zeros(3 * size, dtype=torch.float64, device=self.device)
         with self.holding(self._kept()):
             groups = rank_batches(samples.costs, EVALUATION_COST, self.ranks)
-            for batch, labels in samples.collated_once(groups, self.device):
+            for batch, labels in samples.collated_once(groups, self.collated_on):
                 self._stop_if_asked()
-                found = predict(self.model, batch, properties)
-                losses += self.objective.sums(found, labels, batch)
-                errors += error_sums(properties, found, labels, batch)
+                sums += self._sums(batch, labels)
                 self.release()
-        sums = self.ranks.sum_(torch.cat([losses, errors.flatten()])).cpu()
-        counts, size = samples.total(range(len(samples))), len(properties)
+        sums = self.ranks.sum_(sums).cpu()
+        counts = samples.total(range(len(samples)))
         return _errors(self.objective, sums[:size], sums[size:].view(size, 2), counts)
+
+    def _sums(self, batch: Batch, labels: Labels) -> Tensor:
+        """Return the sums of losses (properties,) and of `error_sums`, flattened, of a batch."""
+        properties = self.objective.properties
+        if self.captured:
+            return self._captured_sums(*flatten(*pad_batch(batch, labels, properties), properties))[0]
+        return self._sums_of(batch, labels)
+
+    def _sums_of_tensors(self, *tensors: Tensor) -> list[Tensor]:
+        batch, labels, _ = unflatten(PaddedGraph, tensors, self.objective.properties)
+        return [self._sums_of(batch, labels)]
+
+    def _sums_of(self, batch: Batch, labels: Labels) -> Tensor:
+        properties = self.objective.properties
+        found = predict(self.model, batch, properties)
+        losses = self.objective.sums(found, labels, batch)
+        return torch.cat([losses, error_sums(properties, found, labels, batch).flatten()])
 
     @contextmanager
     def holding(self, weights: Tensor) -> Iterator[None]:
@@ -241,7 +261,7 @@ class Trainer:
 
     def _make_step(self) -> Step:
         trained = [one for one in self.model.members() if trainable(one)]
-        fitted = Fitted(trained, self.flat, self.objective, self.ranks)
+        fitted = Fitted(trained, self.flat, self.objective, self.ranks, self.captured)
         if self.options.optimizer == KALMAN:
             return KalmanStep(fitted, self.training, self.seed)
         return GradientStep(fitted, self.options, self.schedule)
@@ -261,7 +281,7 @@ class Trainer:
         first_step = self.epoch * len(self.batches)
         steps = list(self.batches.of_epoch(self.epoch))
         shares = [self._share(members) for members in steps]
-        collated = self.training.collated(shares, self.device)
+        collated = self.training.collated(shares, self.collated_on)
         for number, (members, share) in enumerate(zip(steps, shares, strict=True)):
             self._stop_if_asked()
             losses += self._step(first_step + number, members, share, collated)
@@ -320,11 +340,9 @@ class Trainer:
         """
         mine: Share | None = None
         if share:
-            batch, labels = next(collated)
-            if self.model.needs_augmentation:
-                rotations = self._rotations(self.epoch)[share]
-                batch, labels = augment(batch, labels, self.objective.properties, rotations)
-            mine = Share(share, batch, labels)
+            rotations = self._rotations(self.epoch)[share] if self.model.needs_augmentation else None
+            properties = self.objective.properties
+            mine = make_share(share, *next(collated), properties, rotations, captured=self.captured)
         sums = self.step.take(step, self.epoch, mine, self.training.total(members))
         if self.average is not None:
             # EMA warm-up as in TensorFlow's ExponentialMovingAverage(num_updates): a smaller decay in the first steps
