@@ -147,7 +147,7 @@ def pad(graph: Graph, *, rows: int | None = None) -> PaddedGraph:
 
 def rounded_size(size: int, multiple: int = 1) -> int:
     """Return the next size of a geometric series with four terms per factor of 2, rounded up to a multiple."""
-    rounded = math.exp2(math.ceil(STEPS_PER_DOUBLING * math.log2(max(size, 1))) / STEPS_PER_DOUBLING)
+    rounded = math.pow(2.0, math.ceil(STEPS_PER_DOUBLING * math.log2(max(size, 1))) / STEPS_PER_DOUBLING)
     return -(-max(size, math.floor(rounded)) // multiple) * multiple
 
 
