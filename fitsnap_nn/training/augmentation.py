@@ -50,11 +50,13 @@ def augment(batch: Batch, labels: Labels, properties: Sequence[Property], rotati
         batch: C configurations.
         labels: their labels.
         properties: properties of the labels.
-        rotations: (C, 3, 3) orthogonal matrices.
+        rotations: (C, 3, 3) orthogonal matrices; fewer if the last configurations of the batch are padding.
 
     Returns:
         The rotated batch and labels.
     """
+    identities = torch.eye(3, dtype=rotations.dtype, device=rotations.device)
+    rotations = torch.cat([rotations, identities.expand(len(batch.n_atoms) - len(rotations), 3, 3)])
     rotated = {}
     for one in properties:
         target = labels[one.name]
