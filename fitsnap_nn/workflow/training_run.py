@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from fitsnap_nn import interrupts
+from fitsnap_nn import devices, interrupts
 from fitsnap_nn.data.configuration import Subset
 from fitsnap_nn.data.properties import STANDARD, Property
 from fitsnap_nn.errors import CheckpointError, InputError, Problem
@@ -43,14 +43,9 @@ FREE_TO_CHANGE = (
 
 
 def choose_device(settings: Settings, ranks: Ranks) -> torch.device:
-    """Return the CPU, or the GPU of this rank: the ranks of a machine take its GPUs in turn."""
+    """Return the device that the input chooses for this rank, see `devices.choose`."""
     wanted = settings.pytorch.device
-    if wanted == "cuda" and not torch.cuda.is_available():
-        problem = "[PYTORCH] device = cuda, but torch finds no GPU."
-        raise InputError([Problem(settings.source, problem, "With auto or cpu it runs on the CPU.")])
-    if wanted == "cpu" or not torch.cuda.is_available():
-        return torch.device("cpu")
-    return torch.device("cuda", ranks.local_rank % torch.cuda.device_count())
+    return devices.choose(wanted, ranks.local_rank, where=settings.source, name="[PYTORCH] device")
 
 
 def load_matching_restart(settings: Settings, path: Path) -> dict[str, Any]:
