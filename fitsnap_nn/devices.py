@@ -56,7 +56,7 @@ def why_no_gpu() -> str:
     if torch.version.cuda is None and torch.version.hip is None:
         return f"torch {torch.__version__} is built without support for GPUs"
     try:
-        torch.cuda.init()
+        torch.cuda.init()  # type: ignore[no-untyped-call]
     except (RuntimeError, AssertionError) as error:
         reason = str(error).strip().splitlines()[0].rstrip(".")
         return f"torch {torch.__version__} finds no GPU: {reason}"
@@ -77,6 +77,14 @@ def identity(device: torch.device) -> str:
     """Return what is equal for two processes of a node if and only if they use the same GPU; empty for the CPU."""
     # Numbers do not identify a GPU: each rank may see a GPU of its own as number 0.
     return "" if device.type != "cuda" else str(torch.cuda.get_device_properties(device).uuid)
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Return the memory of a GPU that is free or kept by torch for new tensors, bytes; ``None`` for the CPU."""
+    if device.type != "cuda":
+        return None
+    free, _ = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
 def _count() -> int:

@@ -19,6 +19,7 @@ from torch import Tensor
 from fitsnap_nn.data.properties import ENERGY, Property
 from fitsnap_nn.errors import TrainingError
 from fitsnap_nn.models.base import Model
+from fitsnap_nn.models.pairs import sum_by
 from fitsnap_nn.models.prediction import predict_baseline, predict_for_training
 from fitsnap_nn.training.batches import SampleSet
 from fitsnap_nn.training.objective import residuals
@@ -117,6 +118,7 @@ class KalmanStep(Step):
             )
         self.fitted = fitted
         self.seed = seed
+        self._sizes = training.sizes
         self._parts = [weights.part(member) for member in members]
         self.filters = [KalmanFilter(part.vector, sizes) for part, sizes in zip(self._parts, blocks, strict=True)]
         self._scale, self._reference = _noise(fitted, training)
@@ -179,8 +181,8 @@ class KalmanStep(Step):
     def _groups_of_atoms(self, epoch: int, share: Share) -> Tensor:
         """Return the group of each atom (N,), a function of seed, epoch and configuration on any rank."""
         drawn = [
-            np.random.default_rng([self.seed, epoch, member]).permutation(int(size)) % ATOM_GROUPS
-            for member, size in zip(share.members, share.batch.n_atoms.tolist(), strict=True)
+            np.random.default_rng([self.seed, epoch, member]).permutation(self._sizes[member]) % ATOM_GROUPS
+            for member in share.members
         ]
         return torch.from_numpy(np.concatenate(drawn)).to(share.batch.species.device)
 
@@ -220,8 +222,8 @@ def _differentiate(
     return found.values
 
 
-def _configurations(quantity: Property, share: Share, counted: Tensor) -> int:
-    """Return the number of configurations with rows that count.
+def _configurations(quantity: Property, share: Share, counted: Tensor) -> Tensor:
+    """Return the number of configurations with rows that count, on the device, so that the host does not wait for it.
 
     Args:
         quantity: the property.
@@ -229,8 +231,8 @@ def _configurations(quantity: Property, share: Share, counted: Tensor) -> int:
         counted: (rows, 1) whether a row counts.
     """
     if quantity.per != "atom":
-        return int(counted.sum())
-    return int(torch.bincount(share.batch.config[counted[:, 0]]).count_nonzero())
+        return counted.sum()
+    return sum_by(share.batch.config, counted.double(), len(share.batch.n_atoms)).count_nonzero()
 
 
 def _blocks(model: Model[Any]) -> Iterator[int]:

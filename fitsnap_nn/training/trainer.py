@@ -29,7 +29,12 @@ from fitsnap_nn.training.objective import Objective, error_sums
 from fitsnap_nn.training.schedule import Schedule
 from fitsnap_nn.training.steps import Fitted, GradientStep, Share, Step
 
-EVALUATION_COST = 60_000.0  # maximum cost of an evaluation batch; its memory is that of a training batch
+# Maximum cost of an evaluation batch. On CPUs its memory is that of a training batch; GPUs need more to be kept busy.
+EVALUATION_COST, GPU_EVALUATION_COST = 60_000.0, 600_000.0
+SHORT_OF_MEMORY = (
+    "the memory of the GPU does not suffice for a batch. Use smaller batches ([PYTORCH] batch_size, or "
+    "batch_atom_bounds for batches by number of atoms), dtype_setting = 1, a smaller model, or [PYTORCH] device = cpu."
+)
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,7 @@ class Trainer:
         ranks: the ranks of this run.
         device: device of batches.
         release: called after each batch, to release the memory of its cached inputs.
+        say: prints a line.
     """
 
     def __init__(
@@ -97,6 +103,7 @@ class Trainer:
         ranks: Ranks,
         device: torch.device,
         release: Callable[[], None] = lambda: None,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.model = model
         self.training = training
@@ -107,6 +114,8 @@ class Trainer:
         self.ranks = ranks
         self.device = device
         self.release = release
+        self.say = say
+        self.evaluation_cost = EVALUATION_COST if device.type == "cpu" else GPU_EVALUATION_COST
         self.flat = FlatParameters(model)
         self.batches = self._make_batches()
         self.schedule = Schedule(options, len(self.batches))
@@ -130,11 +139,12 @@ class Trainer:
 
         Raises:
             TrainingError: the loss is not a finite number.
+            TrainingError: the memory of the GPU does not suffice for a batch.
             Interrupted: SIGINT or SIGTERM has arrived; raised between two batches, on the first rank only.
         """
         # Without this autograd hands work to its device threads, an overhead that matters in steps this short.
-        deferred = deferred_signals(self.ranks.is_first)
-        with torch.autograd.set_multithreading_enabled(False), frozen_objects(), deferred as self._stop_if_asked:
+        deferred, autograd = deferred_signals(self.ranks.is_first), torch.autograd.set_multithreading_enabled(False)
+        with autograd, frozen_objects(), _explaining_memory(), deferred as self._stop_if_asked:
             if self.objective.balanced and not self.epoch:
                 self._balance_start()
             while self.epoch < self.options.num_epochs and not self._should_stop():
@@ -167,20 +177,41 @@ class Trainer:
         Returns:
             The same values on every rank.
         """
+        with self.holding(self._kept()):
+            while (sums := self._error_sums(samples)) is None:
+                self._halve_evaluation(samples)
+        sums = self.ranks.sum_(sums).cpu()
+        counts, size = samples.total(range(len(samples))), len(self.objective.properties)
+        return _errors(self.objective, sums[:size], sums[size:].view(size, 2), counts)
+
+    def _error_sums(self, samples: SampleSet) -> Tensor | None:
+        """Return the sums of losses and errors on this rank; ``None`` if the memory of the GPU does not suffice."""
         properties = self.objective.properties
         losses = torch.zeros(len(properties), dtype=torch.float64, device=self.device)
         errors = torch.zeros(len(properties), 2, dtype=torch.float64, device=self.device)
-        with self.holding(self._kept()):
-            groups = rank_batches(samples.costs, EVALUATION_COST, self.ranks)
+        try:
+            groups = rank_batches(samples.costs, self.evaluation_cost, self.ranks)
             for batch, labels in samples.collated_once(groups, self.device):
                 self._stop_if_asked()
                 found = predict(self.model, batch, properties)
                 losses += self.objective.sums(found, labels, batch)
                 errors += error_sums(properties, found, labels, batch)
                 self.release()
-        sums = self.ranks.sum_(torch.cat([losses, errors.flatten()])).cpu()
-        counts, size = samples.total(range(len(samples))), len(properties)
-        return _errors(self.objective, sums[:size], sums[size:].view(size, 2), counts)
+        except torch.OutOfMemoryError:
+            return None
+        return torch.cat([losses, errors.flatten()])
+
+    def _halve_evaluation(self, samples: SampleSet) -> None:
+        """Halve the batches of later evaluations, after one did not fit into the memory of the GPU.
+
+        Raises:
+            TrainingError: the largest configuration is a batch of its own already.
+        """
+        if self.evaluation_cost < max(samples.costs):
+            raise TrainingError(SHORT_OF_MEMORY)
+        self.evaluation_cost /= 2
+        samples.forget_kept()
+        self.say("note: batches of validation halved, since the GPU had not enough memory for larger ones")
 
     @contextmanager
     def holding(self, weights: Tensor) -> Iterator[None]:
@@ -354,3 +385,12 @@ def _errors(objective: Objective, losses: Tensor, sums: Tensor, counts: Mapping[
         mae[one.name] = absolute / count if count else math.nan
         rmse[one.name] = math.sqrt(squared / count) if count else math.nan
     return Errors(objective.total(losses, counts), tuple(objective.values(losses, counts)), mae, rmse)
+
+
+@contextmanager
+def _explaining_memory() -> Iterator[None]:
+    """Translate the error for lack of GPU memory."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(f"{SHORT_OF_MEMORY} ({str(error).splitlines()[0]})") from error

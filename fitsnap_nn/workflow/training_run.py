@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from fitsnap_nn import devices, interrupts
+from fitsnap_nn import interrupts
 from fitsnap_nn.data.configuration import Subset
 from fitsnap_nn.data.properties import STANDARD, Property
 from fitsnap_nn.errors import CheckpointError, InputError, Problem
@@ -30,6 +30,7 @@ from fitsnap_nn.training.losses import make_loss
 from fitsnap_nn.training.objective import Objective, Term
 from fitsnap_nn.training.trainer import EpochReport, Trainer
 from fitsnap_nn.workflow import warm_start
+from fitsnap_nn.workflow.device import choose_device
 from fitsnap_nn.workflow.initialization import initialize
 from fitsnap_nn.workflow.linear import set_last_layer
 from fitsnap_nn.workflow.preparation import Prepared
@@ -40,12 +41,6 @@ FREE_TO_CHANGE = (
     "[OUTFILE]", "[EXTRAS]", "[MEMORY]", "[PYTORCH] num_epochs", "[PYTORCH] save_state", "[PYTORCH] output_file",
     "[PYTORCH] device", "[PYTORCH] early_stopping",
 )  # fmt: skip
-
-
-def choose_device(settings: Settings, ranks: Ranks) -> torch.device:
-    """Return the device that the input chooses for this rank, see `devices.choose`."""
-    wanted = settings.pytorch.device
-    return devices.choose(wanted, ranks.local_rank, where=settings.source, name="[PYTORCH] device")
 
 
 def load_matching_restart(settings: Settings, path: Path) -> dict[str, Any]:
@@ -93,7 +88,9 @@ def make_trainer(
     model.to(device)
     for note in [] if restart else set_last_layer(model, training, objective, settings, prepared, ranks):
         console.line(f"start: {note}")
-    trainer = Trainer(model, training, validation, objective, options, seed, ranks, device, prepared.releaser())
+    trainer = Trainer(
+        model, training, validation, objective, options, seed, ranks, device, prepared.releaser(), console.line
+    )
     console.line(f"model: {options.model}{_size(model, settings)} · seed {seed}")
     if restart:
         _go_on(trainer, settings, prepared, console, restart)
