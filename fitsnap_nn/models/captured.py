@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,7 +32,7 @@ class Captured:
         self._function = function
         self._device = device
         self._calls: dict[tuple[object, ...], _Call] = {}
-        self._pool: tuple[int, int] | None = None
+        self._pool: Any = None  # of memory, shared by all graphs
 
     def __call__(self, *inputs: Tensor) -> Sequence[Tensor]:
         """Return the function of the inputs.
@@ -81,7 +82,8 @@ class _Call:
         starts = list(accumulate(sizes[:-1], initial=0)) if sizes else []
         views = iter(_views(self._buffer, hosted, starts))
         self.inputs = [next(views) if one.device != device else torch.empty_like(one) for one in inputs]
-        self._staged = [(one, _views(one, hosted, starts), torch.cuda.Event()) for one in staging]
+        events = [torch.cuda.Event() for _ in staging]  # type: ignore[no-untyped-call]
+        self._staged = [(one, _views(one, hosted, starts), event) for one, event in zip(staging, events, strict=True)]
 
     def fill(self, inputs: Sequence[Tensor]) -> None:
         """Copy inputs of these shapes to the device."""
@@ -94,7 +96,7 @@ class _Call:
         self._buffer.copy_(staging, non_blocking=True)
         copied.record()
 
-    def capture(self, function: Callable[..., Sequence[Tensor]], pool: tuple[int, int]) -> None:
+    def capture(self, function: Callable[..., Sequence[Tensor]], pool: Any) -> None:
         """Capture the function of the inputs."""
         graph = torch.cuda.CUDAGraph()
         # Other threads may use CUDA meanwhile, such as the progress line's query of memory.

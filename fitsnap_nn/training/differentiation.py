@@ -12,6 +12,7 @@ from torch.nn.functional import pad as pad_rows
 
 from fitsnap_nn.data.properties import Property
 from fitsnap_nn.inputs.batch import Batch
+from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.inputs.graph.padded import PaddedGraph, pad
 from fitsnap_nn.models.base import Model
 from fitsnap_nn.models.captured import Captured
@@ -81,6 +82,7 @@ def pad_batch(batch: Batch, labels: Labels, properties: Sequence[Property]) -> t
         labels: of the batch.
         properties: properties of the labels.
     """
+    assert isinstance(batch, Graph)
     padded, filled = pad(batch), {}
     for one in properties:
         rows = len(padded.species if one.per == "atom" else padded.n_atoms)

@@ -141,11 +141,7 @@ class KalmanStep(Step):
             if not counts[term.property.name]:
                 continue
             for group in range(ATOM_GROUPS) if term.property.per == "atom" else (None,):
-                chosen = None
-                if share and groups is not None:
-                    chosen = (
-                        torch.ones_like(share.batch.n_atoms, dtype=torch.bool) if group is None else groups == group
-                    )
+                chosen = everything if groups is None or group is None else groups == group
                 sums[number_of_term] += self._measure(number_of_term, share, chosen)
         for one in self.filters:
             one.settle()

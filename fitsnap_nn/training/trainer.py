@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,41 +14,21 @@ from torch import Tensor
 
 from fitsnap_nn.errors import TrainingError
 from fitsnap_nn.inputs.batch import Batch
-from fitsnap_nn.inputs.graph.padded import PaddedGraph
 from fitsnap_nn.interrupts import deferred_signals
 from fitsnap_nn.models.base import Model
-from fitsnap_nn.models.captured import Captured
-from fitsnap_nn.models.prediction import predict
 from fitsnap_nn.settings.schema import PytorchSection
 from fitsnap_nn.settings.training import KALMAN
 from fitsnap_nn.training.allocator import frozen_objects
 from fitsnap_nn.training.augmentation import random_rotations
 from fitsnap_nn.training.batches import Batches, Labels, SampleSet
-from fitsnap_nn.training.differentiation import Share, flatten, is_captured, make_share, pad_batch, unflatten
-from fitsnap_nn.training.distributed import Ranks, partition_by_cost, rank_batches
+from fitsnap_nn.training.differentiation import Share, is_captured, make_share
+from fitsnap_nn.training.distributed import Ranks, partition_by_cost
 from fitsnap_nn.training.flat import FlatParameters, trainable
 from fitsnap_nn.training.kalman import KalmanStep
-from fitsnap_nn.training.objective import Objective, error_sums
+from fitsnap_nn.training.objective import Objective
 from fitsnap_nn.training.schedule import Schedule
+from fitsnap_nn.training.set_errors import SHORT_OF_MEMORY, Errors, SetErrors
 from fitsnap_nn.training.steps import Fitted, GradientStep, Step
-
-EVALUATION_COST = 60_000.0  # maximum cost of an evaluation batch; its memory is that of a training batch
-
-
-@dataclass(frozen=True)
-class Errors:
-    """Loss and errors of a set.
-
-    Attributes:
-        loss: value of the objective.
-        values: of each term of the objective.
-        mae, rmse: by property name, in loss units (eV/atom, eV/Å, bar); NaN without labels.
-    """
-
-    loss: float
-    values: tuple[float, ...]
-    mae: Mapping[str, float]
-    rmse: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -87,6 +67,7 @@ class Trainer:
         ranks: the ranks of this run.
         device: device of batches.
         release: called after each batch, to release the memory of its cached inputs.
+        say: prints a line.
     """
 
     def __init__(
@@ -100,6 +81,7 @@ class Trainer:
         ranks: Ranks,
         device: torch.device,
         release: Callable[[], None] = lambda: None,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.model = model
         self.training = training
@@ -112,7 +94,7 @@ class Trainer:
         self.release = release
         self.captured = is_captured(model, device)
         self.collated_on = torch.device("cpu") if self.captured else device
-        self._captured_sums = Captured(self._sums_of_tensors, device)
+        self.errors = SetErrors(model, objective, ranks, device, release, say)
         self.flat = FlatParameters(model)
         self.batches = self._make_batches()
         self.schedule = Schedule(options, len(self.batches))
@@ -135,12 +117,12 @@ class Trainer:
             after_epoch: called with the report of each epoch.
 
         Raises:
-            TrainingError: the loss is not a finite number.
+            TrainingError: the loss is not a finite number, or the memory of the GPU does not suffice for a batch.
             Interrupted: SIGINT or SIGTERM has arrived; raised between two batches, on the first rank only.
         """
         # Without this autograd hands work to its device threads, an overhead that matters in steps this short.
-        deferred = deferred_signals(self.ranks.is_first)
-        with torch.autograd.set_multithreading_enabled(False), frozen_objects(), deferred as self._stop_if_asked:
+        deferred, autograd = deferred_signals(self.ranks.is_first), torch.autograd.set_multithreading_enabled(False)
+        with autograd, frozen_objects(), _explaining_memory(), deferred as self._stop_if_asked:
             if self.objective.balanced and not self.epoch:
                 self._balance_start()
             while self.epoch < self.options.num_epochs and not self._should_stop():
@@ -173,34 +155,8 @@ class Trainer:
         Returns:
             The same values on every rank.
         """
-        size = len(self.objective.properties)
-        sums = torch.zeros(3 * size, dtype=torch.float64, device=self.device)
         with self.holding(self._kept()):
-            groups = rank_batches(samples.costs, EVALUATION_COST, self.ranks)
-            for batch, labels in samples.collated_once(groups, self.collated_on):
-                self._stop_if_asked()
-                sums += self._sums(batch, labels)
-                self.release()
-        sums = self.ranks.sum_(sums).cpu()
-        counts = samples.total(range(len(samples)))
-        return _errors(self.objective, sums[:size], sums[size:].view(size, 2), counts)
-
-    def _sums(self, batch: Batch, labels: Labels) -> Tensor:
-        """Return the sums of losses (properties,) and of `error_sums`, flattened, of a batch."""
-        properties = self.objective.properties
-        if self.captured:
-            return self._captured_sums(*flatten(*pad_batch(batch, labels, properties), properties))[0]
-        return self._sums_of(batch, labels)
-
-    def _sums_of_tensors(self, *tensors: Tensor) -> list[Tensor]:
-        batch, labels, _ = unflatten(PaddedGraph, tensors, self.objective.properties)
-        return [self._sums_of(batch, labels)]
-
-    def _sums_of(self, batch: Batch, labels: Labels) -> Tensor:
-        properties = self.objective.properties
-        found = predict(self.model, batch, properties)
-        losses = self.objective.sums(found, labels, batch)
-        return torch.cat([losses, error_sums(properties, found, labels, batch).flatten()])
+            return self.errors.of(samples, self._stop_if_asked)
 
     @contextmanager
     def holding(self, weights: Tensor) -> Iterator[None]:
@@ -364,11 +320,10 @@ class Trainer:
         return self.flat.vector.detach() if self.average is None else self.average
 
 
-def _errors(objective: Objective, losses: Tensor, sums: Tensor, counts: Mapping[str, int]) -> Errors:
-    """Return the errors of a set from its sums of losses (properties,) and of `error_sums` (properties, 2)."""
-    mae, rmse = {}, {}
-    for one, (absolute, squared) in zip(objective.properties, sums.tolist(), strict=True):
-        count = counts[one.name]
-        mae[one.name] = absolute / count if count else math.nan
-        rmse[one.name] = math.sqrt(squared / count) if count else math.nan
-    return Errors(objective.total(losses, counts), tuple(objective.values(losses, counts)), mae, rmse)
+@contextmanager
+def _explaining_memory() -> Iterator[None]:
+    """Translate the error for lack of GPU memory."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(f"{SHORT_OF_MEMORY} ({str(error).splitlines()[0]})") from error
