@@ -12,17 +12,22 @@ import torch
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.properties import STANDARD
+from fitsnap_nn.inputs.batch import Batch
 from fitsnap_nn.inputs.graph.compute import GraphCompute
 from fitsnap_nn.models import GraphModel, build_model
+from fitsnap_nn.models.prediction import Prediction
 from fitsnap_nn.settings.schema import PytorchSection, Reference
 from fitsnap_nn.testing.graphs import crystal, molecule
 from fitsnap_nn.training import trainer as training
-from fitsnap_nn.training.batches import SampleSet, make_sample
+from fitsnap_nn.training.batches import Labels, SampleSet, collate, make_sample
+from fitsnap_nn.training.differentiation import Differentiated, flatten, pad_batch
 from fitsnap_nn.training.distributed import Ranks
+from fitsnap_nn.training.flat import FlatParameters
 from fitsnap_nn.training.losses import make_loss
 from fitsnap_nn.training.objective import Objective, Term
 from fitsnap_nn.training.trainer import EpochReport, Trainer
 
+CPU = torch.device("cpu")
 ELEMENTS = ["Mo", "W"]
 MACE = {"r_max": 4.0, "num_radial_basis": 4, "max_ell": 2, "hidden_irreps": "4x0e + 4x1o", "correlation": 2}
 SOAP = {"max_angular": 2, "max_radial": 2, "cutoff_radius": 4.0, "cutoff_width": 1.0, "num_neurons_per_layer": 8}
@@ -67,7 +72,7 @@ def sample_set(model: GraphModel) -> SampleSet:
 def trained(model: GraphModel, options: PytorchSection) -> tuple[Sequence[EpochReport], torch.Tensor]:
     objective = Objective([Term(one, make_loss("mse", 1.0)) for one in STANDARD])
     samples, reports = sample_set(model), []
-    fit = Trainer(model, samples, samples, objective, options, 3, Ranks(), torch.device("cpu"))
+    fit = Trainer(model, samples, samples, objective, options, 3, Ranks(), CPU)
     fit.run(reports.append)
     return reports, fit.flat.vector.detach().clone()
 
@@ -87,3 +92,25 @@ def test_captured_steps_are_the_usual_ones(architecture: str, optimizer: str, mo
         assert other.validation.loss == pytest.approx(one.validation.loss, rel=1e-10)
         assert other.validation.mae == pytest.approx(one.validation.mae, rel=1e-10)
     assert float((weights - torch.cat([one.detach().flatten() for one in model.parameters()])).abs().max()) > 1e-4
+
+
+@pytest.mark.parametrize("kind", ["mse", "mae", "huber"])
+@pytest.mark.parametrize("architecture", MODELS)
+def test_a_step_needs_no_value_on_the_host(architecture: str, kind: str):
+    """Meta tensors have shapes but no values: every operation whose result has a size that depends on them fails."""
+    model = build_model({"architecture": architecture, "elements": ELEMENTS, **MODELS[architecture]})
+    model.set_precision(torch.float32)
+    batch, labels = pad_batch(*collate(sample_set(model).samples, torch.float32, CPU), STANDARD)
+    objective = Objective([Term(one, make_loss(kind, 1.0)) for one in STANDARD])
+    inputs = [*flatten(batch, labels, STANDARD), *(torch.ones((), dtype=torch.float64) for _ in STANDARD)]
+    inputs += [torch.zeros(len(batch.n_atoms), 3, 3, dtype=torch.float64)] if model.needs_augmentation else []
+
+    def slopes(prediction: Prediction, batch: Batch, labels: Labels, *scales: torch.Tensor):
+        sums, found = objective.slopes(prediction, labels, batch, scales)
+        return [sums], found
+
+    part = FlatParameters(model.to("meta")).part(model)
+    step = Differentiated(model, part, STANDARD, slopes, captured=True)
+    gradient, sums = step._evaluate(*(one.to("meta") for one in inputs))
+    assert gradient.device.type == sums.device.type == "meta"
+    assert gradient.shape == part.vector.shape
