@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -47,6 +49,17 @@ def choose(wanted: str = "auto", local_rank: int = 0, *, where: str = "argument"
         what = f"{name} = {wanted}, but torch finds {counted(count, 'GPU')}, numbered from 0."
         raise InputError([Problem(where, what, "Use cuda, or a lower number.")])
     return torch.device("cuda", int(number) if number else local_rank % count)
+
+
+@contextmanager
+def tf32(enabled: bool) -> Iterator[None]:
+    """Let GPUs compute products of float32 matrices in TF32 within the block, or not."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = enabled
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def why_no_gpu() -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fitsnap_nn.devices import tf32
 from fitsnap_nn.errors import TrainingError
 from fitsnap_nn.inputs.batch import Batch
 from fitsnap_nn.interrupts import deferred_signals
@@ -122,7 +123,8 @@ class Trainer:
         """
         # Without this autograd hands work to its device threads, an overhead that matters in steps this short.
         deferred, autograd = deferred_signals(self.ranks.is_first), torch.autograd.set_multithreading_enabled(False)
-        with autograd, frozen_objects(), _explaining_memory(), deferred as self._stop_if_asked:
+        products = tf32(self.options.tf32)
+        with autograd, products, frozen_objects(), _explaining_memory(), deferred as self._stop_if_asked:
             if self.objective.balanced and not self.epoch:
                 self._balance_start()
             while self.epoch < self.options.num_epochs and not self._should_stop():

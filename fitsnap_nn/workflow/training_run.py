@@ -86,6 +86,9 @@ def make_trainer(
     training, validation = (prepared.samples(subset, dtype) for subset in (Subset.TRAINING, Subset.VALIDATION))
     device = choose_device(settings, ranks)
     model.to(device)
+    if options.tf32 and (device.type == "cpu" or options.precision == "float64"):
+        reason = "on a CPU" if device.type == "cpu" else "with dtype_setting = 2 (float64)"
+        console.line(f"note: [PYTORCH] tf32 = 1 has no effect {reason}")
     for note in [] if restart else set_last_layer(model, training, objective, settings, prepared, ranks):
         console.line(f"start: {note}")
     trainer = Trainer(

@@ -109,3 +109,15 @@ def test_validation_of_a_configuration_that_does_not_fit_names_the_settings(tmp_
     none = limited(prediction.predict, 0, [])
     with patch.object(set_errors, "predict", none), pytest.raises(TrainingError, match="batch_size"):
         fit(write_small_input(tmp_path), "fit")
+
+
+def test_tf32_has_no_effect_on_a_cpu_and_says_so(tmp_path: Path):
+    log = log_of(fit(write_small_input(tmp_path), "fit", num_epochs=1, tf32=1))
+    assert "note: [PYTORCH] tf32 = 1 has no effect on a CPU" in log
+
+
+def test_tf32_holds_in_the_block_only():
+    before = torch.backends.cuda.matmul.allow_tf32
+    with devices.tf32(True):
+        assert torch.backends.cuda.matmul.allow_tf32
+    assert torch.backends.cuda.matmul.allow_tf32 == before
