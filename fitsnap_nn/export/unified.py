@@ -176,12 +176,12 @@ class UnifiedModel:
         if not exchanges:
             self._check_input(data)
         if not self.model.num_message_passing:
-            graph = graph_without_messages(data, len(self.element_types), self.dtype)
+            graph = graph_without_messages(data, len(self.element_types), self.dtype, self.device)
         elif exchanges:
-            graph = graph_of_rank(data, self.dtype)
+            graph = graph_of_rank(data, self.dtype, self.device)
         else:
-            graph = graph_of_all(data, self._tags(data.ntotal), self.dtype)
-        energies, edge_gradients = self._results(data, graph.to(self.device), own)
+            graph = graph_of_all(data, self._tags(data.ntotal), self.dtype, self.device)
+        energies, edge_gradients = self._results(data, graph, own)
         return energies, edge_gradients if len(edge_gradients) else None
 
     def _results(self, data: LammpsData, graph: Graph, own: int) -> tuple[Tensor, Tensor]:
