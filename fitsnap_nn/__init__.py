@@ -102,20 +102,22 @@ def evaluate(
     return evaluate_input(path, _triples(overrides), os.fspath(model), output=to, **options)
 
 
-def load_potential(path: str | os.PathLike[str], *, trust: bool = False) -> Potential:
+def load_potential(path: str | os.PathLike[str], *, trust: bool = False, device: str = "auto") -> Potential:
     """Return the potential in a model file, or the best one in a restart file.
 
     Args:
         path: the file.
         trust: let its reference potential run code (pair styles such as ``mliap`` and ``python``) and read files
             outside the model file. For files from sources that you trust only.
+        device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:NUMBER``.
 
     Raises:
         CheckpointError: it is neither, is damaged, or needs ``trust``.
+        InputError: torch does not find the requested GPU.
     """
     from fitsnap_nn.interfaces.potential import load_potential as load
 
-    return load(os.fspath(path), trust=trust)
+    return load(os.fspath(path), trust=trust, device=device)
 
 
 def _triples(overrides: Mapping[str, object] | None) -> list[tuple[str, str, str]]:

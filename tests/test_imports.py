@@ -18,6 +18,7 @@ MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 # not named here are the public face (fit(), load_potential()) and may import all.
 BASE = {
     "errors", "units", "files", "folders", "terminal", "integrity", "launch", "environment", "interrupts", "job",
+    "devices",
 }  # fmt: skip
 DATA = BASE | {"settings", "data"}
 LAMMPS = DATA | {"plugin", "lammps"}
@@ -26,6 +27,7 @@ EXPORT = MODELS | {"export", "interfaces"}
 TRAINING = MODELS | {"training"}
 ALLOWED = {
     "errors": set(),
+    "devices": {"errors"},
     "units": {"errors"},
     "files": {"errors"},
     "integrity": {"errors"},

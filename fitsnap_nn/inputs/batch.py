@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from itertools import accumulate, islice
 from types import MappingProxyType
-from typing import ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
 
 from fitsnap_nn.data.configuration import Configuration
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,19 @@ class Batch(ABC):
     @abstractmethod
     def cost(self) -> float:
         """Measured relative cost of a training step, used to balance ranks; 1 = one atom pair with SNAP."""
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Self:
+        """Return a copy with a function applied to each tensor."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: function(one) for name, one in values.items() if isinstance(one, Tensor)})
+
+    def to(self, device: torch.device) -> Self:
+        """Return a copy on a device; tensors in pinned memory are copied asynchronously."""
+        return self.map(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def sum_by_configuration(self, values: Tensor) -> Tensor:
+        """Return the sums (C, ...) of values (N, ...) over the atoms of each configuration."""
+        return sum_by(self.config, values, len(self.n_atoms))
 
     def rotated(self, matrices: Tensor) -> Batch:
         """Return a copy with each configuration rotated.
@@ -147,3 +163,22 @@ def _offsets(rows: Sequence[int], sizes: Sequence[int]) -> list[int]:
     """Return for each part the number of rows that precede it within its group."""
     ends = list(accumulate(sizes))
     return [start for a, b in zip([0, *ends], ends, strict=False) for start in accumulate(rows[a : b - 1], initial=0)]
+
+
+def sum_by(index: Tensor, values: Tensor, count: int) -> Tensor:
+    """Return sums of the rows with the same index, added in the order of the rows.
+
+    Args:
+        index: (M,) index of each row.
+        values: (M, ...) rows.
+        count: number of sums.
+
+    Returns:
+        (count, ...).
+    """
+    sums = values.new_zeros(count, *values.shape[1:])
+    if values.device.type == "cpu":
+        return sums.index_add_(0, index, values)
+    # On a GPU index_add_ uses atomic additions, whose order varies from run to run, so that a fit would not be
+    # reproducible. index_put with accumulate sorts the indices first.
+    return sums.index_put((index,), values, accumulate=True)

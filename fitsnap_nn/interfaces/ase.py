@@ -22,15 +22,19 @@ class Calculator(AseCalculator):  # type: ignore[misc]
 
     Args:
         potential: a potential, or the path of a model or restart file.
-        trust: see `load_potential`.
+        trust, device: of the potential in a file, see `load_potential`.
         **options: options of ``ase.calculators.calculator.Calculator``.
     """
 
     implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]
 
-    def __init__(self, potential: Potential | str | Path, *, trust: bool = False, **options: Any) -> None:
+    def __init__(
+        self, potential: Potential | str | Path, *, trust: bool = False, device: str = "auto", **options: Any
+    ) -> None:
         super().__init__(**options)
-        self.potential = potential if isinstance(potential, Potential) else load_potential(potential, trust=trust)
+        if not isinstance(potential, Potential):
+            potential = load_potential(potential, trust=trust, device=device)
+        self.potential = potential
 
     def __repr__(self) -> str:
         return f"Calculator({self.potential!r})"

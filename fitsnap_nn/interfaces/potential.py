@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from ase import Atoms
 
+from fitsnap_nn import devices
 from fitsnap_nn.data.atoms import configuration_from_atoms
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.evaluation import Evaluation
@@ -31,14 +33,17 @@ class Potential:
         model: the model; it is copied, so that a fit can continue with the original.
         reference: pair style whose energy is added to that of the model.
         folder: folder to which file names in ``reference`` are relative.
+        device: where the model is evaluated; ``None`` for the device of ``model``.
 
     Attributes:
         model: the float64 model.
         elements: chemical symbols, in the order of LAMMPS' atom types.
     """
 
-    def __init__(self, model: Model[Any], reference: Reference, folder: Path = Path()) -> None:
-        self.model = to_float64(model)
+    def __init__(
+        self, model: Model[Any], reference: Reference, folder: Path = Path(), device: torch.device | None = None
+    ) -> None:
+        self.model = to_float64(model, device)
         self.elements = model.elements
         self._reference = reference
         self._folder = folder
@@ -46,7 +51,9 @@ class Potential:
 
     def __repr__(self) -> str:
         weights = sum(parameter.numel() for parameter in self.model.parameters())
-        return f"Potential({type(self.model).__name__}, {' '.join(self.elements)}, {weights} weights)"
+        device = self.model.element_energies.device
+        where = "" if device.type == "cpu" else f", {device}"
+        return f"Potential({type(self.model).__name__}, {' '.join(self.elements)}, {weights} weights{where})"
 
     def predict(self, configuration: Configuration | Atoms, properties: Iterable[Property] = STANDARD) -> Evaluation:
         """Return the prediction for a configuration.
@@ -105,16 +112,18 @@ def _require_finite(configuration: Configuration, found: Evaluation) -> None:
     )
 
 
-def load_potential(path: str | Path, *, trust: bool = False) -> Potential:
+def load_potential(path: str | Path, *, trust: bool = False, device: str = "auto") -> Potential:
     """Load the potential in a model file, or the best one in a restart file.
 
     Args:
         path: the file.
         trust: let its reference potential run code (pair styles such as ``mliap`` and ``python``) and read files
             outside the model file. For files from sources that you trust only.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:NUMBER``, see `devices.choose`.
 
     Raises:
         CheckpointError: the file is neither, is damaged, or needs ``trust``.
+        InputError: torch does not find the requested GPU.
     """
-    content = load_model(path, trust=trust)
-    return Potential(content.model, content.located_reference(), Path(path).parent)
+    chosen, content = devices.choose(device), load_model(path, trust=trust)
+    return Potential(content.model, content.located_reference(), Path(path).parent, chosen)

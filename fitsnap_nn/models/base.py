@@ -28,7 +28,7 @@ from fitsnap_nn.models.explicit import (
     predict_explicitly,
     run_explicitly,
 )
-from fitsnap_nn.models.pairs import pair_forces, sum_by
+from fitsnap_nn.models.pairs import pair_forces
 
 if TYPE_CHECKING:
     from fitsnap_nn.inputs.base import ModelInput
@@ -46,6 +46,7 @@ class Model(torch.nn.Module, ABC, Generic[B]):
         needs_augmentation: whether the model is not rotationally invariant by construction, so that training
             configurations are rotated and inverted at random.
         has_prior: whether `prior_energies` may differ from zero.
+        takes_padding: whether batches may be padded, see `PaddedGraph`.
     """
 
     elements: tuple[str, ...]
@@ -53,6 +54,7 @@ class Model(torch.nn.Module, ABC, Generic[B]):
     energy_scale: Tensor
     needs_augmentation: ClassVar[bool] = False
     has_prior: ClassVar[bool] = False
+    takes_padding: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -234,7 +236,7 @@ class Model(torch.nn.Module, ABC, Generic[B]):
         atom_energies, gradients = self.energies_and_gradients(batch)
         return Derived(
             atom_energies,
-            sum_by(batch.config, atom_energies, len(batch.n_atoms)),
+            batch.sum_by_configuration(atom_energies),
             self.forces_from(batch, gradients) if forces else None,
             self.virials_from(batch, gradients) if virials else None,
         )
@@ -297,6 +299,7 @@ class GraphModel(Model[Graph]):
     cutoff: float
     num_message_passing: int = 0
     has_prior = True
+    takes_padding = True
 
     def __init__(self, elements: tuple[str, ...]) -> None:
         super().__init__()
@@ -352,10 +355,9 @@ class GraphModel(Model[Graph]):
         return (energies if create_graph else energies.detach()), edge_gradients
 
     def forces_from(self, batch: Graph, gradients: Tensor) -> Tensor:
-        count = len(batch.species)
-        return sum_by(batch.edge_i, gradients, count) - sum_by(batch.edge_j, gradients, count)
+        return batch.sum_by_centre(gradients) - batch.sum_by_neighbour(gradients)
 
     def virials_from(self, batch: Graph, gradients: Tensor) -> Tensor:
         vectors = batch.vectors
         products = vectors[:, ROWS] * gradients[:, COLUMNS] + vectors[:, COLUMNS] * gradients[:, ROWS]
-        return sum_by(batch.config[batch.edge_i], 0.5 * products, len(batch.n_atoms))
+        return batch.sum_edges_by_configuration(0.5 * products)

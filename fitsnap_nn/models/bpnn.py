@@ -301,7 +301,7 @@ class BPNN(DescriptorModel):
         Returns:
             Networks in the order of ``elements``, float64.
         """
-        double = to_float64(self)
+        double = to_float64(self, torch.device("cpu"))
         return [double._folded_network(element) for element in range(len(self.elements))]
 
     @torch.no_grad()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -21,16 +21,17 @@ from fitsnap_nn.models.prediction import Prediction, mean_prediction, predict
 M = TypeVar("M", bound=Model[Any])
 
 
-def to_float64(model: M) -> M:
-    """Return a copy of a model that computes in float64 on the CPU.
+def to_float64(model: M, device: torch.device | None = None) -> M:
+    """Return a copy of a model that computes in float64.
 
     Args:
         model: left unchanged.
+        device: of the copy; ``None`` for that of the model.
 
     Returns:
         A copy with the same weights, in evaluation mode.
     """
-    double = copy.deepcopy(model).cpu()
+    double = copy.deepcopy(model).to(device)
     double.set_precision(torch.float64)
     return double.eval()
 
@@ -58,7 +59,7 @@ def evaluate_together(
     cached: Sequence[CachedInput],
     properties: Iterable[Property] = STANDARD,
 ) -> list[Evaluation]:
-    """Return the predictions for several configurations, computed in one batch.
+    """Return the predictions for several configurations, computed in one batch on the device of the model.
 
     Args:
         model: a model in float64, see `to_float64`.
@@ -70,22 +71,28 @@ def evaluate_together(
         One evaluation per configuration, in the same order.
     """
     pairs = list(zip(configurations, cached, strict=True))
-    batch = join_batches([model.input.to_batch(*pair) for pair in pairs], torch.float64)
+    device = model.element_energies.device
+    batch = join_batches([model.input.to_batch(*pair) for pair in pairs], torch.float64, device)
     stressed = [one.has_strain and all(configuration.pbc) for configuration, one in pairs]
     requested = [one for one in properties if one != STRESS or any(stressed)]
     predictions = [predict(one, batch, requested) for one in model.members()]
-    prediction, spread = mean_prediction(predictions), _spread(predictions)
-    ends = batch.n_atoms.cumsum(0).tolist()
-    evaluations = []
+    mean = mean_prediction(predictions)
+    # One transfer per property and batch, not per configuration.
+    values, spread = _on_host(mean.values), _on_host(_spread(predictions))
+    evaluations, end = [], 0
     for number, (configuration, one) in enumerate(pairs):
-        atoms = slice(ends[number] - len(configuration), ends[number])
+        atoms, end = slice(end, end + len(configuration)), end + len(configuration)
         kept = [item for item in requested if item != STRESS or stressed[number]]
-        own = {name: (values[number] if name == ENERGY.name else values[atoms]) for name, values in spread.items()}
-        evaluations.append(Evaluation(_values(prediction, kept, number, atoms, one), own))
+        own = {name: (rows[number] if name == ENERGY.name else rows[atoms]) for name, rows in spread.items()}
+        evaluations.append(Evaluation(_values_of(values, kept, number, atoms, one), own))
     return evaluations
 
 
-def _spread(found: Sequence[Prediction]) -> dict[str, Floats]:
+def _on_host(values: Mapping[str, Tensor]) -> dict[str, Floats]:
+    return {name: rows.double().cpu().numpy() for name, rows in values.items()}
+
+
+def _spread(found: Sequence[Prediction]) -> dict[str, Tensor]:
     """Return the standard deviations of the predictions of the members of a committee, see `Evaluation`."""
     if len(found) == 1:
         return {}
@@ -96,17 +103,16 @@ def _spread(found: Sequence[Prediction]) -> dict[str, Floats]:
     if FORCES.name in found[0].values:
         components = torch.stack([one.values[FORCES.name] for one in found])
         deviations[FORCES.name] = components.var(dim=0).sum(dim=1).sqrt()
-    return {name: values.double().numpy() for name, values in deviations.items()}
+    return deviations
 
 
-def _values(
-    prediction: Prediction, properties: Sequence[Property], number: int, atoms: slice, cached: CachedInput
+def _values_of(
+    predicted: Mapping[str, Floats], properties: Sequence[Property], number: int, atoms: slice, cached: CachedInput
 ) -> dict[str, Floats]:
-    """Return the values of one configuration of a batch."""
+    """Return the values of one configuration of a batch, reference potential included."""
     reference = reference_values(cached)
     names = {"energy": "configuration", **{one.name: one.per for one in properties}}
     values: dict[str, Floats] = {}
     for name, per in names.items():
-        predicted: Tensor = prediction.values[name][atoms if per == "atom" else number]
-        values[name] = predicted.double().numpy() + reference.get(name, 0.0)
+        values[name] = predicted[name][atoms if per == "atom" else number] + reference.get(name, 0.0)
     return values

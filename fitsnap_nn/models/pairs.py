@@ -11,24 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-
-def sum_by(index: Tensor, values: Tensor, count: int) -> Tensor:
-    """Return sums of the rows with the same index, added in the order of the rows.
-
-    Args:
-        index: (M,) index of each row.
-        values: (M, ...) rows.
-        count: number of sums.
-
-    Returns:
-        (count, ...).
-    """
-    sums = values.new_zeros(count, *values.shape[1:])
-    if values.device.type == "cpu":
-        return sums.index_add_(0, index, values)
-    # On a GPU index_add_ uses atomic additions, whose order varies from run to run, so that a fit would not be
-    # reproducible. index_put with accumulate sorts the indices first.
-    return sums.index_put((index,), values, accumulate=True)
+from fitsnap_nn.inputs.batch import sum_by as sum_by
 
 
 def cosine_cutoff(distances: Tensor, cutoff: float, width: float) -> Tensor:

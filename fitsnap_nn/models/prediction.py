@@ -15,7 +15,6 @@ from fitsnap_nn.data.properties import ENERGY, FORCES, STANDARD, STRESS, Propert
 from fitsnap_nn.inputs.batch import Batch
 from fitsnap_nn.models.base import Model
 from fitsnap_nn.models.explicit import Derived
-from fitsnap_nn.models.pairs import sum_by
 
 B = TypeVar("B", bound=Batch)
 
@@ -122,7 +121,7 @@ def predict(
             derived = model.derivatives(batch, forces=forces, virials=stress)
         else:
             atom_energies = model.atom_energies(batch)
-            derived = Derived(atom_energies, sum_by(batch.config, atom_energies, len(batch.n_atoms)), None, None)
+            derived = Derived(atom_energies, batch.sum_by_configuration(atom_energies), None, None)
         prediction = _prediction(derived, batch)
         if others:
             values = {**prediction.values, **model.property_values(batch, others)}
@@ -154,7 +153,7 @@ def predict_baseline(model: Model[B], batch: B, properties: Iterable[Property]) 
         one.name: atom_energies.new_zeros(len(atom_energies) if one.per == "atom" else count, one.symmetry.components)
         for one in properties
     }
-    return Prediction(atom_energies, {**values, ENERGY.name: sum_by(batch.config, atom_energies, count)})
+    return Prediction(atom_energies, {**values, ENERGY.name: batch.sum_by_configuration(atom_energies)})
 
 
 def _prediction(derived: Derived, batch: Batch) -> Prediction:

@@ -146,6 +146,11 @@ class PytorchSection:
         0, "seed of initial weights and shuffling with manual_seed_flag = 1", minimum=0, maximum=LARGEST_SEED
     )
     device: str = option("auto", "auto: a GPU if there is one, otherwise the CPU", choices=("auto", "cpu", "cuda"))
+    tf32: bool = option(
+        False,
+        "1: train with matrix products in TF32 on a GPU, faster for large networks, with a relative precision of 1e-3 "
+        "instead of the 1e-7 of float32; evaluation and MD are not affected",
+    )
     save_state_output: str = option("FitTorchModel", "restart file, written every epoch")
     start_from: str = option(
         "",

@@ -21,6 +21,7 @@ from fitsnap_nn.models.base import GraphModel
 from fitsnap_nn.models.pairs import sum_by
 from fitsnap_nn.models.prediction import Prediction, predict
 from fitsnap_nn.testing.graphs import crystal, ghost_graph, make_graph, molecule, shuffled
+from fitsnap_nn.testing.padded import assert_padding_changes_nothing
 
 Floats = NDArray[np.float64]
 
@@ -165,6 +166,11 @@ class GraphModelTests:
         values = {name: torch.cat([one.values[name] for one in alone]) for name in alone[0].values}
         expected = Prediction(atom_energies, values)
         assert_same(predict(model, make_graph(model, *each)), expected)
+
+    def test_padding(self, model: GraphModel) -> None:
+        lone, pair = np.zeros((1, 3)), np.array([[0.0, 0.0, 0.0], [2.0, 0.5, 0.0]])
+        others = [molecule(model.elements, lone), crystal(model.elements, 1, count=2), molecule(model.elements, pair)]
+        assert_padding_changes_nothing(model, make_graph(model, crystal(model.elements), *others))
 
     def test_float32_is_close_to_float64(self, model: GraphModel) -> None:
         configuration = crystal(model.elements)

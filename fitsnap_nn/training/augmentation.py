@@ -50,11 +50,13 @@ def augment(batch: Batch, labels: Labels, properties: Sequence[Property], rotati
         batch: C configurations.
         labels: their labels.
         properties: properties of the labels.
-        rotations: (C, 3, 3) orthogonal matrices.
+        rotations: (C, 3, 3) orthogonal matrices; fewer if the last configurations of the batch are padding.
 
     Returns:
         The rotated batch and labels.
     """
+    identities = torch.eye(3, dtype=rotations.dtype, device=rotations.device)
+    rotations = torch.cat([rotations, identities.expand(len(batch.n_atoms) - len(rotations), 3, 3)])
     rotated = {}
     for one in properties:
         target = labels[one.name]
@@ -71,4 +73,7 @@ def _rotated(values: Tensor, symmetry: Symmetry, matrices: Tensor) -> Tensor:
         return values
     if symmetry.rank == 1:
         return torch.bmm(matrices, values.unsqueeze(2)).squeeze(2)
-    return (matrices @ values[:, FULL] @ matrices.transpose(1, 2))[:, ROWS, COLUMNS]
+    # Component by component: a list as index would be copied to the GPU each time.
+    tensors = torch.stack([values[:, component] for row in FULL for component in row], dim=1).view(-1, 3, 3)
+    turned = matrices @ tensors @ matrices.transpose(1, 2)
+    return torch.stack([turned[:, row, column] for row, column in zip(ROWS, COLUMNS, strict=True)], dim=1)

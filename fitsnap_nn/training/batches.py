@@ -200,6 +200,10 @@ class SampleSet:
             self._kept = list(self.collated(groups, device))
         return self._kept
 
+    def forget_kept(self) -> None:
+        """Free the batches that `collated_once` has kept, so that the next call can have other groups."""
+        self._kept = []
+
     def total(self, members: Sequence[int]) -> dict[str, int]:
         """Return the total number of label components by property name.
 

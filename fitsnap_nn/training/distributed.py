@@ -15,12 +15,14 @@ import torch.distributed as dist
 from torch import Tensor
 from torch._C._distributed_c10d import TCPStore
 
-from fitsnap_nn.errors import DataError, FitsnapError
+from fitsnap_nn import devices
+from fitsnap_nn.errors import DataError, FitsnapError, counted
 from fitsnap_nn.job import Job, job
 from fitsnap_nn.launch import TORCHRUN
 
 T = TypeVar("T")
 
+BACKEND = "gloo"  # for Python objects, and tensors on the CPU
 COLLECTIVE_TIMEOUT = timedelta(hours=24)
 ENDING = 3.0  # s: time for the rank with an error, or for the launcher, to end this one
 INTERFACE_VARIABLE = "GLOO_SOCKET_IFNAME"  # network interface that gloo listens on
@@ -43,6 +45,34 @@ class Ranks:
         self.launcher = launcher
         self.local_rank = local_rank
         self.opened = opened
+        self._gpu_group: Any = None
+
+    def use(self, device: torch.device) -> str:
+        """Make a device the current one, and agree with the other ranks on how tensors on GPUs are summed.
+
+        NCCL does not support two ranks on one GPU, so that it is used only if each rank has its own. Gloo copies the
+        tensors through host memory.
+
+        Args:
+            device: that of this rank.
+
+        Returns:
+            Phrase for the log about the GPUs of the ranks; empty without GPUs, or for a single rank.
+        """
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        gpus = list(filter(None, self.share(devices.identity(device))))
+        if self.size == 1 or not gpus:
+            return ""
+        distinct, through_host = len(set(gpus)), "sums by gloo, through host memory"
+        if len(gpus) < self.size:
+            return f"{len(gpus)} of {self.size} ranks on GPUs, the others on CPUs; {through_host}"
+        if distinct < self.size:
+            return f"{self.size} ranks share {counted(distinct, 'GPU')}; {through_host}"
+        if not dist.is_nccl_available():
+            return f"{self.size} ranks on as many GPUs; {through_host}, because this torch has no NCCL"
+        self._gpu_group = dist.new_group(backend="nccl", timeout=COLLECTIVE_TIMEOUT)
+        return f"{self.size} ranks on as many GPUs; sums by NCCL"
 
     @property
     def is_first(self) -> bool:
@@ -61,7 +91,7 @@ class Ranks:
         # The order of the sum depends on the number of ranks: results agree to rounding, 1e-10 relative in float64.
         if self.size > 1:
             with _collective():
-                dist.all_reduce(tensor)
+                dist.all_reduce(tensor, group=self._gpu_group if tensor.is_cuda else None)
         return tensor
 
     def barrier(self) -> None:
@@ -224,9 +254,8 @@ def _connect(process: Job) -> str:
     if one_machine:
         # gloo listens on the interface of the host name; looking that up can also fail without DNS.
         os.environ.setdefault(INTERFACE_VARIABLE, "lo")
-    backend = _backend(process.local_size)
     if process.launcher == TORCHRUN:
-        dist.init_process_group(backend, init_method="env://", timeout=COLLECTIVE_TIMEOUT)
+        dist.init_process_group(BACKEND, init_method="env://", timeout=COLLECTIVE_TIMEOUT)
         return "" if one_machine else f"the store of torchrun on {os.environ['MASTER_ADDR']}"
     store: TCPStore | None = None
     address: tuple[str, int] | None = None
@@ -241,15 +270,6 @@ def _connect(process: Job) -> str:
     if store is None:
         store = TCPStore(host, port, None, False, COLLECTIVE_TIMEOUT, wait_for_workers=False)
     dist.init_process_group(
-        backend, store=store, rank=process.rank, world_size=process.size, timeout=COLLECTIVE_TIMEOUT
+        BACKEND, store=store, rank=process.rank, world_size=process.size, timeout=COLLECTIVE_TIMEOUT
     )
     return "" if one_machine else f"port {port} of all interfaces of {host}"
-
-
-def _backend(local_size: int) -> str:
-    """Return the backend of torch.distributed.
-
-    nccl does not support two ranks on one GPU, so that it is used only if each rank of the node has its own.
-    gloo copies GPU tensors through host memory.
-    """
-    return "cpu:gloo,cuda:nccl" if 0 < local_size <= torch.cuda.device_count() else "gloo"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -18,11 +19,13 @@ from torch import Tensor
 
 from fitsnap_nn.data.properties import ENERGY, Property
 from fitsnap_nn.errors import TrainingError
+from fitsnap_nn.inputs.batch import Batch
 from fitsnap_nn.models.base import Model
-from fitsnap_nn.models.prediction import predict_baseline, predict_for_training
-from fitsnap_nn.training.batches import SampleSet
-from fitsnap_nn.training.objective import residuals
-from fitsnap_nn.training.steps import Fitted, Share, Step
+from fitsnap_nn.models.prediction import Prediction, predict_baseline
+from fitsnap_nn.training.batches import Labels, SampleSet
+from fitsnap_nn.training.differentiation import Differentiated, Share
+from fitsnap_nn.training.objective import Term, residuals
+from fitsnap_nn.training.steps import Fitted, Step
 
 # The product of all 1/forgetting must stay of the order of 1: it multiplies the covariance in directions that are not
 # observed. These values limit it to e. With those of DeePMD-kit, 0.98 and 0.9987, silicon diverged in two epochs.
@@ -106,7 +109,7 @@ class KalmanStep(Step):
     """
 
     def __init__(self, fitted: Fitted, training: SampleSet, seed: int) -> None:
-        members, weights, _, _ = fitted
+        members, weights, objective, _, captured = fitted
         blocks = [list(_blocks(member)) for member in members]
         size = sum(block * block for parts in blocks for block in parts) * torch.float64.itemsize
         if size > LARGEST_COVARIANCE:
@@ -117,19 +120,28 @@ class KalmanStep(Step):
             )
         self.fitted = fitted
         self.seed = seed
+        self._sizes = training.sizes
         self._parts = [weights.part(member) for member in members]
+        self._measurements = [
+            [
+                Differentiated(member, part, [term.property], partial(self._measurement, term), captured=captured)
+                for term in objective.terms
+            ]
+            for member, part in zip(members, self._parts, strict=True)
+        ]
         self.filters = [KalmanFilter(part.vector, sizes) for part, sizes in zip(self._parts, blocks, strict=True)]
         self._scale, self._reference = _noise(fitted, training)
 
     def take(self, number: int, epoch: int, share: Share | None, counts: Mapping[str, int]) -> Tensor:
         objective, vector = self.fitted.objective, self.fitted.weights.vector
         sums = torch.zeros(len(objective.terms), dtype=torch.float64, device=vector.device)
+        everything = torch.ones_like(share.batch.n_atoms, dtype=torch.bool) if share else None
         groups = self._groups_of_atoms(epoch, share) if share else None
         for number_of_term, term in enumerate(objective.terms):
             if not counts[term.property.name]:
                 continue
             for group in range(ATOM_GROUPS) if term.property.per == "atom" else (None,):
-                chosen = None if groups is None or group is None else groups == group
+                chosen = everything if groups is None or group is None else groups == group
                 sums[number_of_term] += self._measure(number_of_term, share, chosen)
         for one in self.filters:
             one.settle()
@@ -141,35 +153,60 @@ class KalmanStep(Step):
         Args:
             number: of the term of the objective.
             share: this rank's part of the batch.
-            chosen: (N,) atoms that count; all if ``None``.
+            chosen: (rows,) atoms or configurations of the share that count.
 
         Returns:
             Sum of the losses of these labels on this rank.
         """
-        members, weights, objective, ranks = self.fitted
-        term, scale = objective.terms[number], self._scale * self._relative(number)
+        members, weights, _, ranks, _ = self.fitted
         weights.gradient.zero_()
-        measured = torch.zeros(len(members), 3, dtype=torch.float64, device=weights.vector.device)
-        loss = measured.new_zeros(())
+        measured = torch.zeros(len(members), 4, dtype=torch.float64, device=weights.vector.device)
         if share:
-            target = share.labels[term.property.name]
-            counted = target.present & (target.weights > 0)
-            if chosen is not None:
-                counted = counted & chosen[:, None]
-            roots = target.weights.sqrt() * scale * counted
-            for member, part, sums in zip(members, self._parts, measured, strict=True):
-                residual = _differentiate(member, part.parameters, term.property, share, roots)
-                sums[0] = (residual.abs() * roots).sum(dtype=torch.float64)
-                sums[1] = counted.sum() * residual.shape[1]
-                sums[2] = _configurations(term.property, share, counted)
-                value, _ = term.loss.value_and_slope(residual)
-                loss += (value * target.weights * counted).sum(dtype=torch.float64) / len(members)
+            scale = self._scale * self._relative(number)
+            for measurements, found in zip(self._measurements, measured, strict=True):
+                (sums,) = measurements[number](share, chosen, scale)
+                found.copy_(sums)
+        loss = measured[:, 3].mean()
         ranks.sum_(weights.gradient)
         for part, one, sums in zip(self._parts, self.filters, ranks.sum_(measured).tolist(), strict=True):
-            absolute, count, configurations = sums
+            absolute, count, configurations, _ = sums
             if count:
                 one.update(part.gradient / count, math.sqrt(configurations) * absolute / count)
         return loss
+
+    def _measurement(
+        self, term: Term, prediction: Prediction, batch: Batch, labels: Labels, chosen: Tensor, scale: float | Tensor
+    ) -> tuple[Sequence[Tensor], Mapping[str, Tensor]]:
+        """Return sums over the labels of a term in a batch, and minus the derivative of the first.
+
+        Args:
+            term: of the objective.
+            prediction, batch, labels: of this rank.
+            chosen: (rows,) atoms or configurations that count.
+            scale: factor of the residuals, in addition to the square roots of their weights.
+
+        Returns:
+            (4,) float64: absolute residuals in units of the noise; number of residuals; number of configurations with
+            residuals; losses. Derivative with respect to the prediction, by name of the property.
+        """
+        name, target = term.property.name, labels[term.property.name]
+        counted = target.present & (target.weights > 0) & chosen[:, None]
+        roots = target.weights.sqrt() * scale * counted
+        found = residuals(term.property, prediction, labels, batch)
+        value, _ = term.loss.value_and_slope(found.values)
+        configurations = counted.sum()
+        if term.property.per == "atom":
+            # Sums of ones: exact in any order.
+            rows = torch.zeros(len(batch.n_atoms), dtype=torch.float64, device=counted.device)
+            configurations = (rows.index_add_(0, batch.config, counted[:, 0].double()) > 0).sum()
+        sums = [
+            (found.values.abs() * roots).sum(dtype=torch.float64),
+            (counted.sum() * found.values.shape[1]).double(),
+            configurations.double(),
+            (value * target.weights * counted).sum(dtype=torch.float64),
+        ]
+        slopes = -found.values.sign() * roots * found.factor
+        return [torch.stack(sums)], {name: slopes.view_as(prediction.values[name])}
 
     def _relative(self, number: int) -> float:
         """Return the inverse noise of a term over that of the reference term, beyond the weights."""
@@ -177,12 +214,17 @@ class KalmanStep(Step):
         return math.sqrt(factors[number] / factors[self._reference])
 
     def _groups_of_atoms(self, epoch: int, share: Share) -> Tensor:
-        """Return the group of each atom (N,), a function of seed, epoch and configuration on any rank."""
+        """Return the group of each atom (N,), a function of seed, epoch and configuration on any rank.
+
+        Atoms of the padding are in none.
+        """
         drawn = [
-            np.random.default_rng([self.seed, epoch, member]).permutation(int(size)) % ATOM_GROUPS
-            for member, size in zip(share.members, share.batch.n_atoms.tolist(), strict=True)
+            np.random.default_rng([self.seed, epoch, member]).permutation(self._sizes[member]) % ATOM_GROUPS
+            for member in share.members
         ]
-        return torch.from_numpy(np.concatenate(drawn)).to(share.batch.species.device)
+        groups = torch.full_like(share.batch.species, -1)
+        groups[: sum(map(len, drawn))] = torch.from_numpy(np.concatenate(drawn)).to(groups.device)
+        return groups
 
     def state_dict(self) -> dict[str, Any]:
         return {"filters": [{"covariances": one.covariances, "forgetting": one.forgetting} for one in self.filters]}
@@ -199,38 +241,6 @@ class KalmanStep(Step):
             return False
         self.load_state_dict(state)
         return True
-
-
-def _differentiate(
-    model: Model[Any], parameters: Sequence[Tensor], quantity: Property, share: Share, roots: Tensor
-) -> Tensor:
-    """Return the residuals (rows, components) of a property, and add minus the derivative of their sum to gradients.
-
-    Args:
-        model: the model.
-        parameters: its trainable parameters, which receive the derivative.
-        quantity: the property.
-        share: configurations and their labels.
-        roots: (rows, 1) factors of the absolute residuals in the sum.
-    """
-    prediction, backward = predict_for_training(model, share.batch, [quantity], parameters)
-    found = residuals(quantity, prediction, share.labels, share.batch)
-    slopes = -found.values.sign() * roots * found.factor
-    backward({quantity.name: slopes.view_as(prediction.values[quantity.name])})
-    return found.values
-
-
-def _configurations(quantity: Property, share: Share, counted: Tensor) -> int:
-    """Return the number of configurations with rows that count.
-
-    Args:
-        quantity: the property.
-        share: configurations and their labels.
-        counted: (rows, 1) whether a row counts.
-    """
-    if quantity.per != "atom":
-        return int(counted.sum())
-    return int(torch.bincount(share.batch.config[counted[:, 0]]).count_nonzero())
 
 
 def _blocks(model: Model[Any]) -> Iterator[int]:

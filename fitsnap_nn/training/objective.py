@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fitsnap_nn.data.properties import Property
 from fitsnap_nn.inputs.batch import Batch
-from fitsnap_nn.models.prediction import Backward, Prediction
+from fitsnap_nn.models.prediction import Prediction
 from fitsnap_nn.training.batches import Labels
 from fitsnap_nn.training.losses import Loss
 
@@ -88,37 +88,38 @@ class Objective:
             sums.append((value * found.weights).sum(dtype=torch.float64))
         return torch.stack(sums)
 
-    def backward(
-        self,
-        prediction: Prediction,
-        labels: Labels,
-        batch: Batch,
-        counts: Mapping[str, int],
-        backward: Backward,
-    ) -> Tensor:
-        """Accumulate the gradient of the objective for the members of a batch on this rank.
+    def slopes(
+        self, prediction: Prediction, labels: Labels, batch: Batch, scales: Sequence[float | Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the sums of losses of a batch and the derivatives of the objective with respect to predictions.
 
         Losses provide their slopes, so that automatic differentiation starts at the predictions.
 
         Args:
-            prediction: of the batch, by ``predict_for_training``.
+            prediction: of the batch.
             labels: of the batch.
             batch: this rank's configurations.
-            counts: label components of the whole batch on all ranks, by property name.
-            backward: the function that came with the prediction; it adds to ``grad`` of the weights.
+            scales: result of `scales`, as floats or () tensors.
 
         Returns:
-            (properties,) float64, as `sums`.
+            (properties,) float64, as `sums`; the derivatives by property name, in the shapes of the predictions.
         """
         slopes, sums = {}, []
-        for term, factor in zip(self.terms, self.factors, strict=True):
+        for term, scale in zip(self.terms, scales, strict=True):
             found = residuals(term.property, prediction, labels, batch)
             value, slope = term.loss.value_and_slope(found.values)
             sums.append((value * found.weights).sum(dtype=torch.float64))
-            scaled = slope * found.weights * (factor / self._divisor(counts[term.property.name])) * found.factor
+            scaled = slope * found.weights * scale * found.factor
             slopes[term.property.name] = scaled.view_as(prediction.values[term.property.name])
-        backward(slopes)
-        return torch.stack(sums)
+        return torch.stack(sums), slopes
+
+    def scales(self, counts: Mapping[str, int]) -> list[float]:
+        """Return the factor of the sum of each property in the gradient of the objective.
+
+        Args:
+            counts: label components of the whole batch on all ranks, by property name.
+        """
+        return [factor / divisor for factor, divisor in zip(self.factors, self.divisors(counts), strict=True)]
 
     def total(self, sums: Tensor, counts: Mapping[str, int]) -> float:
         """Return the objective from sums over batches and ranks.

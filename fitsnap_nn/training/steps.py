@@ -11,27 +11,14 @@ from torch import Tensor
 
 from fitsnap_nn.inputs.batch import Batch
 from fitsnap_nn.models.base import Model
-from fitsnap_nn.models.prediction import predict_for_training
+from fitsnap_nn.models.prediction import Prediction
 from fitsnap_nn.settings.schema import PytorchSection
 from fitsnap_nn.training.batches import Labels
+from fitsnap_nn.training.differentiation import Differentiated, Share
 from fitsnap_nn.training.distributed import Ranks
 from fitsnap_nn.training.flat import FlatParameters
 from fitsnap_nn.training.objective import Objective
 from fitsnap_nn.training.schedule import Schedule
-
-
-class Share(NamedTuple):
-    """This rank's part of a batch.
-
-    Attributes:
-        members: indices of its configurations in the training set, in the order of the batch.
-        batch: their inputs.
-        labels: their labels.
-    """
-
-    members: Sequence[int]
-    batch: Batch
-    labels: Labels
 
 
 class Fitted(NamedTuple):
@@ -42,12 +29,14 @@ class Fitted(NamedTuple):
         weights: trainable parameters of all members.
         objective: weighted sum, or geometric mean, of losses.
         ranks: the ranks of this run.
+        captured: whether steps are captured on the GPU; see `differentiation.is_captured`.
     """
 
     members: Sequence[Model[Any]]
     weights: FlatParameters
     objective: Objective
     ranks: Ranks
+    captured: bool = False
 
 
 class Step(ABC):
@@ -105,19 +94,23 @@ class GradientStep(Step):
         self.fitted = fitted
         self.clip = options.gradient_clip
         self._parts = [fitted.weights.part(member) for member in fitted.members]
+        self._losses = [
+            Differentiated(member, part, fitted.objective.properties, self._slopes, captured=fitted.captured)
+            for member, part in zip(fitted.members, self._parts, strict=True)
+        ]
         self.schedule = schedule
         self.optimizer = kinds[options.optimizer](
             [fitted.weights.vector], lr=options.learning_rate, weight_decay=options.weight_decay, fused=True
         )
 
     def take(self, number: int, epoch: int, share: Share | None, counts: Mapping[str, int]) -> Tensor:
-        members, weights, objective, ranks = self.fitted
+        members, weights, objective, ranks, _ = self.fitted
         weights.gradient.zero_()
         sums = torch.zeros(len(objective.terms), dtype=torch.float64, device=weights.vector.device)
         if share:
-            for member, part in zip(members, self._parts, strict=True):
-                prediction, backward = predict_for_training(member, share.batch, objective.properties, part.parameters)
-                sums += objective.backward(prediction, share.labels, share.batch, counts, backward)
+            for loss in self._losses:
+                (found,) = loss(share, *objective.scales(counts))
+                sums += found
         # Gradients are already divided by the label counts of the whole batch, so that ranks add up to its mean.
         ranks.sum_(weights.gradient)
         if self.clip:
@@ -127,6 +120,12 @@ class GradientStep(Step):
             group["lr"] = self.schedule.learning_rate(number)
         self.optimizer.step()
         return sums / len(members)
+
+    def _slopes(
+        self, prediction: Prediction, batch: Batch, labels: Labels, *scales: float | Tensor
+    ) -> tuple[Sequence[Tensor], Mapping[str, Tensor]]:
+        sums, slopes = self.fitted.objective.slopes(prediction, labels, batch, scales)
+        return [sums], slopes
 
     def learning_rate(self, number: int) -> float:
         return self.schedule.learning_rate(number)

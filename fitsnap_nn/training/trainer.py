@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,40 +12,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fitsnap_nn.devices import tf32
 from fitsnap_nn.errors import TrainingError
 from fitsnap_nn.inputs.batch import Batch
 from fitsnap_nn.interrupts import deferred_signals
 from fitsnap_nn.models.base import Model
-from fitsnap_nn.models.prediction import predict
 from fitsnap_nn.settings.schema import PytorchSection
 from fitsnap_nn.settings.training import KALMAN
 from fitsnap_nn.training.allocator import frozen_objects
-from fitsnap_nn.training.augmentation import augment, random_rotations
+from fitsnap_nn.training.augmentation import random_rotations
 from fitsnap_nn.training.batches import Batches, Labels, SampleSet
-from fitsnap_nn.training.distributed import Ranks, partition_by_cost, rank_batches
+from fitsnap_nn.training.differentiation import Share, is_captured, make_share
+from fitsnap_nn.training.distributed import Ranks, partition_by_cost
 from fitsnap_nn.training.flat import FlatParameters, trainable
 from fitsnap_nn.training.kalman import KalmanStep
-from fitsnap_nn.training.objective import Objective, error_sums
+from fitsnap_nn.training.objective import Objective
 from fitsnap_nn.training.schedule import Schedule
-from fitsnap_nn.training.steps import Fitted, GradientStep, Share, Step
-
-EVALUATION_COST = 60_000.0  # maximum cost of an evaluation batch; its memory is that of a training batch
-
-
-@dataclass(frozen=True)
-class Errors:
-    """Loss and errors of a set.
-
-    Attributes:
-        loss: value of the objective.
-        values: of each term of the objective.
-        mae, rmse: by property name, in loss units (eV/atom, eV/Å, bar); NaN without labels.
-    """
-
-    loss: float
-    values: tuple[float, ...]
-    mae: Mapping[str, float]
-    rmse: Mapping[str, float]
+from fitsnap_nn.training.set_errors import SHORT_OF_MEMORY, Errors, SetErrors
+from fitsnap_nn.training.steps import Fitted, GradientStep, Step
 
 
 @dataclass(frozen=True)
@@ -84,6 +68,7 @@ class Trainer:
         ranks: the ranks of this run.
         device: device of batches.
         release: called after each batch, to release the memory of its cached inputs.
+        say: prints a line.
     """
 
     def __init__(
@@ -97,6 +82,7 @@ class Trainer:
         ranks: Ranks,
         device: torch.device,
         release: Callable[[], None] = lambda: None,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.model = model
         self.training = training
@@ -107,6 +93,9 @@ class Trainer:
         self.ranks = ranks
         self.device = device
         self.release = release
+        self.captured = is_captured(model, device)
+        self.collated_on = torch.device("cpu") if self.captured else device
+        self.errors = SetErrors(model, objective, ranks, device, release, say)
         self.flat = FlatParameters(model)
         self.batches = self._make_batches()
         self.schedule = Schedule(options, len(self.batches))
@@ -129,12 +118,13 @@ class Trainer:
             after_epoch: called with the report of each epoch.
 
         Raises:
-            TrainingError: the loss is not a finite number.
+            TrainingError: the loss is not a finite number, or the memory of the GPU does not suffice for a batch.
             Interrupted: SIGINT or SIGTERM has arrived; raised between two batches, on the first rank only.
         """
         # Without this autograd hands work to its device threads, an overhead that matters in steps this short.
-        deferred = deferred_signals(self.ranks.is_first)
-        with torch.autograd.set_multithreading_enabled(False), frozen_objects(), deferred as self._stop_if_asked:
+        deferred, autograd = deferred_signals(self.ranks.is_first), torch.autograd.set_multithreading_enabled(False)
+        products = tf32(self.options.tf32)
+        with autograd, products, frozen_objects(), _explaining_memory(), deferred as self._stop_if_asked:
             if self.objective.balanced and not self.epoch:
                 self._balance_start()
             while self.epoch < self.options.num_epochs and not self._should_stop():
@@ -167,20 +157,8 @@ class Trainer:
         Returns:
             The same values on every rank.
         """
-        properties = self.objective.properties
-        losses = torch.zeros(len(properties), dtype=torch.float64, device=self.device)
-        errors = torch.zeros(len(properties), 2, dtype=torch.float64, device=self.device)
         with self.holding(self._kept()):
-            groups = rank_batches(samples.costs, EVALUATION_COST, self.ranks)
-            for batch, labels in samples.collated_once(groups, self.device):
-                self._stop_if_asked()
-                found = predict(self.model, batch, properties)
-                losses += self.objective.sums(found, labels, batch)
-                errors += error_sums(properties, found, labels, batch)
-                self.release()
-        sums = self.ranks.sum_(torch.cat([losses, errors.flatten()])).cpu()
-        counts, size = samples.total(range(len(samples))), len(properties)
-        return _errors(self.objective, sums[:size], sums[size:].view(size, 2), counts)
+            return self.errors.of(samples, self._stop_if_asked)
 
     @contextmanager
     def holding(self, weights: Tensor) -> Iterator[None]:
@@ -241,7 +219,7 @@ class Trainer:
 
     def _make_step(self) -> Step:
         trained = [one for one in self.model.members() if trainable(one)]
-        fitted = Fitted(trained, self.flat, self.objective, self.ranks)
+        fitted = Fitted(trained, self.flat, self.objective, self.ranks, self.captured)
         if self.options.optimizer == KALMAN:
             return KalmanStep(fitted, self.training, self.seed)
         return GradientStep(fitted, self.options, self.schedule)
@@ -261,7 +239,7 @@ class Trainer:
         first_step = self.epoch * len(self.batches)
         steps = list(self.batches.of_epoch(self.epoch))
         shares = [self._share(members) for members in steps]
-        collated = self.training.collated(shares, self.device)
+        collated = self.training.collated(shares, self.collated_on)
         for number, (members, share) in enumerate(zip(steps, shares, strict=True)):
             self._stop_if_asked()
             losses += self._step(first_step + number, members, share, collated)
@@ -320,11 +298,9 @@ class Trainer:
         """
         mine: Share | None = None
         if share:
-            batch, labels = next(collated)
-            if self.model.needs_augmentation:
-                rotations = self._rotations(self.epoch)[share]
-                batch, labels = augment(batch, labels, self.objective.properties, rotations)
-            mine = Share(share, batch, labels)
+            rotations = self._rotations(self.epoch)[share] if self.model.needs_augmentation else None
+            properties = self.objective.properties
+            mine = make_share(share, *next(collated), properties, rotations, captured=self.captured)
         sums = self.step.take(step, self.epoch, mine, self.training.total(members))
         if self.average is not None:
             # EMA warm-up as in TensorFlow's ExponentialMovingAverage(num_updates): a smaller decay in the first steps
@@ -346,11 +322,10 @@ class Trainer:
         return self.flat.vector.detach() if self.average is None else self.average
 
 
-def _errors(objective: Objective, losses: Tensor, sums: Tensor, counts: Mapping[str, int]) -> Errors:
-    """Return the errors of a set from its sums of losses (properties,) and of `error_sums` (properties, 2)."""
-    mae, rmse = {}, {}
-    for one, (absolute, squared) in zip(objective.properties, sums.tolist(), strict=True):
-        count = counts[one.name]
-        mae[one.name] = absolute / count if count else math.nan
-        rmse[one.name] = math.sqrt(squared / count) if count else math.nan
-    return Errors(objective.total(losses, counts), tuple(objective.values(losses, counts)), mae, rmse)
+@contextmanager
+def _explaining_memory() -> Iterator[None]:
+    """Translate the error for lack of GPU memory."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(f"{SHORT_OF_MEMORY} ({str(error).splitlines()[0]})") from error

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from fitsnap_nn import devices
 from fitsnap_nn.data.any_format import read_any, unique
 from fitsnap_nn.data.configuration import Configuration, Subset
 from fitsnap_nn.data.files import list_files, shifted
@@ -34,6 +35,7 @@ from fitsnap_nn.settings.schema import Reference
 from fitsnap_nn.training.distributed import Ranks, session
 from fitsnap_nn.training.evaluation import evaluate_all
 from fitsnap_nn.workflow import delivery
+from fitsnap_nn.workflow.device import choose_device, use_device
 from fitsnap_nn.workflow.pipeline import Fit, predict_all
 from fitsnap_nn.workflow.preparation import prepare
 from fitsnap_nn.workflow.run_folder import open_console, start_log
@@ -120,7 +122,8 @@ def evaluate(
             return replace(dataset, configurations=_with_sets(content, dataset.configurations, console))
 
         prepared = prepare(settings, content.model.input, ranks, console, seed, relabel=relabel)
-        results = predict_all(content.model, prepared, ranks)
+        content.model.to(use_device(choose_device(settings, ranks), ranks, console))
+        results = predict_all(content.model, prepared, ranks, console)
         if not ranks.is_first:
             return Fit(folder, [], Path(model), content.model)
         start_log(folder, names, console)
@@ -170,9 +173,15 @@ def evaluate_files(
         if ranks.is_first:
             _check_output(output, [model, *files], overwrite)
         configurations = _with_sets(content, _read(content, unique(files), ranks, console), console)
+        content.model.to(use_device(devices.choose(local_rank=ranks.local_rank), ranks, console))
         with content.model.input.open(content.located_reference(), folder, derivatives_of(properties)) as compute:
             found = evaluate_all(
-                content.model, configurations, lambda them: list(compute.compute_all(them)), ranks, properties
+                content.model,
+                configurations,
+                lambda them: list(compute.compute_all(them)),
+                ranks,
+                properties,
+                say=console.line,
             )
         if not ranks.is_first:
             return Fit(folder, [], Path(model), content.model)

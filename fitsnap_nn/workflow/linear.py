@@ -20,6 +20,7 @@ from fitsnap_nn.training.batches import SampleSet
 from fitsnap_nn.training.distributed import Ranks
 from fitsnap_nn.training.least_squares import LeastSquares, fit_last_layer
 from fitsnap_nn.training.objective import Objective
+from fitsnap_nn.workflow.device import choose_device
 from fitsnap_nn.workflow.initialization import initialize
 from fitsnap_nn.workflow.preparation import Prepared
 
@@ -82,6 +83,7 @@ def fit_linear(settings: Settings, prepared: Prepared, objective: Objective, ran
         model = BPNN(model_input, [], "linear", PER_ELEMENT)
     initialize(model, settings, prepared)
     model.set_precision(torch.float64)
+    model.to(choose_device(settings, ranks))
     training = prepared.samples(Subset.TRAINING, torch.float64)
     found = fit_last_layer(model, training, _groups(prepared), objective, ranks, release=prepared.releaser())
     assert found is not None, "nothing is frozen"

@@ -30,6 +30,7 @@ from fitsnap_nn.training.distributed import Ranks, session
 from fitsnap_nn.training.evaluation import evaluate_all
 from fitsnap_nn.training.trainer import Trainer
 from fitsnap_nn.workflow import delivery
+from fitsnap_nn.workflow.device import choose_device, use_device
 from fitsnap_nn.workflow.initialization import create_model, pretrained_file
 from fitsnap_nn.workflow.linear import fit_linear
 from fitsnap_nn.workflow.preparation import (
@@ -42,7 +43,6 @@ from fitsnap_nn.workflow.preparation import (
 from fitsnap_nn.workflow.run_folder import open_console, planned_names, start_log
 from fitsnap_nn.workflow.training_run import (
     before_training,
-    choose_device,
     finishing,
     history_of,
     load_matching_restart,
@@ -114,6 +114,7 @@ def fit(
     names = planned_names(settings)
     with session() as ranks, open_console(settings, names, ranks, overwrite, resume, quiet) as console:
         _greet(settings, ranks, console, verbose)
+        use_device(choose_device(settings, ranks), ranks, console)
         restart = load_matching_restart(settings, restart_file) if resume else {}
         interrupts.describe(partial(before_training, settings, ranks, restart))
         seed = set_seed(settings, ranks, restart)
@@ -131,7 +132,7 @@ def fit(
         chosen = start or pretrained_file(settings) or settings.starts_from_least_squares
         first = trainer.evaluate_start() if not resume and chosen else None
         run_training(trainer, settings, prepared, ranks, console, restart_file, first, fresh=not resume)
-        results = predict_all(trainer.model, prepared, ranks)
+        results = predict_all(trainer.model, prepared, ranks, console)
         if not ranks.is_first:
             return Fit(folder, [], model_file, trainer.model)
         errors = with_linear(errors_table(results, prepared.properties), linear)
@@ -215,16 +216,17 @@ def _linear_errors(
     model, note = fit_linear(settings, prepared, trainer.objective, ranks)
     if note:
         console.line(note)
-    rows = errors_table(predict_all(model, prepared, ranks), prepared.properties) if model else []
+    rows = errors_table(predict_all(model, prepared, ranks, console), prepared.properties) if model else []
     for subset in (Subset.TRAINING, Subset.VALIDATION):
         if text := summary(rows, subset, prepared.properties):
             console.line(f"  errors ({subset.name.lower()} set, mean absolute): {text}")
     return rows
 
 
-def predict_all(model: Model[Any], prepared: Prepared, ranks: Ranks) -> list[Result]:
+def predict_all(model: Model[Any], prepared: Prepared, ranks: Ranks, console: Console) -> list[Result]:
     """Return predictions and labels of all configurations on the first rank, an empty list on the others."""
     configurations, properties = prepared.dataset.configurations, prepared.properties
     release = prepared.releaser()
-    found = evaluate_all(model, configurations, prepared.inputs_of, ranks, properties, release=release)
+    inputs_of = prepared.inputs_of
+    found = evaluate_all(model, configurations, inputs_of, ranks, properties, release=release, say=console.line)
     return [Result(*both) for both in zip(configurations, found, strict=True)] if ranks.is_first else []

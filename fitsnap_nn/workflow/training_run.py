@@ -30,6 +30,7 @@ from fitsnap_nn.training.losses import make_loss
 from fitsnap_nn.training.objective import Objective, Term
 from fitsnap_nn.training.trainer import EpochReport, Trainer
 from fitsnap_nn.workflow import warm_start
+from fitsnap_nn.workflow.device import choose_device
 from fitsnap_nn.workflow.initialization import initialize
 from fitsnap_nn.workflow.linear import set_last_layer
 from fitsnap_nn.workflow.preparation import Prepared
@@ -40,17 +41,6 @@ FREE_TO_CHANGE = (
     "[OUTFILE]", "[EXTRAS]", "[MEMORY]", "[PYTORCH] num_epochs", "[PYTORCH] save_state", "[PYTORCH] output_file",
     "[PYTORCH] device", "[PYTORCH] early_stopping",
 )  # fmt: skip
-
-
-def choose_device(settings: Settings, ranks: Ranks) -> torch.device:
-    """Return the CPU, or the GPU of this rank: the ranks of a machine take its GPUs in turn."""
-    wanted = settings.pytorch.device
-    if wanted == "cuda" and not torch.cuda.is_available():
-        problem = "[PYTORCH] device = cuda, but torch finds no GPU."
-        raise InputError([Problem(settings.source, problem, "With auto or cpu it runs on the CPU.")])
-    if wanted == "cpu" or not torch.cuda.is_available():
-        return torch.device("cpu")
-    return torch.device("cuda", ranks.local_rank % torch.cuda.device_count())
 
 
 def load_matching_restart(settings: Settings, path: Path) -> dict[str, Any]:
@@ -96,9 +86,14 @@ def make_trainer(
     training, validation = (prepared.samples(subset, dtype) for subset in (Subset.TRAINING, Subset.VALIDATION))
     device = choose_device(settings, ranks)
     model.to(device)
+    if options.tf32 and (device.type == "cpu" or options.precision == "float64"):
+        reason = "on a CPU" if device.type == "cpu" else "with dtype_setting = 2 (float64)"
+        console.line(f"note: [PYTORCH] tf32 = 1 has no effect {reason}")
     for note in [] if restart else set_last_layer(model, training, objective, settings, prepared, ranks):
         console.line(f"start: {note}")
-    trainer = Trainer(model, training, validation, objective, options, seed, ranks, device, prepared.releaser())
+    trainer = Trainer(
+        model, training, validation, objective, options, seed, ranks, device, prepared.releaser(), console.line
+    )
     console.line(f"model: {options.model}{_size(model, settings)} · seed {seed}")
     if restart:
         _go_on(trainer, settings, prepared, console, restart)

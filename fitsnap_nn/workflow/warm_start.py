@@ -28,6 +28,7 @@ from fitsnap_nn.training.checkpoint import load_restart
 from fitsnap_nn.training.distributed import Ranks
 from fitsnap_nn.training.evaluation import evaluate_all
 from fitsnap_nn.training.trainer import Trainer
+from fitsnap_nn.workflow.device import choose_device
 from fitsnap_nn.workflow.preparation import Prepared
 from fitsnap_nn.workflow.stored_settings import adopt, is_zero
 
@@ -142,7 +143,11 @@ def initialize_from(start: Start, model: Model[Any], settings: Settings, prepare
 
 
 def refit_element_energies(
-    model: Model[Any], prepared: Prepared, ranks: Ranks, elements: Sequence[str] | None = None
+    model: Model[Any],
+    prepared: Prepared,
+    ranks: Ranks,
+    elements: Sequence[str] | None = None,
+    device: torch.device | None = None,
 ) -> str:
     """Add to the element energies what the model leaves of the energies of the training set.
 
@@ -154,6 +159,7 @@ def refit_element_energies(
         prepared: the data.
         ranks: share the predictions.
         elements: elements to refit; all by default.
+        device: where to evaluate the model.
 
     Returns:
         A line for the log.
@@ -171,7 +177,8 @@ def refit_element_energies(
             f"the element energies of {', '.join(chosen)} cannot be fitted: no training configuration has an energy "
             "with a weight. Add energies, or give them a weight, for instance [PYTORCH] energy_weight."
         )
-    found = evaluate_all(model, members, prepared.inputs_of, ranks, [ENERGY], release=prepared.store.release)
+    release = prepared.store.release
+    found = evaluate_all(model, members, prepared.inputs_of, ranks, [ENERGY], release=release, device=device)
     left = [(c.energy or 0.0) - one.energy for c, one in zip(members, found, strict=True)] if found else []
     residuals = np.array(ranks.broadcast(left)) / [len(one) for one in members]
     columns = [model.elements.index(element) for element in chosen]
@@ -205,8 +212,8 @@ def refit_where_needed(
         return []
     new = [element for element in model.elements if start and element not in start.elements]
     if settings.pytorch.refit_element_energies:
-        return [refit_element_energies(model, prepared, ranks)]
-    return [refit_element_energies(model, prepared, ranks, new)] if new else []
+        return [refit_element_energies(model, prepared, ranks, device=choose_device(settings, ranks))]
+    return [refit_element_energies(model, prepared, ranks, new, choose_device(settings, ranks))] if new else []
 
 
 def freeze(model: Model[Any], settings: Settings) -> None:

@@ -71,9 +71,9 @@ def test_a_lost_rank_is_reported_once_whichever_it_is(small_input: Path, lost: i
     commands = [["-c", "raise SystemExit(3)"] if rank == lost else FIT for rank in range(3)]
     done = started_by_rank(small_input.parent, *commands, how="below it")
     assert done.returncode > 0
-    # If mpirun is faster, it ends the others itself and says which rank has ended.
+    # If mpirun is faster, it kills the others itself, and reports the one whose end it sees first.
     reported = done.stderr.count("a rank has ended before all ranks had joined")
-    assert reported == 1 or (reported == 0 and "BAD TERMINATION" in done.stdout and "EXIT CODE: 3" in done.stdout)
+    assert reported == 1 or (reported == 0 and "BAD TERMINATION" in done.stdout)
 
 
 def test_a_log_that_cannot_be_opened(small_input: Path):

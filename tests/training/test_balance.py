@@ -65,7 +65,7 @@ def test_the_gradient_is_that_of_the_geometric_mean():
     assert objective.total(sums(), counts) == pytest.approx(math.prod(values) ** (1 / 3), rel=1e-12)
     objective.balance(values)
     prediction, backward = predict_for_training(model, batch, STANDARD, list(model.parameters()))
-    objective.backward(prediction, labels, batch, counts, backward)
+    backward(objective.slopes(prediction, labels, batch, objective.scales(counts))[1])
     direction, vector = torch.randn(len(flat.vector), dtype=torch.float64), flat.vector.detach()
     found = []
     for sign in (1, -1):

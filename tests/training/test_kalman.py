@@ -17,11 +17,12 @@ from fitsnap_nn.models import BPNN
 from fitsnap_nn.models.prediction import predict
 from fitsnap_nn.training import kalman
 from fitsnap_nn.training.batches import SampleSet, Target, collate
+from fitsnap_nn.training.differentiation import Share
 from fitsnap_nn.training.distributed import Ranks
 from fitsnap_nn.training.flat import FlatParameters
 from fitsnap_nn.training.kalman import ATOM_GROUPS, FORGETTING, FORGETTING_RATE, KalmanFilter, KalmanStep
 from fitsnap_nn.training.objective import Objective, residuals
-from fitsnap_nn.training.steps import Fitted, Share
+from fitsnap_nn.training.steps import Fitted
 
 
 class DenseFilter:
@@ -122,7 +123,8 @@ def test_measurements_and_their_derivatives(option: int, quantity: Property, upd
     share, step = share_of(samples, range(9)), step_of(model, samples)
     groups = step._groups_of_atoms(2, share)
     chosen = None if quantity.per != "atom" else groups == 1
-    step._measure(STANDARD.index(quantity), share, chosen)
+    everything = torch.ones_like(share.batch.n_atoms, dtype=torch.bool)
+    step._measure(STANDARD.index(quantity), share, everything if chosen is None else chosen)
     (h, residual), vector = updates[0], step.fitted.weights.vector.detach()
     value, configurations = mean_absolute(model, share, quantity, chosen)
     assert residual == pytest.approx(step._scale * math.sqrt(configurations) * value, rel=1e-12)

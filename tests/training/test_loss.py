@@ -135,7 +135,9 @@ def test_the_derivative_is_that_of_the_loss(
     counts = samples.total(range(4))
     leaves = {name: tensor.clone().requires_grad_(True) for name, tensor in prediction.values.items()}
     moved = prediction._replace(values=leaves)
-    OBJECTIVE.backward(moved, labels, batch, counts, backward_by_autograd(moved, list(leaves.values())))
+    backward_by_autograd(moved, list(leaves.values()))(
+        OBJECTIVE.slopes(moved, labels, batch, OBJECTIVE.scales(counts))[1]
+    )
     for field, entry in [
         ("energy", (1,)),
         ("energy", (2,)),

@@ -116,7 +116,7 @@ def gradient(model: BPNN, samples: SampleSet, objective: Objective) -> Tensor:
     model.zero_grad()
     batch, labels = collate(samples.samples, torch.float64, CPU)
     found, backward = predict_for_training(model, batch, objective.properties, weights)
-    objective.backward(found, labels, batch, samples.total(range(len(samples))), backward)
+    backward(objective.slopes(found, labels, batch, objective.scales(samples.total(range(len(samples)))))[1])
     return torch.cat([torch.zeros(p.numel()) if p.grad is None else p.grad.flatten() for p in weights])
 
 
@@ -252,7 +252,7 @@ def test_the_written_out_derivative_is_that_of_autograd(
         else:
             found = predict(model, batch, STANDARD, create_graph=True)
             backward = backward_by_autograd(found, weights)
-        objective.backward(found, labels, batch, counts, backward)
+        backward(objective.slopes(found, labels, batch, objective.scales(counts))[1])
         gradients.append(torch.cat([weight.grad.flatten() for weight in weights]))
     assert gradients[0].abs().max() > 0
     assert torch.equal(*gradients)

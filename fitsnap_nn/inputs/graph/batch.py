@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from fitsnap_nn.inputs.batch import Batch
+from fitsnap_nn.inputs.batch import Batch, sum_by
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,18 @@ class Graph(Batch):
             (E, ...) features.
         """
         return messages.index_select(0, self.reverse_edge_index)
+
+    def sum_by_centre(self, values: Tensor) -> Tensor:
+        """Return the sums (N, ...) of values (E, ...) over the edges i -> j of each atom i."""
+        return sum_by(self.edge_i, values, len(self.species))
+
+    def sum_by_neighbour(self, values: Tensor) -> Tensor:
+        """Return the sums (N, ...) of values (E, ...) over the edges i -> j of each atom j."""
+        return sum_by(self.edge_j, values, len(self.species))
+
+    def sum_edges_by_configuration(self, values: Tensor) -> Tensor:
+        """Return the sums (C, ...) of values (E, ...) over the edges of each configuration."""
+        return sum_by(self.config[self.edge_i], values, len(self.n_atoms))
 
     def rotated(self, matrices: Tensor) -> Graph:
         edge_matrices = matrices.to(self.vectors).index_select(0, self.config[self.edge_i])

@@ -1,0 +1,149 @@
+"""Loss and errors of a set of samples, with the same values on any number of ranks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fitsnap_nn.errors import TrainingError
+from fitsnap_nn.inputs.batch import Batch
+from fitsnap_nn.inputs.graph.padded import PaddedGraph
+from fitsnap_nn.models.base import Model
+from fitsnap_nn.models.captured import Captured
+from fitsnap_nn.models.prediction import predict
+from fitsnap_nn.training.batches import Labels, SampleSet
+from fitsnap_nn.training.differentiation import flatten, is_captured, pad_batch, unflatten
+from fitsnap_nn.training.distributed import Ranks, rank_batches
+from fitsnap_nn.training.objective import Objective, error_sums
+
+# Maximum cost of an evaluation batch. On CPUs its memory is that of a training batch; GPUs need more to be kept busy.
+EVALUATION_COST, GPU_EVALUATION_COST = 60_000.0, 600_000.0
+SHORT_OF_MEMORY = (
+    "the memory of the GPU does not suffice for a batch. Use smaller batches ([PYTORCH] batch_size, or "
+    "batch_atom_bounds for batches by number of atoms), dtype_setting = 1, a smaller model, or [PYTORCH] device = cpu."
+)
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Loss and errors of a set.
+
+    Attributes:
+        loss: value of the objective.
+        values: of each term of the objective.
+        mae, rmse: by property name, in loss units (eV/atom, eV/Å, bar); NaN without labels.
+    """
+
+    loss: float
+    values: tuple[float, ...]
+    mae: Mapping[str, float]
+    rmse: Mapping[str, float]
+
+
+class SetErrors:
+    """Evaluation of a model on sets of samples.
+
+    Args:
+        model: the model, on ``device``.
+        objective: weighted sum of losses.
+        ranks: the ranks of this run.
+        device: device of batches.
+        release: called after each batch, to release the memory of its cached inputs.
+        say: prints a line.
+    """
+
+    def __init__(
+        self,
+        model: Model[Any],
+        objective: Objective,
+        ranks: Ranks,
+        device: torch.device,
+        release: Callable[[], None],
+        say: Callable[[str], None],
+    ) -> None:
+        self._model = model
+        self._objective = objective
+        self._ranks = ranks
+        self._device = device
+        self._release = release
+        self._say = say
+        self._cost = EVALUATION_COST if device.type == "cpu" else GPU_EVALUATION_COST
+        self._captured = Captured(self._sums_of_tensors, device) if is_captured(model, device) else None
+
+    def of(self, samples: SampleSet, stop_if_asked: Callable[[], None]) -> Errors:
+        """Return loss and errors of a set.
+
+        Args:
+            samples: the set, the same on every rank.
+            stop_if_asked: called before each batch.
+
+        Returns:
+            The same values on every rank.
+
+        Raises:
+            TrainingError: the memory of the GPU does not suffice for a single configuration.
+        """
+        while (sums := self._ranks.sum_(self._sums(samples, stop_if_asked)).cpu())[-1]:
+            self._halve(samples)
+        counts, size = samples.total(range(len(samples))), len(self._objective.properties)
+        return _errors(self._objective, sums[:size], sums[size:-1].view(size, 2), counts)
+
+    def _sums(self, samples: SampleSet, stop_if_asked: Callable[[], None]) -> Tensor:
+        """Return the sums of losses and errors on this rank, then 1 if the memory of its GPU does not suffice, else 0.
+
+        All ranks have to know the last, as they share the batches.
+        """
+        sums = torch.zeros(3 * len(self._objective.properties) + 1, dtype=torch.float64, device=self._device)
+        place = torch.device("cpu") if self._captured else self._device
+        try:
+            for batch, labels in samples.collated_once(rank_batches(samples.costs, self._cost, self._ranks), place):
+                stop_if_asked()
+                sums[:-1] += self._sums_of_batch(batch, labels)
+                self._release()
+        except torch.OutOfMemoryError:
+            sums[-1] = 1.0
+        return sums
+
+    def _sums_of_batch(self, batch: Batch, labels: Labels) -> Tensor:
+        if self._captured is None:
+            return self._evaluate(batch, labels)
+        properties = self._objective.properties
+        return self._captured(*flatten(*pad_batch(batch, labels, properties), properties))[0]
+
+    def _sums_of_tensors(self, *tensors: Tensor) -> list[Tensor]:
+        batch, labels, _ = unflatten(PaddedGraph, tensors, self._objective.properties)
+        return [self._evaluate(batch, labels)]
+
+    def _evaluate(self, batch: Batch, labels: Labels) -> Tensor:
+        """Return the sums of losses (properties,), then those of `error_sums`, flattened."""
+        properties = self._objective.properties
+        found = predict(self._model, batch, properties)
+        losses = self._objective.sums(found, labels, batch)
+        return torch.cat([losses, error_sums(properties, found, labels, batch).flatten()])
+
+    def _halve(self, samples: SampleSet) -> None:
+        """Halve the batches of later evaluations, after one did not fit into the memory of the GPU.
+
+        Raises:
+            TrainingError: the largest configuration is a batch of its own already.
+        """
+        if self._cost < max(samples.costs):
+            raise TrainingError(SHORT_OF_MEMORY)
+        self._cost /= 2
+        samples.forget_kept()
+        self._say("note: batches of validation halved, since the GPU had not enough memory for larger ones")
+
+
+def _errors(objective: Objective, losses: Tensor, sums: Tensor, counts: Mapping[str, int]) -> Errors:
+    """Return the errors of a set from its sums of losses (properties,) and of `error_sums` (properties, 2)."""
+    mae, rmse = {}, {}
+    for one, (absolute, squared) in zip(objective.properties, sums.tolist(), strict=True):
+        count = counts[one.name]
+        mae[one.name] = absolute / count if count else math.nan
+        rmse[one.name] = math.sqrt(squared / count) if count else math.nan
+    return Errors(objective.total(losses, counts), tuple(objective.values(losses, counts)), mae, rmse)
