@@ -11,7 +11,7 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
@@ -22,6 +22,9 @@ RANK_VARIABLES = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID
 MPI_VARIABLES = ("PMI_SIZE", "PMIX_RANK", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_ID")
 # The number of ranks, by launcher. SLURM_NTASKS is not among them, for the same reason.
 SIZE_VARIABLES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
+# The same among the ranks on this machine. srun tells the number of ranks per machine in a notation of its own.
+LOCAL_RANK_VARIABLES = ("MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID", "LOCAL_RANK")
+LOCAL_SIZE_VARIABLES = ("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE", "LOCAL_WORLD_SIZE")
 MPIRUN = "mpirun"
 TORCHRUN = "torchrun"
 TORCHRUN_VARIABLE = "TORCHELASTIC_RUN_ID"
@@ -35,7 +38,21 @@ FORWARDING = 0.5  # s
 
 def rank_number() -> int:
     """Return the number of this process in its job, as its launcher says; 0 for a process alone."""
-    return next((int(os.environ[name]) for name in RANK_VARIABLES if os.environ.get(name, "").isdigit()), 0)
+    return _number(RANK_VARIABLES, 0)
+
+
+def local_rank() -> int:
+    """Return the number of this process among the ranks on this machine, as its launcher says; 0 if it says nothing."""
+    return _number(LOCAL_RANK_VARIABLES, 0)
+
+
+def local_size() -> int:
+    """Return the number of ranks on this machine, as the launcher says; 1 if it says nothing."""
+    return _number(LOCAL_SIZE_VARIABLES, 1)
+
+
+def _number(names: Sequence[str], otherwise: int) -> int:
+    return next((int(os.environ[name]) for name in names if os.environ.get(name, "").isdigit()), otherwise)
 
 
 def is_first_rank() -> bool:
@@ -55,7 +72,7 @@ def started_by_torchrun() -> bool:
 
 def announced_size() -> int:
     """Return the number of ranks that an MPI launcher says that it has started; 1 if it says nothing."""
-    return next((int(os.environ[name]) for name in SIZE_VARIABLES if os.environ.get(name, "").isdigit()), 1)
+    return _number(SIZE_VARIABLES, 1)
 
 
 def on_one_machine() -> bool:

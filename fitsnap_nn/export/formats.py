@@ -10,7 +10,7 @@ from fitsnap_nn.errors import LammpsError
 from fitsnap_nn.export.chemical import symmetrized
 from fitsnap_nn.export.mliappy import MliapModel, to_pickle
 from fitsnap_nn.export.nn_text import UNITS_TAG, nn_text, unsupported_reason
-from fitsnap_nn.export.unified import UnifiedModel, unified_pickle
+from fitsnap_nn.export.unified import UnifiedModel, on_this_rank, unified_pickle
 from fitsnap_nn.inputs import ModelInput
 from fitsnap_nn.inputs.graph.input import GraphInput
 from fitsnap_nn.inputs.snap.input import SnapInput
@@ -86,7 +86,7 @@ def lammps_object(model_input: ModelInput, model: Model[Any]) -> MliapModel | Un
 
 @lammps_object.register
 def _graph_object(model_input: GraphInput, model: GraphModel) -> UnifiedModel:
-    return UnifiedModel(model)
+    return on_this_rank(model)
 
 
 @lammps_object.register

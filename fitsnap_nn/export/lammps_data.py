@@ -14,7 +14,8 @@ Floats = NDArray[np.float64]
 class LammpsData(Protocol):
     """Atoms and pairs of one rank: ``MLIAPDataPy`` of LAMMPS' own Python ML-IAP, or `fitsnap_nn.plugin.data.Data`.
 
-    Shapes are given there. ``elems``, ``tags``, ``pair_j`` and the exchanges exist with our plugin only.
+    Shapes are given there. ``elems``, ``tags``, ``pair_j`` and the exchanges exist with our plugin only, and all but
+    ``tags`` and ``edge_exchange`` with LAMMPS' coupling for KOKKOS, whose arrays are CuPy arrays on a GPU.
     """
 
     energy: float
@@ -29,6 +30,7 @@ class LammpsData(Protocol):
     ielems: Ints
     jatoms: Ints
     jelems: Ints
+    pair_i: Ints
     pair_j: Ints
     numneighs: Ints
     rij: Floats

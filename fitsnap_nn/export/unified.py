@@ -4,14 +4,16 @@ Its file is a pickle that contains only the name of a function of this module an
 ``torch.load(weights_only=True)`` reads; see `mliappy` for the reason. In LAMMPS with our plugin it runs on any number
 of ranks. LAMMPS' own Python ML-IAP (4 Feb 2025) has no communication for message passing, so that such models run on
 one rank there. It does not pass atom IDs to the model either; the model reads them through a pointer to LAMMPS, which
-`POINTER_COMMANDS` store in Python.
+`POINTER_COMMANDS` store in Python. The model runs on the GPU of its rank if there is one; under ``pair_style mliap/kk``
+of a LAMMPS with KOKKOS, where the data of LAMMPS are.
 """
 
 from __future__ import annotations
 
 import pickle
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, cast
 
@@ -20,15 +22,28 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fitsnap_nn import devices
 from fitsnap_nn.data.configuration import MIN_DISTANCE
 from fitsnap_nn.errors import LammpsError
 from fitsnap_nn.export.lammps_data import LammpsData
 from fitsnap_nn.export.mliappy import NAME, abort_all_ranks_on_error
-from fitsnap_nn.export.rank_graph import NEEDS_IDS, graph_of_all, graph_of_rank, graph_without_messages
+from fitsnap_nn.export.rank_graph import (
+    NEEDS_IDS,
+    graph_of_all,
+    graph_of_kokkos,
+    graph_of_rank,
+    graph_without_messages,
+    is_kokkos,
+)
+from fitsnap_nn.export.resident import ResidentModel, contact_message
 from fitsnap_nn.export.threads import limit_threads
+from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.integrity import deserialize, seal, serialize
-from fitsnap_nn.launch import world_size
+from fitsnap_nn.launch import is_first_rank, local_rank, local_size, world_size
 from fitsnap_nn.models import GraphModel, build_model
+from fitsnap_nn.plugin.data import ListStep
+
+CPU = torch.device("cpu")
 
 # Commands before ``pair_style`` that store the pointer to LAMMPS in Python; for LAMMPS without our plugin.
 POINTER_NAME = "fitsnap_nn_lammps"
@@ -43,10 +58,12 @@ class UnifiedModel:
 
     Attributes:
         element_types: symbols in the order of the model's elements; ``pair_coeff`` may list them in any order.
-        rcutfac: half the cutoff, Å.
+        rcutfac, cutoff: half the cutoff, and the cutoff, Å.
         ndescriptors, nparams: required by LAMMPS, but not used.
         units: LAMMPS units.
         reference: pair styles that the model was fitted on top of, separated by blanks; empty if unknown.
+        follows_lists: whether our plugin passes the neighbour lists of LAMMPS to `compute_lists`, on a single rank.
+        note: the line that says which GPU is used; empty on the CPU.
     """
 
     units = "metal"
@@ -54,17 +71,49 @@ class UnifiedModel:
     ndescriptors = 1
     nparams = 1
 
-    def __init__(self, model: GraphModel, lammps: Any = None) -> None:
+    def __init__(
+        self,
+        model: GraphModel,
+        lammps: Any = None,
+        device: torch.device = CPU,
+        *,
+        follows_lists: bool | None = None,
+    ) -> None:
         """
         Args:
-            model: the model.
+            model: the model; moved to the device at the first step.
             lammps: pointer to LAMMPS, stored by `POINTER_COMMANDS`; ``None`` if unknown.
+            device: on which it is evaluated, unless the data of LAMMPS are on a GPU.
+            follows_lists: see the class; by default on a GPU, where selecting the pairs costs little. On a CPU it costs
+                more than LAMMPS needs for it.
         """
         self._lammps = lammps
         self.model = model
+        self.device = device
         self.dtype = next(p.dtype for p in model.parameters() if p.is_floating_point())
         self.element_types = list(model.elements)
+        self.cutoff = model.cutoff
         self.rcutfac = 0.5 * model.cutoff
+        self.follows_lists = device != CPU if follows_lists is None else follows_lists
+        self.note = _note(device, self.dtype)
+        self._resident: ResidentModel | None = None
+
+    def compute_lists(self, step: ListStep) -> float:
+        """Compute the energies and forces of all atoms on a single rank, from the neighbour lists of LAMMPS.
+
+        Args:
+            step: receives energies (eV) and forces (eV/Å).
+
+        Returns:
+            Energy, eV.
+
+        Raises:
+            LammpsError: two atoms are at the same place, or the memory of the GPU is too small.
+        """
+        with self._on(self.device):
+            if self._resident is None:
+                self._resident = ResidentModel(self.model, self.dtype, self.device)
+            return self._resident.compute(step)
 
     def compute_descriptors(self, data: LammpsData) -> None:
         """Do nothing; required by LAMMPS. `compute_forces` does all the work."""
@@ -87,12 +136,39 @@ class UnifiedModel:
         with abort_all_ranks_on_error(errors_are_collective=exchanges):
             if data.natomneigh != data.nlistatoms:
                 raise ValueError("the model does not use neighbours of ghosts: end `pair_style mliap unified` with 0")
-            energies, edge_gradients = self._evaluate(data, exchanges) if data.nlistatoms else (torch.zeros(0), None)
+            if is_kokkos(data):
+                self._compute_kokkos(data)
+                return
+            if not exchanges:
+                self._say_device()
+            with self._on(self.device):
+                found = self._evaluate(data, exchanges) if data.nlistatoms else (torch.zeros(0), None)
+            energies, edge_gradients = found
             data.energy = float(energies.sum())
             if len(energies):
-                data.eatoms = energies.numpy()
+                data.eatoms = energies.cpu().numpy()
             if edge_gradients is not None:
-                data.update_pair_forces(edge_gradients.numpy())
+                data.update_pair_forces(edge_gradients.cpu().numpy())
+
+    def _compute_kokkos(self, data: LammpsData) -> None:
+        """Compute the same under ``pair_style mliap/kk``, whose arrays and results stay where they are."""
+        own = int(data.nlistatoms)
+        if not own:
+            if self.model.num_message_passing and world_size() > 1:
+                raise LammpsError(
+                    "a rank without atoms takes no part in the exchanges of mliap/kk, for which the other ranks wait. "
+                    "Use fewer ranks, or the command balance."
+                )
+            data.energy = 0.0
+            return
+        device = torch.as_tensor(data.elems).device
+        with self._on(device):
+            graph = graph_of_kokkos(data, self.dtype, bool(self.model.num_message_passing))
+            energies, edge_gradients = self._results(data, graph, own)
+            data.energy = float(energies.sum())  # waits for the device, as LAMMPS' kernels may use another stream
+            torch.as_tensor(data.eatoms).copy_(energies)
+            if len(edge_gradients):
+                data.update_pair_forces(edge_gradients)
 
     def _evaluate(self, data: LammpsData, exchanges: bool) -> tuple[Tensor, Tensor | None]:
         """Return energies (nlistatoms,), eV, and edge gradients (npairs, 3), eV/Å (``None`` without pairs), float64."""
@@ -100,23 +176,52 @@ class UnifiedModel:
         if not exchanges:
             self._check_input(data)
         if not self.model.num_message_passing:
-            graph = graph_without_messages(data, len(self.element_types), self.dtype)
+            graph = graph_without_messages(data, len(self.element_types), self.dtype, self.device)
         elif exchanges:
-            graph = graph_of_rank(data, self.dtype)
+            graph = graph_of_rank(data, self.dtype, self.device)
         else:
-            graph = graph_of_all(data, self._tags(data.ntotal), self.dtype)
+            graph = graph_of_all(data, self._tags(data.ntotal), self.dtype, self.device)
+        energies, edge_gradients = self._results(data, graph, own)
+        return energies, edge_gradients if len(edge_gradients) else None
+
+    def _results(self, data: LammpsData, graph: Graph, own: int) -> tuple[Tensor, Tensor]:
+        """Return energies (own,), eV, and edge gradients (E, 3), eV/Å, of a graph; float64."""
+        vectors = graph.vectors.requires_grad_(True)
         energies = self.model.atom_energies(graph)[:own]
-        (edge_gradients,) = torch.autograd.grad(energies.sum(), graph.vectors, materialize_grads=True)
+        (edge_gradients,) = torch.autograd.grad(energies.sum(), vectors, materialize_grads=True)
         energies, edge_gradients = energies.detach(), edge_gradients.double()
         if not (energies.isfinite().all() and edge_gradients.isfinite().all()):
             wrong = ~energies.isfinite()
             wrong[graph.edge_i[~edge_gradients.isfinite().all(dim=1)]] = True
-            (atom,) = self._ids(data, data.iatoms[:own][wrong.numpy()][:1])
+            rows = torch.as_tensor(data.iatoms)[:own].cpu().numpy()
+            (atom,) = self._ids(data, rows[wrong.cpu().numpy()][:1])
             raise FloatingPointError(
                 f"the model's energy or a force of atom {atom} is not a finite number: atoms have come too close, or "
                 "the run is unstable. Reduce the time step, or check the initial structure."
             )
-        return energies, edge_gradients if len(edge_gradients) else None
+        return energies, edge_gradients
+
+    @contextmanager
+    def _on(self, device: torch.device) -> Iterator[None]:
+        """Move the model to a device, and explain if its memory is too small.
+
+        Raises:
+            LammpsError: the memory of the GPU is too small.
+        """
+        try:
+            self.model.to(device)
+            yield
+        except torch.OutOfMemoryError as error:
+            raise LammpsError(
+                f"the memory of {device} is too small for the atoms of this rank. Use more GPUs with one rank each, a "
+                f"smaller structure, or a model in float32 (this one: {_name(self.dtype)}). {error}"
+            ) from error
+
+    def _say_device(self) -> None:
+        """Print the note once, on the first rank; our plugin does it itself."""
+        if self.note and is_first_rank():
+            print(self.note, flush=True)
+        self.note = ""
 
     def _check_input(self, data: LammpsData) -> None:
         """Check what our plugin checks itself: the units of the input, and that no atoms are at the same place.
@@ -128,10 +233,7 @@ class UnifiedModel:
             pair = int(close.argmax())
             rows = np.array([np.repeat(data.iatoms, data.numneighs)[pair], data.jatoms[pair]])
             first, second = self._ids(data, rows)
-            raise LammpsError(
-                f"atoms {first} and {second} are at the same place, less than {MIN_DISTANCE:g} Å apart. "
-                "Forces are not defined there: correct the structure."
-            )
+            raise LammpsError(contact_message(first, second))
         if self._lammps is not None and (units := self._instance().extract_global("units")) != self.units:
             raise LammpsError(f"the model uses units {self.units}, but the input script uses units {units}")
 
@@ -173,7 +275,7 @@ class UnifiedModel:
     def __reduce__(self) -> tuple[Callable[[bytes], UnifiedModel], tuple[bytes]]:
         content = {
             "description": self.model.description(),
-            "dtype": str(self.dtype).removeprefix("torch."),
+            "dtype": _name(self.dtype),
             "state_dict": {name: tensor.detach().cpu() for name, tensor in self.model.state_dict().items()},
         }
         return from_bytes, (serialize(content),)
@@ -200,7 +302,32 @@ def from_bytes(payload: bytes) -> UnifiedModel:
     if world_size() > 1:
         limit_threads()
     pointer = getattr(getattr(sys.modules["__main__"], POINTER_NAME, None), "lammps", None)
-    return UnifiedModel(_model(payload), pointer)
+    return on_this_rank(_model(payload), pointer)
+
+
+def on_this_rank(model: GraphModel, lammps: Any = None) -> UnifiedModel:
+    """Return the object that LAMMPS calls, for the device of this rank: a GPU if there is one.
+
+    Args:
+        model: the model.
+        lammps: see `UnifiedModel`.
+
+    Raises:
+        InputError: ``FITSNAP_NN_DEVICE`` names a device that does not exist.
+    """
+    return UnifiedModel(model, lammps, devices.choose(local_rank=local_rank()))
+
+
+def _note(device: torch.device, dtype: torch.dtype) -> str:
+    if device == CPU:
+        return ""
+    sharing = sum(devices.choose(local_rank=rank) == device for rank in range(local_size()))
+    others = f"; {sharing} ranks share it" if sharing > 1 else ""
+    return f"The potential runs on {devices.describe(device)}, {_name(dtype)}{others}"
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 # Scripts that clear LAMMPS for each structure load the same file every time, and building MACE takes half a second.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from math import prod
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,6 +26,12 @@ class PairStyle(Protocol):
     def add_pair_forces(self, forces: Floats, /) -> None:
         """Add (P, 3) pair forces and their virial."""
 
+    def add_virial(self, virial: Floats, /) -> None:
+        """Add the (6,) virial of this step: xx, yy, zz, xy, xz, yz."""
+
+    def add_atom_virials(self, virials: Floats, /) -> None:
+        """Add the (nlocal, 6) virials of the owned atoms."""
+
     def forward_exchange(self, features: NDArray[Any], /) -> None:
         """Copy the (N, n) features of owned atoms to their ghosts."""
 
@@ -41,6 +48,42 @@ class Sizes(Protocol):
     ndescriptors: int
     nparams: int
     elements: tuple[str, ...]
+
+
+class ListStep(NamedTuple):
+    """One time step for a model that declares ``follows_lists``: the neighbour lists of LAMMPS as they are.
+
+    Rows are those of `Data`. The lists extend beyond the cutoff by LAMMPS' skin, and stay the same until LAMMPS builds
+    them again, so that a model keeps them, and measures the pairs itself from the positions. They occur on a single
+    rank only, where all ghost atoms are images of owned atoms. The next step overwrites the arrays.
+
+    Attributes:
+        pair_style: receives the virial.
+        vflag: LAMMPS' flag for virials; 0 if not required.
+        changed: whether anything but the positions differs from the previous step.
+        cell: (3, 3) cell vectors as rows, Å.
+        elems: (N,) index into the model's ``element_types``.
+        tags: (N,) atom IDs; 0 if atoms have none.
+        owners: (N,) row of the owned atom that each row is an image of; float64.
+        numneighs: (nlocal,) number of pairs of each owned atom.
+        pair_j: (P,) row of the neighbour in each pair, sorted by the owned atom.
+        positions: (N, 3) Å.
+        eatoms: (nlocal,) output: energies.
+        f: (nlocal, 3) output: forces.
+    """
+
+    pair_style: PairStyle
+    vflag: int
+    changed: bool
+    cell: tuple[tuple[float, float, float], ...]
+    elems: Ints
+    tags: Ints
+    owners: Floats
+    numneighs: Ints
+    pair_j: Ints
+    positions: Floats
+    eatoms: Floats
+    f: Floats
 
 
 class Data:
@@ -206,14 +249,15 @@ class Data:
         self._exchange(self._pair_style.edge_exchange, self.npairs, copy_from, copy_to, vec_len)
 
     def _exchange(self, exchange: Exchange, rows: int, copy_from: Any, copy_to: Any, vec_len: int) -> None:
-        source, target = on_host(copy_from), on_host(copy_to)
-        if source.dtype != target.dtype or source.dtype not in (np.float32, np.float64):
-            raise TypeError(f"features must be float32 or float64, not {source.dtype} and {target.dtype}")
-        if not source.size == target.size == rows * vec_len:
+        types = [str(values.dtype).removeprefix("torch.") for values in (copy_from, copy_to)]
+        if types[0] != types[1] or types[0] not in ("float32", "float64"):
+            raise TypeError(f"features must be float32 or float64, not {types[0]} and {types[1]}")
+        shapes = [tuple(values.shape) for values in (copy_from, copy_to)]
+        if any(prod(shape) != rows * vec_len for shape in shapes):
             raise ValueError(
-                f"features have shapes {source.shape} and {target.shape}, but {rows} rows of {vec_len} are required"
+                f"features have shapes {shapes[0]} and {shapes[1]}, but {rows} rows of {vec_len} are required"
             )
-        values = np.array(source, order="C").reshape(rows, vec_len)
+        values = _staged(copy_from).reshape(rows, vec_len)
         exchange(values)
         if isinstance(copy_to, np.ndarray):
             copy_to[...] = values.reshape(copy_to.shape)
@@ -221,6 +265,17 @@ class Data:
             import torch
 
             copy_to.detach().copy_(torch.from_numpy(values).view(copy_to.shape))
+
+
+def _staged(values: Any) -> NDArray[Any]:
+    """Return a contiguous copy of an array or tensor; that of a tensor on a GPU is in pinned memory."""
+    if not getattr(values, "is_cuda", False):
+        return np.array(on_host(values), order="C")
+    import torch
+
+    # A copy from and to pinned memory is several times faster. torch keeps this memory for later tensors of this size.
+    staged = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+    return staged.copy_(values.detach()).numpy()
 
 
 def on_host(values: Any) -> NDArray[Any]:

@@ -16,7 +16,7 @@ from typing import Any
 from fitsnap_nn.errors import CheckpointError
 from fitsnap_nn.integrity import check_seal, damaged
 from fitsnap_nn.plugin import stubs
-from fitsnap_nn.plugin.data import Data
+from fitsnap_nn.plugin.data import Data, ListStep
 
 OWN_PACKAGE = __name__.partition(".")[0]
 TORCH_SUFFIXES = (".pt", ".pth")
@@ -38,6 +38,9 @@ class UnifiedInterface:
       listed, accordingly;
     - ``pairwise``: True if the energy is a sum over pairs, which makes ``neigh_modify exclude`` meaningful;
     - ``num_threads``: torch threads per rank;
+    - ``follows_lists``: True if the model has a method ``compute_lists`` that takes a `ListStep` and returns the
+      energy. On a single rank it is called in place of the other methods;
+    - ``note``: a line that LAMMPS prints before the first run;
     - ``reference``: pair styles, separated by blanks, that the input must add to the model.
 
     Args:
@@ -70,6 +73,8 @@ class UnifiedInterface:
         self.ghost_layers = int(getattr(model, "ghost_layers", None) or 0)
         self.pairwise = bool(getattr(model, "pairwise", False))
         self.reference = str(getattr(model, "reference", None) or "")
+        self.follows_lists = bool(getattr(model, "follows_lists", False))
+        self.note = str(getattr(model, "note", None) or "")
         model.interface = self
 
     def compute(self, *step: Any) -> float:
@@ -86,6 +91,17 @@ class UnifiedInterface:
         self.compute_gradients(data)
         self.compute_forces(data)
         return data.energy
+
+    def compute_lists(self, *step: Any) -> float:
+        """Run a model that follows the neighbour lists of LAMMPS for one time step.
+
+        Args:
+            step: fields of `ListStep`.
+
+        Returns:
+            Energy, in LAMMPS' energy unit.
+        """
+        return float(self.model.compute_lists(ListStep(*step)))
 
     def compute_descriptors(self, data: Data) -> None:
         self.model.compute_descriptors(data)

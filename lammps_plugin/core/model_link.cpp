@@ -59,6 +59,22 @@ PyObject *add_pair_forces(PyObject *self, PyObject *forces) {
   });
 }
 
+PyObject *add_virial(PyObject *self, PyObject *virial) {
+  return with_calls(self, [&](ModelCalls &calls) {
+    const Buffer buffer = float64_buffer(virial, 6, "the virial");
+    calls.add_virial(static_cast<double *>(buffer.view().buf));
+    return none();
+  });
+}
+
+PyObject *add_atom_virials(PyObject *self, PyObject *virials) {
+  return with_calls(self, [&](ModelCalls &calls) {
+    const Buffer buffer = float64_buffer(virials, 6 * calls.local_count(), "virials of atoms");
+    calls.add_atom_virials(static_cast<double *>(buffer.view().buf));
+    return none();
+  });
+}
+
 PyObject *exchange(PyObject *self, PyObject *features, ExchangeKind kind) {
   return with_calls(self, [&](ModelCalls &calls) {
     const Buffer buffer(features, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | PyBUF_WRITABLE);
@@ -96,6 +112,8 @@ void deallocate(PyObject *self) {
 PyRef link_type() {
   static PyMethodDef methods[] = {{"add_pair_energies", add_pair_energies, METH_O, nullptr},
                                   {"add_pair_forces", add_pair_forces, METH_O, nullptr},
+                                  {"add_virial", add_virial, METH_O, nullptr},
+                                  {"add_atom_virials", add_atom_virials, METH_O, nullptr},
                                   {"forward_exchange", forward_exchange, METH_O, nullptr},
                                   {"reverse_exchange", reverse_exchange, METH_O, nullptr},
                                   {"edge_exchange", edge_exchange, METH_O, nullptr},

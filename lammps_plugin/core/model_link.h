@@ -15,6 +15,9 @@ class ModelCalls {
   virtual Py_ssize_t pair_count() const = 0;
   virtual double add_pair_energies(const double *energies) = 0;    // (pairs,); returns their sum on this rank
   virtual void add_pair_forces(const double *forces) = 0;          // (pairs, 3)
+  virtual Py_ssize_t local_count() const = 0;
+  virtual void add_virial(const double *virial) = 0;           // (6,) xx, yy, zz, xy, xz, yz
+  virtual void add_atom_virials(const double *virials) = 0;    // (local atoms, 6)
   virtual void exchange(ExchangeKind kind, const FeatureMatrix &features) = 0;    // (atoms or pairs, width)
 
  protected:

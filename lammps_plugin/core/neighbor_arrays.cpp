@@ -4,6 +4,7 @@
 
 #include "atom.h"
 #include "neigh_list.h"
+#include "neighbor.h"
 
 #include <algorithm>
 #include <stdexcept>
@@ -33,13 +34,56 @@ void NeighborArrays::build(const LAMMPS_NS::NeighList &list, const std::vector<i
     add_ghost_layers(list, options);
 }
 
-void NeighborArrays::assign_rows(const std::vector<int> &element_of, int excluded) {
+bool NeighborArrays::follow(const LAMMPS_NS::NeighList &list, const std::vector<int> &element_of, int excluded) {
+  const LAMMPS_NS::Neighbor &neighbor = *lmp_->neighbor;
+  // A build is recognised by any of these, since fixes also build lists, and a run sets the counter to zero.
+  bool changed = neighbor.ago == 0 || neighbor.ncalls != builds_ || neighbor.lastcall != last_build_;
+  builds_ = neighbor.ncalls;
+  last_build_ = neighbor.lastcall;
+  changed |= assign_rows(element_of, excluded);
+  if (changed)
+    list_pairs(list);
+  positions.reserve(atoms());
+  for (int row = 0; row < atoms(); ++row)
+    std::copy_n(lmp_->atom->x[atom_of_[row]], 3, positions.data() + 3 * std::ptrdiff_t(row));
+  return changed;
+}
+
+void NeighborArrays::list_pairs(const LAMMPS_NS::NeighList &list) {
+  Py_ssize_t candidates = 0;
+  for (int ii = 0; ii < list.inum; ++ii)
+    candidates += list.numneigh[list.ilist[ii]];
+  pair_j.reserve(candidates);
+  centre_pairs.reserve(list.inum);
+  centres_ = pairs_ = 0;
+  for (int ii = 0; ii < list.inum; ++ii) {
+    const int atom = list.ilist[ii], row = row_of_[atom], first = pairs_;
+    if (row < 0)
+      continue;
+    if (row != centres_)
+      throw std::runtime_error("the neighbor list is not in the order of the atoms");
+    for (int jj = 0; jj < list.numneigh[atom]; ++jj) {
+      const int neighbor_row = row_of_[list.firstneigh[atom][jj] & NEIGHMASK];
+      if (neighbor_row >= 0)
+        pair_j.data()[pairs_++] = neighbor_row;
+    }
+    centre_pairs.data()[centres_++] = pairs_ - first;
+  }
+  if (centres_ != local_)
+    throw std::runtime_error("the neighbor list lacks atoms that the model has an element for");
+}
+
+// Returns whether the rows differ from those of the previous call.
+bool NeighborArrays::assign_rows(const std::vector<int> &element_of, int excluded) {
   const LAMMPS_NS::Atom &atom = *lmp_->atom;
   const int all = atom.nlocal + atom.nghost;
+  bool changed = row_of_.size() != static_cast<std::size_t>(all);
   elements.reserve(all);
   tags.reserve(all);
   row_of_.assign(all, -1);
-  atom_of_.clear();
+  std::vector<int> previous;
+  previous.swap(atom_of_);
+  atom_of_.reserve(all);
   for (int i = 0; i < all; ++i) {
     if (i == atom.nlocal)
       local_ = atoms();
@@ -47,12 +91,15 @@ void NeighborArrays::assign_rows(const std::vector<int> &element_of, int exclude
     if (element < 0 || atom.mask[i] & excluded)
       continue;
     const int row = row_of_[i] = atoms();
+    changed = changed || std::size_t(row) >= previous.size() || previous[row] != i ||
+        elements.data()[row] != element || tags.data()[row] != atom.tag[i];
     elements.data()[row] = element;
     tags.data()[row] = atom.tag[i];
     atom_of_.push_back(i);
   }
   if (atom.nghost == 0)
     local_ = atoms();
+  return changed || previous.size() != atom_of_.size();
 }
 
 void NeighborArrays::add_centre(const LAMMPS_NS::NeighList &list, int atom, double cutoff_squared) {
@@ -110,7 +157,7 @@ void NeighborArrays::add_ghost_layers(const LAMMPS_NS::NeighList &list, const Ne
 }
 
 double NeighborArrays::bytes() const {
-  double total = vectors.bytes() + tags.bytes() + sizeof(int) * static_cast<double>(atom_of_.size() + row_of_.size());
+  double total = vectors.bytes() + positions.bytes() + tags.bytes() + sizeof(int) * static_cast<double>(atom_of_.size() + row_of_.size());
   for (const auto *array :
        {&elements, &centre_atoms, &centre_elements, &centre_pairs, &pair_i, &pair_j, &pair_elements})
     total += array->bytes();

@@ -34,6 +34,11 @@ class NeighborArrays {
   void build(const LAMMPS_NS::NeighList &list, const std::vector<int> &element_of, int excluded,
              const NeighborOptions &options);
 
+  // The lists of LAMMPS as they are, with the pairs in its skin, for a model that measures the pairs itself: rows,
+  // centre_pairs and pair_j are filled only if LAMMPS has built its lists, or a row has changed, since the last call,
+  // which the result states; positions always are.
+  bool follow(const LAMMPS_NS::NeighList &list, const std::vector<int> &element_of, int excluded);
+
   int local() const { return local_; }                               // local atoms
   int atoms() const { return static_cast<int>(atom_of_.size()); }    // local and ghost atoms
   int centres() const { return centres_; }                           // central atoms: those whose neighbours are listed
@@ -47,14 +52,17 @@ class NeighborArrays {
   NumpyArray<int> centre_atoms, centre_elements, centre_pairs;    // (centres,): row, element, number of pairs
   NumpyArray<int> pair_i, pair_j, pair_elements;                  // (pairs,): rows of i and j, element of j
   NumpyArray<double, 3> vectors;                                  // (pairs, 3): from i to j
+  NumpyArray<double, 3> positions;                                // (atoms, 3), of follow() only
 
  private:
-  void assign_rows(const std::vector<int> &element_of, int excluded);
+  bool assign_rows(const std::vector<int> &element_of, int excluded);
+  void list_pairs(const LAMMPS_NS::NeighList &list);
   void add_centre(const LAMMPS_NS::NeighList &list, int atom, double cutoff_squared);
   void add_ghost_layers(const LAMMPS_NS::NeighList &list, const NeighborOptions &options);
 
   LAMMPS_NS::LAMMPS *lmp_;
   int local_ = 0, centres_ = 0, pairs_ = 0;
+  LAMMPS_NS::bigint builds_ = -1, last_build_ = -1;    // of the lists that follow() has read
   std::vector<int> atom_of_, row_of_;
 };
 

@@ -4,6 +4,7 @@
 
 #include "atom.h"
 #include "comm.h"
+#include "domain.h"
 #include "error.h"
 #include "force.h"
 #include "neighbor.h"
@@ -14,6 +15,7 @@
 #include <array>
 #include <cmath>
 #include <cstddef>
+#include <functional>
 #include <stdexcept>
 #include <string>
 
@@ -51,10 +53,16 @@ void PairUnified::load() {
     neighbor_options_.cutoff = get_double(model_.get(), "cutoff");
     neighbor_options_.layers = static_cast<int>(get_double(model_.get(), "ghost_layers"));
     pairwise_ = get_double(model_.get(), "pairwise") != 0.0;
+    follows_lists_ = get_double(model_.get(), "follows_lists") != 0.0;
+    note_ = get_string(model_.get(), "note");
   });
   check_units(units);
   if (neighbor_options_.layers > 1)
     neighbor_options_.ghosts = true;
+  // On a single rank only is the owner of each ghost a row of this rank.
+  follows_lists_ = follows_lists_ && comm->nprocs == 1 && !neighbor_options_.ghosts;
+  // Such a model returns the virial, and no forces on ghosts.
+  no_virial_fdotr_compute = follows_lists_;
 }
 
 void PairUnified::init_style_for(Pair *owner) {
@@ -62,6 +70,9 @@ void PairUnified::init_style_for(Pair *owner) {
   if (neighbor_options_.ghosts)
     set_communication_cutoff();
   check_reference();
+  if (!note_.empty() && comm->me == 0)
+    utils::logmesg(lmp, note_ + "\n");
+  note_.clear();
 }
 
 double PairUnified::init_one(int i, int j) {
@@ -94,9 +105,16 @@ void PairUnified::compute(int eflag, int vflag) {
   const int excluded = excluded_atoms(pairwise_);
   exchange_.begin_step(neighbors_, neighbor_options_.cutoff);
   const std::string failure = error_of([&] {
-    neighbors_.build(*list, element_of_, excluded, neighbor_options_);
+    bool changed = false;
+    if (follows_lists_)
+      changed = neighbors_.follow(*list, element_of_, excluded);
+    else
+      neighbors_.build(*list, element_of_, excluded, neighbor_options_);
     zero_results();
-    call_model(eflag, vflag);
+    if (follows_lists_)
+      call_model_on_lists(vflag, changed);
+    else
+      call_model(eflag, vflag);
     check_results();
   });
   exchange_.finish_step(failure);
@@ -117,7 +135,6 @@ void PairUnified::zero_results() {
 }
 
 void PairUnified::call_model(int eflag, int vflag) {
-  const ModelLink link(this);
   const int atoms = neighbors_.atoms(), local = neighbors_.local();
   const int centres = neighbors_.centres(), pairs = neighbors_.pairs();
   const std::array<PyRef, 14> arguments = {checked(PyLong_FromLong(eflag)),
@@ -134,14 +151,55 @@ void PairUnified::call_model(int eflag, int vflag) {
                                            neighbors_.vectors.rows(pairs),
                                            atom_energies_.rows(local),
                                            forces_.rows(atoms)};
-  // Vectorcall avoids a tuple of arguments per step; it must not drop the references, which `arguments` owns.
-  std::array<PyObject *, 16> stack = {model_.get(), link.get()};
-  std::transform(arguments.begin(), arguments.end(), stack.begin() + 2, [](const PyRef &item) { return item.get(); });
   static PyObject *method = checked(PyUnicode_InternFromString("compute")).release();
+  energy_ = call(method, arguments);
+}
+
+void PairUnified::call_model_on_lists(int vflag, bool changed) {
+  const int atoms = neighbors_.atoms(), local = neighbors_.local();
+  if (changed)
+    find_owners();
+  const std::array<PyRef, 11> arguments = {checked(PyLong_FromLong(vflag)),
+                                           checked(PyBool_FromLong(changed)),
+                                           cell(),
+                                           neighbors_.elements.rows(atoms),
+                                           neighbors_.tags.rows(atoms),
+                                           owners_.rows(atoms),
+                                           neighbors_.centre_pairs.rows(local),
+                                           neighbors_.pair_j.rows(neighbors_.pairs()),
+                                           neighbors_.positions.rows(atoms),
+                                           atom_energies_.rows(local),
+                                           forces_.rows(local)};
+  static PyObject *method = checked(PyUnicode_InternFromString("compute_lists")).release();
+  energy_ = call(method, arguments);
+}
+
+// Calls a method of the model that takes a link to this pair style and arguments, and returns the energy.
+template <std::size_t count>
+double PairUnified::call(PyObject *method, const std::array<PyRef, count> &arguments) {
+  const ModelLink link(this);
+  // Vectorcall avoids a tuple of arguments per step; it must not drop the references, which `arguments` owns.
+  std::array<PyObject *, count + 2> stack = {model_.get(), link.get()};
+  std::transform(arguments.begin(), arguments.end(), stack.begin() + 2, [](const PyRef &item) { return item.get(); });
   const PyRef energy = checked(PyObject_VectorcallMethod(method, stack.data(), stack.size(), nullptr));
-  energy_ = PyFloat_AsDouble(energy.get());
+  const double value = PyFloat_AsDouble(energy.get());
   if (PyErr_Occurred())
     throw PythonError();
+  return value;
+}
+
+// Ghosts learn their owners by forward communication, which needs no atom IDs.
+void PairUnified::find_owners() {
+  owners_.reserve(neighbors_.atoms());
+  for (int row = 0; row < neighbors_.local(); ++row)
+    owners_.data()[row] = row;
+  exchange_.perform(ExchangeKind::forward, {owners_.data(), 1, false, neighbors_.row_of().data()});
+}
+
+// The cell vectors as rows, in LAMMPS' order of h: xx, yy, zz, yz, xz, xy.
+PyRef PairUnified::cell() const {
+  const double *h = domain->h;
+  return checked(Py_BuildValue("((ddd)(ddd)(ddd))", h[0], 0.0, 0.0, h[5], h[1], 0.0, h[4], h[3], h[2]));
 }
 
 void PairUnified::check_results() const {
@@ -209,6 +267,18 @@ void PairUnified::add_pair_forces(const double *forces) {
   }
 }
 
+void PairUnified::add_virial(const double *values) {
+  if (vflag_global)
+    std::transform(values, values + 6, virial, virial, std::plus<>());
+}
+
+void PairUnified::add_atom_virials(const double *values) {
+  if (vflag_atom)
+    for (int row = 0; row < neighbors_.local(); ++row)
+      for (int component = 0; component < 6; ++component)
+        vatom[neighbors_.atom_of()[row]][component] += values[6 * std::ptrdiff_t(row) + component];
+}
+
 void PairUnified::tally_virial(int pair, const double *force) {
   const double *vector = neighbors_.vectors.data() + 3 * std::ptrdiff_t(pair);
   const double products[] = {-vector[0] * force[0], -vector[1] * force[1], -vector[2] * force[2],
@@ -250,7 +320,7 @@ void PairUnified::unpack_reverse_comm(int count, int *atoms, double *buffer) {
 }
 
 double PairUnified::memory_usage() {
-  return Pair::memory_usage() + neighbors_.bytes() + atom_energies_.bytes() + forces_.bytes();
+  return Pair::memory_usage() + neighbors_.bytes() + atom_energies_.bytes() + forces_.bytes() + owners_.bytes();
 }
 
 }    // namespace fitsnap_nn

@@ -8,6 +8,10 @@
 #include "neighbor_arrays.h"
 #include "pair_model.h"
 
+#include <array>
+#include <cstddef>
+#include <string>
+
 namespace fitsnap_nn {
 
 class PairUnified : public PairModel, private ModelCalls {
@@ -29,14 +33,21 @@ class PairUnified : public PairModel, private ModelCalls {
  private:
   Py_ssize_t atom_count() const override { return neighbors_.atoms(); }
   Py_ssize_t pair_count() const override { return neighbors_.pairs(); }
+  Py_ssize_t local_count() const override { return neighbors_.local(); }
   double add_pair_energies(const double *energies) override;
   void add_pair_forces(const double *forces) override;
+  void add_virial(const double *values) override;
+  void add_atom_virials(const double *values) override;
   void exchange(ExchangeKind kind, const FeatureMatrix &features) override;
 
   void load();
   void set_communication_cutoff();
   void zero_results();
   void call_model(int eflag, int vflag);
+  void call_model_on_lists(int vflag, bool changed);
+  template <std::size_t count> double call(PyObject *method, const std::array<PyRef, count> &arguments);
+  void find_owners();
+  PyRef cell() const;
   void check_results() const;
   void add_results();
   void tally_virial(int pair, const double *force);
@@ -44,6 +55,8 @@ class PairUnified : public PairModel, private ModelCalls {
   PyRef model_;    // runtime.UnifiedInterface
   NeighborOptions neighbor_options_{};
   bool pairwise_ = false;          // the energy is a sum over pairs
+  bool follows_lists_ = false;     // the model keeps the pairs of LAMMPS' lists, and measures them itself
+  std::string note_;               // printed before the first run
   double user_cutghost_ = 0.0;     // comm_modify cutoff of the user
   double model_cutghost_ = 0.0;    // the larger value that this pair style set instead, 0 for none
 
@@ -51,6 +64,7 @@ class PairUnified : public PairModel, private ModelCalls {
   Exchange exchange_;
   NumpyArray<double> atom_energies_;    // (local,)
   NumpyArray<double, 3> forces_;        // (atoms, 3)
+  NumpyArray<double> owners_;           // (atoms,) row of the local atom that each atom is an image of
   double energy_ = 0.0;
 };
 
