@@ -1,6 +1,8 @@
 # make demo   fit the tantalum example on two ranks and run MD with the result
 # make test   style, types and all tests; `make lint`, `make types` and `make tests` are its parts
 # make alone  the tests that use outside data or stand in for them, as in a clone with nothing beside it
+# make test-gpu   the tests that need a GPU; PYTEST="python -m pytest" runs them in the active environment
+# make bench-gpu  times on the GPU beside mace-torch and a CPU core; PYTHON of that environment
 # make coverage  all tests, and how much of the package they run
 # make sdist  a source distribution in dist/
 # make format sort imports and format
@@ -21,7 +23,7 @@ comma := ,
 # The ranks are the parallelism: threads of each would only fight over the same cores.
 export OMP_NUM_THREADS = 1
 
-.PHONY: help demo test lint types tests alone coverage sdist format docs clean
+.PHONY: help demo test lint types tests alone test-gpu bench-gpu coverage sdist format docs clean
 
 help:
 	@sed -n '/^# make/s/^# //p' $(firstword $(MAKEFILE_LIST))
@@ -54,6 +56,13 @@ tests: $(VENV)/.installed-all+dev
 # What is out of reach must skip, and nothing may fail for it.
 alone: $(VENV)/.installed-all+dev
 	FITSNAP_NN_SHARED= $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile -m "shared or sample"
+
+# A machine without network has no .venv: tests/gpu/bundle.py sets one up. A new torch may warn of what is of no concern.
+test-gpu: $(if $(PYTEST),,$(VENV)/.installed-all+dev)
+	$(or $(PYTEST),$(BIN)/pytest) -m gpu -rs -W default --numprocesses 4 --dist loadgroup tests/gpu $(TESTS)
+
+bench-gpu:
+	$(PYTHON) tests/benchmarks/bench_gpu.py
 
 # Where Python has it (3.12 and later), sys.monitoring counts lines at little cost.
 coverage: export COVERAGE_CORE = $(shell $(PYTHON) -c 'import sys; print("sysmon" if sys.version_info >= (3, 12) else "ctrace")')

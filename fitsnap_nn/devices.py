@@ -86,6 +86,14 @@ def describe(device: torch.device) -> str:
     return f"{device} ({properties.name}, {properties.total_memory / 2**30:.0f} GiB)"
 
 
+def report() -> str:
+    """Return the GPUs that torch finds, or the reason why there is none, and the environment variable; for people."""
+    gpus = [describe(torch.device("cuda", number)) for number in range(_count())]
+    variable = os.environ.get(VARIABLE)
+    chosen = f" ({VARIABLE}={shorten(variable)})" if variable else ""
+    return f"{', '.join(gpus) or f'no: {why_no_gpu()}'}{chosen}"
+
+
 def identity(device: torch.device) -> str:
     """Return what is equal for two processes of a node if and only if they use the same GPU; empty for the CPU."""
     # Numbers do not identify a GPU: each rank may see a GPU of its own as number 0.

@@ -46,7 +46,7 @@ class Outside:
 
     def gpu(self) -> None:
         """A GPU that torch can use."""
-        import torch
+        from fitsnap_nn import devices
 
-        if not torch.cuda.is_available():
-            pytest.skip("torch finds no GPU")
+        if reason := devices.why_no_gpu():
+            pytest.skip(reason)

@@ -9,6 +9,7 @@ import tempfile
 from importlib import metadata
 from pathlib import Path
 
+from fitsnap_nn import devices
 from fitsnap_nn.errors import LammpsError
 from fitsnap_nn.lammps.program import NN_ACTIVATIONS, Lammps, find_lammps
 from fitsnap_nn.plugin import BOOTSTRAP, plugin_dir, read_stamp
@@ -36,6 +37,7 @@ def report(command: list[str] | None = None) -> str:
     """
     lines = [f"python      {platform.python_version()} ({sys.executable})"]
     lines += [f"{name:<11} {_version(name)}" for name in DISTRIBUTIONS]
+    lines.append(f"GPU         {devices.report()}")
     lines.append(f"compiler    {shlex.join(find_compiler()) or 'none: the LAMMPS plugin cannot be built'}")
     try:
         lammps = find_lammps(command)

@@ -358,6 +358,10 @@ class GraphModel(Model[Graph]):
         return batch.sum_by_centre(gradients) - batch.sum_by_neighbour(gradients)
 
     def virials_from(self, batch: Graph, gradients: Tensor) -> Tensor:
-        vectors = batch.vectors
-        products = vectors[:, ROWS] * gradients[:, COLUMNS] + vectors[:, COLUMNS] * gradients[:, ROWS]
-        return batch.sum_edges_by_configuration(0.5 * products)
+        # By components, without index arrays, which would be copied to a GPU on each call.
+        vectors, slopes = batch.vectors.unbind(1), gradients.unbind(1)
+        products = [
+            vectors[row] * slopes[column] + vectors[column] * slopes[row]
+            for row, column in zip(ROWS, COLUMNS, strict=True)
+        ]
+        return batch.sum_edges_by_configuration(0.5 * torch.stack(products, dim=1))

@@ -75,13 +75,17 @@ class _Call:
     def __init__(self, inputs: Sequence[Tensor], device: torch.device) -> None:
         self.outputs: Sequence[Tensor] = ()
         self.graph: torch.cuda.CUDAGraph | None = None
-        hosted = [one for one in inputs if one.device != device]
+        self._from_host = [one.device != device for one in inputs]
+        hosted = [one for one, from_host in zip(inputs, self._from_host, strict=True) if from_host]
         sizes = [-(-one.nbytes // ALIGNMENT) * ALIGNMENT for one in hosted]
         self._buffer = torch.empty(sum(sizes), dtype=torch.uint8, device=device)
         staging = [torch.empty(sum(sizes), dtype=torch.uint8, pin_memory=True) for _ in range(2)]
         starts = list(accumulate(sizes[:-1], initial=0)) if sizes else []
         views = iter(_views(self._buffer, hosted, starts))
-        self.inputs = [next(views) if one.device != device else torch.empty_like(one) for one in inputs]
+        self.inputs = [
+            next(views) if from_host else torch.empty_like(one)
+            for one, from_host in zip(inputs, self._from_host, strict=True)
+        ]
         events = [torch.cuda.Event() for _ in staging]  # type: ignore[no-untyped-call]
         self._staged = [(one, _views(one, hosted, starts), event) for one, event in zip(staging, events, strict=True)]
 
@@ -91,8 +95,8 @@ class _Call:
         staging, views, copied = self._staged[0]
         copied.synchronize()
         places = iter(views)
-        for one, own in zip(inputs, self.inputs, strict=True):
-            (next(places) if one.device != own.device else own).copy_(one)
+        for one, own, from_host in zip(inputs, self.inputs, self._from_host, strict=True):
+            (next(places) if from_host else own).copy_(one)
         self._buffer.copy_(staging, non_blocking=True)
         copied.record()
 

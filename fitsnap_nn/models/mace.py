@@ -7,6 +7,7 @@ ghosts come from `Graph` and forces from `GraphModel`.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -21,9 +22,12 @@ from torch.serialization import safe_globals
 
 from fitsnap_nn.environment import kept_environment
 from fitsnap_nn.inputs.graph.batch import Graph
+from fitsnap_nn.inputs.graph.padded import PaddedGraph
 from fitsnap_nn.models.base import GraphModel
 from fitsnap_nn.models.elements import PerElement, along
-from fitsnap_nn.models.mace_kernels import Chebyshev, Convolution, Edges, SymmetricProduct, pad_edges
+from fitsnap_nn.models.harmonics import SphericalHarmonics
+from fitsnap_nn.models.mace_edges import arrange_edges
+from fitsnap_nn.models.mace_kernels import Chebyshev, Convolution, SymmetricProduct, Unsorted
 from fitsnap_nn.settings.elements import atomic_number
 
 RESIDUAL = "RealAgnosticResidualInteractionBlock"
@@ -82,6 +86,7 @@ class MACE(GraphModel):
         self.num_message_passing = self.hypers.num_interactions - 1
         self._pairwise_weights = {self.hypers.interaction, self.hypers.interaction_first} <= SYMMETRIC
         self.network = _network(self.elements, self.hypers)
+        self.harmonics = SphericalHarmonics(self.hypers.max_ell)
         self.repulsion_scale: Tensor
         self.register_buffer("repulsion_scale", torch.ones((), dtype=torch.float64))
 
@@ -128,11 +133,12 @@ class MACE(GraphModel):
     def forward(self, graph: Graph) -> Tensor:
         network, owned, ghosts = self.network, graph.owned, len(graph.species) - graph.owned
         one_hot = self._one_hot(graph)
-        harmonics = network.spherical_harmonics(-graph.vectors)  # mace's vectors point from the neighbour to the centre
-        edges, evaluated = self._padded_edges(graph)
-        lengths = _lengths(graph.vectors.index_select(0, evaluated))
-        edge_index = _edge_index(graph).index_select(1, evaluated)
+        harmonics = self._harmonics(graph)
+        edges, pairs = arrange_edges(graph, pairwise=self._pairwise_weights)
+        lengths = _lengths(pairs.select(graph.vectors))
+        edge_index = _edge_index(graph).index_select(1, pairs.first)
         radial, cutoff = network.radial_embedding(lengths, one_hot, edge_index, network.atomic_numbers)
+        elements = Unsorted(one_hot) if isinstance(graph, PaddedGraph) else one_hot[:owned]
         features = network.node_embedding(one_hot)
         layer_features = []
         for number, (interaction, product) in enumerate(zip(network.interactions, network.products, strict=True)):
@@ -148,7 +154,7 @@ class MACE(GraphModel):
                 lammps_class=graph,
                 lammps_natoms=(owned, ghosts),
             )
-            features = product(node_feats=messages, sc=skip, node_attrs=one_hot[:owned])
+            features = product(node_feats=messages, sc=skip, node_attrs=elements)
             layer_features.append(features)
         readouts = zip(layer_features[-len(network.readouts) :], network.readouts, strict=True)
         outputs = torch.cat([readout(features) for features, readout in readouts], dim=1).sum(dim=1)
@@ -158,23 +164,31 @@ class MACE(GraphModel):
         if not self.hypers.pair_repulsion:
             return super().prior_energies(graph)
         one_hot, lengths, edge_index = self._one_hot(graph), _lengths(graph.vectors), _edge_index(graph)
-        energies: Tensor = self.network.pair_repulsion_fn(lengths, one_hot, edge_index, self.network.atomic_numbers)
+        numbers, energies_of = self.network.atomic_numbers, self.network.pair_repulsion_fn
+        if isinstance(graph, PaddedGraph):
+            # mace's sum over the edges of an atom is atomic. Here each edge is an atom of its own, added to the others.
+            edge_index[1] = torch.arange(graph.n_edges, device=edge_index.device)
+            edge_index[0] += graph.n_edges
+            centres = one_hot.index_select(0, graph.edge_i)
+            of_edges = energies_of(lengths, torch.cat([centres, one_hot]), edge_index, numbers)[: graph.n_edges]
+            energies = graph.sum_by_centre(of_edges)
+        else:
+            energies = energies_of(lengths, one_hot, edge_index, numbers)
         return self.repulsion_scale * energies.double()
 
     def _one_hot(self, graph: Graph) -> Tensor:
-        return functional.one_hot(graph.species, len(self.elements)).to(graph.vectors.dtype)
+        elements = torch.arange(len(self.elements), device=graph.species.device)
+        return (graph.species[:, None] == elements).to(graph.vectors.dtype)
 
-    def _padded_edges(self, graph: Graph) -> tuple[Edges, Tensor]:
-        """Return the padded edges, and the edges (P,) for which radial weights are evaluated.
-
-        Where an edge and its reverse have equal weights, they are evaluated once per pair.
-        """
-        number = torch.arange(graph.n_edges, device=graph.edge_i.device)
-        if not self._pairwise_weights or len(graph.reverse_edge_index) < graph.n_edges:
-            return pad_edges(graph.edge_j, graph.edge_i, number, len(graph.species)), number
-        first = number <= graph.reverse_edge_index
-        pair = (torch.cumsum(first, 0) - 1)[torch.minimum(number, graph.reverse_edge_index)]
-        return pad_edges(graph.edge_j, graph.edge_i, pair, len(graph.species)), number[first]
+    def _harmonics(self, graph: Graph) -> Tensor:
+        vectors = -graph.vectors  # mace's vectors point from the neighbour to the centre
+        harmonics: Tensor
+        if isinstance(graph, PaddedGraph):
+            # e3nn's code is TorchScript, which is recompiled in its first calls. Its polar axis is y instead of z.
+            harmonics = math.sqrt(4.0 * math.pi) * self.harmonics(vectors.roll(1, dims=1))
+        else:
+            harmonics = self.network.spherical_harmonics(vectors)
+        return harmonics
 
 
 def _edge_index(graph: Graph) -> Tensor:

@@ -11,48 +11,19 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from fitsnap_nn.inputs.graph.padded import gather_rows
 from fitsnap_nn.models import mace_cueq
+from fitsnap_nn.models.mace_edges import Edges
 
-MAX_ROW_LENGTH = 16  # maximum number of edges per row, over which one matrix product sums
 
-
-class Edges(NamedTuple):
-    """Edges of a graph in padded rows of S entries; an atom has as many rows as its edges need.
-
-    mace's blocks index an ``edge_index`` with 0 and 1, which here are the first two fields.
+class Unsorted(NamedTuple):
+    """Elements of atoms that `SymmetricProduct` must not sort, because only the device knows their counts.
 
     Attributes:
-        sender, receiver: (E,) atoms of each edge, sorted by receiver.
-        entry: (E,) entry of each edge in the flattened rows.
-        entry_sender, entry_pair: (R, S) sender, and row of the radial weights, of each entry; 0 in padding.
-        row_receiver: (R,) receiver of each row.
+        one_hot: (N, elements).
     """
 
-    sender: Tensor
-    receiver: Tensor
-    entry: Tensor
-    entry_sender: Tensor
-    entry_pair: Tensor
-    row_receiver: Tensor
-
-
-def pad_edges(sender: Tensor, receiver: Tensor, pair: Tensor, count: int) -> Edges:
-    """Return edges in padded rows.
-
-    Args:
-        sender, receiver: (E,) atoms of each edge, sorted by receiver.
-        pair: (E,) row of the radial weights of each edge.
-        count: number of atoms.
-    """
-    degree = torch.bincount(receiver, minlength=count)
-    length = min(MAX_ROW_LENGTH, int(degree.max())) if len(receiver) else 1
-    rows = (degree + length - 1) // length
-    first_edge, first_entry = torch.cumsum(degree, 0) - degree, length * (torch.cumsum(rows, 0) - rows)
-    entry = torch.arange(len(receiver), device=receiver.device) + (first_entry - first_edge)[receiver]
-    row_receiver = torch.repeat_interleave(rows)
-    padding = entry.new_zeros(length * len(row_receiver))
-    entry_sender, entry_pair = (padding.index_copy(0, entry, values).view(-1, length) for values in (sender, pair))
-    return Edges(sender, receiver, entry, entry_sender, entry_pair, row_receiver)
+    one_hot: Tensor
 
 
 class Convolution(nn.Module):
@@ -91,25 +62,23 @@ class Convolution(nn.Module):
             features: (N, inputs).
             harmonics: (E, (l_max + 1)²) spherical harmonics of the edges.
             weights: (pairs, paths x channels) radial weights.
-            edges: the edges in padded rows.
+            edges: the edges in rows.
 
         Returns:
             (N, outputs).
         """
         if mace_cueq.computes_on(features.device):
-            weights = weights.index_select(0, edges.entry_pair.flatten().index_select(0, edges.entry))
+            weights = edges.weights_of_edges(weights)
             return mace_cueq.convolve(self._irreps, features, harmonics, weights, edges.sender, edges.receiver)
-        rows, length = edges.entry_sender.shape
-        senders = edges.entry_sender.flatten()
-        basis = harmonics @ self.basis
-        # Zeros in padding remove its senders and weights, which are those of atom and pair 0, from the sums.
-        basis = basis.new_zeros(rows * length, basis.shape[1]).index_copy(0, edges.entry, basis)
+        rows, length = edges.shape
+        # Zeros in padding remove its senders and weights, which are those of other edges, from the sums.
+        basis = edges.to_entries(harmonics @ self.basis)
         bases = torch.split(basis, [self._inputs[one][1] * dim for one, _, dim in self._steps], dim=1)
-        weights = weights.index_select(0, edges.entry_pair.flatten()).unsqueeze(1)
+        weights = edges.gather_weights(weights).unsqueeze(1)
         path_weights = torch.split(weights, [self._inputs[one][0] for one, _, _ in self._steps], dim=2)
         parts = torch.split(features, [mul * dim for mul, dim in self._inputs], dim=1)
         sent = [
-            part.reshape(len(part), mul, dim).transpose(1, 2).index_select(0, senders)
+            edges.gather_senders(part.reshape(len(part), mul, dim).transpose(1, 2))
             for part, (mul, dim) in zip(parts, self._inputs, strict=True)
         ]
         results = {}
@@ -119,7 +88,7 @@ class Convolution(nn.Module):
             sums = torch.bmm(weighted.transpose(1, 2), coupled.reshape(rows, length * width, dim))
             results[output] = sums.flatten(1)
         messages = torch.cat([results[output] for output in sorted(results)], dim=1)
-        return messages.new_zeros(len(features), messages.shape[1]).index_add(0, edges.row_receiver, messages)
+        return edges.sum_rows(messages, len(features))
 
 
 class SymmetricProduct(nn.Module):
@@ -162,26 +131,42 @@ class SymmetricProduct(nn.Module):
         monomials = [torch.arange(components), *(mask.nonzero().squeeze(1) for mask in needed[1:])]
         for nu in range(2, len(needed) + 1):
             parents = torch.searchsorted(monomials[nu - 2], monomials[nu - 1] // components)
-            self.register_buffer(f"parents_{nu}", parents, persistent=False)
-            self.register_buffer(f"factors_{nu}", monomials[nu - 1] % components, persistent=False)
+            self._register_index(f"parents_{nu}", parents, len(monomials[nu - 2]))
+            self._register_index(f"factors_{nu}", monomials[nu - 1] % components, components)
         return monomials
 
-    def forward(self, features: Tensor, one_hot: Tensor) -> Tensor:
+    def _register_index(self, name: str, index: Tensor, count: int) -> None:
+        """Register indices below ``count``, and where each of them occurs, see `gather_rows`."""
+        occurrences = torch.bincount(index, minlength=count)
+        self.register_buffer(name, index, persistent=False)
+        self.register_buffer(f"{name}_places", torch.argsort(index, stable=True), persistent=False)
+        self.register_buffer(f"{name}_offsets", torch.cumsum(occurrences, 0) - occurrences, persistent=False)
+
+    def forward(self, features: Tensor, elements: Tensor | Unsorted) -> Tensor:
         """Return the contractions.
 
         Args:
             features: (N, channels, components).
-            one_hot: (N, elements) element of each atom.
+            elements: (N, elements) one-hot element of each atom.
 
         Returns:
             (N, outputs).
         """
+        one_hot = elements.one_hot if isinstance(elements, Unsorted) else elements
         element = one_hot.argmax(dim=1)
         if mace_cueq.computes_on(features.device):
             return mace_cueq.contract(self._irreps, [list(weights) for weights in self.weights], features, element)
+        if isinstance(elements, Unsorted) or one_hot.shape[1] == 1:
+            total = self._for_each_element(features, one_hot)
+        else:
+            total = self._by_element(features, element, one_hot.shape[1])
+        return torch.cat([output.flatten(1) for output in torch.split(total, self._dimensions, dim=2)], dim=1)
+
+    def _by_element(self, features: Tensor, element: Tensor, count: int) -> Tensor:
+        """Return the contractions (N, channels, w), with one matrix product per element."""
         # Atoms sorted by element, last, so that each element is one batched matrix product over channels.
         order = torch.argsort(element)
-        counts = torch.bincount(element, minlength=one_hot.shape[1]).tolist()
+        counts = torch.bincount(element, minlength=count).tolist()
         factors = features.index_select(0, order).permute(2, 1, 0).contiguous()
         monomials = factors
         total = factors.new_zeros(factors.shape[1], sum(self._dimensions), factors.shape[2])
@@ -191,8 +176,28 @@ class SymmetricProduct(nn.Module):
                 monomials = monomials.index_select(0, parents) * factors.index_select(0, last)
             by_element = zip(self._coefficients(nu), torch.split(monomials.transpose(0, 1), counts, dim=2), strict=True)
             total = total + torch.cat([torch.bmm(coefficients, part) for coefficients, part in by_element], dim=2)
-        unsorted = total.index_select(2, torch.argsort(order)).permute(2, 0, 1)
-        return torch.cat([output.flatten(1) for output in torch.split(unsorted, self._dimensions, dim=2)], dim=1)
+        return total.index_select(2, torch.argsort(order)).permute(2, 0, 1)
+
+    def _for_each_element(self, features: Tensor, one_hot: Tensor) -> Tensor:
+        """Return the contractions (N, channels, w): those of all elements for each atom, of which one is selected.
+
+        The cost is the memory traffic of the monomials, which does not depend on the number of elements.
+        """
+        factors = features.permute(2, 1, 0).contiguous()
+        monomials, total = factors, None
+        for nu in range(1, len(self.monomials) + 1):
+            if nu > 1:
+                monomials = self._gather(monomials, f"parents_{nu}") * self._gather(factors, f"factors_{nu}")
+            coefficients = self._coefficients(nu).transpose(0, 1).flatten(1, 2)
+            values = torch.bmm(coefficients, monomials.transpose(0, 1))
+            total = values if total is None else total + values
+        assert total is not None
+        by_element = total.view(len(total), one_hot.shape[1], -1, len(one_hot))
+        return (by_element * one_hot.t()[:, None]).sum(dim=1).permute(2, 0, 1)
+
+    def _gather(self, rows: Tensor, name: str) -> Tensor:
+        places, offsets = self.get_buffer(f"{name}_places"), self.get_buffer(f"{name}_offsets")
+        return gather_rows(rows, self.get_buffer(name), places, offsets)
 
     def _coefficients(self, nu: int) -> Tensor:
         """Return W U of one degree, (elements, channels, w, monomials); w runs over the components of all outputs."""

@@ -53,7 +53,7 @@ INSTRUCTION_SETS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType
     }
 )
 GENERIC: Mapping[str, tuple[str, ...]] = MappingProxyType({"generic": ()})
-JOBS = 2
+MAX_JOBS = 8  # compilers at the same time; each needs some 0.5 GB
 
 
 class BuildError(LammpsError):
@@ -209,7 +209,7 @@ def build_plugin(target: Path, lammps: LammpsHeaders | None = None) -> None:
         for library, parts in LIBRARIES.items()
     ]
     target.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target, prefix=".build-") as folder, ThreadPoolExecutor(JOBS) as pool:
+    with tempfile.TemporaryDirectory(dir=target, prefix=".build-") as folder, ThreadPoolExecutor(_jobs()) as pool:
         for commands in (compilations, links):
             list(pool.map(lambda command: _run(command, folder), commands))
         (target / STAMP).unlink(missing_ok=True)
@@ -224,6 +224,10 @@ def build_plugin(target: Path, lammps: LammpsHeaders | None = None) -> None:
         "sources": compiled,
     }
     (target / STAMP).write_text(json.dumps(stamp, indent=2) + "\n", encoding="utf-8")
+
+
+def _jobs() -> int:
+    return min(MAX_JOBS, len(os.sched_getaffinity(0)))
 
 
 def _units(sources: Path, part: str) -> Iterator[Unit]:

@@ -31,6 +31,7 @@ from fitsnap_nn.models.prediction import predict
 from fitsnap_nn.settings.architectures import Mace
 from fitsnap_nn.testing.graphs import GhostGraph, crystal, ghost_graph, make_graph, molecule
 from fitsnap_nn.testing.models import GraphModelTests, assert_close, forces_of, of_one, own_energies
+from fitsnap_nn.testing.padded import assert_padding_changes_nothing
 
 pytestmark = pytest.mark.usefixtures("mace")
 
@@ -127,6 +128,7 @@ def their_batch(configuration: Configuration, model: MACE) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_energies_forces_and_stresses_are_those_of_mace(variant: str) -> None:
+    """On padded graphs too, which have code of their own."""
     torch.manual_seed(3)
     model = MACE(["P", "In", "Ga"], **(SMALL_MACE | VARIANTS[variant]))
     configuration = crystal(model.elements)
@@ -136,6 +138,7 @@ def test_energies_forces_and_stresses_are_those_of_mace(variant: str) -> None:
     assert_close(forces_of(found), theirs["forces"])
     assert_close(found.stress[0], torch.from_numpy(voigt(theirs["stress"][0].numpy())))
     assert theirs["forces"].abs().max() > 1e-3
+    assert_padding_changes_nothing(model, make_graph(model, configuration, crystal(model.elements, 1, count=2)))
 
 
 def test_chebyshev_basis_has_forces() -> None:

@@ -63,13 +63,12 @@ class PaddedGraph(Graph):
 
     def to_table(self, values: Tensor) -> Tensor:
         """Return (E, ...) per-edge values as rows per atom (N, M, ...), with 0 in empty entries."""
-        entries: Tensor = _Rearranged.apply(values, self.table.flatten(), self.slot)  # type: ignore[no-untyped-call]
+        entries = rearrange_rows(values, self.table.flatten(), self.slot)
         return entries.view(*self.table.shape, *values.shape[1:])
 
     def from_table(self, values: Tensor) -> Tensor:
         """Return (E, ...) per-edge values from rows per atom (N, M, ...), with 0 for padding edges."""
-        edges: Tensor = _Rearranged.apply(values.flatten(0, 1), self.slot, self.table.flatten())  # type: ignore[no-untyped-call]
-        return edges
+        return rearrange_rows(values.flatten(0, 1), self.slot, self.table.flatten())
 
     def gather_neighbours(self, features: Tensor) -> Tensor:
         """Return the features (N, ...) of the neighbour in each entry of the table, (N * M, ...).
@@ -81,8 +80,7 @@ class PaddedGraph(Graph):
     def gather_reverse_edges(self, messages: Tensor) -> Tensor:
         if len(self.reverse_edge_index) < self.n_edges:
             raise ValueError("the graph was padded without the indices of reverse edges")
-        reverse: Tensor = _Rearranged.apply(messages, self.reverse_edge_index, self.reverse_edge_index)  # type: ignore[no-untyped-call]
-        return reverse
+        return rearrange_rows(messages, self.reverse_edge_index, self.reverse_edge_index)
 
     def sum_by_centre(self, values: Tensor) -> Tensor:
         return self.to_table(values).sum(dim=1)
@@ -94,10 +92,12 @@ class PaddedGraph(Graph):
         return self.sum_by_configuration(self.sum_by_centre(values))
 
     def sum_by_configuration(self, values: Tensor) -> Tensor:
-        # A product with a matrix of 0 and 1: its derivatives are such products too.
+        # A product with a matrix of 0 and 1: its derivatives are such products too. In float64, which no setting of
+        # torch for faster products with fewer digits affects.
         configurations = torch.arange(len(self.n_atoms), device=self.config.device)
-        members = (configurations[:, None] == self.config).to(values.dtype)
-        return (members @ values.flatten(1)).view(-1, *values.shape[1:]) if values.dim() > 1 else members @ values
+        members = (configurations[:, None] == self.config).double()
+        sums = members @ values.double().flatten(1) if values.dim() > 1 else members @ values.double()
+        return sums.view(-1, *values.shape[1:]).to(values.dtype)
 
 
 def pad(graph: Graph, *, rows: int | None = None) -> PaddedGraph:
@@ -190,8 +190,8 @@ def _with_far_vectors(vectors: Tensor, size: int) -> Tensor:
     return extended
 
 
-def gather_rows(values: Tensor, index: Tensor, positions: Tensor) -> Tensor:
-    """Return rows of a tensor; the derivative adds, for each row, a fixed number of terms in a fixed order.
+def gather_rows(values: Tensor, index: Tensor, positions: Tensor, offsets: Tensor | None = None) -> Tensor:
+    """Return rows of a tensor; the derivative adds the terms of each row in a fixed order.
 
     torch's own derivative of ``index_select`` uses atomic additions on a GPU, whose order varies from run to run.
 
@@ -200,47 +200,56 @@ def gather_rows(values: Tensor, index: Tensor, positions: Tensor) -> Tensor:
         index: (B,) rows, below A.
         positions: (A, R) for each row of ``values`` its positions in ``index``. A row with fewer than R refers to a
             position whose derivative is 0.
+        offsets: (A,) instead of equal numbers of positions: where those of each row start in ``positions`` (B,).
 
     Returns:
         (B, ...).
     """
-    gathered: Tensor = _Gathered.apply(values, index, positions)  # type: ignore[no-untyped-call]
+    gathered: Tensor = _Gathered.apply(values, index, positions, offsets)  # type: ignore[no-untyped-call]
     return gathered
 
 
 class _Gathered(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, values: Tensor, index: Tensor, positions: Tensor) -> Tensor:
-        ctx.save_for_backward(index, positions)
+    def forward(ctx: Any, values: Tensor, index: Tensor, positions: Tensor, offsets: Tensor | None) -> Tensor:
+        ctx.save_for_backward(index, positions, offsets)
         return values.index_select(0, index)
 
     @staticmethod
-    def backward(ctx: Any, bar: Tensor) -> tuple[Tensor, None, None]:
-        index, positions = ctx.saved_tensors
-        return _Summed.apply(bar, positions, index), None, None  # type: ignore[no-untyped-call]
+    def backward(ctx: Any, bar: Tensor) -> tuple[Tensor, None, None, None]:
+        return _Summed.apply(bar, *ctx.saved_tensors), None, None, None  # type: ignore[no-untyped-call]
 
 
 class _Summed(torch.autograd.Function):
-    """Sums of the rows at positions (A, R), without storing the (A, R, ...) terms."""
+    """Sums of the rows at the positions, without storing the terms; arguments as in `gather_rows`."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, positions: Tensor, index: Tensor) -> Tensor:
-        ctx.save_for_backward(positions, index)
-        sums = torch.nn.functional.embedding_bag(positions, values.flatten(1), mode="sum")
+    def forward(ctx: Any, values: Tensor, index: Tensor, positions: Tensor, offsets: Tensor | None) -> Tensor:
+        ctx.save_for_backward(index, positions, offsets)
+        sums = torch.nn.functional.embedding_bag(positions, values.flatten(1), offsets, mode="sum")
         return sums.view(-1, *values.shape[1:])
 
     @staticmethod
-    def backward(ctx: Any, bar: Tensor) -> tuple[Tensor, None, None]:
-        positions, index = ctx.saved_tensors
-        return _Gathered.apply(bar, index, positions), None, None  # type: ignore[no-untyped-call]
+    def backward(ctx: Any, bar: Tensor) -> tuple[Tensor, None, None, None]:
+        return _Gathered.apply(bar, *ctx.saved_tensors), None, None, None  # type: ignore[no-untyped-call]
+
+
+def rearrange_rows(values: Tensor, index: Tensor, back: Tensor) -> Tensor:
+    """Return rows of a tensor, each at most once; the derivative is the inverse rearrangement.
+
+    Args:
+        values: (A, ...).
+        index: (B,) rows; A gives 0.
+        back: (A,) for each row of ``values`` its position in the result; B for rows that do not occur.
+
+    Returns:
+        (B, ...).
+    """
+    rows: Tensor = _Rearranged.apply(values, index, back)  # type: ignore[no-untyped-call]
+    return rows
 
 
 class _Rearranged(torch.autograd.Function):
-    """Rows in another order, of which each occurs at most once; an index beyond the last row gives 0.
-
-    The derivative is the inverse rearrangement, ``back``.
-    """
-
     @staticmethod
     def forward(ctx: Any, values: Tensor, index: Tensor, back: Tensor) -> Tensor:
         ctx.save_for_backward(index, back)

@@ -1,0 +1,64 @@
+"""All graph models obey the rules of a GPU: no synchronisation, no other device, fixed order of sums."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+from small_models import SMALL_MACE
+from torch import Tensor
+
+from fitsnap_nn.inputs.graph.padded import pad
+from fitsnap_nn.models.base import GraphModel
+from fitsnap_nn.models.mace import MACE
+from fitsnap_nn.testing.device_rules import META, DeviceRules, assert_runs_on_a_device
+from fitsnap_nn.testing.graphs import crystal, make_graph
+
+Make = Callable[[Sequence[str]], GraphModel]
+
+
+def mace(**hypers: Any) -> Make:
+    return lambda elements: MACE(elements, **(SMALL_MACE | hypers))
+
+
+# Each with whether the order of all its sums is fixed; mace's own sums over edges are atomic.
+MODELS: dict[str, tuple[Make, bool]] = {
+    "MACE": (mace(), True),
+    "MACE, correlation 3": (mace(correlation=3, use_agnostic_product=True, num_interactions=3), True),
+    "MACE, transformed distances": (mace(distance_transform="Agnesi", radial_type="gaussian"), True),
+    "MACE, repulsion": (mace(pair_repulsion=True, apply_cutoff=False), False),
+    "MACE, density": (mace(interaction="RealAgnosticDensityResidualInteractionBlock"), False),
+    "MACE, attention": (mace(interaction="RealAgnosticAttResidualInteractionBlock"), False),
+}
+
+
+@pytest.mark.usefixtures("mace")
+@pytest.mark.parametrize(("name", "elements"), [*((name, ["P", "In", "Ga"]) for name in MODELS), ("MACE", ["Ta"])])
+def test_training_step_and_prediction(name: str, elements: list[str]):
+    make, ordered = MODELS[name]
+    model = make(elements)
+    for dtype in (torch.float32, torch.float64):
+        model.set_precision(dtype)
+        graph = pad(make_graph(model, crystal(elements), crystal(elements, 1, count=2), dtype=dtype))
+        assert_runs_on_a_device(model, graph, ordered=ordered)
+
+
+@pytest.mark.parametrize(
+    ("message", "operation"),
+    [
+        ("makes the host wait", lambda x, index: x.sum().item()),
+        ("makes the host wait", lambda x, index: x[x > 0]),
+        ("makes the host wait", lambda x, index: torch.bincount(index)),
+        ("combines tensors", lambda x, index: x + torch.ones(4)),
+        ("combines tensors", lambda x, index: x[torch.tensor([1, 2])]),
+        ("copies from", lambda x, index: torch.ones(4).to(META)),
+        ("no fixed order", lambda x, index: torch.autograd.grad(x.index_select(0, index).sum(), x)),
+        ("sorts its indices", lambda x, index: torch.autograd.grad(x[index].sum(), x)),
+    ],
+)
+def test_the_rules_find_violations(message: str, operation: Callable[[Tensor, Tensor], Any]):
+    x, index = torch.ones(4, device=META, requires_grad=True), torch.zeros(3, dtype=torch.int64, device=META)
+    with pytest.raises(AssertionError, match=message), DeviceRules():
+        operation(x, index)
