@@ -73,4 +73,8 @@ def _rotated(values: Tensor, symmetry: Symmetry, matrices: Tensor) -> Tensor:
         return values
     if symmetry.rank == 1:
         return torch.bmm(matrices, values.unsqueeze(2)).squeeze(2)
-    return (matrices @ values[:, FULL] @ matrices.transpose(1, 2))[:, ROWS, COLUMNS]
+    # By components, without index arrays, which would be copied to a GPU on each call.
+    components = values.unbind(1)
+    tensors = torch.stack([torch.stack([components[number] for number in row], dim=1) for row in FULL], dim=1)
+    turned = matrices @ tensors @ matrices.transpose(1, 2)
+    return torch.stack([turned[:, row, column] for row, column in zip(ROWS, COLUMNS, strict=True)], dim=1)
