@@ -45,8 +45,7 @@ class SphericalHarmonics(nn.Module):
             vectors: (E, 3) of any length but 0.
 
         Returns:
-            (E, (max_angular + 1)²). Their derivatives with respect to the vectors are differentiable with respect to
-            everything but the vectors.
+            (E, (max_angular + 1)²), differentiable any number of times.
         """
         values: Tensor = _Harmonics.apply(vectors, self.constants["slopes"].to(vectors.dtype))  # type: ignore[no-untyped-call]
         return values
@@ -57,15 +56,15 @@ class _Harmonics(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, vectors: Tensor, slopes: Tensor) -> Tensor:
-        lengths = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
-        directions = vectors / lengths
-        values = _values(directions, slopes)
-        ctx.save_for_backward(lengths, directions, values, slopes)
+        values = _values(vectors / torch.linalg.vector_norm(vectors, dim=1, keepdim=True), slopes)
+        ctx.save_for_backward(vectors, values, slopes)
         return values
 
     @staticmethod
     def backward(ctx: Any, bar: Tensor) -> tuple[Tensor, None]:
-        lengths, directions, values, slopes = ctx.saved_tensors
+        vectors, values, slopes = ctx.saved_tensors
+        lengths = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
+        directions = vectors / lengths
         products = (bar @ slopes.flatten(1)).view(len(bar), *slopes.shape[1:])
         by_component = (products * values[:, None, : slopes.shape[2]]).sum(dim=2)
         # The harmonics do not depend on the length: remove the component along the vector.

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from fitsnap_nn.inputs.graph.batch import Graph
+from fitsnap_nn.inputs.graph.padded import PaddedGraph
 from fitsnap_nn.models.base import GraphModel
 from fitsnap_nn.models.elements import PerElement, along
 from fitsnap_nn.models.pairs import cosine_cutoff, sum_by
@@ -126,13 +127,13 @@ class Nanopet(GraphModel):
         factors = cosine_cutoff(
             torch.linalg.vector_norm(graph.vectors, dim=1), self.cutoff, self._hyperparameters["cutoff_width"]
         )
-        tables = _NeighbourTables(graph, factors)
+        tables = _tables(graph, factors)
         edges: Tensor = self.transformers[0](self._encode(graph), tables)
         for contraction, transformer in zip(self.contractions, self.transformers[1:], strict=True):
             # The reverse edge of a neighbour that is a ghost belongs to another rank; the graph then communicates.
             messages = contraction(torch.cat([edges, graph.gather_reverse_edges(edges)], dim=1))
             edges = SQRT_HALF * (edges + transformer(messages, tables))
-        return sum_by(graph.edge_i, edges * factors[:, None], graph.owned)
+        return tables.sum_by_centre(edges * factors[:, None])
 
     def _encode(self, graph: Graph) -> Tensor:
         """Return the initial features (E, d_pet).
@@ -145,10 +146,36 @@ class Nanopet(GraphModel):
             self.centre_encoder.weight @ centre_weight.t(),
             self.neighbour_encoder.weight @ neighbour_weight.t(),
         )
+        encoded: Tensor = self.vector_encoder(graph.vectors)
+        vectors = encoded @ vector_weight.t()
+        if isinstance(graph, PaddedGraph):
+            # Products with masks: the derivative of an embedding would sum over all edges in no fixed order.
+            elements = torch.arange(len(self.elements), device=graph.species.device)
+            one_hot = (graph.species[:, None] == elements).to(vectors.dtype)
+            masks = torch.cat([one_hot.index_select(0, atoms) for atoms in (graph.edge_i, graph.edge_j)], dim=1)
+            return torch.addmm(vectors, masks, torch.cat([centres, neighbours]))
         pair_table = (centres[:, None] + neighbours).flatten(0, 1)
         pairs = graph.species[graph.edge_i] * len(self.elements) + graph.species[graph.edge_j]
-        encoded: Tensor = self.vector_encoder(graph.vectors)
-        return nn.functional.embedding(pairs, pair_table) + encoded @ vector_weight.t()
+        return nn.functional.embedding(pairs, pair_table) + vectors
+
+
+def _tables(graph: Graph, factors: Tensor) -> _PaddedTable | _NeighbourTables:
+    return _PaddedTable(graph, factors) if isinstance(graph, PaddedGraph) else _NeighbourTables(graph, factors)
+
+
+class _PaddedTable:
+    """The table of a padded graph; attributes and methods as in `_NeighbourTables`."""
+
+    def __init__(self, graph: PaddedGraph, factors: Tensor) -> None:
+        self._graph = graph
+        logarithms = graph.to_table(factors.clamp_min(MIN_FACTOR).log())
+        self._bias = torch.where(graph.table < graph.n_edges, logarithms, PADDING_BIAS)[:, None, None]
+
+    def attend(self, edges: Tensor, heads: int) -> Tensor:
+        return self._graph.from_table(_attend(self._graph.to_table(edges), self._bias, heads))
+
+    def sum_by_centre(self, values: Tensor) -> Tensor:
+        return self._graph.sum_by_centre(values)
 
 
 class _NeighbourTables:
@@ -166,6 +193,7 @@ class _NeighbourTables:
     """
 
     def __init__(self, graph: Graph, factors: Tensor) -> None:
+        self._graph = graph
         counts = torch.bincount(graph.edge_i, minlength=len(graph.species))
         firsts = counts.cumsum(0) - counts
         logarithms = factors.clamp_min(MIN_FACTOR).log()
@@ -199,12 +227,30 @@ class _NeighbourTables:
         sizes = [rows * columns for rows, columns in self.shapes]
         blocks = torch.split(edges.index_select(0, self.edge_of_entry), sizes)
         for block, shape, bias in zip(blocks, self.shapes, self.biases, strict=True):
-            query, key, value = block.view(*shape, 3, heads, -1).permute(2, 0, 3, 1, 4)
-            logits = query @ key.transpose(2, 3) / math.sqrt(key.shape[3])
-            # softmax(q.k / sqrt(d) + ln f) is proportional to f exp(q.k / sqrt(d)): continuous at the cutoff.
-            weighted = torch.softmax(logits + bias, dim=3) @ value
-            outputs.append(weighted.transpose(1, 2).flatten(2).flatten(0, 1))
+            outputs.append(_attend(block.view(*shape, -1), bias, heads).flatten(0, 1))
         return torch.cat(outputs).index_select(0, self.entry_of_edge)
+
+    def sum_by_centre(self, values: Tensor) -> Tensor:
+        """Return the sums (owned atoms, d) of values (E, d) over the edges of each atom."""
+        return sum_by(self._graph.edge_i, values, self._graph.owned)
+
+
+def _attend(table: Tensor, bias: Tensor, heads: int) -> Tensor:
+    """Return multi-head attention among the entries of each row.
+
+    Args:
+        table: (atoms, neighbours, 3 d) queries, keys and values.
+        bias: (atoms, 1, 1, neighbours) added to the logits.
+        heads: number of heads.
+
+    Returns:
+        (atoms, neighbours, d).
+    """
+    query, key, value = table.view(*table.shape[:2], 3, heads, -1).permute(2, 0, 3, 1, 4)
+    logits = query @ key.transpose(2, 3) / math.sqrt(key.shape[3])
+    # softmax(q.k / sqrt(d) + ln f) is proportional to f exp(q.k / sqrt(d)): continuous at the cutoff.
+    weighted: Tensor = torch.softmax(logits + bias, dim=3) @ value
+    return weighted.transpose(1, 2).flatten(2)
 
 
 def _degree_ranges(counts: list[int]) -> list[tuple[int, int]]:
@@ -221,7 +267,7 @@ def _degree_ranges(counts: list[int]) -> list[tuple[int, int]]:
 class _Transformer(nn.ModuleList):
     """Attention layers, applied in sequence."""
 
-    def forward(self, edges: Tensor, tables: _NeighbourTables) -> Tensor:
+    def forward(self, edges: Tensor, tables: _PaddedTable | _NeighbourTables) -> Tensor:
         for layer in self:
             edges = layer(edges, tables)
         return edges
@@ -244,7 +290,7 @@ class _TransformerLayer(nn.Module):
             nn.LayerNorm(width), _linear(width, hidden), nn.GELU(), _linear(hidden, width)
         )
 
-    def forward(self, edges: Tensor, tables: _NeighbourTables) -> Tensor:
+    def forward(self, edges: Tensor, tables: _PaddedTable | _NeighbourTables) -> Tensor:
         attended: Tensor = self.out_projection(tables.attend(self.in_projection(edges), self.heads))
         edges = SQRT_HALF * torch.add(edges, attended, alpha=ATTENTION_SCALE)
         transformed: Tensor = self.feed_forward(edges)

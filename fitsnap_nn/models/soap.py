@@ -16,6 +16,9 @@ from spex.radial import LaplacianEigenstates
 from sphericart.torch import SphericalHarmonics
 from torch import Tensor, nn
 
+from fitsnap_nn.inputs.graph.padded import PaddedGraph
+from fitsnap_nn.models import harmonics
+from fitsnap_nn.models.constants import Float64Constants
 from fitsnap_nn.models.pairs import cosine_cutoff
 
 
@@ -127,9 +130,10 @@ class SphericalExpansion(nn.Module):
         super().__init__()
         self.cutoff, self.width = cutoff, width
         self.max_angular = max_angular
-        # Not buffers, so that they stay float64 in a float32 model.
-        self._tables = radial_tables(max_angular, max_radial, cutoff)
-        self.sizes = self._tables.sizes
+        tables = radial_tables(max_angular, max_radial, cutoff)
+        self.sizes = tables.sizes
+        self.tables = Float64Constants(spacing=tables.spacing, cubics=tables.cubics, slopes=tables.slopes)
+        self.harmonics = harmonics.SphericalHarmonics(max_angular)
 
     def forward(self, vectors: Tensor, atoms: Tensor, count: int, species: Tensor, species_count: int) -> list[Tensor]:
         """Return the expansion coefficients.
@@ -145,21 +149,45 @@ class SphericalExpansion(nn.Module):
             For each l (count, species_count * n, 2l + 1).
         """
         radial = self._radial(torch.linalg.vector_norm(vectors, dim=1))
-        angular = spherical_harmonics(vectors, self.max_angular)
+        angular = self._angular(vectors)
         blocks = _pad_neighbours(atoms, count)
         by_degree = torch.split(blocks.pad(angular, blocks.position, 1), [2 * n + 1 for n in range(len(self.sizes))], 2)
         # Radial functions go to the columns of the neighbour's element; the zeros elsewhere restrict the sum to it.
         positions = blocks.position * species_count + species
         sums = []
-        for functions, harmonics in zip(torch.split(radial, list(self.sizes), dim=1), by_degree, strict=True):
-            products = torch.bmm(blocks.pad(functions, positions, species_count).transpose(1, 2), harmonics)
+        for functions, values in zip(torch.split(radial, list(self.sizes), dim=1), by_degree, strict=True):
+            products = torch.bmm(blocks.pad(functions, positions, species_count).transpose(1, 2), values)
             sums.append(blocks.sum_by_atom(products))
         return sums
 
+    def of_table(self, graph: PaddedGraph, one_hot: Tensor) -> list[Tensor]:
+        """Return the expansion coefficients of all atoms of a padded graph.
+
+        Args:
+            graph: N atoms.
+            one_hot: (N, elements) one-hot element of each atom.
+
+        Returns:
+            For each l (N, elements * n, 2l + 1).
+        """
+        radial = graph.to_table(self._radial(torch.linalg.vector_norm(graph.vectors, dim=1)))
+        angular = graph.to_table(self.harmonics(graph.vectors))
+        # As in `forward`: each neighbour's functions in the columns of its element, and zeros elsewhere.
+        elements = one_hot.index_select(0, graph.neighbour_of_slot).view(*graph.table.shape, -1, 1)
+        by_element = radial[:, :, None] * elements
+        functions = torch.split(by_element, list(self.sizes), dim=3)
+        values = torch.split(angular, [2 * n + 1 for n in range(len(self.sizes))], dim=2)
+        pairs = zip(functions, values, strict=True)
+        return [torch.bmm(one.flatten(2).transpose(1, 2), other) for one, other in pairs]
+
+    def _angular(self, vectors: Tensor) -> Tensor:
+        # sphericart is faster, but its library for GPUs is not available with every build of torch.
+        return spherical_harmonics(vectors, self.max_angular) if vectors.is_cpu else self.harmonics(vectors)
+
     def _radial(self, distances: Tensor) -> Tensor:
         """Return the radial functions times the cutoff function, (E, sum of the sizes)."""
-        _, *tables = self._tables
-        splines: Tensor = _Splines.apply(distances.clamp_max(self.cutoff), *(table.to(distances) for table in tables))  # type: ignore[no-untyped-call]
+        tables = [self.tables[name].to(distances.dtype) for name in ("spacing", "cubics", "slopes")]
+        splines: Tensor = _Splines.apply(distances.clamp_max(self.cutoff), *tables)  # type: ignore[no-untyped-call]
         return splines * cosine_cutoff(distances, self.cutoff, self.width)[:, None]
 
 

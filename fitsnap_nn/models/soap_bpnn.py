@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from fitsnap_nn.inputs.graph.batch import Graph
+from fitsnap_nn.inputs.graph.padded import PaddedGraph
 from fitsnap_nn.models.base import GraphModel
 from fitsnap_nn.models.elements import PerElement, along
 from fitsnap_nn.models.soap import PowerSpectrum, SphericalExpansion
@@ -35,6 +36,43 @@ class Rows(NamedTuple):
     row_of_atom: Tensor
     species: Tensor
     counts: list[int]
+
+    def of_atoms(self, values: Tensor) -> Tensor:
+        """Return the values (R,) of each atom, (N,)."""
+        return values.index_select(0, self.row_of_atom)
+
+    def linear(self, values: Tensor, weights: Tensor) -> Tensor:
+        """Return the rows (R, in) times the matrix (out, in) of their element, or the common one: (R, out)."""
+        if len(weights) == 1:
+            return values @ weights[0].t()
+        return torch.cat([part @ w.t() for part, w in zip(torch.split(values, self.counts), weights, strict=True)])
+
+    def select(self, values: Tensor) -> Tensor:
+        """Return the values (S, K) of the element of each row: (R, K), or (1, K) if common to all elements."""
+        return values if len(values) == 1 else values.index_select(0, self.species)
+
+
+class AllRows(NamedTuple):
+    """One row per atom of a padded graph, with masks of the elements; methods as in `Rows`.
+
+    Attributes:
+        one_hot: (N, elements).
+    """
+
+    one_hot: Tensor
+
+    def of_atoms(self, values: Tensor) -> Tensor:
+        return values
+
+    def linear(self, values: Tensor, weights: Tensor) -> Tensor:
+        if len(weights) == 1:
+            return values @ weights[0].t()
+        # One product with the matrices of all elements, of which one result is kept.
+        by_element = (values @ weights.flatten(0, 1).t()).view(len(values), *weights.shape[:2])
+        return (by_element * self.one_hot[:, :, None]).sum(dim=1)
+
+    def select(self, values: Tensor) -> Tensor:
+        return values if len(values) == 1 else (self.one_hot[:, :, None] * values).sum(dim=1)
 
 
 class Normalisation(NamedTuple):
@@ -191,19 +229,21 @@ class SoapBpnn(GraphModel):
         rows = self.rows(graph)
         values = self._first_layer(self.spectrum(graph, rows), rows)
         for weights in self.layers:
-            values = _linear_by_element(silu(values), weights, rows)
-        return values.squeeze(1).index_select(0, rows.row_of_atom)
+            values = rows.linear(silu(values), weights)
+        return rows.of_atoms(values.squeeze(1))
 
     def prior_energies(self, graph: Graph) -> Tensor:
         return super().prior_energies(graph) if self.zbl is None else self.zbl.energies(graph)
 
-    def rows(self, graph: Graph) -> Rows:
+    def rows(self, graph: Graph) -> Rows | AllRows:
         """Return the rows to evaluate, sorted by element so that each element's network is one matrix product.
 
         Args:
             graph: N atoms, ghosts included.
         """
         elements = torch.arange(len(self.elements), device=graph.species.device)
+        if isinstance(graph, PaddedGraph):
+            return AllRows((graph.species[:, None] == elements).to(graph.vectors.dtype))
         has_neighbours = torch.zeros_like(graph.species, dtype=torch.bool).index_fill_(0, graph.edge_i, True)
         atoms = torch.where(has_neighbours)[0]
         species, order = torch.sort(torch.cat([elements, graph.species[atoms]]), stable=True)
@@ -211,7 +251,7 @@ class SoapBpnn(GraphModel):
         row_of_atom = row_of[graph.species].index_copy_(0, atoms, row_of[len(elements) :])
         return Rows(row_of_atom, species, torch.bincount(species).tolist())
 
-    def spectrum(self, graph: Graph, rows: Rows) -> Tensor:
+    def spectrum(self, graph: Graph, rows: Rows | AllRows) -> Tensor:
         """Return the power spectrum; channels are (neighbour element or pseudo-element, n).
 
         Args:
@@ -221,9 +261,8 @@ class SoapBpnn(GraphModel):
         Returns:
             (R, D).
         """
-        count, elements = len(rows.species), len(self.elements)
-        edge_rows, species = rows.row_of_atom[graph.edge_i], graph.species[graph.edge_j]
-        parts = self.expansion(graph.vectors, edge_rows, count, species, elements)
+        parts = self._expand(graph, rows)
+        count, elements = len(parts[0]), len(self.elements)
         if self.mixing is not None:
             by_element = [part.view(count, elements, -1) for part in parts]
             mixed = torch.split(
@@ -233,7 +272,17 @@ class SoapBpnn(GraphModel):
         spectrum: Tensor = self.power_spectrum(parts)
         return spectrum
 
-    def _first_layer(self, spectrum: Tensor, rows: Rows) -> Tensor:
+    def _expand(self, graph: Graph, rows: Rows | AllRows) -> list[Tensor]:
+        if isinstance(graph, PaddedGraph) and isinstance(rows, AllRows):
+            return self.expansion.of_table(graph, rows.one_hot)
+        assert isinstance(rows, Rows)
+        edge_rows, species = rows.row_of_atom[graph.edge_i], graph.species[graph.edge_j]
+        coefficients: list[Tensor] = self.expansion(
+            graph.vectors, edge_rows, len(rows.species), species, len(self.elements)
+        )
+        return coefficients
+
+    def _first_layer(self, spectrum: Tensor, rows: Rows | AllRows) -> Tensor:
         """Return the outputs (R, K) of normalisation and first layer.
 
         With x = c_Z p, weight g and bias b of the normalisation and W' = W g: W LN(x) = (W' x - mean(x) W' 1) /
@@ -242,13 +291,13 @@ class SoapBpnn(GraphModel):
         roots = self.power_spectrum.multiplicity.to(spectrum.dtype).sqrt()
         centre = roots.new_ones(1, 1, 1, len(roots)) if self.centre is None else self.centre
         if self.norm_weight is None:
-            return _linear_by_element(spectrum, _mean_over_orders(self.first * (centre * roots)), rows)
-        values = _linear_by_element(spectrum, _mean_over_orders(self.first * (centre * roots * self.norm_weight)), rows)
+            return rows.linear(spectrum, _mean_over_orders(self.first * (centre * roots)))
+        values = rows.linear(spectrum, _mean_over_orders(self.first * (centre * roots * self.norm_weight)))
         norm = self._normalisation(self.norm_weight, centre, roots)
-        mean = _linear_by_element(spectrum, norm.mean, rows)
-        variance = _linear_by_element(spectrum.square(), norm.square, rows) - mean.square()
-        scaled = (values - mean * _per_row(norm.sums, rows)) * torch.rsqrt(variance.clamp_min(0.0) + NORM_EPSILON)
-        return scaled + _per_row(norm.biases, rows)
+        mean = rows.linear(spectrum, norm.mean)
+        variance = rows.linear(spectrum.square(), norm.square) - mean.square()
+        scaled = (values - mean * rows.select(norm.sums)) * torch.rsqrt(variance.clamp_min(0.0) + NORM_EPSILON)
+        return scaled + rows.select(norm.biases)
 
     def _normalisation(self, weight: Tensor, centre: Tensor, roots: Tensor) -> Normalisation:
         """Return the terms of the normalisation, summed over both orders of each pair of channels.
@@ -274,15 +323,3 @@ def _mean_over_orders(values: Tensor) -> Tensor:
 def _uniform(shape: tuple[int, ...], inputs: int) -> Tensor:
     """Return initial weights with the distribution of ``nn.Linear``."""
     return torch.empty(shape).uniform_(-1.0, 1.0) / math.sqrt(inputs)
-
-
-def _linear_by_element(values: Tensor, weights: Tensor, rows: Rows) -> Tensor:
-    """Return the rows (R, in) times the matrix (out, in) of their element, or the common one: (R, out)."""
-    if len(weights) == 1:
-        return values @ weights[0].t()
-    return torch.cat([part @ w.t() for part, w in zip(torch.split(values, rows.counts), weights, strict=True)])
-
-
-def _per_row(values: Tensor, rows: Rows) -> Tensor:
-    """Return the values (S, K) of the element of each row: (R, K), or (1, K) if common to all elements."""
-    return values if len(values) == 1 else values.index_select(0, rows.species)

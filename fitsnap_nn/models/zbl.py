@@ -13,6 +13,8 @@ from ase.data import atomic_numbers, covalent_radii
 from torch import Tensor, nn
 
 from fitsnap_nn.inputs.graph.batch import Graph
+from fitsnap_nn.inputs.graph.padded import PaddedGraph
+from fitsnap_nn.models.constants import Float64Constants
 from fitsnap_nn.models.pairs import sum_by
 
 COULOMB = 14.399645478425668  # e²/(4 pi epsilon_0), eV Å
@@ -42,8 +44,8 @@ class Zbl(nn.Module):
         cubic = (ends * curvature - 3.0 * slope) / ends**2
         quartic = (2.0 * slope - ends * curvature) / ends**3
         constant = -value + ends * slope / 2.0 - ends**2 * curvature / 12.0
-        # Not a buffer, so that it stays float64 in a float32 model. (6, pairs of elements).
-        self._tables = torch.stack([ends, strengths, lengths, cubic / 3.0, quartic / 4.0, constant]).flatten(1)
+        terms = torch.stack([ends, strengths, lengths, cubic / 3.0, quartic / 4.0, constant])
+        self.constants = Float64Constants(terms=terms.flatten(1))  # (6, pairs of elements)
         self._count = len(numbers)
 
     def energies(self, graph: Graph) -> Tensor:
@@ -57,12 +59,23 @@ class Zbl(nn.Module):
         """
         pair_types = graph.species[graph.edge_i] * self._count + graph.species[graph.edge_j]
         distances = torch.linalg.vector_norm(graph.vectors.double(), dim=1)
-        tables = self._tables.to(distances.device)
-        within = torch.where(distances < tables[0, pair_types])[0]
-        r = distances[within]
-        _, strength, length, cubic, quartic, constant = tables[:, pair_types[within]]
-        energies = _screened(r, strength, length) + (cubic + quartic * r) * r**3 + constant
+        terms = self.constants["terms"]
+        is_within = distances < terms[0].index_select(0, pair_types)
+        if isinstance(graph, PaddedGraph):
+            own = terms.index_select(1, pair_types)
+            # Beyond r_c the energy at r_c, whose derivatives vanish, in place of one that is not needed.
+            energies = _energies(torch.where(is_within, distances, own[0]), own)
+            return graph.sum_by_centre(torch.where(is_within, 0.5 * energies, 0.0))
+        within = torch.where(is_within)[0]
+        energies = _energies(distances[within], terms[:, pair_types[within]])
         return sum_by(graph.edge_i[within], 0.5 * energies, len(graph.species))
+
+
+def _energies(r: Tensor, terms: Tensor) -> Tensor:
+    """Return the pair energies (E,) at distances (E,), for the terms (6, E) of each pair of elements."""
+    _, strength, length, cubic, quartic, constant = terms
+    energies: Tensor = _screened(r, strength, length) + (cubic + quartic * r) * r**3 + constant
+    return energies
 
 
 def _screened(r: Tensor, strength: Tensor, length: Tensor) -> Tensor:

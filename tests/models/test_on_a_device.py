@@ -13,6 +13,7 @@ from torch import Tensor
 from fitsnap_nn.inputs.graph.padded import pad
 from fitsnap_nn.models.base import GraphModel
 from fitsnap_nn.models.mace import MACE
+from fitsnap_nn.models.nanopet import Nanopet
 from fitsnap_nn.testing.device_rules import META, DeviceRules, assert_runs_on_a_device
 from fitsnap_nn.testing.graphs import crystal, make_graph
 
@@ -23,8 +24,26 @@ def mace(**hypers: Any) -> Make:
     return lambda elements: MACE(elements, **(SMALL_MACE | hypers))
 
 
+def soap_bpnn(**hypers: Any) -> Make:
+    def make(elements: Sequence[str]) -> GraphModel:
+        from fitsnap_nn.models.soap_bpnn import SoapBpnn  # torch-spex is optional
+
+        return SoapBpnn(elements, max_angular=2, max_radial=2, cutoff_radius=4.0, num_neurons_per_layer=4, **hypers)
+
+    return make
+
+
+def nanopet(**hypers: Any) -> Make:
+    return lambda elements: Nanopet(elements, cutoff=4.0, d_pet=8, num_heads=2, num_attention_layers=1, **hypers)
+
+
 # Each with whether the order of all its sums is fixed; mace's own sums over edges are atomic.
 MODELS: dict[str, tuple[Make, bool]] = {
+    "SOAP_BPNN": (soap_bpnn(zbl=True), True),
+    "SOAP_BPNN, mixtures": (soap_bpnn(legacy=False, heads="mlp"), True),
+    "SOAP_BPNN, no normalisation": (soap_bpnn(layernorm=False), True),
+    "NANOPET": (nanopet(zbl=True), True),
+    "NANOPET, three layers": (nanopet(num_gnn_layers=3, heads="linear"), True),
     "MACE": (mace(), True),
     "MACE, correlation 3": (mace(correlation=3, use_agnostic_product=True, num_interactions=3), True),
     "MACE, transformed distances": (mace(distance_transform="Agnesi", radial_type="gaussian"), True),
@@ -34,8 +53,11 @@ MODELS: dict[str, tuple[Make, bool]] = {
 }
 
 
-@pytest.mark.usefixtures("mace")
-@pytest.mark.parametrize(("name", "elements"), [*((name, ["P", "In", "Ga"]) for name in MODELS), ("MACE", ["Ta"])])
+@pytest.mark.usefixtures("mace", "spex")
+@pytest.mark.parametrize(
+    ("name", "elements"),
+    [*((name, ["P", "In", "Ga"]) for name in MODELS), *((name, ["Ta"]) for name in MODELS if "," not in name)],
+)
 def test_training_step_and_prediction(name: str, elements: list[str]):
     make, ordered = MODELS[name]
     model = make(elements)
