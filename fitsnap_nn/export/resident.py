@@ -142,7 +142,7 @@ class ResidentModel:
         gradients = gradients.double()
         # The force on an atom from a neighbour j is dE/dr_ij - dE/dr_ji.
         forces = graph.sum_by_centre(gradients - gradients.index_select(0, graph.reverse_edge_index))
-        virial = -vectors.t() @ gradients
+        virial = -(vectors[:, :, None] * gradients[:, None, :]).sum(dim=0)
         tail = torch.stack([measured.before[-1].double(), degree.max().double(), measured.squared.min()])
         result = torch.cat([energies.detach(), forces.flatten(), virial.flatten(), tail])
         return result, vectors, gradients, graph.reverse_edge_index, graph.table
