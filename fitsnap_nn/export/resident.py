@@ -142,7 +142,7 @@ class ResidentModel:
         gradients = gradients.double()
         # The force on an atom from a neighbour j is dE/dr_ij - dE/dr_ji.
         forces = graph.sum_by_centre(gradients - gradients.index_select(0, graph.reverse_edge_index))
-        virial = -vectors.t() @ gradients
+        virial = -(vectors[:, :, None] * gradients[:, None, :]).sum(dim=0)
         tail = torch.stack([measured.before[-1].double(), degree.max().double(), measured.squared.min()])
         result = torch.cat([energies.detach(), forces.flatten(), virial.flatten(), tail])
         return result, vectors, gradients, graph.reverse_edge_index, graph.table
@@ -173,7 +173,7 @@ def _graph(
 ) -> tuple[PaddedGraph, Tensor, Tensor]:
     """Return the graph of the pairs within the cutoff, without waiting for the device.
 
-    Pairs beyond the sizes are left out, which the caller recognises by the counts.
+    If there are more than the sizes allow, it has none: an index of a missing edge would end a program on a GPU.
 
     Args:
         pairs: lists with padding.
@@ -182,22 +182,25 @@ def _graph(
         dtype: of its vectors.
 
     Returns:
-        The graph, its vectors (E, 3) in float64, and the number of neighbours of each atom (N,).
+        The graph, its vectors (E, 3) in float64, and the number of neighbours (N,) that each atom would have.
     """
-    device, count = measured.before.device, measured.before
+    device = measured.before.device
+    needed = measured.before.index_select(0, pairs.bounds).diff()
+    fits = (measured.before[-1] <= sizes.edges) & (needed.max() <= sizes.columns)
+    count = measured.before * fits
     number = torch.arange(sizes.edges, device=device)
     # The pair with number + 1 pairs within the cutoff up to and including it; padding edges are the last padding pair.
     source = torch.searchsorted(count[1:], number, right=True).clamp_max(sizes.pairs - 1)
     real = number < count[-1]
     # Neighbouring padding edges are each other's reverse: the number of edges is even.
-    reverse = count.index_select(0, pairs.reverse.index_select(0, source)).clamp_max(sizes.edges - 1)
+    reverse = count.index_select(0, pairs.reverse.index_select(0, source))
     ends = count.index_select(0, pairs.bounds)
     first, degree = ends[:-1], ends.diff()
     column = torch.arange(sizes.columns, device=device)
-    table = torch.where(column < degree[:, None], first[:, None] + column, sizes.edges).clamp_max(sizes.edges)
+    table = torch.where(column < degree[:, None], first[:, None] + column, sizes.edges)
     edge_i = pairs.atom_i.index_select(0, source)
-    place = number - first.index_select(0, edge_i)
-    slot = torch.where(real & (place < sizes.columns), edge_i * sizes.columns + place, sizes.atoms * sizes.columns)
+    place = edge_i * sizes.columns + number - first.index_select(0, edge_i)
+    slot = torch.where(real, place, sizes.atoms * sizes.columns)
     vectors = measured.vectors.index_select(0, source)
     graph = PaddedGraph(
         species=pairs.species,
@@ -211,7 +214,7 @@ def _graph(
         table=table,
         slot=slot,
     )
-    return graph, vectors, degree
+    return graph, vectors, needed
 
 
 def _atom_virials(vectors: Tensor, gradients: Tensor, reverse: Tensor, table: Tensor) -> NDArray[np.float64]:

