@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import pytest
 import torch
-from random_potentials import crystal
 from small_fit import fit, log_of, write_small_input
 
 import fitsnap_nn
 from fitsnap_nn import devices
-from fitsnap_nn.data.properties import STANDARD, derivatives_of
 from fitsnap_nn.errors import FitsnapError, InputError, TrainingError
-from fitsnap_nn.inputs.batch import join_batches
-from fitsnap_nn.inputs.snap.input import SnapInput
-from fitsnap_nn.models import BPNN, prediction
-from fitsnap_nn.settings.schema import Bispectrum, Reference
+from fitsnap_nn.models import prediction
 from fitsnap_nn.training import evaluation, steps, trainer
 
 
@@ -100,23 +94,6 @@ def test_each_group_is_evaluated_once_and_in_order():
     assert [number for group in done for number in group] == list(range(11))
     with pytest.raises(FitsnapError, match="a single configuration"):
         evaluation.for_each_within_memory([[0]], lambda _: evaluate([0, 0, 0]))
-
-
-def test_a_bpnn_neither_waits_for_a_device_nor_mixes_two():
-    """On the device ``meta`` tensors have no values, so that each of these raises an exception."""
-    bispectrum = Bispectrum(num_types=2, type=("In", "P"), twojmax=(4,), wj=(1.0, 0.9), radelem=(0.5, 0.42))
-    model = BPNN(SnapInput(bispectrum), [8, 8], "tanh", committee=2)
-    configuration = crystal(bispectrum.type, 1)
-    with model.input.open(Reference(), Path(), derivatives_of(STANDARD)) as compute:
-        batch = join_batches([model.input.to_batch(configuration, compute.compute(configuration))] * 2, torch.float32)
-    model.to("meta")
-    values = {field.name: getattr(batch, field.name).to("meta") for field in fields(batch)}
-    batch = replace(batch, **values)
-    found = [prediction.predict(member, batch) for member in model.members()]
-    assert prediction.mean_prediction(found).values["forces"].shape == (len(batch.species), 3)
-    for member in model.members():
-        _, backward = prediction.predict_for_training(member, batch, STANDARD, list(member.parameters()))
-        assert callable(backward)
 
 
 def test_training_without_enough_memory_names_the_settings(tmp_path: Path):
