@@ -59,7 +59,7 @@ alone: $(VENV)/.installed-all+dev
 
 # A machine without network has no .venv: tests/gpu/bundle.py sets one up. A new torch may warn of what is of no concern.
 test-gpu: $(if $(PYTEST),,$(VENV)/.installed-all+dev)
-	$(or $(PYTEST),$(BIN)/pytest) -m gpu -rs -W default --numprocesses 4 --dist loadgroup tests/gpu $(TESTS)
+	$(or $(PYTEST),$(BIN)/pytest) -m gpu -rs -W default --numprocesses 4 --dist loadgroup tests/gpu tests/training/test_least_squares.py
 
 bench-gpu:
 	$(PYTHON) tests/benchmarks/bench_gpu.py
