@@ -22,10 +22,12 @@ Ints = NDArray[np.int64]
 
 STEPS_PER_DOUBLING = 4  # sizes grow by factors of 2^(1/4): at most 19 % padding, and few shapes
 COLUMNS = 4  # M is a multiple of it
-# Padding edges are twice as long as the longest edge. High powers of a much larger length, as in cutoff functions,
+# Å, a vector longer than any cutoff (100 Å at most), along no axis or plane, where derivatives may be singular.
+FAR = (75.0, 60.0, 80.0)
+FAR_LENGTH = 125.0
+# Length of padding edges in units of the longest edge. High powers of a much larger length, as in cutoff functions,
 # would overflow in float32 and turn all gradients into nan, although padding has no weight in them.
 PADDING_LENGTH = 2.0
-PADDING_DIRECTION = (0.6, 0.48, 0.64)  # along no axis or plane, where derivatives may be singular
 
 
 @dataclass(frozen=True)
@@ -186,10 +188,12 @@ def _extended(values: Tensor, size: int, filling: float) -> Tensor:
 def _padded_vectors(vectors: Tensor, size: int) -> Tensor:
     extended = vectors.new_empty(size, 3)
     extended[: len(vectors)] = vectors
-    # Column by column: a sum over the three numbers of each row takes four times as long.
-    x, y, z = vectors.unbind(1)
-    longest = math.sqrt(float((x * x).addcmul_(y, y).addcmul_(z, z).max())) if len(vectors) else 1.0
-    far = PADDING_LENGTH * longest * extended.new_tensor(PADDING_DIRECTION)
+    far = extended.new_tensor(FAR)
+    if len(vectors):
+        # Column by column: a sum over the three numbers of each row takes four times as long.
+        x, y, z = vectors.unbind(1)
+        longest = math.sqrt(float((x * x).addcmul_(y, y).addcmul_(z, z).max()))
+        far *= PADDING_LENGTH * longest / FAR_LENGTH
     extended[len(vectors) :: 2] = far
     extended[len(vectors) + 1 :: 2] = -far
     return extended
