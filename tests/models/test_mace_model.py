@@ -22,6 +22,7 @@ from fitsnap_nn.data.neighbours import find_neighbours
 from fitsnap_nn.data.properties import ENERGY, FORCES
 from fitsnap_nn.data.voigt import voigt
 from fitsnap_nn.errors import CheckpointError
+from fitsnap_nn.inputs.graph.padded import pad
 from fitsnap_nn.interfaces.mace_files import convert, run_and_convert
 from fitsnap_nn.models.base import GraphModel
 from fitsnap_nn.models.evaluation import to_float64
@@ -328,3 +329,14 @@ def test_what_a_file_lacks_is_said(tmp_path: Path) -> None:
     (tmp_path / "text.model").write_text("no pickle")
     with pytest.raises(CheckpointError, match=r"text\.model: .*Unpickling"):
         run_and_convert(tmp_path / "text.model", ["H"])
+
+
+def test_a_steep_cutoff_is_finite_on_padding() -> None:
+    """The power of a length of 1000 Å would be infinite in float32, and 0 times it nan."""
+    model = MACE(["P", "In"], **(SMALL_MACE | {"num_cutoff_basis": 100, "apply_cutoff": False}))
+    model.set_precision(torch.float32)
+    found = predict(model, pad(make_graph(model, crystal(model.elements), dtype=torch.float32)), create_graph=True)
+    assert found.forces is not None
+    weights = [weight for weight in model.parameters() if weight.requires_grad and weight.numel()]
+    slopes = torch.autograd.grad(found.forces.square().sum(), weights, allow_unused=True)
+    assert all(one.isfinite().all() for one in (found.forces, *slopes) if one is not None)

@@ -22,8 +22,12 @@ Ints = NDArray[np.int64]
 
 STEPS_PER_DOUBLING = 4  # sizes grow by factors of 2^(1/4): at most 19 % padding, and few shapes
 COLUMNS = 4  # M is a multiple of it
-# Å, vector of a padding edge: longer than any cutoff, and along no axis or plane, where derivatives may be singular.
-FAR = (600.0, 480.0, 640.0)
+# Å, a vector longer than any cutoff (100 Å at most), along no axis or plane, where derivatives may be singular.
+FAR = (75.0, 60.0, 80.0)
+FAR_LENGTH = 125.0
+# Length of padding edges in units of the longest edge. High powers of a much larger length, as in cutoff functions,
+# would overflow in float32 and turn all gradients into nan, although padding has no weight in them.
+PADDING_LENGTH = 2.0
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,8 @@ class PaddedGraph(Graph):
     """Graph whose sizes are rounded up, so that few different shapes occur and no operation needs to know a count.
 
     The rows after the true ones are padding. Each padding configuration has at least one atom; padding atoms have no
-    neighbours. Padding edges connect the last padding atom to itself. They are in no row of the table, so that they
-    contribute to no sum over the edges of an atom.
+    neighbours. Padding edges connect the last padding atom to itself and are longer than all others. They are in no row
+    of the table, so that they contribute to no sum over the edges of an atom.
 
     Sums over neighbours are gathers followed by sums over a fixed number of terms. Their order is that of the table, so
     that results are reproducible on a GPU. The derivative of each of these methods is another of them.
@@ -139,7 +143,7 @@ def pad(graph: Graph, *, rows: int | None = None) -> PaddedGraph:
         edge_i=_extended(graph.edge_i, edges, last),
         edge_j=_extended(graph.edge_j, edges, last),
         reverse_edge_index=torch.from_numpy(_reverse(reverse, n_edges, edges)),
-        vectors=_with_far_vectors(graph.vectors.detach(), edges),
+        vectors=_padded_vectors(graph.vectors.detach(), edges),
         table=torch.from_numpy(table),
         slot=torch.from_numpy(slot),
     )
@@ -181,10 +185,15 @@ def _extended(values: Tensor, size: int, filling: float) -> Tensor:
     return extended
 
 
-def _with_far_vectors(vectors: Tensor, size: int) -> Tensor:
+def _padded_vectors(vectors: Tensor, size: int) -> Tensor:
     extended = vectors.new_empty(size, 3)
     extended[: len(vectors)] = vectors
     far = extended.new_tensor(FAR)
+    if len(vectors):
+        # Column by column: a sum over the three numbers of each row takes four times as long.
+        x, y, z = vectors.unbind(1)
+        longest = math.sqrt(float((x * x).addcmul_(y, y).addcmul_(z, z).max()))
+        far *= PADDING_LENGTH * longest / FAR_LENGTH
     extended[len(vectors) :: 2] = far
     extended[len(vectors) + 1 :: 2] = -far
     return extended
