@@ -81,6 +81,7 @@ class ResidentModel:
 
     def _read(self, step: ListStep) -> None:
         """Read the lists of LAMMPS, and adapt the sizes to them."""
+        self._lists = None  # an error below must not leave the previous ones
         lists = read_lists(step, self._model.cutoff, self._device)
         positions = torch.from_numpy(step.positions).to(self._device)
         count = measure(positions, lists, self._model.cutoff).before
