@@ -145,7 +145,11 @@ class PytorchSection:
     seed: int = option(
         0, "seed of initial weights and shuffling with manual_seed_flag = 1", minimum=0, maximum=LARGEST_SEED
     )
-    device: str = option("auto", "auto: a GPU if there is one, otherwise the CPU", choices=("auto", "cpu", "cuda"))
+    device: str = option(
+        "auto",
+        "auto: a GPU if there is one, otherwise the CPU; the environment variable `FITSNAP_NN_DEVICE` replaces it",
+        choices=("auto", "cpu", "cuda"),
+    )
     tf32: bool = option(
         False,
         "1: train with matrix products in TF32 on a GPU, faster for large networks, with a relative precision of 1e-3 "

@@ -133,6 +133,17 @@ def fit_mace(python: Path, task: Task) -> tuple[Cost, Errors]:
     Its loss is ours with weights 1 and 100, and so are optimiser, batches, clipping, baselines and scale. What cannot
     be made equal: its Adam always has AMSGrad.
     """
+    cost = run(python, mace_arguments(task), task.folder)
+    energy, force = _last(MACE_ERRORS, task.folder)
+    return cost, _errors(float(energy), float(force))
+
+
+def mace_arguments(task: Task, **changes: Any) -> list[str]:
+    """The arguments of Python for mace_run_train.
+
+    Args:
+        changes: values of options of mace_run_train that differ from those in `fit_mace`.
+    """
     options = {
         "name": "fit",
         "seed": task.seed,
@@ -163,11 +174,10 @@ def fit_mace(python: Path, task: Task) -> tuple[Cost, Errors]:
         "device": "cpu",
         "error_table": "PerAtomRMSE",
         "plot": False,
+        **changes,
     }
     words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
-    cost = run(python, ["-W", "ignore", "-m", "mace.cli.run_train", *words], task.folder)
-    energy, force = _last(MACE_ERRORS, task.folder)
-    return cost, _errors(float(energy), float(force))
+    return ["-W", "ignore", "-m", "mace.cli.run_train", *words]
 
 
 def _last(pattern: str, folder: Path) -> tuple[str, ...]:

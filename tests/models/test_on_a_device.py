@@ -67,6 +67,18 @@ def test_training_step_and_prediction(name: str, elements: list[str]):
         assert_runs_on_a_device(model, graph, ordered=ordered)
 
 
+@pytest.mark.usefixtures("spex")
+def test_spherical_harmonics_of_a_graph_that_is_not_padded():
+    """sphericart's library for GPUs need not be there."""
+    from fitsnap_nn.models.soap import SphericalExpansion  # torch-spex is optional
+
+    expansion = SphericalExpansion(3, 2, 4.0, 0.5).to(META)
+    vectors = torch.ones(5, 3, device=META)
+    with DeviceRules():
+        assert expansion._angular(vectors).shape == (5, 16)
+        assert expansion._radial(vectors[:, 0]).shape == (5, sum(expansion.sizes))
+
+
 @pytest.mark.parametrize(
     ("message", "operation"),
     [

@@ -153,12 +153,13 @@ def rounded_size(size: int, multiple: int = 1) -> int:
 
 def _table(edge_i: Ints, atoms: int, edges: int) -> tuple[Ints, Ints]:
     """Return the table of edges and the position of each edge in it, see `PaddedGraph`."""
-    counts = np.bincount(edge_i, minlength=atoms)
+    ends = np.searchsorted(edge_i, np.arange(atoms), side="right")
+    firsts = np.concatenate([[0], ends[:-1]])
+    counts = ends - firsts
     columns = rounded_size(int(counts.max()), COLUMNS)
     slot = np.full(edges, atoms * columns)
-    slot[: len(edge_i)] = np.arange(len(edge_i)) + np.repeat(
-        np.arange(0, atoms * columns, columns) - (np.cumsum(counts) - counts), counts
-    )
+    shifts = np.repeat(np.arange(0, atoms * columns, columns) - firsts, counts)
+    slot[: len(edge_i)] = np.arange(len(edge_i)) + shifts
     table = np.full(atoms * columns, edges)
     table[slot[: len(edge_i)]] = np.arange(len(edge_i))
     return table.reshape(atoms, columns), slot
@@ -170,9 +171,8 @@ def _reverse(reverse: Ints, n_edges: int, edges: int) -> Ints:
         return np.empty(0, dtype=np.int64)
     if (reverse == np.arange(n_edges)).any():
         raise ValueError("the reverse of an edge belongs to another rank: such a graph cannot be padded")
-    padded = np.arange(edges) ^ 1  # n_edges is even, as each edge has another as its reverse
-    padded[:n_edges] = reverse
-    return padded
+    # n_edges is even, as each edge has another as its reverse.
+    return np.concatenate([reverse, np.arange(n_edges, edges) ^ 1])
 
 
 def _extended(values: Tensor, size: int, filling: float) -> Tensor:
