@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from fitsnap_nn.errors import LammpsError
 from fitsnap_nn.export.chemical import symmetrized
-from fitsnap_nn.export.mliappy import MliapModel, to_pickle
+from fitsnap_nn.export.mliappy import MliapModel, say_cpu, to_pickle
 from fitsnap_nn.export.nn_text import UNITS_TAG, nn_text, unsupported_reason
 from fitsnap_nn.export.unified import UnifiedModel, on_this_rank, unified_pickle
 from fitsnap_nn.inputs import ModelInput
@@ -92,6 +92,7 @@ def _graph_object(model_input: GraphInput, model: GraphModel) -> UnifiedModel:
 @lammps_object.register
 def _snap_object(model_input: SnapInput, model: BPNN) -> MliapModel:
     bispectrum = model_input.bispectrum
+    say_cpu()
     return _mliap_model(symmetrized(model.plain_networks(), bispectrum), bispectrum)
 
 

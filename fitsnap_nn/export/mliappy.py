@@ -21,9 +21,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fitsnap_nn.devices import VARIABLE
 from fitsnap_nn.export.threads import limit_threads
 from fitsnap_nn.integrity import deserialize, seal, serialize
-from fitsnap_nn.launch import world_size
+from fitsnap_nn.launch import is_first_rank, world_size
 from fitsnap_nn.models.mlp import energy_and_gradient
 
 NAME = "the model file of pair_style mliap"
@@ -123,7 +124,15 @@ def from_bytes(payload: bytes) -> MliapModel:
         CheckpointError: the payload is damaged.
     """
     limit_threads()
+    say_cpu()
     return MliapModel(**deserialize(payload, NAME))
+
+
+def say_cpu() -> None:
+    """Print, on the first rank, that a GPU that the user has named is not used."""
+    wanted = os.environ.get(VARIABLE, "")
+    if wanted.startswith("cuda") and is_first_rank():
+        print(f"{VARIABLE} = {wanted} is ignored: pair_style mliap model mliappy runs on the CPU", flush=True)
 
 
 def to_pickle(model: MliapModel) -> bytes:

@@ -26,8 +26,8 @@ VIRIAL_ATOM = 4  # bit of LAMMPS' vflag
 TAIL = 12  # numbers after energies and forces in a result: virial, pairs, most neighbours, least squared distance
 VOIGT = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))  # LAMMPS' order
 # Sizes exceed what is needed by these factors, so that they rarely change: a change captures the step anew.
-SPARE = (1.02, 1.1, 1.08, 1.05, 1.0)
-MULTIPLES = Sizes(atoms=8, positions=64, pairs=256, edges=64, columns=4)
+SPARE = (1.0, 1.1, 1.08, 1.03, 1.0)
+MULTIPLES = Sizes(atoms=32, positions=64, pairs=256, edges=64, columns=4)
 EXCESS = 1.4  # sizes larger than this multiple of what is needed, and than some multiples, are reduced
 
 
@@ -81,6 +81,7 @@ class ResidentModel:
 
     def _read(self, step: ListStep) -> None:
         """Read the lists of LAMMPS, and adapt the sizes to them."""
+        self._lists = None  # an error below must not leave the previous ones
         lists = read_lists(step, self._model.cutoff, self._device)
         positions = torch.from_numpy(step.positions).to(self._device)
         count = measure(positions, lists, self._model.cutoff).before

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -96,7 +97,7 @@ class UnifiedModel:
         self.rcutfac = 0.5 * model.cutoff
         self.follows_lists = (device != CPU and model.takes_padding) if follows_lists is None else follows_lists
         self.note = _note(device, self.dtype)
-        self._resident: ResidentModel | None = None
+        self._residents: WeakKeyDictionary[object, ResidentModel] = WeakKeyDictionary()
 
     def compute_lists(self, step: ListStep) -> float:
         """Compute the energies and forces of all atoms on a single rank, from the neighbour lists of LAMMPS.
@@ -111,9 +112,10 @@ class UnifiedModel:
             LammpsError: two atoms are at the same place, or the memory of the GPU is too small.
         """
         with self._on(self.device):
-            if self._resident is None:
-                self._resident = ResidentModel(self.model, self.dtype, self.device)
-            return self._resident.compute(step)
+            resident = self._residents.get(step.simulation)
+            if resident is None:
+                resident = self._residents[step.simulation] = ResidentModel(self.model, self.dtype, self.device)
+            return resident.compute(step)
 
     def compute_descriptors(self, data: LammpsData) -> None:
         """Do nothing; required by LAMMPS. `compute_forces` does all the work."""

@@ -58,6 +58,7 @@ class ListStep(NamedTuple):
     rank only, where all ghost atoms are images of owned atoms. The next step overwrites the arrays.
 
     Attributes:
+        simulation: the same object at all steps of a pair style. Several may share a model, each with lists of its own.
         pair_style: receives the virial.
         vflag: LAMMPS' flag for virials; 0 if not required.
         changed: whether anything but the positions differs from the previous step.
@@ -72,6 +73,7 @@ class ListStep(NamedTuple):
         f: (nlocal, 3) output: forces.
     """
 
+    simulation: object
     pair_style: PairStyle
     vflag: int
     changed: bool

@@ -96,12 +96,12 @@ class UnifiedInterface:
         """Run a model that follows the neighbour lists of LAMMPS for one time step.
 
         Args:
-            step: fields of `ListStep`.
+            step: fields of `ListStep` after ``simulation``.
 
         Returns:
             Energy, in LAMMPS' energy unit.
         """
-        return float(self.model.compute_lists(ListStep(*step)))
+        return float(self.model.compute_lists(ListStep(self, *step)))
 
     def compute_descriptors(self, data: Data) -> None:
         self.model.compute_descriptors(data)

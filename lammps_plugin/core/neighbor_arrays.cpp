@@ -38,11 +38,13 @@ bool NeighborArrays::follow(const LAMMPS_NS::NeighList &list, const std::vector<
   const LAMMPS_NS::Neighbor &neighbor = *lmp_->neighbor;
   // A build is recognised by any of these, since fixes also build lists, and a run sets the counter to zero.
   bool changed = neighbor.ago == 0 || neighbor.ncalls != builds_ || neighbor.lastcall != last_build_;
+  changed |= assign_rows(element_of, excluded);
+  if (changed) {
+    builds_ = -1;    // until the pairs are complete
+    list_pairs(list);
+  }
   builds_ = neighbor.ncalls;
   last_build_ = neighbor.lastcall;
-  changed |= assign_rows(element_of, excluded);
-  if (changed)
-    list_pairs(list);
   positions.reserve(atoms());
   for (int row = 0; row < atoms(); ++row)
     std::copy_n(lmp_->atom->x[atom_of_[row]], 3, positions.data() + 3 * std::ptrdiff_t(row));

