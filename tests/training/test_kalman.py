@@ -20,7 +20,15 @@ from fitsnap_nn.training.batches import SampleSet, Target, collate
 from fitsnap_nn.training.differentiation import Share
 from fitsnap_nn.training.distributed import Ranks
 from fitsnap_nn.training.flat import FlatParameters
-from fitsnap_nn.training.kalman import ATOM_GROUPS, FORGETTING, FORGETTING_RATE, KalmanFilter, KalmanStep
+from fitsnap_nn.training.kalman import (
+    ATOM_GROUPS,
+    FORGETTING,
+    FORGETTING_RATE,
+    PRIOR,
+    KalmanFilter,
+    KalmanStep,
+    initial_variances,
+)
 from fitsnap_nn.training.objective import Objective, residuals
 from fitsnap_nn.training.steps import Fitted
 
@@ -32,7 +40,7 @@ class DenseFilter:
         ends = np.cumsum([0, *blocks])
         self.parts = [slice(a, b) for a, b in pairwise(ends)]
         self.weights = weights.copy()
-        self.covariances = [np.eye(size) for size in blocks]
+        self.covariances = [np.diag(np.arange(1.0, size + 1)) for size in blocks]
         self.forgetting = FORGETTING
 
     def update(self, h: np.ndarray, residual: float) -> None:
@@ -48,7 +56,8 @@ class DenseFilter:
 def random_filters(blocks: Sequence[int]) -> tuple[KalmanFilter, DenseFilter, Callable[[], tuple[np.ndarray, float]]]:
     random = np.random.default_rng(1)
     weights = random.normal(size=sum(blocks))
-    filters = KalmanFilter(torch.from_numpy(weights.copy()), blocks), DenseFilter(weights, blocks)
+    variances = torch.cat([torch.arange(1.0, size + 1) for size in blocks])
+    filters = KalmanFilter(torch.from_numpy(weights.copy()), blocks, variances), DenseFilter(weights, blocks)
     return *filters, lambda: (random.normal(size=sum(blocks)), random.normal())
 
 
@@ -69,11 +78,29 @@ def test_the_filter_is_the_textbook_one(blocks: list[int], period: int):
     assert found.forgetting == pytest.approx(expected.forgetting, rel=1e-14)
 
 
+def test_weights_of_any_scale_are_equally_uncertain():
+    """A network that writes some of its weights in other units is fitted in the same way."""
+    random, found = np.random.default_rng(3), []
+    tensors, steps = [random.normal(size=4), random.normal(size=2)], [random.normal(size=7) for _ in range(20)]
+    scales = np.array([50.0, 50.0, 50.0, 50.0, 0.02, 0.02])
+    for factor in (np.ones(6), scales):
+        weights = torch.from_numpy(np.concatenate(tensors) * factor)
+        one = KalmanFilter(weights, [6], initial_variances(torch.split(weights, [4, 2])))
+        for step in steps:
+            one.update(torch.from_numpy(step[:6] / factor), step[6])
+        found.append(weights.numpy() / factor)
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-9)
+
+
+def test_weights_that_are_all_0_have_the_variance_1():
+    assert initial_variances([torch.zeros(2), torch.tensor([3.0])]).tolist() == [1.0, 1.0, 9.0 * PRIOR]
+
+
 def test_a_linear_problem_converges_to_least_squares():
     random = np.random.default_rng(2)
     rows, truth = random.normal(size=(5_000, 5)), random.normal(size=5)
     labels = rows @ truth + 0.1 * random.normal(size=len(rows))
-    one = KalmanFilter(torch.zeros(5, dtype=torch.float64), [5])
+    one = KalmanFilter(torch.zeros(5, dtype=torch.float64), [5], torch.ones(5))
     for row, label in zip(rows, labels, strict=True):
         one.update(torch.from_numpy(row), float(label - row @ one.weights.numpy()))
         one.settle()
@@ -210,7 +237,7 @@ def test_a_few_epochs_find_a_network_that_fits(kept: list[Property]):
 
     counts = samples.total(range(len(samples)))
     before = loss()
-    for number in range(60):
+    for number in range(90):
         members = list(range(4 * (number % 6), 4 * (number % 6) + 4))
         step.take(number, number // 6, share_of(samples, members), samples.total(members))
     assert loss() < 0.02 * before
