@@ -69,6 +69,14 @@ class Batch(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} is rotationally invariant")
 
+    def padded(self) -> Batch:
+        """Return a copy whose sizes are rounded up, for models with ``takes_padding``.
+
+        Raises:
+            NotImplementedError: no such model has batches of this class.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is not padded")
+
 
 B = TypeVar("B", bound=Batch)
 CLASS_VARIABLES = frozenset({"indices", "long_indices"})  # dataclasses lists class variables in __dataclass_fields__

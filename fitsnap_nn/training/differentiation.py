@@ -12,8 +12,7 @@ from torch.nn.functional import pad as pad_rows
 
 from fitsnap_nn.data.properties import Property
 from fitsnap_nn.inputs.batch import Batch
-from fitsnap_nn.inputs.graph.batch import Graph
-from fitsnap_nn.inputs.graph.padded import PaddedGraph, pad
+from fitsnap_nn.inputs.graph.padded import PaddedGraph
 from fitsnap_nn.models.base import Model
 from fitsnap_nn.models.captured import Captured
 from fitsnap_nn.models.prediction import predict, predict_for_training
@@ -82,8 +81,7 @@ def pad_batch(batch: Batch, labels: Labels, properties: Sequence[Property]) -> t
         labels: of the batch.
         properties: properties of the labels.
     """
-    assert isinstance(batch, Graph)
-    padded, filled = pad(batch), {}
+    padded, filled = batch.padded(), {}
     for one in properties:
         rows = len(padded.species if one.per == "atom" else padded.n_atoms)
         filled[one.name] = Target(*(pad_rows(part, (0, 0, 0, rows - len(part))) for part in labels[one.name]))

@@ -88,6 +88,11 @@ class Graph(Batch):
         """Return the sums (C, ...) of values (E, ...) over the edges of each configuration."""
         return sum_by(self.config[self.edge_i], values, len(self.n_atoms))
 
+    def padded(self) -> Graph:
+        from fitsnap_nn.inputs.graph.padded import pad
+
+        return pad(self)
+
     def rotated(self, matrices: Tensor) -> Graph:
         edge_matrices = matrices.to(self.vectors).index_select(0, self.config[self.edge_i])
         return replace(self, vectors=torch.bmm(edge_matrices, self.vectors.unsqueeze(2)).squeeze(2))
