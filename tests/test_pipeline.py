@@ -266,7 +266,7 @@ def test_a_loss_that_is_not_finite_ends_the_fit(small_input: Path):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_not_replaced_silently(small_input: Path):
-    with pytest.raises(InputError, match="no GPU"):
+    with pytest.raises(InputError, match=r"device = cuda, but torch .* With auto or cpu it runs on the CPU"):
         fit(small_input, "fit", device="cuda")
 
 

@@ -90,7 +90,9 @@ def _of_training(document: Document, settings: Settings) -> Iterator[str]:
         rest = "rate the epochs and balance the properties" if training.balance else "only rate the epochs"
         reason = f"on the steps of optimizer = LKF, which measures mean absolute residuals; they {rest}"
         yield from _without_effect(document, "PYTORCH", ["loss", "huber_delta"], reason)
-    elif training.scheduler != "plateau":
+    else:
+        yield from _without_effect(document, "PYTORCH", ["initial_variance"], "without optimizer = LKF")
+    if training.optimizer != KALMAN and training.scheduler != "plateau":
         yield from _without_effect(document, "PYTORCH", PLATEAU_KEYS, f"with scheduler = {training.scheduler}")
     if training.scheduler == "constant" and training.optimizer != KALMAN:
         yield from _without_effect(document, "PYTORCH", ["min_learning_rate"], "with scheduler = constant")

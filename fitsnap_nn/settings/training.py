@@ -121,6 +121,12 @@ class PytorchSection:
         "rate; best with balance = 1",
         choices=("Adam", "AdamW", KALMAN),
     )
+    initial_variance: float = option(
+        50.0,
+        "LKF: initial variance of weights over the mean square of their tensor; with a larger one, such as 300 for "
+        "models on graphs, the filter learns faster, and amplifies rounding more",
+        minimum=1e-6,
+    )
     weight_decay: float = option(0.0, "weight decay", minimum=0)
     scheduler: str = option("constant", "learning-rate schedule", choices=("constant", "plateau", "cosine"))
     warmup_fraction: float = option(

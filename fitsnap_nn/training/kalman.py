@@ -32,10 +32,6 @@ from fitsnap_nn.training.steps import Fitted, Step
 FORGETTING, FORGETTING_RATE = 0.999, 0.999
 # Measurement noise over the RMS of the labels; 1 learned two to three times more slowly for nickel and silicon.
 NOISE = 0.5
-# Initial variance of weights over the mean square of their tensor. Networks differ in the scale of their weights, which
-# e3nn keeps at 1 and others at 1/inputs; what they compute varies with the ratio. With a variance of 1 for all weights,
-# MACE learned twenty times more slowly. Above 1000, fits to few forces diverged without other labels.
-PRIOR = 300.0
 ATOM_GROUPS = 4  # measurements per batch of a per-atom property
 LARGEST_BLOCK = 2048  # weights; larger layers are divided
 LARGEST_COVARIANCE = 2e9  # bytes
@@ -107,13 +103,14 @@ class KalmanStep(Step):
     Args:
         fitted: model and objective.
         training: the training set, whose labels are the scale of the noise.
+        prior: initial variance of weights over the mean square of their tensor.
         seed: seed of the groups of atoms.
 
     Raises:
         TrainingError: the covariance of the weights would be too large.
     """
 
-    def __init__(self, fitted: Fitted, training: SampleSet, seed: int) -> None:
+    def __init__(self, fitted: Fitted, training: SampleSet, prior: float, seed: int) -> None:
         members, weights, objective, _, captured = fitted
         blocks = [list(_blocks(member)) for member in members]
         size = sum(block * block for parts in blocks for block in parts) * torch.float64.itemsize
@@ -135,7 +132,7 @@ class KalmanStep(Step):
             for member, part in zip(members, self._parts, strict=True)
         ]
         self.filters = [
-            KalmanFilter(part.vector, sizes, initial_variances(part.parameters))
+            KalmanFilter(part.vector, sizes, initial_variances(part.parameters, prior))
             for part, sizes in zip(self._parts, blocks, strict=True)
         ]
         self._scale, self._reference = _noise(fitted, training)
@@ -251,14 +248,18 @@ class KalmanStep(Step):
         return True
 
 
-def initial_variances(parameters: Sequence[Tensor]) -> Tensor:
-    """Return the variance that the filter starts from for each weight: `PRIOR` times the mean square of its tensor.
+def initial_variances(parameters: Sequence[Tensor], prior: float) -> Tensor:
+    """Return the variances that the filter starts from (W,): ``prior`` times the mean square of each tensor.
+
+    Networks differ in the scale of their weights, which e3nn keeps at 1 and others at 1/inputs; what they compute
+    varies with the ratio.
 
     Args:
         parameters: tensors of weights. The variance of one that is all 0 is 1.
+        prior: initial variance of weights over the mean square of their tensor.
     """
     squares = [one.detach().double().square().mean() for one in parameters]
-    variances = [torch.where(square > 0, PRIOR * square, 1.0) for square in squares]
+    variances = [torch.where(square > 0, prior * square, 1.0) for square in squares]
     return torch.cat([one.expand(weights.numel()) for one, weights in zip(variances, parameters, strict=True)])
 
 

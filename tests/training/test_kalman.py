@@ -24,7 +24,6 @@ from fitsnap_nn.training.kalman import (
     ATOM_GROUPS,
     FORGETTING,
     FORGETTING_RATE,
-    PRIOR,
     KalmanFilter,
     KalmanStep,
     initial_variances,
@@ -85,7 +84,7 @@ def test_weights_of_any_scale_are_equally_uncertain():
     scales = np.array([50.0, 50.0, 50.0, 50.0, 0.02, 0.02])
     for factor in (np.ones(6), scales):
         weights = torch.from_numpy(np.concatenate(tensors) * factor)
-        one = KalmanFilter(weights, [6], initial_variances(torch.split(weights, [4, 2])))
+        one = KalmanFilter(weights, [6], initial_variances(torch.split(weights, [4, 2]), 50.0))
         for step in steps:
             one.update(torch.from_numpy(step[:6] / factor), step[6])
         found.append(weights.numpy() / factor)
@@ -93,7 +92,7 @@ def test_weights_of_any_scale_are_equally_uncertain():
 
 
 def test_weights_that_are_all_0_have_the_variance_1():
-    assert initial_variances([torch.zeros(2), torch.tensor([3.0])]).tolist() == [1.0, 1.0, 9.0 * PRIOR]
+    assert initial_variances([torch.zeros(2), torch.tensor([3.0])], 50.0).tolist() == [1.0, 1.0, 450.0]
 
 
 def test_a_linear_problem_converges_to_least_squares():
@@ -111,7 +110,7 @@ def test_a_linear_problem_converges_to_least_squares():
 
 def step_of(model: BPNN, samples: SampleSet, objective: Objective = OBJECTIVE, seed: int = 4) -> KalmanStep:
     trained = [one for one in model.members() if any(weight.requires_grad for weight in one.parameters())]
-    return KalmanStep(Fitted(trained, FlatParameters(model), objective, Ranks()), samples, seed)
+    return KalmanStep(Fitted(trained, FlatParameters(model), objective, Ranks()), samples, 50.0, seed)
 
 
 def share_of(samples: SampleSet, members: Sequence[int]) -> Share:
@@ -237,7 +236,7 @@ def test_a_few_epochs_find_a_network_that_fits(kept: list[Property]):
 
     counts = samples.total(range(len(samples)))
     before = loss()
-    for number in range(90):
+    for number in range(60):
         members = list(range(4 * (number % 6), 4 * (number % 6) + 4))
         step.take(number, number // 6, share_of(samples, members), samples.total(members))
     assert loss() < 0.02 * before
