@@ -13,6 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fitsnap_nn.errors import FitsnapError
+
+NOT_CAPTURED = (
+    "a step of this model cannot be recorded as a CUDA graph: an operation waits for the GPU, or copies from the host. "
+    "If the model is your own, see docs/own_models.md, or set takes_padding = False in its class."
+)
 ALIGNMENT = 256  # bytes; of the arrays within a buffer, as of the allocator of torch
 
 
@@ -101,11 +107,20 @@ class _Call:
         copied.record()
 
     def capture(self, function: Callable[..., Sequence[Tensor]], pool: Any) -> None:
-        """Capture the function of the inputs."""
+        """Capture the function of the inputs.
+
+        Raises:
+            FitsnapError: the function waits for the device.
+        """
         graph = torch.cuda.CUDAGraph()
-        # Other threads may use CUDA meanwhile, such as the progress line's query of memory.
-        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
-            self.outputs = tuple(function(*self.inputs))
+        try:
+            # Other threads may use CUDA meanwhile, such as the progress line's query of memory.
+            with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+                self.outputs = tuple(function(*self.inputs))
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            raise FitsnapError(f"{NOT_CAPTURED} ({str(error).splitlines()[0]})") from error
         self.graph = graph
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from fitsnap_nn.errors import FitsnapError
 from fitsnap_nn.models.captured import Captured
 
 GPU = SimpleNamespace(type="cuda")  # equal to the device of no tensor, so that all inputs come from the host
@@ -80,3 +81,15 @@ def test_each_combination_of_shapes_is_captured_once_and_then_replayed(cuda: lis
 def test_elsewhere_the_function_is_called():
     captured = Captured(lambda one, other: [one + other], torch.device("cpu"))
     assert captured(torch.ones(2), torch.ones(2))[0].tolist() == [2.0, 2.0]
+
+
+def test_a_function_that_waits_for_the_device_is_named(cuda: list[str]):
+    def function(values: torch.Tensor) -> list[torch.Tensor]:
+        if cuda[-1] == "capture":
+            raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nCompile with ...")
+        return [values]
+
+    captured = Captured(function, GPU)
+    captured(torch.ones(2))
+    with pytest.raises(FitsnapError, match=r"takes_padding = False in its class. \(CUDA error: .* is capturing\)"):
+        captured(torch.ones(2))
