@@ -21,7 +21,8 @@ from fitsnap_nn.models import build_model
 from fitsnap_nn.plugin import plugin_dir
 from fitsnap_nn.testing.graphs import crystal
 
-pytestmark = pytest.mark.gpu
+# One process runs them, since they share their runs.
+pytestmark = [pytest.mark.gpu, pytest.mark.xdist_group("md")]
 
 ELEMENTS = ("Ta", "O")
 MACE = {"r_max": 4.0, "hidden_irreps": "4x0e+4x1o", "max_ell": 2, "radial_MLP": [8], "MLP_irreps": "4x0e"}
