@@ -10,7 +10,7 @@ from fitsnap_nn.errors import LammpsError
 from fitsnap_nn.export.chemical import symmetrized
 from fitsnap_nn.export.mliappy import MliapModel, say_cpu, to_pickle
 from fitsnap_nn.export.nn_text import UNITS_TAG, nn_text, unsupported_reason
-from fitsnap_nn.export.unified import UnifiedModel, on_this_rank, unified_pickle
+from fitsnap_nn.export.unified import UnifiedModel, dtype_name, on_this_rank, unified_pickle
 from fitsnap_nn.inputs import ModelInput
 from fitsnap_nn.inputs.graph.input import GraphInput
 from fitsnap_nn.inputs.snap.input import SnapInput
@@ -54,7 +54,7 @@ def formats_of(model_input: ModelInput, model: Model[Any]) -> Formats:
 @formats_of.register
 def _of_graph(model_input: GraphInput, model: GraphModel) -> Formats:
     reason = f"model nn supports networks on SNAP descriptors only, not a {type(model).__name__}"
-    precision = str(next(p.dtype for p in model.parameters() if p.is_floating_point())).removeprefix("torch.")
+    precision = dtype_name(next(p.dtype for p in model.parameters() if p.is_floating_point()))
     return Formats({"unified": unified_pickle(model)}, "", "unified", reason, precision)
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fitsnap_nn.errors import LammpsError
-from fitsnap_nn.inputs.graph.padded import FAR
+from fitsnap_nn.inputs.graph.padded import FAR, extended
 from fitsnap_nn.plugin.data import ListStep
 
 Ints = NDArray[np.int64]
@@ -81,16 +81,16 @@ class PairLists(NamedTuple):
         last_atom, pairs = sizes.atoms - 1, self.n_pairs
         added = torch.tensor([sizes.atoms - len(self.species)], device=self.species.device)
         return PairLists(
-            _extended(self.row_i, sizes.pairs, sizes.positions - 2),
-            _extended(self.row_j, sizes.pairs, sizes.positions - 1),
-            _extended(self.atom_i, sizes.pairs, last_atom),
-            _extended(self.atom_j, sizes.pairs, last_atom),
+            extended(self.row_i, sizes.pairs, sizes.positions - 2),
+            extended(self.row_j, sizes.pairs, sizes.positions - 1),
+            extended(self.atom_i, sizes.pairs, last_atom),
+            extended(self.atom_j, sizes.pairs, last_atom),
             torch.cat([self.reverse, torch.arange(pairs, sizes.pairs, device=self.reverse.device)]),
-            _extended(self.bounds, sizes.atoms + 1, pairs),
-            _extended(self.species, sizes.atoms, 0),
-            _extended(self.config, sizes.atoms, 1),
+            extended(self.bounds, sizes.atoms + 1, pairs),
+            extended(self.species, sizes.atoms, 0),
+            extended(self.config, sizes.atoms, 1),
             torch.cat([self.n_atoms, added]),
-            _extended(self.volume, 2, 1.0),
+            extended(self.volume, 2, 1.0),
         )
 
 
@@ -207,7 +207,3 @@ def measure(positions: Tensor, lists: PairLists, cutoff: float) -> Measured:
 def padding_positions() -> Tensor:
     """Return the last two positions, (2, 3) Å."""
     return torch.tensor([[0.0, 0.0, 0.0], FAR], dtype=torch.float64)
-
-
-def _extended(values: Tensor, size: int, filling: float) -> Tensor:
-    return torch.cat([values, values.new_full((size - len(values),), filling)])

@@ -54,6 +54,11 @@ class Batch(ABC):
         """Return a copy on a device; tensors in pinned memory are copied asynchronously."""
         return self.map(lambda tensor: tensor.to(device, non_blocking=True))
 
+    def one_hot(self, n_elements: int, dtype: torch.dtype) -> Tensor:
+        """Return the elements of the atoms as (N, n_elements) of 0 and 1, without waiting for the device."""
+        elements = torch.arange(n_elements, device=self.species.device)
+        return (self.species[:, None] == elements).to(dtype)
+
     def sum_by_configuration(self, values: Tensor) -> Tensor:
         """Return the sums (C, ...) of values (N, ...) over the atoms of each configuration."""
         return sum_by(self.config, values, len(self.n_atoms))

@@ -166,7 +166,8 @@ class MACE(GraphModel):
         one_hot, lengths, edge_index = self._one_hot(graph), _lengths(graph.vectors), _edge_index(graph)
         numbers, energies_of = self.network.atomic_numbers, self.network.pair_repulsion_fn
         if isinstance(graph, PaddedGraph):
-            # mace's sum over the edges of an atom is atomic. Here each edge is an atom of its own, added to the others.
+            # mace adds over the edges of an atom atomically. With one atom per edge, appended to the others, it has
+            # nothing to add, and the order of the sum is that of the table.
             edge_index[1] = torch.arange(graph.n_edges, device=edge_index.device)
             edge_index[0] += graph.n_edges
             centres = one_hot.index_select(0, graph.edge_i)
@@ -177,8 +178,7 @@ class MACE(GraphModel):
         return self.repulsion_scale * energies.double()
 
     def _one_hot(self, graph: Graph) -> Tensor:
-        elements = torch.arange(len(self.elements), device=graph.species.device)
-        return (graph.species[:, None] == elements).to(graph.vectors.dtype)
+        return graph.one_hot(len(self.elements), graph.vectors.dtype)
 
     def _harmonics(self, graph: Graph) -> Tensor:
         vectors = -graph.vectors  # mace's vectors point from the neighbour to the centre

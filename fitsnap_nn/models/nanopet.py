@@ -150,8 +150,7 @@ class Nanopet(GraphModel):
         vectors = encoded @ vector_weight.t()
         if isinstance(graph, PaddedGraph):
             # Products with masks: the derivative of an embedding would sum over all edges in no fixed order.
-            elements = torch.arange(len(self.elements), device=graph.species.device)
-            one_hot = (graph.species[:, None] == elements).to(vectors.dtype)
+            one_hot = graph.one_hot(len(self.elements), vectors.dtype)
             masks = torch.cat([one_hot.index_select(0, atoms) for atoms in (graph.edge_i, graph.edge_j)], dim=1)
             return torch.addmm(vectors, masks, torch.cat([centres, neighbours]))
         pair_table = (centres[:, None] + neighbours).flatten(0, 1)

@@ -241,9 +241,9 @@ class SoapBpnn(GraphModel):
         Args:
             graph: N atoms, ghosts included.
         """
-        elements = torch.arange(len(self.elements), device=graph.species.device)
         if isinstance(graph, PaddedGraph):
-            return AllRows((graph.species[:, None] == elements).to(graph.vectors.dtype))
+            return AllRows(graph.one_hot(len(self.elements), graph.vectors.dtype))
+        elements = torch.arange(len(self.elements), device=graph.species.device)
         has_neighbours = torch.zeros_like(graph.species, dtype=torch.bool).index_fill_(0, graph.edge_i, True)
         atoms = torch.where(has_neighbours)[0]
         species, order = torch.sort(torch.cat([elements, graph.species[atoms]]), stable=True)

@@ -92,10 +92,10 @@ def _of_training(document: Document, settings: Settings) -> Iterator[str]:
         yield from _without_effect(document, "PYTORCH", ["loss", "huber_delta"], reason)
     else:
         yield from _without_effect(document, "PYTORCH", ["initial_variance"], "without optimizer = LKF")
-    if training.optimizer != KALMAN and training.scheduler != "plateau":
-        yield from _without_effect(document, "PYTORCH", PLATEAU_KEYS, f"with scheduler = {training.scheduler}")
-    if training.scheduler == "constant" and training.optimizer != KALMAN:
-        yield from _without_effect(document, "PYTORCH", ["min_learning_rate"], "with scheduler = constant")
+        if training.scheduler != "plateau":
+            yield from _without_effect(document, "PYTORCH", PLATEAU_KEYS, f"with scheduler = {training.scheduler}")
+        if training.scheduler == "constant":
+            yield from _without_effect(document, "PYTORCH", ["min_learning_rate"], "with scheduler = constant")
     if not training.manual_seed_flag:
         reason = "with manual_seed_flag = 0, which draws a random seed"
         yield from _without_effect(document, "PYTORCH", ["seed"], reason)

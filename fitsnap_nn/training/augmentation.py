@@ -43,6 +43,15 @@ def random_rotations(count: int, seed: int, epoch: int) -> Tensor:
     return signs[:, None, None] * torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)
 
 
+def with_padding(rotations: Tensor, count: int) -> Tensor:
+    """Return rotations followed by identities, (count, 3, 3), which leave configurations of padding as they are."""
+    added = count - len(rotations)
+    if not added:
+        return rotations
+    identity = torch.eye(3, dtype=rotations.dtype, device=rotations.device)
+    return torch.cat([rotations, identity.expand(added, 3, 3)])
+
+
 def augment(batch: Batch, labels: Labels, properties: Sequence[Property], rotations: Tensor) -> tuple[Batch, Labels]:
     """Rotate each configuration of a batch and its labels by its matrix Q: r -> Q r, F -> Q F, S -> Q S Q^T.
 
@@ -55,8 +64,7 @@ def augment(batch: Batch, labels: Labels, properties: Sequence[Property], rotati
     Returns:
         The rotated batch and labels.
     """
-    identities = torch.eye(3, dtype=rotations.dtype, device=rotations.device)
-    rotations = torch.cat([rotations, identities.expand(len(batch.n_atoms) - len(rotations), 3, 3)])
+    rotations = with_padding(rotations, len(batch.n_atoms))
     rotated = {}
     for one in properties:
         target = labels[one.name]

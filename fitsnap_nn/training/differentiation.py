@@ -8,15 +8,14 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad as pad_rows
 
 from fitsnap_nn.data.properties import Property
 from fitsnap_nn.inputs.batch import Batch
-from fitsnap_nn.inputs.graph.padded import PaddedGraph
+from fitsnap_nn.inputs.graph.padded import PaddedGraph, extended
 from fitsnap_nn.models.base import Model
 from fitsnap_nn.models.captured import Captured
 from fitsnap_nn.models.prediction import predict, predict_for_training
-from fitsnap_nn.training.augmentation import augment
+from fitsnap_nn.training.augmentation import augment, with_padding
 from fitsnap_nn.training.batches import Labels, Target
 from fitsnap_nn.training.flat import Part
 
@@ -45,6 +44,11 @@ def is_captured(model: Model[Any], device: torch.device) -> bool:
     return device.type == "cuda" and model.takes_padding
 
 
+def collation_device(model: Model[Any], device: torch.device) -> torch.device:
+    """Return where batches of a model on a device are collated: on the host if its steps are captured."""
+    return torch.device("cpu") if is_captured(model, device) else device
+
+
 def make_share(
     members: Sequence[int],
     batch: Batch,
@@ -64,9 +68,8 @@ def make_share(
     """
     if captured:
         padded, padded_labels = pad_batch(batch, labels, properties)
-        if rotations is not None:
-            unchanged = torch.eye(3, dtype=rotations.dtype).expand(len(padded.n_atoms) - len(rotations), 3, 3)
-            rotations = torch.cat([rotations, unchanged])
+        # Here, so that the shapes of a captured step do not depend on the number of true configurations.
+        rotations = None if rotations is None else with_padding(rotations, len(padded.n_atoms))
         return Share(members, padded, padded_labels, rotations)
     if rotations is not None:
         batch, labels = augment(batch, labels, properties, rotations)
@@ -84,7 +87,7 @@ def pad_batch(batch: Batch, labels: Labels, properties: Sequence[Property]) -> t
     padded, filled = batch.padded(), {}
     for one in properties:
         rows = len(padded.species if one.per == "atom" else padded.n_atoms)
-        filled[one.name] = Target(*(pad_rows(part, (0, 0, 0, rows - len(part))) for part in labels[one.name]))
+        filled[one.name] = Target(*(extended(part, rows, 0) for part in labels[one.name]))
     return padded, filled
 
 
@@ -95,11 +98,11 @@ def flatten(batch: Batch, labels: Labels, properties: Sequence[Property]) -> lis
 
 
 def unflatten(
-    batch_class: type[Batch], tensors: Sequence[Tensor], properties: Sequence[Property]
-) -> tuple[Batch, Labels, Sequence[Tensor]]:
-    """Return the batch and labels of which `flatten` returned the tensors, and the tensors after those."""
-    names, found = [field.name for field in fields(batch_class)], iter(tensors)
-    batch = batch_class(**{name: next(found) for name in names})
+    tensors: Sequence[Tensor], properties: Sequence[Property]
+) -> tuple[PaddedGraph, Labels, Sequence[Tensor]]:
+    """Return the padded batch and labels of which `flatten` returned the tensors, and the tensors after those."""
+    found = iter(tensors)
+    batch = PaddedGraph(**{field.name: next(found) for field in fields(PaddedGraph)})
     labels = {one.name: Target(next(found), next(found), next(found)) for one in properties}
     return batch, labels, list(found)
 
@@ -153,7 +156,8 @@ class Differentiated:
 
     def _evaluate(self, *tensors: Tensor) -> list[Tensor]:
         """Return the gradient (W,), then the values of the function, from the inputs that `__call__` collects."""
-        batch, labels, arguments = unflatten(PaddedGraph, tensors, self._properties)
+        padded, labels, arguments = unflatten(tensors, self._properties)
+        batch: Batch = padded
         if self._model.needs_augmentation:
             *arguments, rotations = arguments
             batch, labels = augment(batch, labels, self._properties, rotations)

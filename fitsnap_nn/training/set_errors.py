@@ -12,12 +12,11 @@ from torch import Tensor
 
 from fitsnap_nn.errors import TrainingError
 from fitsnap_nn.inputs.batch import Batch
-from fitsnap_nn.inputs.graph.padded import PaddedGraph
 from fitsnap_nn.models.base import Model
 from fitsnap_nn.models.captured import Captured
 from fitsnap_nn.models.prediction import predict
 from fitsnap_nn.training.batches import Labels, SampleSet
-from fitsnap_nn.training.differentiation import flatten, is_captured, pad_batch, unflatten
+from fitsnap_nn.training.differentiation import collation_device, flatten, is_captured, pad_batch, unflatten
 from fitsnap_nn.training.distributed import Ranks, rank_batches
 from fitsnap_nn.training.objective import Objective, error_sums
 
@@ -73,6 +72,7 @@ class SetErrors:
         self._release = release
         self._say = say
         self._cost = EVALUATION_COST if device.type == "cpu" else GPU_EVALUATION_COST
+        self._collated_on = collation_device(model, device)
         self._captured = Captured(self._sums_of_tensors, device) if is_captured(model, device) else None
 
     def of(self, samples: SampleSet, stop_if_asked: Callable[[], None]) -> Errors:
@@ -99,9 +99,9 @@ class SetErrors:
         All ranks have to know the last, as they share the batches.
         """
         sums = torch.zeros(3 * len(self._objective.properties) + 1, dtype=torch.float64, device=self._device)
-        place = torch.device("cpu") if self._captured else self._device
+        groups = rank_batches(samples.costs, self._cost, self._ranks)
         try:
-            for batch, labels in samples.collated_once(rank_batches(samples.costs, self._cost, self._ranks), place):
+            for batch, labels in samples.collated_once(groups, self._collated_on):
                 stop_if_asked()
                 sums[:-1] += self._sums_of_batch(batch, labels)
                 self._release()
@@ -116,7 +116,7 @@ class SetErrors:
         return self._captured(*flatten(*pad_batch(batch, labels, properties), properties))[0]
 
     def _sums_of_tensors(self, *tensors: Tensor) -> list[Tensor]:
-        batch, labels, _ = unflatten(PaddedGraph, tensors, self._objective.properties)
+        batch, labels, _ = unflatten(tensors, self._objective.properties)
         return [self._evaluate(batch, labels)]
 
     def _evaluate(self, batch: Batch, labels: Labels) -> Tensor:

@@ -22,7 +22,7 @@ from fitsnap_nn.settings.training import KALMAN
 from fitsnap_nn.training.allocator import frozen_objects
 from fitsnap_nn.training.augmentation import random_rotations
 from fitsnap_nn.training.batches import Batches, Labels, SampleSet
-from fitsnap_nn.training.differentiation import Share, is_captured, make_share
+from fitsnap_nn.training.differentiation import Share, collation_device, is_captured, make_share
 from fitsnap_nn.training.distributed import Ranks, partition_by_cost
 from fitsnap_nn.training.flat import FlatParameters, trainable
 from fitsnap_nn.training.kalman import KalmanStep
@@ -94,7 +94,7 @@ class Trainer:
         self.device = device
         self.release = release
         self.captured = is_captured(model, device)
-        self.collated_on = torch.device("cpu") if self.captured else device
+        self.collated_on = collation_device(model, device)
         self.errors = SetErrors(model, objective, ranks, device, release, say)
         self.flat = FlatParameters(model)
         self.batches = self._make_batches()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
 from pathlib import Path
 
 import torch
@@ -14,6 +13,7 @@ from fitsnap_nn.inputs.snap.input import SnapInput
 from fitsnap_nn.models import BPNN
 from fitsnap_nn.models.prediction import mean_prediction, predict, predict_for_training
 from fitsnap_nn.settings.schema import Bispectrum, Reference
+from fitsnap_nn.testing.device_rules import META
 
 INP = Bispectrum(num_types=2, type=("In", "P"), twojmax=(4,), wj=(1.0, 0.9), radelem=(0.5, 0.42))
 
@@ -23,8 +23,8 @@ def test_a_committee_of_bpnn():
     model, configuration = BPNN(SnapInput(INP), [8, 8], "tanh", committee=2), crystal(INP.type, 1)
     with model.input.open(Reference(), Path(), derivatives_of(STANDARD)) as compute:
         batch = join_batches([model.input.to_batch(configuration, compute.compute(configuration))] * 2, torch.float32)
-    model.to("meta")
-    batch = replace(batch, **{field.name: getattr(batch, field.name).to("meta") for field in fields(batch)})
+    model.to(META)
+    batch = batch.to(META)
     found = mean_prediction([predict(member, batch) for member in model.members()])
     assert found.values["forces"].shape == (len(batch.species), 3)
     for member in model.members():

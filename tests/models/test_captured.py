@@ -17,7 +17,7 @@ GPU = SimpleNamespace(type="cuda")  # equal to the device of no tensor, so that 
 
 
 class Graph:
-    """What a CUDA graph does: a replay reads the inputs where they were, and writes the outputs where they were."""
+    """Stand-in for a CUDA graph: a replay reads the inputs and writes the outputs at their places in memory."""
 
     captured: Callable[[], Any]
 

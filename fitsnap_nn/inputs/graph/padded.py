@@ -136,12 +136,12 @@ def pad(graph: Graph, *, rows: int | None = None) -> PaddedGraph:
     n_atoms_added = [1] * (added - 1) + [atoms - n_atoms - added + 1]
     config_added = np.repeat(np.arange(n_configurations, configurations), n_atoms_added)
     return PaddedGraph(
-        species=_extended(graph.species, atoms, 0),
+        species=extended(graph.species, atoms, 0),
         config=torch.from_numpy(np.concatenate([graph.config.numpy(), config_added])),
         n_atoms=torch.cat([graph.n_atoms, torch.tensor(n_atoms_added)]),
-        volume=_extended(graph.volume, configurations, 1.0),
-        edge_i=_extended(graph.edge_i, edges, last),
-        edge_j=_extended(graph.edge_j, edges, last),
+        volume=extended(graph.volume, configurations, 1.0),
+        edge_i=extended(graph.edge_i, edges, last),
+        edge_j=extended(graph.edge_j, edges, last),
         reverse_edge_index=torch.from_numpy(_reverse(reverse, n_edges, edges)),
         vectors=_padded_vectors(graph.vectors.detach(), edges),
         table=torch.from_numpy(table),
@@ -179,10 +179,11 @@ def _reverse(reverse: Ints, n_edges: int, edges: int) -> Ints:
     return np.concatenate([reverse, np.arange(n_edges, edges) ^ 1])
 
 
-def _extended(values: Tensor, size: int, filling: float) -> Tensor:
-    extended = values.new_full((size, *values.shape[1:]), filling)
-    extended[: len(values)] = values
-    return extended
+def extended(values: Tensor, size: int, filling: float) -> Tensor:
+    """Return the rows of a tensor followed by rows of one value, (size, ...)."""
+    rows = values.new_full((size, *values.shape[1:]), filling)
+    rows[: len(values)] = values
+    return rows
 
 
 def _padded_vectors(vectors: Tensor, size: int) -> Tensor:
