@@ -212,8 +212,12 @@ def acac_data(bench: Bench) -> Path:
     return bench.data("acac", bench.acac, "train_300K.xyz", 50)
 
 
+def nickel_data(bench: Bench) -> Path:
+    return bench.data("nickel", bench.nickel, "zuo2020_Ni_train.xyz", 26)
+
+
 def nickel(bench: Bench) -> None:
-    found = against_mace(bench, bench.data("nickel", bench.nickel, "zuo2020_Ni_train.xyz", 26), 8)
+    found = against_mace(bench, nickel_data(bench), 8)
     if found.errors is not None:
         say(f"nickel: final evaluation, until the table of errors: {found.errors - found.epochs[-1]:.2f} s")
 
@@ -249,8 +253,14 @@ def md(bench: Bench) -> None:
 
 
 def drift(bench: Bench) -> None:
-    """Energy drift of MACE in both precisions, at the same time on the GPU."""
+    """Energy drift of a MACE fitted to nickel, in both precisions at the same time on the GPU."""
+    ours(bench, "drift_fit", nickel_data(bench), "MACE", MACE.format(batch=8), bench.device, 90)
+    model = bench.folder / "drift_fit" / "fit" / "FitTorch_Pytorch.pt"
+    if not model.exists():
+        say("drift: no figure without a fit")
+        return
     length = ["--drift", "0.1" if bench.quick else "10", "--steps", "3", "--atoms", "250", "--device", bench.device]
+    length += ["--model", str(model)]
     with ThreadPoolExecutor() as pool:
         for precision in ("float32", "float64"):
             arguments = ["gpu_md.py", *length, "--precision", precision]

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.build import bulk
+from graph_programs import random_mace
 from measure import lammps_step, run
 from numpy.typing import NDArray
 
@@ -146,34 +147,9 @@ def pair(folder: Path, name: str, precision: str, rounds: int, steps: int) -> tu
 
 def make_mace(file: Path, irreps: str, correlation: int) -> None:
     """A MACE with random weights, as mace-torch trains and saves them."""
-    import mace  # noqa: F401  lets torch load what e3nn needs, before e3nn does
-    from e3nn.o3 import Irreps
-    from mace.modules import ScaleShiftMACE, gate_dict, interaction_classes
-
     torch.set_default_dtype(torch.float64)
     torch.manual_seed(4)
-    block = interaction_classes["RealAgnosticResidualInteractionBlock"]
-    network = ScaleShiftMACE(
-        r_max=5.0,
-        num_bessel=8,
-        num_polynomial_cutoff=5,
-        max_ell=3,
-        interaction_cls=block,
-        interaction_cls_first=block,
-        num_interactions=2,
-        num_elements=len(ELEMENTS),
-        hidden_irreps=Irreps(irreps),
-        MLP_irreps=Irreps("16x0e"),
-        gate=gate_dict["silu"],
-        atomic_energies=np.array([-1.0, -2.0]),
-        avg_num_neighbors=58.0,
-        atomic_numbers=[8, 12],
-        correlation=correlation,
-        radial_MLP=[64, 64, 64],
-        use_reduced_cg=False,
-        atomic_inter_scale=1.0,
-        atomic_inter_shift=0.0,
-    )
+    network = random_mace([8, 12], irreps, r_max=5.0, avg_num_neighbors=58.0, correlation=correlation)
     torch.save(network, file)
 
 

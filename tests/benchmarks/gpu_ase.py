@@ -19,9 +19,8 @@ import torch
 from ase.build import bulk
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from ase.md.verlet import VelocityVerlet
-from e3nn.o3 import Irreps
+from graph_programs import random_mace
 from mace.calculators import MACECalculator
-from mace.modules import ScaleShiftMACE, gate_dict, interaction_classes
 
 ELEMENT, NUMBER, LATTICE = "Ta", 73, 3.3  # Å
 TEMPERATURE, TIMESTEP, STEPS = 300.0, 1.0, 8  # K, fs
@@ -30,29 +29,8 @@ TEMPERATURE, TIMESTEP, STEPS = 300.0, 1.0, 8  # K, fs
 def network() -> Any:
     """The MACE of gpu_md.py with random weights."""
     torch.manual_seed(1)
-    block = interaction_classes["RealAgnosticResidualInteractionBlock"]
-    return ScaleShiftMACE(
-        r_max=4.65,
-        num_bessel=8,
-        num_polynomial_cutoff=5,
-        max_ell=3,
-        interaction_cls=block,
-        interaction_cls_first=block,
-        num_interactions=2,
-        num_elements=1,
-        hidden_irreps=Irreps("32x0e + 32x1o"),
-        MLP_irreps=Irreps("16x0e"),
-        gate=gate_dict["silu"],
-        atomic_energies=np.array([-1.0]),
-        avg_num_neighbors=20.0,
-        atomic_numbers=[NUMBER],
-        correlation=3,
-        radial_MLP=[64, 64, 64],
-        pair_repulsion=True,
-        use_reduced_cg=False,
-        atomic_inter_scale=1.0,
-        atomic_inter_shift=0.0,
-    )
+    options = {"r_max": 4.65, "avg_num_neighbors": 20.0, "correlation": 3, "pair_repulsion": True}
+    return random_mace([NUMBER], "32x0e + 32x1o", **options)
 
 
 def main() -> None:

@@ -3,11 +3,11 @@
     python tests/benchmarks/gpu_md.py [--architecture MACE] [--model FILE] [--atoms 2000 16000]
         [--precision float32 float64] [--steps 100] [--drift PICOSECONDS]
 
-Bcc tantalum at 300 K in the microcanonical ensemble, timestep 1 fs, skin 2 Å, on a single rank. Without --model,
-weights are random: times and memory do not depend on them. Each line of the output is a JSON object. ``step`` is the
-wall time per step, the minimum of three runs; ``memory`` is the peak of the GPU memory of torch, without what CUDA
-itself needs (some 0.5 GB). ``drift`` is the slope of the total energy in a linear fit, and ``noise`` its deviation; it
-is measured with a fitted model and the first of the numbers of atoms.
+Bcc tantalum, or fcc nickel with a --model of nickel, at 300 K in the microcanonical ensemble, timestep 1 fs, skin 2 Å,
+on a single rank. Without --model, weights are random: times and memory do not depend on them. Each line of the output
+is a JSON object. ``step`` is the wall time per step, the minimum of three runs; ``memory`` is the peak of the GPU
+memory of torch, without what CUDA itself needs (some 0.5 GB). ``drift`` is the slope of the total energy in a linear
+fit, and ``noise`` its deviation; it is measured with a fitted model and the first of the numbers of atoms.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ from fitsnap_nn.lammps.session import open_lammps
 from fitsnap_nn.models import GraphModel, build_model
 from fitsnap_nn.plugin import plugin_dir, stubs
 
-ELEMENT, LATTICE, MASS = "Ta", 3.3, 180.95  # Å, g/mol
+ELEMENT = "Ta"  # of models with random weights
+# Lattice, lattice constant in Å, mass in g/mol, atoms per cell.
+STRUCTURES = {"Ta": ("bcc", 3.3, 180.95, 2), "Ni": ("fcc", 3.52, 58.693, 4)}
 CUTOFF = 4.65  # Å
 HYPERS: dict[str, dict[str, Any]] = {
     "MACE": {"r_max": CUTOFF, "hidden_irreps": "32x0e + 32x1o", "avg_num_neighbors": 20.0, "pair_repulsion": True},
@@ -90,13 +92,14 @@ class Simulation:
         self.lammps = open_lammps(["-screen", "none", "-log", "none", "-nocite"])
         import_module("lammps.mliap").load_unified(self.potential)
         element = model.elements[0]
+        lattice, constant, mass, _ = STRUCTURES[element]
         self.commands(
             "units metal",
-            f"lattice bcc {LATTICE}",
+            f"lattice {lattice} {constant}",
             f"region box block 0 {cells} 0 {cells} 0 {cells}",
             "create_box 1 box",
             "create_atoms 1 box",
-            f"mass 1 {MASS}",
+            f"mass 1 {mass}",
             "pair_style mliap unified EXISTS 0",
             f"pair_coeff * * {element}",
             f"velocity all create {2 * TEMPERATURE} 4711",
@@ -122,7 +125,7 @@ class Simulation:
 
 
 def measure_speed(model: GraphModel, cells: int, steps: int) -> Speed:
-    """Return time and memory of a cube of 2 cells³ atoms."""
+    """Return time and memory of a cube of cells³ unit cells."""
     simulation = Simulation(model, cells)
     device = simulation.potential.device
     on_gpu = device.type == "cuda"
@@ -157,15 +160,15 @@ def measure_drift(model: GraphModel, cells: int, picoseconds: float) -> Drift:
     return Drift(device, precision, atoms, float(times[-1]), 1e6 * float(slope), 1e3 * noise, temperature)
 
 
-def cells_of(atoms: int) -> int:
+def cells_of(model: GraphModel, atoms: int) -> int:
     """Return the number of cells along each side of a cube of about that many atoms."""
-    return max(2, round((atoms / 2) ** (1 / 3)))
+    return max(2, round((atoms / STRUCTURES[model.elements[0]][3]) ** (1 / 3)))
 
 
 def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--architecture", choices=sorted(HYPERS), default="MACE")
-    parser.add_argument("--model", type=Path, help="model file of a fit of one element")
+    parser.add_argument("--model", type=Path, help="model file of a fit of Ta or Ni")
     parser.add_argument("--atoms", type=int, nargs="+", default=[2000, 16000])
     parser.add_argument("--precision", nargs="+", choices=("float32", "float64"), default=["float32", "float64"])
     parser.add_argument("--steps", type=int, default=100)
@@ -178,10 +181,17 @@ def main(words: Sequence[str] | None = None) -> None:
         os.environ[devices.VARIABLE] = arguments.device
     for precision in arguments.precision:
         model = make_model(arguments.architecture, arguments.model, precision)
+        if model.elements not in {(element,) for element in STRUCTURES}:
+            parser.error(
+                f"the elements of the model are {' '.join(model.elements)}, not one of {', '.join(STRUCTURES)}"
+            )
         for atoms in arguments.atoms:
-            print(json.dumps(asdict(measure_speed(model, cells_of(atoms), arguments.steps))), flush=True)
+            print(json.dumps(asdict(measure_speed(model, cells_of(model, atoms), arguments.steps))), flush=True)
         if arguments.drift:
-            print(json.dumps(asdict(measure_drift(model, cells_of(arguments.atoms[0]), arguments.drift))), flush=True)
+            print(
+                json.dumps(asdict(measure_drift(model, cells_of(model, arguments.atoms[0]), arguments.drift))),
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from measure import Cost, run
 
 Errors = dict[str, float]
@@ -188,3 +190,37 @@ def _last(pattern: str, folder: Path) -> tuple[str, ...]:
 
 def _errors(energy: float, force: float) -> Errors:
     return {"test energy RMSE, meV/atom": energy, "test force RMSE, meV/Å": force}
+
+
+def random_mace(numbers: Sequence[int], irreps: str, **options: Any) -> Any:
+    """Return mace-torch's network with random weights and two layers.
+
+    Args:
+        numbers: atomic numbers.
+        irreps: of the node features.
+        options: further arguments of ``ScaleShiftMACE``; r_max, avg_num_neighbors and correlation are required.
+    """
+    import mace  # noqa: F401  lets torch load what e3nn needs, before e3nn does
+    from e3nn.o3 import Irreps
+    from mace.modules import ScaleShiftMACE, gate_dict, interaction_classes
+
+    block = interaction_classes["RealAgnosticResidualInteractionBlock"]
+    return ScaleShiftMACE(
+        num_bessel=8,
+        num_polynomial_cutoff=5,
+        max_ell=3,
+        interaction_cls=block,
+        interaction_cls_first=block,
+        num_interactions=2,
+        num_elements=len(numbers),
+        hidden_irreps=Irreps(irreps),
+        MLP_irreps=Irreps("16x0e"),
+        gate=gate_dict["silu"],
+        atomic_energies=-np.arange(1.0, len(numbers) + 1),
+        atomic_numbers=list(numbers),
+        radial_MLP=[64, 64, 64],
+        use_reduced_cg=False,
+        atomic_inter_scale=1.0,
+        atomic_inter_shift=0.0,
+        **options,
+    )
