@@ -2,7 +2,8 @@
 
 T. B. Blank and S. D. Brown, J. Chemom. 8, 391 (1994) and A. Singraber et al., J. Chem. Theory Comput. 15, 3075 (2019):
 weights as the state of a filter, labels as its measurements. S. Hu et al., Proc. AAAI 37, 7910 (2023): the covariance
-only within layers, and means of absolute residuals as scalar measurements.
+only within layers, and one scalar measurement for many labels; here their root mean square residual, which is smooth
+where residuals change their sign, instead of their mean absolute one.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ from fitsnap_nn.training.steps import Fitted, Step
 FORGETTING, FORGETTING_RATE = 0.999, 0.999
 # Measurement noise over the RMS of the labels; 1 learned two to three times more slowly for nickel and silicon.
 NOISE = 0.5
+# Largest change of a block by a measurement, over the initial RMS of its tensors. Beyond it residuals are not linear in
+# the weights: without a limit, fits amplify rounding by a factor of ten per batch. 0.1 was as accurate, less stable.
+LARGEST_STEP = 0.03
 ATOM_GROUPS = 4  # measurements per batch of a per-atom property
 LARGEST_BLOCK = 2048  # weights; larger layers are divided
 LARGEST_COVARIANCE = 2e9  # bytes
@@ -44,21 +48,26 @@ class KalmanFilter:
 
         a = 1 / sum_b (f + H_b . K_b),  weights_b += a r K_b,  P_b = (P_b - a K_b K_b^T) / f,
 
-    where the forgetting factor f approaches 1: f = c f + 1 - c. Most time is spent on reading and writing P_b. Several
-    updates are therefore collected, P_b = s P - U U^T, and added by `settle` at once.
+    where the forgetting factor f approaches 1: f = c f + 1 - c. A measurement that would change a block by more than
+    `LARGEST_STEP` is less certain than assumed: a is reduced, in weights and covariances alike.
+
+    Most time is spent on reading and writing P_b. Several updates are therefore collected, P_b = s P - U U^T, and added
+    by `settle` at once.
 
     Args:
         weights: (W,) changed in place.
         blocks: sizes of the blocks, which add up to W.
-        variances: (W,) initial variances of the weights.
+        scales: (W,) what a step is measured by, see `scales_of`.
+        prior: initial variances of the weights in units of their squared scales.
     """
 
-    def __init__(self, weights: Tensor, blocks: Sequence[int], variances: Tensor) -> None:
+    def __init__(self, weights: Tensor, blocks: Sequence[int], scales: Tensor, prior: float) -> None:
         self.weights = weights
+        self.scales = scales
         self.blocks = list(blocks)
         self.forgetting = FORGETTING
         # In float32 the smallest eigenvalues would become negative by rounding after several thousand updates.
-        self.covariances = [torch.diag(part) for part in torch.split(variances.double(), self.blocks)]
+        self.covariances = [torch.diag(part) for part in torch.split(prior * scales.square(), self.blocks)]
         self._scale = 1.0
         self._collected = torch.zeros(len(weights), 0, dtype=torch.float64, device=weights.device)  # U
 
@@ -78,7 +87,10 @@ class KalmanFilter:
                 for covariance, (part, collected) in zip(self.covariances, parts, strict=True)
             ]
         )
-        a = 1.0 / (float(h @ gain) + len(self.blocks) * self.forgetting)
+        steps = [part.square().mean() for part in torch.split(gain / self.scales, self.blocks)]
+        innovation, step = torch.stack([h @ gain, torch.stack(steps).max().sqrt()]).tolist()
+        a = 1.0 / (innovation + len(self.blocks) * self.forgetting)
+        a *= min(1.0, LARGEST_STEP / max(a * step * abs(residual), LARGEST_STEP))
         self.weights.add_(gain, alpha=a * residual)
         self._scale /= self.forgetting
         joined = torch.cat([self._collected, math.sqrt(a) * gain[:, None]], dim=1)
@@ -96,9 +108,9 @@ class KalmanFilter:
 class KalmanStep(Step):
     """Updates of a `KalmanFilter` by the configurations of a batch, one property after the other.
 
-    A measurement is the mean absolute residual of a property, or of a per-atom property in one of `ATOM_GROUPS` random
-    groups of atoms; its noise follows from the weights of the objective. Each starts with a new prediction. As by Hu et
-    al., the residual is multiplied by the square root of the number of configurations that it is a mean of.
+    A measurement is the root mean square residual of a property, or of a per-atom property in one of `ATOM_GROUPS`
+    random groups of atoms; its noise follows from the weights of the objective. Each starts with a new prediction. As by
+    Hu et al., the residual is multiplied by the square root of the number of configurations that it is a mean of.
 
     Args:
         fitted: model and objective.
@@ -132,7 +144,7 @@ class KalmanStep(Step):
             for member, part in zip(members, self._parts, strict=True)
         ]
         self.filters = [
-            KalmanFilter(part.vector, sizes, initial_variances(part.parameters, prior))
+            KalmanFilter(part.vector, sizes, scales_of(part.parameters, prior), prior)
             for part, sizes in zip(self._parts, blocks, strict=True)
         ]
         self._scale, self._reference = _noise(fitted, training)
@@ -153,7 +165,7 @@ class KalmanStep(Step):
         return sums
 
     def _measure(self, number: int, share: Share | None, chosen: Tensor | None) -> Tensor:
-        """Update the filter by the mean absolute residual of one property in a batch.
+        """Update the filter by the root mean square residual of one property in a batch.
 
         Args:
             number: of the term of the objective.
@@ -174,15 +186,16 @@ class KalmanStep(Step):
         loss = measured[:, 3].mean()
         ranks.sum_(weights.gradient)
         for part, one, sums in zip(self._parts, self.filters, ranks.sum_(measured).tolist(), strict=True):
-            absolute, count, configurations, _ = sums
-            if count:
-                one.update(part.gradient / count, math.sqrt(configurations) * absolute / count)
+            squares, count, configurations, _ = sums
+            if squares > 0.0:
+                residual = math.sqrt(squares / count)
+                one.update(part.gradient / (count * residual), math.sqrt(configurations) * residual)
         return loss
 
     def _measurement(
         self, term: Term, prediction: Prediction, batch: Batch, labels: Labels, chosen: Tensor, scale: float | Tensor
     ) -> tuple[Sequence[Tensor], Mapping[str, Tensor]]:
-        """Return sums over the labels of a term in a batch, and minus the derivative of the first.
+        """Return sums over the labels of a term in a batch, and minus half the derivative of the first.
 
         Args:
             term: of the objective.
@@ -191,12 +204,12 @@ class KalmanStep(Step):
             scale: factor of the residuals, in addition to the square roots of their weights.
 
         Returns:
-            (4,) float64: absolute residuals in units of the noise; number of residuals; number of configurations with
+            (4,) float64: squared residuals in units of the noise; number of residuals; number of configurations with
             residuals; losses. Derivative with respect to the prediction, by name of the property.
         """
         name, target = term.property.name, labels[term.property.name]
         counted = target.present & (target.weights > 0) & chosen[:, None]
-        roots = target.weights.sqrt() * scale * counted
+        precision = target.weights * scale**2 * counted
         found = residuals(term.property, prediction, labels, batch)
         value, _ = term.loss.value_and_slope(found.values)
         configurations = counted.sum()
@@ -205,12 +218,12 @@ class KalmanStep(Step):
             rows = torch.zeros(len(batch.n_atoms), dtype=torch.float64, device=counted.device)
             configurations = (rows.index_add_(0, batch.config, counted[:, 0].double()) > 0).sum()
         sums = [
-            (found.values.abs() * roots).sum(dtype=torch.float64),
+            (found.values.square() * precision).sum(dtype=torch.float64),
             (counted.sum() * found.values.shape[1]).double(),
             configurations.double(),
             (value * target.weights * counted).sum(dtype=torch.float64),
         ]
-        slopes = -found.values.sign() * roots * found.factor
+        slopes = -found.values * precision * found.factor
         return [torch.stack(sums)], {name: slopes.view_as(prediction.values[name])}
 
     def _relative(self, number: int) -> float:
@@ -232,11 +245,22 @@ class KalmanStep(Step):
         return groups
 
     def state_dict(self) -> dict[str, Any]:
-        return {"filters": [{"covariances": one.covariances, "forgetting": one.forgetting} for one in self.filters]}
+        return {
+            "filters": [
+                {"covariances": one.covariances, "scales": one.scales, "forgetting": one.forgetting}
+                for one in self.filters
+            ]
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for one, stored in zip(self.filters, state["filters"], strict=True):
+            if "scales" not in stored:
+                raise TrainingError(
+                    "the restart file is of an older version, whose Kalman filter had other measurements. Start a new "
+                    "fit from its weights with [PYTORCH] start_from."
+                )
             one.forgetting = stored["forgetting"]
+            one.scales.copy_(stored["scales"])
             for covariance, values in zip(one.covariances, stored["covariances"], strict=True):
                 covariance.copy_(values)
 
@@ -248,19 +272,19 @@ class KalmanStep(Step):
         return True
 
 
-def initial_variances(parameters: Sequence[Tensor], prior: float) -> Tensor:
-    """Return the variances that the filter starts from (W,): ``prior`` times the mean square of each tensor.
+def scales_of(parameters: Sequence[Tensor], prior: float) -> Tensor:
+    """Return the scale of each weight (W,) float64: the root mean square of its tensor.
 
     Networks differ in the scale of their weights, which e3nn keeps at 1 and others at 1/inputs; what they compute
     varies with the ratio.
 
     Args:
-        parameters: tensors of weights. The variance of one that is all 0 is 1.
-        prior: initial variance of weights over the mean square of their tensor.
+        parameters: tensors of weights. One that is all 0 gets the scale that makes its initial variance 1.
+        prior: initial variance of weights in units of their squared scale.
     """
     squares = [one.detach().double().square().mean() for one in parameters]
-    variances = [torch.where(square > 0, prior * square, 1.0) for square in squares]
-    return torch.cat([one.expand(weights.numel()) for one, weights in zip(variances, parameters, strict=True)])
+    scales = [torch.where(square > 0, square, 1.0 / prior).sqrt() for square in squares]
+    return torch.cat([one.expand(weights.numel()) for one, weights in zip(scales, parameters, strict=True)])
 
 
 def _blocks(model: Model[Any]) -> Iterator[int]:

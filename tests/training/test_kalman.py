@@ -24,28 +24,42 @@ from fitsnap_nn.training.kalman import (
     ATOM_GROUPS,
     FORGETTING,
     FORGETTING_RATE,
+    LARGEST_STEP,
     KalmanFilter,
     KalmanStep,
-    initial_variances,
+    scales_of,
 )
 from fitsnap_nn.training.objective import Objective, residuals
 from fitsnap_nn.training.steps import Fitted
 
 
+PRIOR = 50.0
+
+
 class DenseFilter:
     """The extended Kalman filter of one scalar measurement after another, with a covariance per block."""
 
-    def __init__(self, weights: np.ndarray, blocks: Sequence[int]) -> None:
+    largest_step = LARGEST_STEP
+
+    def __init__(self, weights: np.ndarray, blocks: Sequence[int], scales: np.ndarray) -> None:
         ends = np.cumsum([0, *blocks])
         self.parts = [slice(a, b) for a, b in pairwise(ends)]
         self.weights = weights.copy()
-        self.covariances = [np.diag(np.arange(1.0, size + 1)) for size in blocks]
+        self.scales = scales
+        self.covariances = [np.diag(PRIOR * scales[part] ** 2) for part in self.parts]
         self.forgetting = FORGETTING
+        self.limited = 0
 
     def update(self, h: np.ndarray, residual: float) -> None:
         f = self.forgetting
+        limits: list[float] = []
         gains = [covariance @ h[part] for covariance, part in zip(self.covariances, self.parts, strict=True)]
         a = 1.0 / sum(f + h[part] @ gain for part, gain in zip(self.parts, gains, strict=True))
+        for part, gain in zip(self.parts, gains, strict=True):
+            step = a * abs(residual) * np.linalg.norm(gain / self.scales[part]) / math.sqrt(len(gain))
+            limits.append(self.largest_step / step)
+        self.limited += min(limits) < 1.0
+        a *= min(1.0, *limits)
         for number, (part, gain) in enumerate(zip(self.parts, gains, strict=True)):
             self.weights[part] += a * residual * gain
             self.covariances[number] = (self.covariances[number] - a * np.outer(gain, gain)) / f
@@ -55,15 +69,15 @@ class DenseFilter:
 def random_filters(blocks: Sequence[int]) -> tuple[KalmanFilter, DenseFilter, Callable[[], tuple[np.ndarray, float]]]:
     random = np.random.default_rng(1)
     weights = random.normal(size=sum(blocks))
-    variances = torch.cat([torch.arange(1.0, size + 1) for size in blocks])
-    filters = KalmanFilter(torch.from_numpy(weights.copy()), blocks, variances), DenseFilter(weights, blocks)
-    return *filters, lambda: (random.normal(size=sum(blocks)), random.normal())
+    scales = np.concatenate([np.sqrt(np.arange(1.0, size + 1)) for size in blocks])
+    one = KalmanFilter(torch.from_numpy(weights.copy()), blocks, torch.from_numpy(scales), PRIOR)
+    return one, DenseFilter(weights, blocks, scales), lambda: (random.normal(size=sum(blocks)), 0.2 * random.normal())
 
 
 @pytest.mark.parametrize("blocks", [[7], [3, 4, 1]])
 @pytest.mark.parametrize("period", [1, 13])
 def test_the_filter_is_the_textbook_one(blocks: list[int], period: int):
-    """However many updates are collected before the covariances are written."""
+    """However many updates are collected before the covariances are written; some steps are limited."""
     found, expected, measure = random_filters(blocks)
     for number in range(39):
         h, residual = measure()
@@ -75,6 +89,7 @@ def test_the_filter_is_the_textbook_one(blocks: list[int], period: int):
     for covariance, dense in zip(found.covariances, expected.covariances, strict=True):
         np.testing.assert_allclose(covariance.numpy(), dense, rtol=1e-10, atol=1e-10)
     assert found.forgetting == pytest.approx(expected.forgetting, rel=1e-14)
+    assert 5 < expected.limited < 34
 
 
 def test_weights_of_any_scale_are_equally_uncertain():
@@ -84,7 +99,7 @@ def test_weights_of_any_scale_are_equally_uncertain():
     scales = np.array([50.0, 50.0, 50.0, 50.0, 0.02, 0.02])
     for factor in (np.ones(6), scales):
         weights = torch.from_numpy(np.concatenate(tensors) * factor)
-        one = KalmanFilter(weights, [6], initial_variances(torch.split(weights, [4, 2]), 50.0))
+        one = KalmanFilter(weights, [6], scales_of(torch.split(weights, [4, 2]), PRIOR), PRIOR)
         for step in steps:
             one.update(torch.from_numpy(step[:6] / factor), step[6])
         found.append(weights.numpy() / factor)
@@ -92,14 +107,17 @@ def test_weights_of_any_scale_are_equally_uncertain():
 
 
 def test_weights_that_are_all_0_have_the_variance_1():
-    assert initial_variances([torch.zeros(2), torch.tensor([3.0])], 50.0).tolist() == [1.0, 1.0, 450.0]
+    scales = scales_of([torch.zeros(2), torch.tensor([3.0])], PRIOR)
+    one = KalmanFilter(torch.zeros(3), [3], scales, PRIOR)
+    torch.testing.assert_close(one.covariances[0].diag(), torch.tensor([1.0, 1.0, 9.0 * PRIOR]).double())
 
 
-def test_a_linear_problem_converges_to_least_squares():
+def test_a_linear_problem_converges_to_least_squares(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(kalman, "LARGEST_STEP", math.inf)
     random = np.random.default_rng(2)
     rows, truth = random.normal(size=(5_000, 5)), random.normal(size=5)
     labels = rows @ truth + 0.1 * random.normal(size=len(rows))
-    one = KalmanFilter(torch.zeros(5, dtype=torch.float64), [5], torch.ones(5))
+    one = KalmanFilter(torch.zeros(5, dtype=torch.float64), [5], torch.ones(5, dtype=torch.float64), 1.0)
     for row, label in zip(rows, labels, strict=True):
         one.update(torch.from_numpy(row), float(label - row @ one.weights.numpy()))
         one.settle()
@@ -110,7 +128,7 @@ def test_a_linear_problem_converges_to_least_squares():
 
 def step_of(model: BPNN, samples: SampleSet, objective: Objective = OBJECTIVE, seed: int = 4) -> KalmanStep:
     trained = [one for one in model.members() if any(weight.requires_grad for weight in one.parameters())]
-    return KalmanStep(Fitted(trained, FlatParameters(model), objective, Ranks()), samples, 50.0, seed)
+    return KalmanStep(Fitted(trained, FlatParameters(model), objective, Ranks()), samples, PRIOR, seed)
 
 
 def share_of(samples: SampleSet, members: Sequence[int]) -> Share:
@@ -128,17 +146,17 @@ def updates(monkeypatch: pytest.MonkeyPatch) -> Measured:
     return found
 
 
-def mean_absolute(model: BPNN, share: Share, quantity: Property, chosen: torch.Tensor | None) -> tuple[float, int]:
-    """Weighted mean absolute residual, and the number of configurations that it is a mean of; loops over labels."""
+def root_mean_square(model: BPNN, share: Share, quantity: Property, chosen: torch.Tensor | None) -> tuple[float, int]:
+    """Weighted RMS residual, and the number of configurations that it is a mean of; loops over labels."""
     found = residuals(quantity, predict(model, share.batch, STANDARD), share.labels, share.batch)
     target: Target = share.labels[quantity.name]
     total, count, configurations = 0.0, 0, set()
     for row in range(len(found.values)):
         if target.present[row] and float(target.weights[row]) > 0 and (chosen is None or chosen[row]):
-            total += math.sqrt(float(target.weights[row])) * float(found.values[row].abs().sum())
+            total += float(target.weights[row]) * float(found.values[row].square().sum())
             count += found.values.shape[1]
             configurations.add(int(share.batch.config[row]) if quantity.per == "atom" else row)
-    return (total / count if count else 0.0), len(configurations)
+    return (math.sqrt(total / count) if count else 0.0), len(configurations)
 
 
 @pytest.mark.parametrize("option", [1, 2, 3])
@@ -152,14 +170,14 @@ def test_measurements_and_their_derivatives(option: int, quantity: Property, upd
     everything = torch.ones_like(share.batch.n_atoms, dtype=torch.bool)
     step._measure(STANDARD.index(quantity), share, everything if chosen is None else chosen)
     (h, residual), vector = updates[0], step.fitted.weights.vector.detach()
-    value, configurations = mean_absolute(model, share, quantity, chosen)
+    value, configurations = root_mean_square(model, share, quantity, chosen)
     assert residual == pytest.approx(step._scale * math.sqrt(configurations) * value, rel=1e-12)
     direction = torch.from_numpy(np.random.default_rng(3).normal(size=len(vector)))
     for part in (direction, torch.eye(len(vector), dtype=torch.float64)[-1]):
         values = []
         for sign in (1, -1):
             vector.add_(part, alpha=sign * 1e-6)
-            values.append(mean_absolute(model, share, quantity, chosen)[0])
+            values.append(root_mean_square(model, share, quantity, chosen)[0])
             vector.add_(part, alpha=-sign * 1e-6)
         expected = -step._scale * (values[0] - values[1]) / 2e-6
         assert float(h @ part) == pytest.approx(expected, rel=1e-6, abs=1e-8)
