@@ -248,6 +248,34 @@ def test_outliers_have_less_weight(tmp_path):
         assert getattr(rows["volume"], weight) < 1e-2 * getattr(rows["usual"], weight)
 
 
+def shifted(atoms: Atoms, pressure: float) -> Atoms:
+    """A copy whose stress has an additional pressure, eV/Å³."""
+    copy = labelled(atoms)
+    copy.calc.results["stress"] = copy.calc.results["stress"] + pressure * np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
+    return copy
+
+
+def test_stresses_that_contradict_the_energies_are_not_fitted(tmp_path, capsys):
+    """If the strained cells of one of two groups have an offset, then of this group; if all have it, of all."""
+    scans = {name: [bulk("Cu", "fcc", a=a, cubic=cubic) for a in np.linspace(3.5, 3.8, 20)] for name, cubic in CELLS}
+    for number, wrong in enumerate((["small"], ["small", "large"])):
+        folder = tmp_path / f"xyz{number}"
+        folder.mkdir()
+        for name, scan in scans.items():
+            write(folder / f"{name}.xyz", [shifted(one, 0.02 if name in wrong else 0.0) for one in scan])
+        write(folder / "usual.xyz", crystals(12))
+        settings, _ = new(tmp_path, folder.name)
+        weights = {row.name: row.vweight for row in settings.groups.rows}
+        assert [name for name, weight in weights.items() if weight == 0.0] == (
+            ["small"] if number == 0 else ["large", "small", "usual"]
+        )
+        assert settings.calculator.stress == (number == 0)
+        assert "small +3.2 GPa" in capsys.readouterr().out
+
+
+CELLS = (("small", False), ("large", True))
+
+
 def test_group_names_with_special_characters(tmp_path):
     frames = crystals(12)
     for number, atoms in enumerate(frames):

@@ -27,6 +27,7 @@ from fitsnap_nn.data.weighting import (
     Sizes,
     choose_sizes,
     choose_weights,
+    groups_with_wrong_stress,
     measure_spread,
     typical_energies,
     typical_spread,
@@ -38,6 +39,7 @@ from fitsnap_nn.settings.ini import COMMAND_LINE
 from fitsnap_nn.settings.keys import keys_of
 from fitsnap_nn.settings.template import BPNN_NEIGHBOURS, Content, recommended
 from fitsnap_nn.settings.training import KALMAN
+from fitsnap_nn.units import GPA
 
 MIN_EPOCHS = 40
 # Steps of a Kalman filter to which the recommended number of epochs is reduced, and the minimum of epochs.
@@ -89,7 +91,9 @@ def propose(reading: Reading, model: str, elements: Sequence[str], folder: str) 
     baseline = _baseline(model, reading.groups, symbols)
     sizes = _sizes(reading.groups)
     blocks = _blocks(reading.groups, sizes)
-    weights = _weights(reading.groups, symbols)
+    offsets = groups_with_wrong_stress(reading.configurations)
+    weights = _weights(reading.groups, symbols, offsets)
+    stresses = _stresses_comment(offsets, len(reading.groups))
     num_training = sum(round(sizes[group.name].training * len(group.members)) for group in reading.groups)
     section = "BISPECTRUM" if model == "BPNN" else model
     head = _what_was_read(reading)
@@ -103,7 +107,7 @@ def propose(reading: Reading, model: str, elements: Sequence[str], folder: str) 
         values={
             section: cutoff.values,
             "REFERENCE": repulsion.values,
-            "CALCULATOR": _targets(reading),
+            "CALCULATOR": _targets(reading, weights),
             "GROUPS": blocks.values,
             "PYTORCH": {**baseline.values, **_epochs(model, len(symbols), num_training)},
         },
@@ -112,11 +116,11 @@ def propose(reading: Reading, model: str, elements: Sequence[str], folder: str) 
             section: (cutoff.comment,),
             "REFERENCE": (repulsion.comment,),
             "PYTORCH": (baseline.comment,),
-            "GROUPS": (_sizes_comment(sizes), blocks.comment, WEIGHTS),
+            "GROUPS": (_sizes_comment(sizes), blocks.comment, WEIGHTS, stresses),
         },
     )
     lines = [head, *summarize(reading.findings), f"Elements: {' '.join(symbols)}."]
-    lines += [cutoff.comment, repulsion.comment, baseline.comment, _sizes_comment(sizes), blocks.comment]
+    lines += [cutoff.comment, repulsion.comment, baseline.comment, _sizes_comment(sizes), blocks.comment, stresses]
     return Proposal(symbols, content, tuple(line for line in lines if line))
 
 
@@ -175,28 +179,47 @@ def _repulsion(elements: Sequence[str], distances: Distances) -> Derived:
     return Derived(values, f"ZBL acts only below the shortest distances in the data: {known}.")
 
 
-def _targets(reading: Reading) -> dict[str, str]:
-    """Return which labels are fitted: those that the data have, stresses only of periodic cells."""
+def _targets(reading: Reading, weights: Mapping[str, tuple[float, ...]]) -> dict[str, str]:
+    """Return which labels are fitted: those that the data have, stresses only of periodic cells and with a weight."""
     members = reading.configurations
     periodic = [one for one in members if all(one.pbc)]
     return {
         "energy": str(int(any(one.energy is not None for one in members))),
         "force": str(int(any(one.forces is not None for one in members))),
-        "stress": str(int(any(one.stress is not None for one in periodic))),
+        "stress": str(int(any(one.stress is not None and weights[one.group][2] > 0.0 for one in periodic))),
     }
 
 
-def _weights(groups: Sequence[Group], elements: Sequence[str]) -> dict[str, tuple[float, ...]]:
-    """Return eweight, fweight and vweight of every group; isolated atoms only determine the element energies."""
+def _weights(
+    groups: Sequence[Group], elements: Sequence[str], offsets: Mapping[str, float]
+) -> dict[str, tuple[float, ...]]:
+    """Return eweight, fweight and vweight of every group.
+
+    Isolated atoms only determine the element energies. Groups whose stresses contradict their energies have vweight 0.
+    """
     members = [one for group in groups for one in group.members if not is_isolated(one)]
     typical = typical_energies([one for one in members if one.energy is not None], elements)
     whole = typical_spread(members, elements, typical)
-    return {
-        group.name: (0.0, 0.0, 0.0)
-        if _is_isolated(group)
-        else choose_weights(measure_spread(group.members, elements, typical), whole)
-        for group in groups
-    }
+    chosen: dict[str, tuple[float, ...]] = {}
+    for group in groups:
+        energy, force, stress = choose_weights(measure_spread(group.members, elements, typical), whole)
+        chosen[group.name] = (energy, force, 0.0 if group.name in offsets else stress)
+        if _is_isolated(group):
+            chosen[group.name] = (0.0, 0.0, 0.0)
+    return chosen
+
+
+def _stresses_comment(offsets: Mapping[str, float], num_groups: int) -> str:
+    """Return which stresses are not fitted because they contradict the energies."""
+    known = {group: offset for group, offset in offsets.items() if offset == offset}
+    if not known:
+        return ""
+    values = some([f"{group} {offset / GPA:+.1f} GPa" for group, offset in known.items()])
+    which = "all groups, which probably have it too" if len(offsets) == num_groups else "these groups"
+    return (
+        f"Stresses differ from what the energies of strained cells imply by a constant pressure: {values} (Pulay "
+        f"stress of too low a cutoff of the plane waves?). A model cannot fit both: vweight is 0 for {which}."
+    )
 
 
 def _baseline(model: str, groups: Sequence[Group], elements: Sequence[str]) -> Derived:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from fitsnap_nn.data.audit.pairs import find_pairs
+from fitsnap_nn.data.audit.stress_offset import stress_offsets
 from fitsnap_nn.data.configuration import Configuration, Floats, Subset, composition_fractions
 from fitsnap_nn.units import BAR
 
@@ -121,6 +124,19 @@ def _stresses(members: Sequence[Configuration]) -> Floats:
 
 def _rms(values: Floats) -> float | None:
     return float(np.sqrt(np.mean(np.square(values)))) if values.size else None
+
+
+def groups_with_wrong_stress(members: Sequence[Configuration]) -> Mapping[str, float]:
+    """Return the groups whose stresses contradict their energies, with the offset, eV/Å³; see `stress_offsets`.
+
+    If all groups that can be judged have an offset, which comes from the settings of the calculations, then the others
+    have it too: their offset is NaN.
+    """
+    offsets = stress_offsets(find_pairs(members), members)
+    wrong = {group: offset for group, offset in offsets.items() if offset}
+    if not wrong or len(wrong) < len(offsets):
+        return wrong
+    return {group: offsets.get(group, math.nan) for group in dict.fromkeys(one.group for one in members)}
 
 
 def choose_weights(group: Spread, typical: Spread) -> tuple[float, ...]:

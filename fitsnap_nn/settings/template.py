@@ -92,7 +92,7 @@ def recommended(model: str, num_elements: int = 1) -> dict[str, dict[str, str]]:
         small = num_elements <= architecture.kalman_elements
         training = {
             "model": model,
-            **({**KALMAN_KEYS, "initial_variance": "300"} if small else architecture.training_defaults),
+            **(KALMAN_KEYS if small else architecture.training_defaults),
             "manual_seed_flag": "1",
         }
         sections = {"CALCULATOR": {"calculator": "LAMMPSGRAPH", **TARGETS}, "PYTORCH": training}

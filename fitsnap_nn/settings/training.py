@@ -122,9 +122,9 @@ class PytorchSection:
         choices=("Adam", "AdamW", KALMAN),
     )
     initial_variance: float = option(
-        50.0,
-        "LKF: initial variance of weights over the mean square of their tensor; with a larger one, such as 300 for "
-        "models on graphs, the filter learns faster, and amplifies rounding more",
+        2000.0,
+        "LKF: initial variance of weights over the mean square of their tensor; with a smaller one they stay closer to "
+        "their initial values",
         minimum=1e-6,
     )
     weight_decay: float = option(0.0, "weight decay", minimum=0)

@@ -109,8 +109,8 @@ class KalmanStep(Step):
     """Updates of a `KalmanFilter` by the configurations of a batch, one property after the other.
 
     A measurement is the root mean square residual of a property, or of a per-atom property in one of `ATOM_GROUPS`
-    random groups of atoms; its noise follows from the weights of the objective. Each starts with a new prediction. As by
-    Hu et al., the residual is multiplied by the square root of the number of configurations that it is a mean of.
+    random groups of atoms; its noise follows from the weights of the objective. Each starts with a new prediction. As
+    by Hu et al., the residual is multiplied by the square root of the number of configurations that it is a mean of.
 
     Args:
         fitted: model and objective.

@@ -32,7 +32,6 @@ from fitsnap_nn.training.kalman import (
 from fitsnap_nn.training.objective import Objective, residuals
 from fitsnap_nn.training.steps import Fitted
 
-
 PRIOR = 50.0
 
 

@@ -12,6 +12,7 @@ from fitsnap_nn.data.audit.composition import absent_elements, undetermined_elem
 from fitsnap_nn.data.audit.consistency import wrong_units
 from fitsnap_nn.data.audit.labels import force_outliers, net_forces, wrong_energies, zero_stresses
 from fitsnap_nn.data.audit.measures import Measures
+from fitsnap_nn.data.audit.stress_offset import offset_stresses
 from fitsnap_nn.data.audit.structures import (
     atoms_too_close,
     duplicates,
@@ -35,6 +36,7 @@ CHECKS: tuple[Callable[[Measures], list[Finding]], ...] = (
     force_outliers,
     net_forces,
     zero_stresses,
+    offset_stresses,
 )
 
 

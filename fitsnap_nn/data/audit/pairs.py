@@ -34,6 +34,7 @@ class Pairs:
         first, second: (P,) indices of the configurations.
         displacement: (P,) Å, root mean square displacement of the atoms at fixed cell.
         strain: (P,) largest component of the strain between the cells; 0 if not periodic.
+        volume: (P,) Å³, difference of the volumes of the cells; 0 if not periodic.
         energy: (P,) eV, difference of the energy labels; NaN if one is missing.
         force_work: (P,) eV, energy difference that the forces of both imply; NaN if one is missing.
         stress_work: (P,) eV, energy difference that the stresses of both imply; NaN if one is missing.
@@ -44,6 +45,7 @@ class Pairs:
     second: Indices
     displacement: Floats
     strain: Floats
+    volume: Floats
     energy: Floats
     force_work: Floats
     stress_work: Floats
@@ -199,5 +201,6 @@ def _measure(stack: _Stack, first: Indices, second: Indices) -> tuple[Floats, ..
         paths.append(np.nansum(np.abs(parts), axis=1) + np.nansum(np.abs(tensor_parts), axis=(1, 2)))
     mean_shape = 0.5 * (stack.shape[first] + stack.shape[second])
     displacement = np.sqrt(((step @ mean_shape) ** 2).sum(axis=2).mean(axis=1))
+    volume = np.linalg.det(stack.shape[second]) - np.linalg.det(stack.shape[first])
     energy = stack.energy[second] - stack.energy[first]
-    return displacement, np.abs(strain).max(axis=(1, 2)), energy, sum(forces), sum(stresses), sum(paths)
+    return displacement, np.abs(strain).max(axis=(1, 2)), volume, energy, sum(forces), sum(stresses), sum(paths)
