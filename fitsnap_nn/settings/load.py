@@ -25,8 +25,11 @@ from fitsnap_nn.settings.training import GRADIENT_KEYS, KALMAN
 # Remedies for values that FitSNAP accepts and this package refuses.
 REMEDIES: Mapping[tuple[str, str], str] = MappingProxyType(
     {
-        ("SOLVER", "solver"): "fitsnap_nn fits neural networks only: use solver = PYTORCH and a section [PYTORCH].",
-        ("CALCULATOR", "calculator"): "Use LAMMPSSNAP for SNAP descriptors or LAMMPSGRAPH for neighbour graphs.",
+        ("SOLVER", "solver"): "Networks: solver = PYTORCH and a section [PYTORCH]. Linear models: SVD, which replaces "
+        "ScaLAPACK and TensorflowSVD on any number of ranks; RIDGE; ARD; LASSO; ANL for uncertainties.",
+        ("CALCULATOR", "calculator"): "Use LAMMPSSNAP for SNAP descriptors or LAMMPSGRAPH for neighbour graphs. ACE "
+        "descriptors (LAMMPSPACE) are not available: use LAMMPSSNAP instead, or LAMMPSGRAPH with [PYTORCH] model = "
+        "MACE, which is built on ACE features.",
     }
 )
 
@@ -131,11 +134,25 @@ def _build(document: Document, folder: str, text: str) -> Settings:
         folder=folder,
         text=text,
     )
+    if settings.solver.is_linear:
+        settings = replace(settings, pytorch=_without_network(document, settings))
     document.architecture_stored = document.weights_from == "model" or bool(settings.initial_file)
-    if not document.lacks_architecture and document.weights_from != "model":
+    if not (document.lacks_architecture or document.weights_from == "model" or settings.solver.is_linear):
         settings = replace(settings, pytorch=with_training_defaults(document, settings))
     training = replace(settings.pytorch, save_state_input=_restart_file(settings))
     return replace(settings, pytorch=training, eshift=_eshift(document, settings))
+
+
+def _without_network(document: Document, settings: Settings) -> PytorchSection:
+    """Return section [PYTORCH] of a linear fit, in which only the keys `OF_LINEAR` have an effect."""
+    given = settings.pytorch
+    named = document.entry("PYTORCH", "output_file") is not None
+    return PytorchSection(
+        output_file=given.output_file if named else f"{settings.outfile.potential}.pt",
+        device=given.device,
+        dtype_setting=2,
+        num_epochs=0,
+    )
 
 
 def with_training_defaults(document: Document, settings: Settings) -> PytorchSection:

@@ -186,8 +186,8 @@ PYTORCH = ("[PATH]", "[PYTORCH]\n{}\n[PATH]")
         ("[PATH]", "[ESHIFT]\nTa = 1\n[PATH]", "[ESHIFT] Ta — not among the elements of [BISPECTRUM] type = W Be"),
         ("[PATH]", "[ESHIFT]\nbe = 1\n[PATH]", "Did you mean Be?"),
         ("[PATH]", "[ESHIFT]\nW = nan\n[PATH]", "[ESHIFT] W — 'nan' is not a finite number"),
-        ("[PATH]", "[SOLVER]\nsolver = SVD\n[PATH]", "fitsnap_nn fits neural networks only: use solver = PYTORCH"),
-        ("[PATH]", "[SOLVER]\nsolver = NETWORK\n[PATH]", "fitsnap_nn fits neural networks only: use solver = PYTORCH"),
+        ("[PATH]", "[SOLVER]\nsolver = MCMC\n[PATH]", "Linear models: SVD, which replaces ScaLAPACK"),
+        ("[PATH]", "[SOLVER]\nsolver = NETWORK\n[PATH]", "Networks: solver = PYTORCH and a section [PYTORCH]"),
         (
             "[PATH]",
             "[REFERENCE]\npair_coef = 1\n[PATH]",
@@ -281,7 +281,10 @@ def test_one_mistake_is_one_error(write_input):
 
 def test_sections_of_other_solvers_are_noted(write_input):
     settings = load_settings(write_input(("[PATH]", "[RIDGE]\nalpha = 1\n[ACE]\nnmax = 2\n[PATH]")))
-    assert settings.notices == ("Without effect (for the reasons see docs/input.md): section [RIDGE]; section [ACE].",)
+    assert settings.notices == (
+        "[RIDGE] alpha has no effect with [SOLVER] solver = PYTORCH.",
+        "Without effect (for the reasons see docs/input.md): section [ACE].",
+    )
 
 
 def test_reference_keeps_order_and_case(write_input):
