@@ -21,7 +21,7 @@ import numpy as np
 from fitsnap_nn.data.configuration import Subset
 from fitsnap_nn.data.properties import Property
 from fitsnap_nn.files import write_text
-from fitsnap_nn.reports.errors_table import ALL, aligned
+from fitsnap_nn.reports.errors_table import ALL, ROUNDING_SPREAD, aligned
 from fitsnap_nn.reports.results import Floats, Result, by_subset
 
 COLUMNS = ("ncount", "mae", "rmse", "rsq")
@@ -118,7 +118,8 @@ def _metrics(found: _Components, weighted: bool) -> tuple[int, float, float, flo
         return 0, 0.0, float("nan"), float("nan")
     squares, mean = float(np.square(errors).sum()), float(labels.sum()) / count
     spread = float(np.square(labels - mean).sum())
-    rsq = 1.0 - squares / spread if spread > 0 else float("nan")
+    constant = float(np.std(found.labels)) <= ROUNDING_SPREAD  # such as forces that vanish by symmetry
+    rsq = float("nan") if constant or spread == 0 else 1.0 - squares / spread
     return count, float(np.abs(errors).mean()), float(np.sqrt(squares / count)), rsq
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from fitsnap_nn.settings.architectures import architecture_names
 from fitsnap_nn.settings.ini import Document
 from fitsnap_nn.settings.keys import FOREIGN_SECTIONS, keys_of, section_classes
+from fitsnap_nn.settings.linear import SOLVER_SECTIONS
 from fitsnap_nn.settings.schema import Settings
 from fitsnap_nn.settings.training import GRADIENT_KEYS, KALMAN, PLATEAU_KEYS
 
@@ -44,7 +45,7 @@ def _without_effect(document: Document, section: str, keys: Sequence[str], reaso
 def _of_solver(document: Document, settings: Settings) -> Iterator[str]:
     """Yield sections and keys of other solvers than that of the fit."""
     solver = settings.solver.solver
-    for section in ("RIDGE", "ARD", "LASSO"):
+    for section in SOLVER_SECTIONS:
         keys = [name for name, key in keys_of(section).items() if not key.no_effect]
         if section != solver:
             yield from _without_effect(document, section, keys, f"with [SOLVER] solver = {solver}")

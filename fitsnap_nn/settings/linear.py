@@ -9,6 +9,7 @@ from fitsnap_nn.settings.options import option
 NETWORK = "PYTORCH"  # value of solver: everything else fits a linear model
 LINEAR_SOLVERS = ("SVD", "RIDGE", "ARD", "LASSO", "ANL")
 NEED_SKLEARN = ("ARD", "LASSO")
+SOLVER_SECTIONS = ("RIDGE", "ARD", "LASSO")  # with the parameters of the solver of that name
 NOT_HERE = "it belongs to solvers of FitSNAP that are not available"
 ALWAYS = "always computed"
 
@@ -23,9 +24,7 @@ class Solver:
 
     solver: str = option(
         NETWORK,
-        "PYTORCH: neural network, see [PYTORCH]; linear models: SVD: least squares, of minimum norm where the data do "
-        "not determine the coefficients; RIDGE: Tikhonov regularisation; ARD, LASSO: sparse coefficients, with "
-        "scikit-learn; ANL: least squares with the covariance of the coefficients",
+        "PYTORCH: neural network, see [PYTORCH]; the others: linear model",
         choices=(NETWORK, *LINEAR_SOLVERS),
     )
     cov_nugget: float = option(0.0, "ANL: number added to the diagonal of the normal equations", minimum=0)
@@ -78,7 +77,8 @@ class Ard:
     scap: float = option(1e-3, "directmethod = 0: alpha_1 and alpha_2 are scap / v", minimum=0)
     scai: float = option(1e-3, "directmethod = 0: lambda_1 and lambda_2 are scai / v", minimum=0)
     logcut: float = option(
-        0.3, "directmethod = 0: columns of precision above 10^(n + logcut) are removed, with n = floor |log10 v|"
+        0.3,
+        "directmethod = 0: columns of precision above 10^(n + logcut) are removed, n the integer part of abs(log10 v)",
     )
     alphabig: float = option(1e-12, "directmethod = 1: alpha_1 and alpha_2", minimum=0)
     lambdasmall: float = option(1e-6, "directmethod = 1: lambda_1 and lambda_2", minimum=0)

@@ -33,8 +33,7 @@ class Bispectrum:
     type: tuple[str, ...] = option(("H",), "chemical symbols in the order of the LAMMPS atom types")
     twojmax: tuple[int, ...] = option(
         (6,),
-        "2 j_max: band limit of the bispectrum components, one value or one per element; networks use the maximum for "
-        "all elements, linear solvers set the coefficients above the value of an element to 0",
+        "2 j_max: band limit of the bispectrum components, one value or one per element; the maximum is used",
         minimum=0,
         maximum=50,
         limit_reason="The factorials in the Clebsch-Gordan coefficients lose precision for larger values and overflow "

@@ -2,7 +2,7 @@
 
 Each labelled component is a row: the derivatives of its prediction with respect to the coefficients, and the label
 minus the reference potential. Rows have FitSNAP's units: energies per atom in eV, force components in eV/Å, stress
-components in bar. Both sides are multiplied by the weight of the group.
+components in bar with the sign of a pressure. Both sides are multiplied by the weight of the group.
 
 The weighted system [A y] is reduced block by block to a triangle R with R^T R = [A y]^T [A y], by Householder
 transformations. Unlike the normal equations they do not square the condition number, which is 1e5 for 31 coefficients
@@ -66,7 +66,7 @@ def rows_of(
         design = model.design(configuration, cached, one)
         values, subtracted = one.rows(label).ravel(), one.rows(reference[one.name]).ravel()
         if one == STRESS:
-            design, values, subtracted = design * LAMMPS_BAR, values / BAR, subtracted * LAMMPS_BAR
+            design, values, subtracted = -LAMMPS_BAR * design, -values / BAR, -LAMMPS_BAR * subtracted
         elif one == ENERGY:
             values, subtracted = values / len(configuration), subtracted / len(configuration)
         yield one, Rows(design, values - subtracted, configuration.weight(one.name))
