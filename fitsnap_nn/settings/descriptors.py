@@ -44,7 +44,7 @@ def has_coefficient(bispectrum: Bispectrum) -> list[list[bool]]:
     """
     found = []
     repeats = len(bispectrum.type) ** 3 if bispectrum.chemflag else 1
-    for limit in bispectrum.twojmax:
+    for limit in bispectrum.twojmax if len(bispectrum.twojmax) > 1 else bispectrum.twojmax * len(bispectrum.type):
         allowed = [j <= limit for _, _, j in angular_momenta(max(bispectrum.twojmax))] * repeats  # j is the largest
         if bispectrum.quadraticflag:
             allowed += [a and b for a, b in combinations_with_replacement(allowed, 2)]

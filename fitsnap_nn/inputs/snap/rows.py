@@ -6,6 +6,7 @@ over the atoms i of each element. These take less memory than the gradients of a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -156,5 +157,7 @@ def _summed(values: NDArray[Any], index: NDArray[np.integer[Any]], count: int) -
     """Return the sums (count, ...) of the rows with the same index, as a sparse matrix product."""
     places = (index, np.arange(len(index)))
     summation = csr_array((np.ones(len(index)), places), shape=(count, len(index)))
-    sums: Floats = (summation @ values.reshape(len(values), -1)).reshape(count, *values.shape[1:])
+    sums: Floats = (summation @ values.reshape(len(values), math.prod(values.shape[1:]))).reshape(
+        count, *values.shape[1:]
+    )
     return sums
