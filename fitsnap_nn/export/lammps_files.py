@@ -23,6 +23,7 @@ from fitsnap_nn.lammps.files import LammpsFiles
 from fitsnap_nn.lammps.reference import with_files
 from fitsnap_nn.models import Model
 from fitsnap_nn.settings.lammps_names import unreadable_folder, unreadable_name
+from fitsnap_nn.settings.outputs import LAMMPS_SUFFIXES
 from fitsnap_nn.settings.schema import Reference
 
 DECK, DATA = "in.md", "md.data"  # names of the example input
@@ -92,8 +93,9 @@ def write_lammps_files(
         atom_style=reference.atom_style,
         parameters=folder / f"{stem}.snapparam" if formats.parameters else None,
     )
-    if "nn" not in formats.contents:  # an nn file of an earlier model could be selected otherwise
-        (folder / f"{stem}.mliap.nn").unlink(missing_ok=True)
+    for suffix in LAMMPS_SUFFIXES:  # a file of an earlier model of another kind could be selected otherwise
+        if (path := folder / f"{stem}{suffix}") not in files.potential:
+            path.unlink(missing_ok=True)
     for name, content in formats.contents.items():
         _write(files.models[name], content)
     if files.descriptor:

@@ -20,7 +20,7 @@ from fitsnap_nn.folders import refuse_foreign_files
 from fitsnap_nn.lammps.verify import Verification
 from fitsnap_nn.models import Model
 from fitsnap_nn.models.linear import LinearSnap
-from fitsnap_nn.reports.epochs import EpochRow
+from fitsnap_nn.reports.epochs import LOSS_FILE, METRICS_FILE, EpochRow
 from fitsnap_nn.reports.errors_table import ErrorRow, errors_table, summary
 from fitsnap_nn.reports.linear import with_linear
 from fitsnap_nn.reports.results import Result
@@ -54,6 +54,8 @@ from fitsnap_nn.workflow.training_run import (
     set_seed,
 )
 from fitsnap_nn.workflow.warm_start import Start, find_start
+
+OF_EPOCHS = (LOSS_FILE, METRICS_FILE, "learning_curve.png")  # files that fits of networks add to
 
 
 @dataclass(frozen=True)
@@ -215,6 +217,9 @@ def _solve(run: _Run, model: Model[Any]) -> _Outcome:
     linear = cast(LinearSnap, model)
     solution = solve_linear(linear, settings, prepared, ranks, console)
     run.take_folder()
+    if ranks.is_first:
+        for name in OF_EPOCHS:  # of an earlier fit of a network
+            (run.folder / name).unlink(missing_ok=True)
     model.to(choose_device(settings, ranks))
     write = partial(write_system, linear, solution, settings, prepared) if solution else dict
     origin = {"solver": settings.solver.solver, "solution": solution.note if solution else ""}
