@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fitsnap_nn.settings.options import option
 
-NETWORK = "PYTORCH"  # value of solver: everything else fits a linear model
+PYTORCH = "PYTORCH"  # value of solver for neural networks
 LINEAR_SOLVERS = ("SVD", "RIDGE", "ARD", "LASSO", "ANL")
 NEED_SKLEARN = ("ARD", "LASSO")
 SOLVER_SECTIONS = ("RIDGE", "ARD", "LASSO")  # with the parameters of the solver of that name
@@ -23,9 +23,9 @@ class Solver:
     """
 
     solver: str = option(
-        NETWORK,
+        PYTORCH,
         "PYTORCH: neural network, see [PYTORCH]; the others: linear model",
-        choices=(NETWORK, *LINEAR_SOLVERS),
+        choices=(PYTORCH, *LINEAR_SOLVERS),
     )
     cov_nugget: float = option(0.0, "ANL: number added to the diagonal of the normal equations", minimum=0)
     compute_testerrs: bool = option(False, "errors of the testing set", no_effect=ALWAYS)
@@ -43,7 +43,7 @@ class Solver:
     @property
     def is_linear(self) -> bool:
         """Whether the model is linear in the descriptors."""
-        return self.solver != NETWORK
+        return self.solver in LINEAR_SOLVERS
 
 
 @dataclass(frozen=True)
