@@ -98,14 +98,9 @@ def write_system(model: LinearSnap, solution: Solution, settings: Settings, prep
     for configuration in prepared.dataset.configurations if parts else ():
         cached = cast(CachedRows, prepared.store.cached(configuration))
         for one, rows in rows_of(model, configuration, cached, prepared.properties):
-            found: dict[str, Any] = {
-                DESCRIPTORS: rows.design,
-                TRUTH: rows.labels,
-                WEIGHTS: np.full(len(rows.labels), rows.weight),
-            }
-            found[DATA_FRAME] = _frame(configuration, one, rows, rows.design @ model.values)
+            arrays = {DESCRIPTORS: rows.design, TRUTH: rows.labels, WEIGHTS: np.full(len(rows.labels), rows.weight)}
             for name, part in parts.items():
-                part.append(found[name])
+                part.append(arrays[name] if name in arrays else _frame(configuration, one, rows, model))
         prepared.store.release()
     lines = [line for part in parts.pop(DATA_FRAME, []) for line in part]
     arrays = {name: np.concatenate(found) for name, found in parts.items()}
@@ -135,8 +130,9 @@ def _describe(system: LinearSystem, solution: Solution, settings: Settings, prop
     return f"solver {settings.solver.solver}: {columns}; rows: {rows}; {solution.note}"
 
 
-def _frame(configuration: Configuration, quantity: Property, rows: Rows, predictions: Any) -> list[tuple[object, ...]]:
+def _frame(configuration: Configuration, quantity: Property, rows: Rows, model: LinearSnap) -> list[tuple[object, ...]]:
+    """Return the lines of the data frame for the rows of one property."""
     name = configuration.id.rpartition("/")[2]
     common = (configuration.group, name, SETS[configuration.subset], quantity.title)
-    numbers = enumerate(zip(rows.labels.tolist(), predictions.tolist(), strict=True))
+    numbers = enumerate(zip(rows.labels.tolist(), (rows.design @ model.values).tolist(), strict=True))
     return [(*common, number // 3 if quantity.per == "atom" else 0, *both, rows.weight) for number, both in numbers]
