@@ -37,6 +37,6 @@ def run(options: argparse.Namespace) -> None:
     )
     for path in written:
         say(path)
-    formats = {path.rpartition(".mliap.")[2] for path in written}
-    if "mliappy" in formats and "nn" not in formats:
+    kinds = {path.rpartition(".")[2] for path in written}
+    if "mliappy" in kinds and not kinds & {"nn", "snapcoeff"}:
         say("note: a LAMMPS without Python cannot run these files; see the table of activations in docs/lammps.md")

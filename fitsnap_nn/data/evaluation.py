@@ -22,10 +22,13 @@ class Evaluation:
         spread: sample standard deviations over the members of a committee, a measure of uncertainty: ``energies``
             (N,) of the atom energies, eV; ``energy`` () of their sum, eV; ``forces`` (N,), eV/Å, if requested, root of
             the sum of the variances of the three components. Empty for other models.
+        reference: contribution of the reference potential to energy, forces and stress; empty if unknown, as for
+            results of LAMMPS.
     """
 
     values: Mapping[str, Floats]
     spread: Mapping[str, Floats] = field(default_factory=dict)
+    reference: Mapping[str, float | Floats] = field(default_factory=dict)
 
     @property
     def energy(self) -> float:

@@ -13,6 +13,7 @@ from fitsnap_nn.data.discovery import TEST, VALIDATION
 from fitsnap_nn.data.exploration import Group, Reading
 from fitsnap_nn.data.findings import some, summarize
 from fitsnap_nn.data.neighbours import is_isolated
+from fitsnap_nn.data.properties import STANDARD
 from fitsnap_nn.data.survey import (
     Distances,
     choose_cutoff,
@@ -37,7 +38,7 @@ from fitsnap_nn.settings.architectures import load_architecture
 from fitsnap_nn.settings.elements import atomic_number
 from fitsnap_nn.settings.ini import COMMAND_LINE
 from fitsnap_nn.settings.keys import keys_of
-from fitsnap_nn.settings.template import BPNN_NEIGHBOURS, Content, recommended
+from fitsnap_nn.settings.template import BPNN_NEIGHBOURS, LINEAR, ON_DESCRIPTORS, Content, recommended
 from fitsnap_nn.settings.training import KALMAN
 from fitsnap_nn.units import GPA
 
@@ -48,6 +49,12 @@ SAMPLING_BLOCK = 10  # configurations; longer blocks leave too few of them for a
 WEIGHTS = (
     "Weights are 1/spread² of the labels, so that energies, forces and stresses have comparable influence. The spread "
     "is that of all data, or that of the group if it is larger: outliers have less weight. See docs/losses.md."
+)
+
+
+WEIGHTS_OF_ROWS = (
+    "Weights are 1/spread of the labels, those of forces and stresses also divided by the root of their number per "
+    "energy, so that energies, forces and stresses have comparable influence on the sum of squares. See docs/models.md."
 )
 
 
@@ -95,7 +102,10 @@ def propose(reading: Reading, model: str, elements: Sequence[str], folder: str) 
     weights = _weights(reading.groups, symbols, offsets)
     stresses = _stresses_comment(offsets, len(reading.groups))
     num_training = sum(round(sizes[group.name].training * len(group.members)) for group in reading.groups)
-    section = "BISPECTRUM" if model == "BPNN" else model
+    weights_comment = WEIGHTS
+    if model == LINEAR:
+        weights, weights_comment = _of_rows(weights, reading.groups), WEIGHTS_OF_ROWS
+    section = "BISPECTRUM" if model in ON_DESCRIPTORS else model
     head = _what_was_read(reading)
     content = Content(
         scraper=reading.scraper,
@@ -116,7 +126,7 @@ def propose(reading: Reading, model: str, elements: Sequence[str], folder: str) 
             section: (cutoff.comment,),
             "REFERENCE": (repulsion.comment,),
             "PYTORCH": (baseline.comment,),
-            "GROUPS": (_sizes_comment(sizes), blocks.comment, WEIGHTS, stresses),
+            "GROUPS": (_sizes_comment(sizes), blocks.comment, weights_comment, stresses),
         },
     )
     lines = [head, *summarize(reading.findings), f"Elements: {' '.join(symbols)}."]
@@ -146,7 +156,7 @@ def _what_was_read(reading: Reading) -> str:
 
 def _cutoff(model: str, distances: Distances) -> Derived:
     """Return the keys that set the neighbour cutoff."""
-    if model == "BPNN":
+    if model in ON_DESCRIPTORS:
         wanted, key = BPNN_NEIGHBOURS, "rcutfac"
     else:
         architecture = load_architecture(model)
@@ -222,6 +232,22 @@ def _stresses_comment(offsets: Mapping[str, float], num_groups: int) -> str:
     )
 
 
+def _of_rows(weights: Mapping[str, Sequence[float]], groups: Sequence[Group]) -> dict[str, tuple[float, ...]]:
+    """Return the weights for a linear model, which multiply residuals whose squares are added instead of averaged.
+
+    Args:
+        weights: eweight, fweight and vweight by group, for a mean of weighted squares.
+        groups: the groups.
+    """
+    members = [one for group in groups for one in group.members]
+    counts = [sum(one.count(len(c)) for c in members if one.name in c.labels) for one in STANDARD]
+    shares = [max(1, counts[0]) / max(1, count) for count in counts]
+    return {
+        name: tuple((weight * share) ** 0.5 for weight, share in zip(row, shares, strict=True))
+        for name, row in weights.items()
+    }
+
+
 def _baseline(model: str, groups: Sequence[Group], elements: Sequence[str]) -> Derived:
     """Return the element energies: those of isolated atoms if every element has one.
 
@@ -231,6 +257,10 @@ def _baseline(model: str, groups: Sequence[Group], elements: Sequence[str]) -> D
     energies = isolated_energies(members)
     if not energies:
         return Derived({}, "")
+    if model == LINEAR:
+        return Derived(
+            {}, "Isolated atoms have weight 0: a linear model fits the constant of each element to the rest."
+        )
     missing = [symbol for symbol in elements if symbol not in energies]
     if missing:
         found = f"Isolated atoms of {' '.join(energies)}, but not of {' '.join(missing)}"
@@ -309,7 +339,7 @@ def _block_length(group: Group, sizes: Sizes) -> int:
 
 def _epochs(model: str, num_elements: int, num_training: int) -> dict[str, str]:
     """Return the number of epochs, reduced for large data sets to a number of steps."""
-    training = recommended(model, num_elements)["PYTORCH"]
+    training = recommended(model, num_elements).get("PYTORCH", {})
     if not {"num_epochs", "batch_size"} <= training.keys():
         return {}
     if training.get("optimizer") == KALMAN:

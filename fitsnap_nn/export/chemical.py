@@ -15,6 +15,7 @@ from itertools import permutations, product
 import torch
 
 from fitsnap_nn.models.bpnn import PlainNetwork
+from fitsnap_nn.settings.descriptors import angular_momenta
 from fitsnap_nn.settings.schema import Bispectrum
 
 Component = tuple[tuple[int, int, int], tuple[int, int, int]]
@@ -46,13 +47,7 @@ def equivalent_components(twojmax: int, n_elements: int) -> list[int]:
     Returns:
         Number of the class of each component; components of a class are equal for any arrangement of atoms.
     """
-    angular = [
-        (j1, j2, j)
-        for j1 in range(twojmax + 1)
-        for j2 in range(j1 + 1)
-        for j in range(j1 - j2, min(twojmax, j1 + j2) + 1, 2)
-        if j >= j1
-    ]
+    angular = list(angular_momenta(twojmax))
     elements = product(range(n_elements), repeat=3)
     classes: dict[Component, int] = {}
     return [classes.setdefault(_representative(abc, js), len(classes)) for abc in elements for js in angular]

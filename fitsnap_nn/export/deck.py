@@ -56,7 +56,7 @@ def deck_text(
     lines = [
         f"# Molecular dynamics with {mod}. Units metal: Å, ps, eV, K, bar.",
         f"# lmp -in {deck}      or      mpirun -np 2 lmp -in {deck}",
-        "# Without the plugin, memory grows with the square of the number of atoms per rank: about 3 GB for 5000.",
+        "# Without the plugin, pair_style mliap needs memory for the square of the atoms per rank: 3 GB for 5000.",
         "variable temperature index 300",
         "variable steps index 1000",
         *location,

@@ -10,12 +10,15 @@ from fitsnap_nn.errors import LammpsError
 from fitsnap_nn.export.chemical import symmetrized
 from fitsnap_nn.export.mliappy import MliapModel, say_cpu, to_pickle
 from fitsnap_nn.export.nn_text import UNITS_TAG, nn_text, unsupported_reason
+from fitsnap_nn.export.snap_files import coefficients_text, parameters_text
 from fitsnap_nn.export.unified import UnifiedModel, dtype_name, on_this_rank, unified_pickle
 from fitsnap_nn.inputs import ModelInput
 from fitsnap_nn.inputs.graph.input import GraphInput
 from fitsnap_nn.inputs.snap.input import SnapInput
+from fitsnap_nn.inputs.snap.rows import SnapRows
 from fitsnap_nn.models import BPNN, GraphModel, Model
 from fitsnap_nn.models.bpnn import PlainNetwork
+from fitsnap_nn.models.linear import LinearSnap
 from fitsnap_nn.settings.schema import Bispectrum
 
 
@@ -23,11 +26,13 @@ class Formats(NamedTuple):
     """Exported model.
 
     Attributes:
-        contents: file content by format: ``nn`` (text), ``mliappy`` and ``unified`` (which require Python).
+        contents: file content by format: ``snap`` (text, coefficients of a linear model), ``nn`` (text), ``mliappy``
+            and ``unified`` (which require Python).
         descriptor: content of the descriptor file; empty for a model without descriptors.
         default: format to use if the plugin is not loaded.
-        unsupported_reason: why there is no ``nn`` format; empty if there is one.
+        unsupported_reason: why there is no text format; empty if there is one.
         precision: floating-point type of the evaluation in LAMMPS, ``float32`` or ``float64``.
+        parameters: content of the parameter file of format ``snap``; empty without this format.
     """
 
     contents: Mapping[str, bytes]
@@ -35,6 +40,7 @@ class Formats(NamedTuple):
     default: str
     unsupported_reason: str
     precision: str
+    parameters: str = ""
 
 
 @singledispatch
@@ -70,6 +76,15 @@ def _of_snap(model_input: SnapInput, model: BPNN) -> Formats:
     return Formats(contents, mliap.descriptor, "mliappy" if reason else "nn", reason, "float64")
 
 
+@formats_of.register
+def _of_rows(model_input: SnapRows, model: LinearSnap) -> Formats:
+    bispectrum = model_input.bispectrum
+    networks = symmetrized(model.plain_networks(), bispectrum)
+    mliap = _mliap_model(networks, bispectrum)
+    contents = {"snap": coefficients_text(networks, bispectrum).encode(), "mliappy": to_pickle(mliap)}
+    return Formats(contents, mliap.descriptor, "snap", "", "float64", parameters_text(bispectrum))
+
+
 @singledispatch
 def lammps_object(model_input: ModelInput, model: Model[Any]) -> MliapModel | UnifiedModel:
     """Return a model as the Python object that LAMMPS calls; registered like `formats_of`.
@@ -90,7 +105,7 @@ def _graph_object(model_input: GraphInput, model: GraphModel) -> UnifiedModel:
 
 
 @lammps_object.register
-def _snap_object(model_input: SnapInput, model: BPNN) -> MliapModel:
+def _snap_object(model_input: SnapInput, model: BPNN | LinearSnap) -> MliapModel:
     bispectrum = model_input.bispectrum
     say_cpu()
     return _mliap_model(symmetrized(model.plain_networks(), bispectrum), bispectrum)

@@ -6,7 +6,7 @@ All are in LAMMPS' units ``metal``: Å, ps, eV, K, bar, g/mol.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from fitsnap_nn.errors import LammpsError
 from fitsnap_nn.export.deck import deck_text
 from fitsnap_nn.export.formats import formats_of
 from fitsnap_nn.export.location import identity_commands, identity_of, in_home, location_commands
-from fitsnap_nn.export.pair_style import pair_commands
+from fitsnap_nn.export.pair_style import ModelStyle, pair_commands
 from fitsnap_nn.export.unified import POINTER_COMMANDS
 from fitsnap_nn.files import atomic_write
 from fitsnap_nn.lammps.data_file import data_text
@@ -23,9 +23,15 @@ from fitsnap_nn.lammps.files import LammpsFiles
 from fitsnap_nn.lammps.reference import with_files
 from fitsnap_nn.models import Model
 from fitsnap_nn.settings.lammps_names import unreadable_folder, unreadable_name
+from fitsnap_nn.settings.outputs import LAMMPS_SUFFIXES
 from fitsnap_nn.settings.schema import Reference
 
 DECK, DATA = "in.md", "md.data"  # names of the example input
+SUFFIXES = {"snap": ".snapcoeff"}  # of model files, if not .mliap. and the name of the format
+SNAP_COMMENTS = (
+    "# Formats of the model: snap, for any LAMMPS with ML-SNAP; mliappy, several times faster, for LAMMPS with the",
+    "# plugin of fitsnap_nn, or with Python ML-IAP.",
+)
 FORMAT_COMMENTS = (
     "# Formats of the model: nn, a text file for any LAMMPS with ML-IAP, where it exists; mliappy, several times",
     "# faster, for LAMMPS with the plugin of fitsnap_nn, or with Python ML-IAP.",
@@ -76,7 +82,7 @@ def write_lammps_files(
         folder=folder,
         mod=folder / f"{stem}.mod",
         descriptor=folder / f"{stem}.mliap.descriptor" if formats.descriptor else None,
-        models={name: folder / f"{stem}.mliap.{name}" for name in formats.contents},
+        models={name: folder / f"{stem}{SUFFIXES.get(name, f'.mliap.{name}')}" for name in formats.contents},
         default_format=formats.default,
         unsupported_reason=formats.unsupported_reason,
         precision=formats.precision,
@@ -85,13 +91,17 @@ def write_lammps_files(
         data=folder / DATA if structure else None,
         elements=model.elements,
         atom_style=reference.atom_style,
+        parameters=folder / f"{stem}.snapparam" if formats.parameters else None,
     )
-    if "nn" not in formats.contents:  # an nn file of an earlier model could be selected otherwise
-        (folder / f"{stem}.mliap.nn").unlink(missing_ok=True)
+    for suffix in LAMMPS_SUFFIXES:  # a file of an earlier model of another kind could be selected otherwise
+        if (path := folder / f"{stem}{suffix}") not in files.potential:
+            path.unlink(missing_ok=True)
     for name, content in formats.contents.items():
         _write(files.models[name], content)
     if files.descriptor:
         _write(files.descriptor, formats.descriptor.encode())
+    if files.parameters:
+        _write(files.parameters, formats.parameters.encode())
     commands = setup_commands(files, resolved, copies)
     contents = [path.read_bytes() for path in files.potential if path != files.mod]
     identity = identity_of([*contents, "\n".join(commands).encode()])
@@ -114,22 +124,35 @@ def setup_commands(files: LammpsFiles, reference: Reference, copies: Mapping[Pat
         reference: reference potential with absolute file names.
         copies: copy of each of its files in the folder of the ``.mod`` file.
     """
-    if files.descriptor:
-        stem = files.mod.name.removesuffix(".mod")
-        model = f"model ${{potential_format}} {in_home(f'{stem}.mliap.${{potential_format}}')}"
-        mliap = f"{model} descriptor sna {in_home(files.descriptor.name)}"
-        choice: tuple[str, ...] = (
-            *FORMAT_COMMENTS,
-            f"variable potential_format string {files.default_format}",
-            'if "x${potential_plugin} == x1" then "variable potential_format string mliappy"',
-            'if "$(is_defined(variable,potential_model)) == 1" then '
-            '"variable potential_format string ${potential_model}"',
-        )
-    else:
-        mliap = f"unified {in_home(files.models['unified'].name)} 0"
-        choice = UNIFIED_COMMANDS
     place = {str(path): in_home(copy.name) for path, copy in copies.items()}
-    return [*choice, *pair_commands(reference, mliap, files.elements, place)]
+
+    def commands(*style: str) -> list[str]:
+        return pair_commands(reference, ModelStyle(*style), files.elements, place)
+
+    if not files.descriptor:
+        return [*UNIFIED_COMMANDS, *commands("mliap", f"unified {in_home(files.models['unified'].name)} 0")]
+    choice = (
+        *(SNAP_COMMENTS if files.parameters else FORMAT_COMMENTS),
+        f"variable potential_format string {files.default_format}",
+        'if "x${potential_plugin} == x1" then "variable potential_format string mliappy"',
+        'if "$(is_defined(variable,potential_model)) == 1" then "variable potential_format string ${potential_model}"',
+    )
+    stem = files.mod.name.removesuffix(".mod")
+    model = f"model ${{potential_format}} {in_home(f'{stem}.mliap.${{potential_format}}')}"
+    mliap = commands("mliap", f"{model} descriptor sna {in_home(files.descriptor.name)}")
+    if files.parameters:
+        names = f"{in_home(files.models['snap'].name)} {in_home(files.parameters.name)}"
+        return [*choice, *_either("snap", commands("snap", "", names), mliap)]
+    return [*choice, *mliap]
+
+
+def _either(name: str, commands: Sequence[str], others: Sequence[str]) -> Iterator[str]:
+    """Yield an ``if`` command that runs commands for one format, and others for all other formats."""
+    yield f'if "${{potential_format}} == {name}" then &'
+    yield from (f'  "{command}" &' for command in commands)
+    yield "else &"
+    yield from (f'  "{command}" &' for command in others[:-1])
+    yield f'  "{others[-1]}"'
 
 
 def mod_text(files: LammpsFiles, commands: Sequence[str]) -> str:
@@ -144,8 +167,9 @@ def mod_text(files: LammpsFiles, commands: Sequence[str]) -> str:
         commands: those that state the identity of the potential, find its folder and set it up.
     """
     types = ", ".join(f"{number} {element}" for number, element in enumerate(files.elements, start=1))
+    kind = "Linear SNAP" if files.parameters else "Neural network"
     lines = [
-        f"# Neural network {files.mod.stem}. Units metal: energies in eV, distances in Å. Atom types: {types}.",
+        f"# {kind} {files.mod.stem}. Units metal: energies in eV, distances in Å. Atom types: {types}.",
         "# Include it from any folder. If its files were moved:  lmp -var potential_folder FOLDER ...",
         *commands,
     ]
@@ -160,7 +184,7 @@ def names_of_copies(files: Iterable[Path], folder: Path, stem: str) -> dict[Path
         folder: folder of the ``.mod`` file. Files in it that LAMMPS can read keep their names.
         stem: common part of the names of the potential, which are taken.
     """
-    own = (DECK, DATA, f"{stem}.mod", f"{stem}.mliap.")
+    own = (DECK, DATA, *(f"{stem}.{suffix}" for suffix in ("mod", "mliap.", "snapcoeff", "snapparam")))
     names: dict[Path, str] = {}
     for path in sorted(files, key=lambda path: path.resolve().parent != folder.resolve()):
         name = re.sub(r"[^\w.+=@~-]", "_", path.name, flags=re.ASCII)

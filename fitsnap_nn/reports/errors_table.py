@@ -132,7 +132,7 @@ def write_errors_table(path: Path, rows: Sequence[ErrorRow], style: str = "MD") 
 
 
 def _markdown(rows: Sequence[ErrorRow]) -> str:
-    header, *lines = _aligned([_columns(rows), *map(_cells, rows)])
+    header, *lines = aligned([_columns(rows), *map(_cells, rows)], LEFT_ALIGNED)
     rule = [
         ":" + "-" * (len(cell) - 1) if left else "-" * (len(cell) - 1) + ":"
         for cell, left in zip(header, LEFT_ALIGNED, strict=False)
@@ -142,14 +142,20 @@ def _markdown(rows: Sequence[ErrorRow]) -> str:
 
 def _plain(rows: Sequence[ErrorRow]) -> str:
     titles = ("Group", "Train/Test", *COLUMNS[2:])  # as FitSNAP names them
-    lines = _aligned([cells[:6] for cells in (titles, *map(_cells, rows))])
+    lines = aligned([cells[:6] for cells in (titles, *map(_cells, rows))], LEFT_ALIGNED)
     return "".join("  ".join(line) + "\n" for line in lines)
 
 
-def _aligned(lines: Sequence[Sequence[str]]) -> list[list[str]]:
+def aligned(lines: Sequence[Sequence[str]], left: Sequence[bool]) -> list[list[str]]:
+    """Return the cells of lines, padded to common widths.
+
+    Args:
+        lines: cells of each line.
+        left: by column, whether cells are aligned to the left; it may be longer than a line.
+    """
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return [
-        [f"{cell:{'<' if left else '>'}{width}}" for cell, width, left in zip(line, widths, LEFT_ALIGNED, strict=False)]
+        [f"{cell:{'<' if first else '>'}{width}}" for cell, width, first in zip(line, widths, left, strict=False)]
         for line in lines
     ]
 

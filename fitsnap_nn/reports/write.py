@@ -9,6 +9,7 @@ from fitsnap_nn.data.properties import Property
 from fitsnap_nn.reports.comparison import write_comparisons, write_peratom, write_perconfig
 from fitsnap_nn.reports.epochs import METRICS_FILE, read_epochs
 from fitsnap_nn.reports.errors_table import ErrorRow, write_errors_table
+from fitsnap_nn.reports.linear_metrics import linear_metrics, write_linear_metrics
 from fitsnap_nn.reports.plots import plot_learning_curve, plot_parity
 from fitsnap_nn.reports.results import Result
 from fitsnap_nn.settings.schema import Settings
@@ -36,7 +37,11 @@ def write_reports(
     Raises:
         OSError: a file cannot be written.
     """
-    write_errors_table(folder / settings.outfile.metrics, rows, settings.outfile.metrics_style)
+    path, style = folder / settings.outfile.metrics, settings.outfile.metrics_style
+    if settings.solver.is_linear:
+        write_linear_metrics(path, linear_metrics(results, properties), style)
+    else:
+        write_errors_table(path, rows, style)
     files = {settings.outfile.metrics: "errors by group and set", **write_comparisons(folder, results, properties)}
     if settings.extras.dump_perconfig:
         write_perconfig(folder / "perconfig.dat", results)

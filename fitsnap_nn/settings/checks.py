@@ -15,6 +15,7 @@ from fitsnap_nn.settings.formats import LAYOUTS
 from fitsnap_nn.settings.groups import SIZES, WEIGHTS, written_rows
 from fitsnap_nn.settings.ini import Document
 from fitsnap_nn.settings.lammps_words import arguments_problem
+from fitsnap_nn.settings.linear_checks import check_linear
 from fitsnap_nn.settings.losses import UNITS, WITHOUT_DELTA, parse_deltas, parse_losses
 from fitsnap_nn.settings.outputs import check_files
 from fitsnap_nn.settings.problems import ValueProblem, did_you_mean
@@ -32,7 +33,8 @@ REFIT = "Remove the key; refit_element_energies = 1 adapts the element energies 
 
 def check(document: Document, settings: Settings) -> None:
     """Run all checks; problems and notices are added to the document."""
-    for step in (_elements, _descriptors, _architecture, _targets, _losses, _network, _batches, _baselines):
+    network = (_architecture, _losses, _network, _batches, _baselines)
+    for step in (_elements, _descriptors, _targets, *([check_linear] if settings.solver.is_linear else network)):
         step(document, settings)
     for step in (_initial_file, _reference, _sizes, check_scraper, _data):
         step(document, settings)
@@ -302,7 +304,8 @@ def _sizes(document: Document, settings: Settings) -> None:
         return
     sized = {"size", "training_size"} & set(groups.group_sections)
     if not sized and settings.pytorch.training_fraction is None:
-        hint = f"Add a column {' or '.join(SIZES[:2])}, or set [PYTORCH] training_fraction."
+        other = "" if settings.solver.is_linear else ", or set [PYTORCH] training_fraction"
+        hint = f"Add a column {' or '.join(SIZES[:2])}{other}."
         document.report("GROUPS", "group_sections", "no column gives the size of the training set", hint)
     replaced = []
     for (column, default), label in zip(WEIGHTS.items(), ("energy", "force", "stress"), strict=True):

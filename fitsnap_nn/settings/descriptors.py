@@ -1,6 +1,9 @@
-"""Number of SNAP descriptors, from the options alone."""
+"""Number and order of SNAP descriptors, from the options alone."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations_with_replacement
 
 from fitsnap_nn.settings.schema import Bispectrum
 
@@ -14,17 +17,36 @@ def n_descriptors(bispectrum: Bispectrum) -> int:
 def n_components(bispectrum: Bispectrum) -> int:
     """Return the number of bispectrum components per atom, without quadratic terms.
 
-    Components B_j1j2j satisfy 0 <= j2 <= j1 <= j <= twojmax/2 and the triangle condition, see ``compute sna/atom`` in
-    the LAMMPS manual. The loops run over 2j1, 2j2 and 2j. With ``chemflag`` there is one component per triple of
-    elements.
+    With ``chemflag`` there is one component per triple of elements.
     """
-    twojmax = max(bispectrum.twojmax)
-    triples = sum(
-        1
-        for j1 in range(twojmax + 1)
-        for j2 in range(j1 + 1)
-        for j in range(j1 - j2, min(twojmax, j1 + j2) + 1, 2)
-        if j >= j1
-    )
     element_channels = len(bispectrum.type) if bispectrum.chemflag else 1
-    return triples * element_channels**3
+    return sum(1 for _ in angular_momenta(max(bispectrum.twojmax))) * element_channels**3
+
+
+def angular_momenta(twojmax: int) -> Iterator[tuple[int, int, int]]:
+    """Yield 2j1, 2j2 and 2j of the bispectrum components in LAMMPS' order.
+
+    Components B_j1j2j satisfy 0 <= j2 <= j1 <= j <= twojmax/2 and the triangle condition, see ``compute sna/atom`` in
+    the LAMMPS manual.
+    """
+    for j1 in range(twojmax + 1):
+        for j2 in range(j1 + 1):
+            for j in range(j1 - j2, min(twojmax, j1 + j2) + 1, 2):
+                if j >= j1:
+                    yield j1, j2, j
+
+
+def has_coefficient(bispectrum: Bispectrum) -> list[list[bool]]:
+    """Return for each element which of its descriptors a linear model may use, from a ``twojmax`` per element.
+
+    LAMMPS computes the components up to the largest ``twojmax`` for all elements. FitSNAP sets the coefficients of
+    those above the ``twojmax`` of an element, and of products with them, to 0.
+    """
+    found = []
+    repeats = len(bispectrum.type) ** 3 if bispectrum.chemflag else 1
+    for limit in bispectrum.twojmax if len(bispectrum.twojmax) > 1 else bispectrum.twojmax * len(bispectrum.type):
+        allowed = [j <= limit for _, _, j in angular_momenta(max(bispectrum.twojmax))] * repeats  # j is the largest
+        if bispectrum.quadraticflag:
+            allowed += [a and b for a, b in combinations_with_replacement(allowed, 2)]
+        found.append(allowed)
+    return found

@@ -7,16 +7,21 @@ from collections.abc import Iterator, Sequence
 from fitsnap_nn.settings.architectures import architecture_names
 from fitsnap_nn.settings.ini import Document
 from fitsnap_nn.settings.keys import FOREIGN_SECTIONS, keys_of, section_classes
+from fitsnap_nn.settings.linear import SOLVER_SECTIONS
 from fitsnap_nn.settings.schema import Settings
 from fitsnap_nn.settings.training import GRADIENT_KEYS, KALMAN, PLATEAU_KEYS
 
+DIRECT = ("alphabig", "lambdasmall", "threshold_lambda")  # keys of ARD with directmethod = 1
 BPNN_KEYS = ("layer_sizes", "activation", "multi_element_option", "standardize", "committee", "initial")
+OF_LINEAR = ("output_file", "device")  # keys of PYTORCH that a linear fit has a use for
+OF_SYSTEM = ("dump_descriptors", "dump_truth", "dump_weights", "dump_dataframe")  # keys of EXTRAS for linear fits
 PRETRAINED_KEYS = ("mace_model", "mace_head_name", "mace_head_target")
 
 
 def add_notices(document: Document, settings: Settings) -> None:
     """Add one notice per reason, and one that lists the keys and sections that never have an effect."""
-    for step in (_sections, _of_model, _of_elements, _of_training, _of_sets):
+    linear = settings.solver.is_linear
+    for step in (_of_solver, _sections, _of_elements, *(() if linear else (_of_model, _of_training)), _of_sets):
         document.notices += step(document, settings)
     idle = []
     for section in [*section_classes(), *settings.architectures]:
@@ -35,6 +40,27 @@ def _given(document: Document, section: str, keys: Sequence[str]) -> list[str]:
 def _without_effect(document: Document, section: str, keys: Sequence[str], reason: str) -> Iterator[str]:
     if given := _given(document, section, keys):
         yield f"[{section}] {', '.join(given)} {'has' if len(given) == 1 else 'have'} no effect {reason}."
+
+
+def _of_solver(document: Document, settings: Settings) -> Iterator[str]:
+    """Yield sections and keys of other solvers than that of the fit."""
+    solver = settings.solver.solver
+    for section in SOLVER_SECTIONS:
+        keys = [name for name, key in keys_of(section).items() if not key.no_effect]
+        if section != solver:
+            yield from _without_effect(document, section, keys, f"with [SOLVER] solver = {solver}")
+    if solver == "ARD":
+        unused = ("scap", "scai", "logcut") if settings.ard.directmethod else DIRECT
+        reason = f"with directmethod = {int(settings.ard.directmethod)}"
+        yield from _without_effect(document, "ARD", unused, reason)
+    if solver != "ANL":
+        yield from _without_effect(document, "SOLVER", ["cov_nugget"], f"with solver = {solver}")
+    if settings.solver.is_linear:
+        keys = [name for name, key in keys_of("PYTORCH").items() if name not in OF_LINEAR and not key.no_effect]
+        yield from _without_effect(document, "PYTORCH", keys, f"with [SOLVER] solver = {solver}, a linear model")
+    else:
+        wanted = [key for key in OF_SYSTEM if getattr(settings.extras, key)]
+        yield from _without_effect(document, "EXTRAS", wanted, f"with [SOLVER] solver = {solver}")
 
 
 def _sections(document: Document, settings: Settings) -> Iterator[str]:

@@ -16,13 +16,10 @@ from fitsnap_nn.settings.schema import Settings
 FOREIGN_SECTIONS: Mapping[str, str] = MappingProxyType(
     {
         "ACE": "ACE descriptors",
-        "ARD": "linear solver",
         "BASIC_CALCULATOR": "template in the FitSNAP sources",
         "CUSTOM": "calculator LAMMPSCUSTOM",
         "JAX": "solver planned in FitSNAP",
-        "LASSO": "linear solver",
         "NETWORK": "calculator LAMMPSCUSTOM",
-        "RIDGE": "linear solver",
         "TEMPLATE": "template in the FitSNAP sources",
         "TRAINSHIFT": "FitSNAP's VASP scraper",
     }

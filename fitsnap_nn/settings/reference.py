@@ -28,7 +28,13 @@ Ta.in` reports all errors at once, with line numbers, before anything is compute
 """
 
 NOTES = {
-    "BISPECTRUM": "`type` is required for SNAP models. Lists have one value per element.",
+    "BISPECTRUM": "`type` is required for SNAP models. Lists have one value per element. With a `twojmax` per element "
+    "LAMMPS computes all components up to the maximum; linear solvers set the coefficients of an element above its own "
+    "`twojmax` to 0, as FitSNAP does.",
+    "SOLVER": "SVD: least squares, the solution of minimum norm where the data do not determine all coefficients. "
+    "RIDGE: Tikhonov regularisation. ARD and LASSO: sparse coefficients, with scikit-learn (`pip install "
+    "'fitsnap_nn[linear]'`); they need the whole system in the memory of the first rank. ANL: least squares; writes "
+    "`mean.npy` and the covariance of the coefficients, `covariance.npy`. See [models.md](models.md#linear-snap).",
     "ESHIFT": "One key per element: energy in eV that is added to the labels for each atom of that element, before "
     "any other baseline. Elements that are not listed are not shifted.",
     "PROPERTIES": """Properties to fit besides energy, forces and stress, one per line:

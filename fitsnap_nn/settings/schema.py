@@ -13,17 +13,16 @@ from pathlib import PurePath
 from typing import Any
 
 from fitsnap_nn.settings.architectures import BUILT_IN, Architecture, architecture_names, load_architecture
+from fitsnap_nn.settings.linear import ALWAYS, Ard, Lasso, Ridge, Solver
 from fitsnap_nn.settings.losses import LossChoice, choose_losses
 from fitsnap_nn.settings.options import LARGEST_SEED, option
 from fitsnap_nn.settings.rows import GroupRow as GroupRow
 from fitsnap_nn.settings.rows import PropertyRow as PropertyRow
 from fitsnap_nn.settings.training import PytorchSection as PytorchSection
 
-LINEAR = "only linear solvers use it"
 VASP = "VASP files are read without conversion"
 VASP_FILES = "a vasprun.xml is read instead of the OUTCAR of the same run"
 MAPPED = "descriptors are memory-mapped from disk"
-ALWAYS = "always computed"
 
 
 @dataclass(frozen=True)
@@ -76,29 +75,10 @@ class CalculatorSection:
     force: bool = option(True, "fit forces")
     stress: bool = option(True, "fit stresses where their weight is not 0")
     per_atom_energy: bool = option(True, "energies per atom in the loss", no_effect="the loss always uses eV/atom")
-    nonlinear: bool = option(True, "a nonlinear model", no_effect="every model of this package is a neural network")
+    nonlinear: bool = option(True, "a nonlinear model", no_effect="it follows from [SOLVER] solver")
     per_atom_scalar: bool = option(
         False, "fit a scalar per atom", no_effect="per-atom scalars are declared in section PROPERTIES"
     )
-
-
-@dataclass(frozen=True)
-class Solver:
-    """Solver of FitSNAP; neural networks use ``PYTORCH``."""
-
-    solver: str = option("PYTORCH", "solver", choices=("PYTORCH",))
-    compute_testerrs: bool = option(False, "errors of the testing set", no_effect=ALWAYS)
-    detailed_errors: bool = option(False, "errors by group", no_effect=ALWAYS)
-    normalweight: float = option(-12.0, "weight of the normal equations", no_effect=LINEAR)
-    normratio: float = option(0.5, "ratio of the normal equations", no_effect=LINEAR)
-    nsam: int = option(0, "posterior samples", no_effect=LINEAR)
-    cov_nugget: float = option(0.0, "nugget of the covariance", no_effect=LINEAR)
-    mcmc_num: int = option(1000, "Monte Carlo steps", no_effect=LINEAR)
-    mcmc_gamma: float = option(0.01, "Monte Carlo step width", no_effect=LINEAR)
-    mcmc_sigma: float = option(0.1, "Monte Carlo noise", no_effect=LINEAR)
-    merr_mult: int = option(0, "model error factor", no_effect=LINEAR)
-    merr_method: str = option("iid", "model error method", no_effect=LINEAR)
-    merr_cfs: str = option("all", "model error coefficients", no_effect=LINEAR)
 
 
 @dataclass(frozen=True)
@@ -215,12 +195,20 @@ class Extras:
     dump_perconfig: bool = option(False, "write perconfig.dat: labelled and predicted energy of every configuration")
     dump_configs: bool = option(False, "pickle of all configurations", no_effect="pickles are unsafe to load")
     only_test: bool = option(False, "evaluate only", no_effect="use the command `test`")
-    dump_descriptors: bool = option(False, "descriptors as .npy", no_effect=LINEAR)
-    dump_truth: bool = option(False, "targets as .npy", no_effect=LINEAR)
-    dump_weights: bool = option(False, "weights as .npy", no_effect=LINEAR)
-    dump_dataframe: bool = option(False, "data frame", no_effect=LINEAR)
-    apply_transpose: bool = option(False, "normal equations", no_effect=LINEAR)
-    multinode_testing: bool = option(False, "self-test of FitSNAP", no_effect=LINEAR)
+    dump_descriptors: bool = option(
+        False, "linear solvers: write Descriptors.npy, the matrix of the system, without weights"
+    )
+    dump_truth: bool = option(False, "linear solvers: write Truth-Ref.npy, its right-hand side")
+    dump_weights: bool = option(False, "linear solvers: write Weights.npy, the weight of each row")
+    dump_dataframe: bool = option(
+        False,
+        "linear solvers: write FitSNAP.csv: group, configuration, set, kind, atom, label, prediction and weight of "
+        "each row of the system",
+    )
+    apply_transpose: bool = option(
+        False, "normal equations", no_effect="the system is reduced by orthogonal transformations"
+    )
+    multinode_testing: bool = option(False, "self-test of FitSNAP", no_effect="fits run on several machines anyway")
 
 
 @dataclass(frozen=True)
@@ -254,7 +242,10 @@ class Settings:
     architectures: Mapping[str, Architecture] = field(
         default_factory=lambda: {name: section() for name, section in BUILT_IN.items()}
     )
-    solver: Solver = Solver()
+    solver: Solver = field(default_factory=Solver)
+    ridge: Ridge = field(default_factory=Ridge)
+    ard: Ard = field(default_factory=Ard)
+    lasso: Lasso = field(default_factory=Lasso)
     scraper: Scraper = Scraper()
     path: PathSection = PathSection()
     outfile: Outfile = Outfile()

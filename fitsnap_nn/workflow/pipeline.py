@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import torch
 
@@ -18,13 +19,14 @@ from fitsnap_nn.export.deck import starting_structure
 from fitsnap_nn.folders import refuse_foreign_files
 from fitsnap_nn.lammps.verify import Verification
 from fitsnap_nn.models import Model
-from fitsnap_nn.reports.epochs import EpochRow
+from fitsnap_nn.models.linear import LinearSnap
+from fitsnap_nn.reports.epochs import LOSS_FILE, METRICS_FILE, EpochRow
 from fitsnap_nn.reports.errors_table import ErrorRow, errors_table, summary
 from fitsnap_nn.reports.linear import with_linear
 from fitsnap_nn.reports.results import Result
 from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.reports.tree import render_tree
-from fitsnap_nn.reports.verdict import verdict
+from fitsnap_nn.reports.verdict import verdict, verdict_of_errors
 from fitsnap_nn.settings import Settings
 from fitsnap_nn.training.distributed import Ranks, session
 from fitsnap_nn.training.evaluation import evaluate_all
@@ -33,6 +35,7 @@ from fitsnap_nn.workflow import delivery
 from fitsnap_nn.workflow.device import choose_device, use_device
 from fitsnap_nn.workflow.initialization import create_model, pretrained_file
 from fitsnap_nn.workflow.linear import fit_linear
+from fitsnap_nn.workflow.linear_fit import refuse_resume, solve_linear, write_system
 from fitsnap_nn.workflow.preparation import (
     Prepared,
     describe_data,
@@ -51,6 +54,8 @@ from fitsnap_nn.workflow.training_run import (
     set_seed,
 )
 from fitsnap_nn.workflow.warm_start import Start, find_start
+
+OF_EPOCHS = (LOSS_FILE, METRICS_FILE, "learning_curve.png")  # files that fits of networks add to
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,8 @@ def fit(
         FitsnapError: one of its kinds; see `fitsnap_nn.errors`.
         KeyboardInterrupt: it was interrupted; the log says what is saved and how to go on.
     """
+    if settings.solver.is_linear and resume:
+        refuse_resume(settings)
     folder = Path(settings.output_folder)
     model_file = folder / settings.pytorch.output_file
     restart_file = folder / settings.pytorch.save_state_output
@@ -125,32 +132,98 @@ def fit(
         prepared = replace(prepared, seen=start.seen if start else ())
         if not train:
             return Fit(folder, [], model_file)
-        trainer = make_trainer(model, start, settings, prepared, ranks, console, restart, seed)
-        if ranks.is_first:
-            start_log(folder, names, console, resume, settings.text)
-        linear = _linear_errors(settings, prepared, trainer, ranks, console)
-        chosen = start or pretrained_file(settings) or settings.starts_from_least_squares
-        first = trainer.evaluate_start() if not resume and chosen else None
-        run_training(trainer, settings, prepared, ranks, console, restart_file, first, fresh=not resume)
-        results = predict_all(trainer.model, prepared, ranks, console)
+        run = _Run(settings, prepared, ranks, console, folder, names)
+        outcome = _solve(run, model) if settings.solver.is_linear else _train(run, model, start, restart, seed, resume)
+        results = predict_all(outcome.model, prepared, ranks, console)
         if not ranks.is_first:
-            return Fit(folder, [], model_file, trainer.model)
-        errors = with_linear(errors_table(results, prepared.properties), linear)
+            return Fit(folder, [], model_file, outcome.model)
+        errors = with_linear(errors_table(results, prepared.properties), outcome.linear)
         structure = starting_structure(results)
-        with finishing(restart_file if trainer.epoch else None, ranks, console) as saved:
-            delivery.save(settings, trainer, prepared, model_file, errors, structure)
+        with finishing(outcome.restart_file, ranks, console) as saved:
+            delivery.save(settings, outcome.model, outcome.origin, prepared, model_file, errors, structure)
             saved.append(model_file)
-            lammps_files = delivery.deploy(settings, trainer.model, structure)
+            lammps_files = delivery.deploy(settings, outcome.model, structure)
             files = delivery.report(settings, errors, results, prepared.properties, console, folder)
-        verification = delivery.verify(settings, trainer.model, prepared, lammps_files, console) if verify else None
+            files |= outcome.write_more()
+        verification = delivery.verify(settings, outcome.model, prepared, lammps_files, console) if verify else None
         console.line(render_tree(folder, {**delivery.contents(settings, lammps_files), **files}))
         if lammps_files.deck:
             console.line(f"molecular dynamics: cd {folder} && lmp -in {lammps_files.deck.name}")
-        history, training = history_of(folder), settings.pytorch
-        epochs = training.num_epochs, training.early_stopping
-        lines = verdict(history, results, prepared.properties, *epochs, errors, trainer.summed_terms)
+        lines = outcome.judge(results, errors)
         console.line("\n".join(lines))
-        return Fit(folder, errors, model_file, trainer.model, history, verification, lines)
+        return Fit(folder, errors, model_file, outcome.model, history_of(folder), verification, lines)
+
+
+class _Run(NamedTuple):
+    """What the steps of a fit share; ``names`` are those of the files that it may write."""
+
+    settings: Settings
+    prepared: Prepared
+    ranks: Ranks
+    console: Console
+    folder: Path
+    names: list[str]
+
+    def take_folder(self, *, resume: bool = False) -> None:
+        """Replace the files of an earlier fit from here on; on the first rank."""
+        if self.ranks.is_first:
+            start_log(self.folder, self.names, self.console, resume, self.settings.text)
+
+
+class _Outcome(NamedTuple):
+    """A model with its weights, and what is reported about them.
+
+    Attributes:
+        model: the model.
+        origin: what determined the weights, for the model file.
+        judge: returns the verdict, from results and errors.
+        linear: errors of the linear model on the same descriptors, if there is one beside the network.
+        restart_file: restart file, if there is one.
+        write_more: writes files of its own and returns the content of each.
+    """
+
+    model: Model[Any]
+    origin: Mapping[str, object]
+    judge: Callable[[Sequence[Result], Sequence[ErrorRow]], list[str]]
+    linear: Sequence[ErrorRow] = ()
+    restart_file: Path | None = None
+    write_more: Callable[[], dict[str, str]] = dict
+
+
+def _train(
+    run: _Run, model: Model[Any], start: Start | None, restart: dict[str, Any], seed: int, resume: bool
+) -> _Outcome:
+    """Train a network."""
+    settings, prepared, ranks, console, folder, _ = run
+    trainer = make_trainer(model, start, settings, prepared, ranks, console, restart, seed)
+    run.take_folder(resume=resume)
+    linear = _linear_errors(settings, prepared, trainer, ranks, console)
+    chosen = start or pretrained_file(settings) or settings.starts_from_least_squares
+    first = trainer.evaluate_start() if not resume and chosen else None
+    restart_file = folder / settings.pytorch.save_state_output
+    run_training(trainer, settings, prepared, ranks, console, restart_file, first, fresh=not resume)
+    epochs = settings.pytorch.num_epochs, settings.pytorch.early_stopping
+
+    def judge(results: Sequence[Result], errors: Sequence[ErrorRow]) -> list[str]:
+        return verdict(history_of(folder), results, prepared.properties, *epochs, errors, trainer.summed_terms)
+
+    origin = {"seed": trainer.seed, "epoch": trainer.best_epoch}
+    return _Outcome(trainer.model, origin, judge, linear, restart_file if trainer.epoch else None)
+
+
+def _solve(run: _Run, model: Model[Any]) -> _Outcome:
+    """Solve the linear system of a linear model."""
+    settings, prepared, ranks, console, *_ = run
+    linear = cast(LinearSnap, model)
+    solution = solve_linear(linear, settings, prepared, ranks, console)
+    run.take_folder()
+    if ranks.is_first:
+        for name in OF_EPOCHS:  # of an earlier fit of a network
+            (run.folder / name).unlink(missing_ok=True)
+    model.to(choose_device(settings, ranks))
+    write = partial(write_system, linear, solution, settings, prepared) if solution else dict
+    origin = {"solver": settings.solver.solver, "solution": solution.note if solution else ""}
+    return _Outcome(model, origin, lambda results, _: verdict_of_errors(results, prepared.properties), write_more=write)
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,17 @@ from fitsnap_nn.errors import CheckpointError, InputError
 from fitsnap_nn.export.model_file import Payload
 from fitsnap_nn.inputs import DescriptorInput, ModelInput, input_from_payload
 from fitsnap_nn.settings.architectures import architecture_names
-from fitsnap_nn.settings.effects import add_notices
+from fitsnap_nn.settings.effects import OF_LINEAR, add_notices
 from fitsnap_nn.settings.fields import format_value
 from fitsnap_nn.settings.ini import Document
 from fitsnap_nn.settings.keys import keys_of
+from fitsnap_nn.settings.linear import LINEAR_SOLVERS
 from fitsnap_nn.settings.load import document_of, with_training_defaults
 from fitsnap_nn.settings.plain import section_differences
 from fitsnap_nn.settings.problems import did_you_mean
 from fitsnap_nn.settings.schema import Reference, Settings
 
+LINEAR = "LINEAR"  # architecture of linear models in model files
 # Keys that concern the baselines of a fit from random weights.
 BASELINES = ("composition_baseline", "element_energies", "scale_targets", "standardize")
 
@@ -43,8 +45,10 @@ def adopt(
     document.architecture_stored = True
     adoption = _Adoption(document, settings, path, train)
     values, model_input = _stored(payload)
+    adoption.solver(linear="PYTORCH" not in values)
     for section, key in (("CALCULATOR", "calculator"), ("PYTORCH", "model")):
-        adoption.section(section, {key: values[section].pop(key)})
+        if section in values:
+            adoption.section(section, {key: values[section].pop(key)})
     adoption.elements(tuple(payload["elements"]))
     if check and document.problems:  # of another architecture, or for other elements, every key would differ
         raise InputError(document.problems)
@@ -62,7 +66,10 @@ def adopt(
 
 
 def _stored(payload: Payload) -> tuple[dict[str, dict[str, Any]], ModelInput | None]:
-    """Return the values of the architecture's keys in a model file, by section and key, and its descriptors."""
+    """Return the values of the architecture's keys in a model file, by section and key, and its descriptors.
+
+    Linear models have no section PYTORCH.
+    """
     description = dict(payload["description"])
     name = description.pop("architecture")
     if name == "BPNN":
@@ -75,6 +82,9 @@ def _stored(payload: Payload) -> tuple[dict[str, dict[str, Any]], ModelInput | N
             "committee": description.get("committee", 1),  # absent in files of a single network
         }
         return {"CALCULATOR": {"calculator": model_input.calculator}, "PYTORCH": network}, model_input
+    if name == LINEAR:
+        model_input = input_from_payload(description["model_input"])
+        return {"CALCULATOR": {"calculator": model_input.calculator}}, model_input
     if name not in architecture_names():
         raise CheckpointError(f"its architecture, {name}, is of a package that is not installed. Install that package.")
     keys = keys_of(name)
@@ -92,6 +102,27 @@ class _Adoption:
         self.train = train
         self._taken: dict[str, list[str]] = {}
         self._remarks: list[str] = []
+
+    def solver(self, *, linear: bool) -> None:
+        """Take the kind of model, linear or a network, unless the input states the other kind.
+
+        Raises:
+            CheckpointError: a linear model would have to be trained further.
+        """
+        if linear and self.train:
+            raise CheckpointError(
+                "it is a linear model, whose coefficients are no initial weights of a network. [PYTORCH] initial = "
+                "least_squares starts a BPNN from linear least squares."
+            )
+        if self.settings.solver.is_linear == linear:
+            return
+        kind = "a linear model" if linear else "a neural network"
+        if self._given("SOLVER", "solver"):
+            what = f"is {self.settings.solver.solver}, but {self.path} is {kind}"
+            self.document.report("SOLVER", "solver", what, "Remove the key to test this file.")
+        elif linear:
+            self._replace("SOLVER", {"solver": LINEAR_SOLVERS[0]})
+            self._remarks.append(f"{self.path} is {kind}")
 
     def section(self, section: str, stored: Mapping[str, Any]) -> None:
         """Take the keys of a section that the input does not set; the others must agree.
@@ -224,6 +255,8 @@ class _Adoption:
         return [*([f"from the file: {taken}"] if taken else []), *self._remarks, *self.document.notices]
 
     def _given(self, section: str, key: str) -> bool:
+        if section == "PYTORCH" and self.settings.solver.is_linear and key not in OF_LINEAR:
+            return False  # it has no effect
         return self.document.entry(section, key) is not None
 
     def _contradicts(self, section: str, key: str, here: Any, stored: Any) -> None:

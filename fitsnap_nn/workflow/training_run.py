@@ -199,6 +199,8 @@ def before_training(settings: Settings, ranks: Ranks, restart: dict[str, Any]) -
     """Return what is saved of a fit that is interrupted before its first epoch, and how to go on: one line."""
     epoch = restart["trainer"]["epoch"] if restart else 0
     text = f"interrupted before epoch {epoch + 1} of {settings.pytorch.num_epochs}"
+    if settings.solver.is_linear:
+        text = "interrupted before the linear system is solved"
     if restart:
         return f"{text}; {_saved(ranks, restart['path'], epoch)}"
     return f"{text}; nothing is saved but model inputs. To start again: {_command(ranks, '--overwrite')}"

