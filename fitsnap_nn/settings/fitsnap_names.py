@@ -10,6 +10,7 @@ from fitsnap_nn.settings.keys import keys_of
 from fitsnap_nn.settings.problems import ValueProblem, parse_real
 
 CUSTOM = "CUSTOM"  # FitSNAP's pair network: the section of its calculator, and our name of the model
+CALCULATOR, SOLVER, MODEL = ("CALCULATOR", "calculator"), ("SOLVER", "solver"), ("PYTORCH", "model")
 NETWORK_KEYS = ("layer_sizes", "activation", "multi_element_option")  # of FitSNAP's solver, here of the architecture
 
 
@@ -50,7 +51,7 @@ def _set(document: Document, key: tuple[str, str], entry: Entry) -> None:
 
 def _pair_network(document: Document) -> Iterator[str]:
     """Read LAMMPSCUSTOM and NETWORK as LAMMPSGRAPH and PYTORCH with the model CUSTOM."""
-    calculator, solver = document.entry("CALCULATOR", "calculator"), document.entry("SOLVER", "solver")
+    calculator, solver = document.entry(*CALCULATOR), document.entry(*SOLVER)
     custom = calculator if calculator and calculator.value.upper() == "LAMMPSCUSTOM" else None
     network = solver if solver and solver.value.upper() == "NETWORK" else None
     if cause := custom or network:
@@ -59,12 +60,10 @@ def _pair_network(document: Document) -> Iterator[str]:
             _move(document, ("NETWORK", key), ("PYTORCH", key))
         document.sections.pop("NETWORK", None)
         document.headers.pop("NETWORK", None)
-        _set(document, ("CALCULATOR", "calculator"), Entry("LAMMPSGRAPH", cause.where))
-        if network:
-            _set(document, ("SOLVER", "solver"), Entry("PYTORCH", network.where))
-        if document.entry("PYTORCH", "model") is None:
-            _set(document, ("PYTORCH", "model"), Entry(CUSTOM, cause.where))
-    model = document.entry("PYTORCH", "model")
+        for key, value in ((CALCULATOR, "LAMMPSGRAPH"), (SOLVER, "PYTORCH"), (MODEL, CUSTOM)):
+            present = document.entry(*key)
+            _set(document, key, Entry(value, present.where if present else cause.where))
+    model = document.entry(*MODEL)
     if model is None or model.value.upper() != CUSTOM:
         return
     _move_keys_of_the_network(document)
@@ -83,13 +82,13 @@ def _check_both(
     reason = "[CALCULATOR] calculator = LAMMPSCUSTOM" if custom else "[SOLVER] solver = NETWORK"
     if calculator and not custom and calculator.value.upper() != "LAMMPSGRAPH":
         what = f"is {calculator.value}, but {reason} needs LAMMPSCUSTOM"
-        document.report("CALCULATOR", "calculator", what, "Use calculator = LAMMPSCUSTOM.")
+        document.report(*CALCULATOR, what, "Use calculator = LAMMPSCUSTOM.")
     if solver and not network and solver.value.upper() != "PYTORCH":
-        document.report("SOLVER", "solver", f"is {solver.value}, but {reason} needs NETWORK", "Use solver = NETWORK.")
-    model = document.entry("PYTORCH", "model")
+        document.report(*SOLVER, f"is {solver.value}, but {reason} needs NETWORK", "Use solver = NETWORK.")
+    model = document.entry(*MODEL)
     if model and model.value.upper() != CUSTOM:
         what = f"is {model.value}, but {reason} needs {CUSTOM}"
-        document.report("PYTORCH", "model", what, f"Use model = {CUSTOM}, or another calculator and solver.")
+        document.report(*MODEL, what, f"Use model = {CUSTOM}, or another calculator and solver.")
 
 
 def _move_keys_of_the_network(document: Document) -> None:
