@@ -30,6 +30,7 @@ class Architecture:
         training_defaults: values of the keys of [PYTORCH] that an input for this architecture does not set, as text.
             Keys that are not listed have FitSNAP's defaults.
         recommended: keys of the section that the command ``new`` writes, as text.
+        several_elements: further keys of the section that ``new`` writes for more than one element, as text.
         cutoff_key: key of the section with the neighbour cutoff; ``new`` derives its value from the data.
         num_neighbours: minimum number of neighbours per atom within the cutoff that ``new`` writes. 22 are more
             than two shells and at most three in bcc, fcc and diamond, whose first four shells contain 8, 14, 26 and
@@ -43,6 +44,7 @@ class Architecture:
 
     training_defaults: ClassVar[Mapping[str, str]] = _texts()
     recommended: ClassVar[Mapping[str, str]] = _texts()
+    several_elements: ClassVar[Mapping[str, str]] = _texts()
     cutoff_key: ClassVar[str] = ""
     num_neighbours: ClassVar[int] = 22
     kalman_elements: ClassVar[int] = 0
@@ -249,7 +251,9 @@ class Custom(Architecture):
     recommended: ClassVar[Mapping[str, str]] = _texts(
         num_radial="8", num_3body="23", cutoff="5.0", cutoff_width="1.5", layer_sizes="num_desc 32 32 1"
     )
+    several_elements: ClassVar[Mapping[str, str]] = _texts(multi_element_option="3")
     cutoff_key: ClassVar[str] = "cutoff"
+    kalman_elements: ClassVar[int] = 118  # one network for all
 
     num_radial: int = option(4, "number of Bessel functions of the distance", minimum=1, maximum=1000)
     num_3body: int = option(

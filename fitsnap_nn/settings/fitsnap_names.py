@@ -60,9 +60,9 @@ def _pair_network(document: Document) -> Iterator[str]:
             _move(document, ("NETWORK", key), ("PYTORCH", key))
         document.sections.pop("NETWORK", None)
         document.headers.pop("NETWORK", None)
-        for key, value in ((CALCULATOR, "LAMMPSGRAPH"), (SOLVER, "PYTORCH"), (MODEL, CUSTOM)):
-            present = document.entry(*key)
-            _set(document, key, Entry(value, present.where if present else cause.where))
+        for place, value in ((CALCULATOR, "LAMMPSGRAPH"), (SOLVER, "PYTORCH"), (MODEL, CUSTOM)):
+            present = document.entry(*place)
+            _set(document, place, Entry(value, present.where if present else cause.where))
     model = document.entry(*MODEL)
     if model is None or model.value.upper() != CUSTOM:
         return
@@ -80,8 +80,9 @@ def _check_both(
 ) -> None:
     """Report a calculator, solver or model with which there is no pair network."""
     reason = "[CALCULATOR] calculator = LAMMPSCUSTOM" if custom else "[SOLVER] solver = NETWORK"
-    if calculator and not custom and calculator.value.upper() != "LAMMPSGRAPH":
-        what = f"is {calculator.value}, but {reason} needs LAMMPSCUSTOM"
+    chosen = calculator.value if calculator else "LAMMPSSNAP"
+    if not custom and chosen.upper() != "LAMMPSGRAPH":
+        what = f"is {chosen}, but {reason} needs LAMMPSCUSTOM"
         document.report(*CALCULATOR, what, "Use calculator = LAMMPSCUSTOM.")
     if solver and not network and solver.value.upper() != "PYTORCH":
         document.report(*SOLVER, f"is {solver.value}, but {reason} needs NETWORK", "Use solver = NETWORK.")
