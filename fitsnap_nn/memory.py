@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-LIMITS = (
-    "/sys/fs/cgroup/memory.max",
-    "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-)  # of a container, versions 2 and 1
+# Of a container, with versions 2 and 1 of control groups.
+LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 GIB = 2**30
 
 

@@ -40,7 +40,8 @@ EMBEDDINGS = ("node_embedding.linear", "source_embedding", "target_embedding")  
 class Hypers:
     """Hyperparameters, named as in the input section MACE; the last four occur only in pretrained files.
 
-    ``correlation`` is one number, or in pretrained files one per layer. ``avg_num_neighbors`` is ``None`` until `MACE.fit_to_data` determines it.
+    ``correlation`` is one number, or in pretrained files one per layer. ``avg_num_neighbors`` is ``None`` until
+    `MACE.fit_to_data` determines it.
     """
 
     r_max: float = 5.0

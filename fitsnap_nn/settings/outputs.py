@@ -23,9 +23,9 @@ Finding = tuple[str, str, str, str]  # section, key, what is wrong, remedy
 
 def check_files(document: Document, settings: Settings) -> None:
     """Report missing input files, and output files that could not be written after hours of training."""
-    if (pretrained := settings.architecture.pretrained[0]) and not document.architecture_stored:
-        if problem := mace_file_problem(os.path.join(settings.folder, pretrained)):
-            document.report(settings.pytorch.model, "mace_model", *problem)
+    pretrained = "" if document.architecture_stored else settings.architecture.pretrained[0]
+    if pretrained and (problem := mace_file_problem(os.path.join(settings.folder, pretrained))):
+        document.report(settings.pytorch.model, "mace_model", *problem)
     for finding in _output_findings(settings):
         document.report(*finding)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import pytest
+from torch_archives import write_archive
 
 from fitsnap_nn.errors import InputError
 from fitsnap_nn.settings import load_settings
@@ -49,7 +50,7 @@ def test_given_keys_are_kept_and_not_listed(tmp_path):
     ("model", "weights"), [("BPNN", "start_from"), ("NANOPET", "start_from"), ("MACE", "mace_model")]
 )
 def test_trained_weights_get_a_tenth_of_the_rate(tmp_path, model, weights):
-    (tmp_path / "trained").write_bytes(b"weights")
+    write_archive(tmp_path / "trained")
     line = f"{weights} = trained" if weights == "start_from" else f"\n[MACE]\n{weights} = trained\n[PATH]"
     path = write(tmp_path, model, "batch_size = 3", line)
     defaults = BUILT_IN[model].training_defaults if model in BUILT_IN else {}
