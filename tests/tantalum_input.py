@@ -86,6 +86,38 @@ WEIGHTS = {
 }
 
 
+# The same for FitSNAP's pair network: its section of descriptors, and the names of calculator and solver.
+PAIR_NETWORK = """\
+[CUSTOM]
+numAtoms = 1
+numTypes = 1
+type = Ta
+num_radial = 8 # number of radial descriptors
+num_3body = 23
+cutoff = 5.0 # that of pair zero
+"""
+
+
+def pair_network_input(data: str | os.PathLike[str], epochs: int) -> str:
+    """The text of the input for the pair network; arguments as in `tantalum_input`."""
+    text = tantalum_input(data, epochs)
+    replaced = {
+        text[: text.index("[CALCULATOR]")]: PAIR_NETWORK,
+        "LAMMPSSNAP": "LAMMPSCUSTOM ",
+        "[PYTORCH]": "[NETWORK]",
+        "solver = PYTORCH": "solver = NETWORK ",
+        "64 64 1": "32 32 1 ",
+        "5e-5": "5e-4",
+        "hybrid/overlay zero 10.0 zbl 4.0 4.8": "zero 5.0 full ",
+        "pair_coeff1 = * * zero\npair_coeff2 = * * zbl 73 73": "pair_coeff = * * ",
+        "random_sampling = 1": "random_sampling = 0",
+    }
+    for old, new in replaced.items():
+        assert old in text
+        text = text.replace(old, new)
+    return text
+
+
 def tantalum_input(data: str | os.PathLike[str], epochs: int, groups: Iterable[str] = WEIGHTS, more: str = "") -> str:
     """The text of the input.
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from places import DataSet
 from small_fit import without_plots
-from tantalum_input import tantalum_input
+from tantalum_input import pair_network_input, tantalum_input
 
 import fitsnap_nn
 from fitsnap_nn.reports.epochs import read_epochs
@@ -42,6 +42,22 @@ def test_it_runs_as_it_is(
     atoms = np.genfromtxt(result.folder / "peratom.dat", names=True, dtype=None, encoding="utf-8")
     assert len(atoms) == tantalum.atoms
     assert {"Fx_Truth", "Fz_Pred", "Testing_Bool"} <= set(atoms.dtype.names)
+
+
+def test_the_input_of_its_pair_network(tmp_path: Path, tantalum: DataSet, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    whole = tantalum.configurations > 300
+    path = tmp_path / "Ta-example.in"
+    path.write_text(pair_network_input(tantalum.folder, 2 if whole else 8))
+    with without_plots():
+        result = fitsnap_nn.fit(path)
+    rows = read_epochs(result.folder)
+    assert rows[-1].train_loss < 0.8 * rows[0].train_loss
+    if whole:
+        assert rows[-1].mae[1] < 0.254  # eV/Å, FitSNAP's after two epochs
+    assert result.verification.formats == ("unified",)
+    assert result.verification.ranks == (1, 2)
+    assert result.verification.difference.force < 1e-4  # float32
 
 
 def test_lammps_with_python_runs_its_softplus_network(

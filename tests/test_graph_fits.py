@@ -22,6 +22,7 @@ HERE = Path(__file__).resolve().parent
 SECTIONS = {
     "SOAP_BPNN": "cutoff_radius = 4.0\nmax_angular = 2\nmax_radial = 2\nnum_neurons_per_layer = 8",
     "NANOPET": "cutoff = 4.0\nd_pet = 8\nnum_heads = 2\nnum_attention_layers = 1",
+    "CUSTOM": "cutoff = 4.0\nlayer_sizes = num_desc 8 1",
     "MACE": "r_max = 4.0\nhidden_irreps = 4x0e\ncorrelation = 2\nmax_ell = 2\nnum_radial_basis = 4\nradial_MLP = 8",
     "AtomMessages": "cutoff = 4.0\nwidth = 4",
 }

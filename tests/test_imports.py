@@ -18,7 +18,7 @@ MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 # not named here are the public face (fit(), load_potential()) and may import all.
 BASE = {
     "errors", "units", "files", "folders", "terminal", "integrity", "launch", "environment", "interrupts", "job",
-    "devices",
+    "devices", "memory",
 }  # fmt: skip
 DATA = BASE | {"settings", "data"}
 LAMMPS = DATA | {"plugin", "lammps"}
@@ -35,6 +35,7 @@ ALLOWED = {
     "terminal": set(),
     "launch": set(),
     "environment": set(),
+    "memory": set(),
     "interrupts": {"errors", "launch"},
     "job": {"errors", "launch", "interrupts", "plugin"},
     "settings": BASE,

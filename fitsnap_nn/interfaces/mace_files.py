@@ -25,6 +25,7 @@ from fitsnap_nn.models.mace import EMBEDDINGS, MACE, float64_without_torchscript
 from fitsnap_nn.models.mace_kernels import couplings_by_degree, weights_by_degree
 from fitsnap_nn.models.prediction import predict
 from fitsnap_nn.settings.elements import SYMBOLS
+from fitsnap_nn.settings.mace_file import mace_file_problem
 
 RADIAL_TYPES = {"BesselBasis": "bessel", "GaussianBasis": "gaussian", "ChebychevBasis": "chebyshev"}
 TOLERANCE = 1e-5  # relative error of converted energies; Clebsch-Gordan coefficients in a file may be float32
@@ -46,6 +47,8 @@ def run_and_convert(
     Raises:
         CheckpointError: the file cannot be read, is not a MACE energy model, or lacks an element or the head.
     """
+    if problem := mace_file_problem(str(path)):
+        raise CheckpointError(". ".join(filter(None, problem)))
     with tempfile.TemporaryDirectory() as folder:
         converted = Path(folder, "converted.pt")
         arguments = [str(path), str(converted), head, *elements]
@@ -87,8 +90,11 @@ def convert(network: Any, elements: Sequence[str], head: str = "") -> MACE:
     Raises:
         CheckpointError: the module is not a MACE energy model, or lacks an element or the head.
     """
-    if type(network).__name__ not in {"MACE", "ScaleShiftMACE"} or hasattr(network, "joint_embedding"):
+    if type(network).__name__ not in {"MACE", "ScaleShiftMACE"}:
         raise CheckpointError(f"{type(network).__name__} is not a MACE that predicts energies from positions alone.")
+    if hasattr(network, "joint_embedding"):
+        inputs = ", ".join(network.embedding_specs)
+        raise CheckpointError(f"its energies depend on inputs besides positions, which are not supported: {inputs}.")
     known = [SYMBOLS[number - 1] for number in network.atomic_numbers.tolist()]
     elements = elements or known
     if missing := [element for element in elements if element not in known]:
@@ -99,7 +105,7 @@ def convert(network: Any, elements: Sequence[str], head: str = "") -> MACE:
     selection = _Selection(
         [known.index(element) for element in elements], len(known), heads.index(head or heads[0]), len(heads)
     )
-    network = network.double()
+    network = _with_layers_of_e3nn(network.double())
     try:
         model = MACE(elements, **hyperparameters(network))
         state = model.state_dict()
@@ -110,6 +116,21 @@ def convert(network: Any, elements: Sequence[str], head: str = "") -> MACE:
         raise CheckpointError(f"its blocks are not those of mace-torch 0.3: {' '.join(str(error).split())}") from error
     selection.check(network, model)
     return model
+
+
+def _with_layers_of_e3nn(network: Any) -> Any:
+    """Return a module without LoRA layers, which are merged, and without cuequivariance's, which are converted."""
+    places = {type(module).__module__ for module in network.modules()}
+    if "mace.modules.lora" in places:
+        from mace.modules.lora import merge_lora_weights
+
+        network = merge_lora_weights(network)
+    if any(place.startswith("cuequivariance") for place in places):
+        from mace.cli.convert_cueq_e3nn import run
+
+        with float64_without_torchscript():
+            network = run(network, return_model=True)
+    return network
 
 
 def hyperparameters(network: Any) -> dict[str, Any]:
@@ -128,6 +149,8 @@ def hyperparameters(network: Any) -> dict[str, Any]:
     radial, readout = network.radial_embedding, network.readouts[-1]
     first, last, product = network.interactions[0], network.interactions[-1], network.products[0]
     transform = type(getattr(radial, "distance_transform", None)).__name__
+    correlations = [one.symmetric_contractions.contractions[0].correlation for one in network.products]
+    hidden, kept = (str(one.linear.irreps_out) for one in (product, network.products[-1]))
     hypers = {
         "r_max": float(network.r_max),
         "num_radial_basis": radial.out_dim,
@@ -137,24 +160,25 @@ def hyperparameters(network: Any) -> dict[str, Any]:
         "interaction": type(last).__name__,
         "interaction_first": type(first).__name__,
         "num_interactions": len(network.interactions),
-        "hidden_irreps": str(product.linear.irreps_out),
+        "hidden_irreps": hidden,
         "edge_irreps": str(getattr(network, "edge_irreps", None) or ""),
         "apply_cutoff": getattr(network, "apply_cutoff", True),
         "avg_num_neighbors": float(first.avg_num_neighbors),
         "pair_repulsion": hasattr(network, "pair_repulsion_fn"),
         "distance_transform": transform.removesuffix("Transform").removesuffix("Type"),  # NoneType: None
-        "correlation": product.symmetric_contractions.contractions[0].correlation,
+        "correlation": correlations[0] if len(set(correlations)) == 1 else correlations,
         "radial_MLP": [int(width) for width in first.conv_tp_weights.hs[1:-1]],
         "use_last_readout_only": getattr(network, "use_last_readout_only", False),
         "use_agnostic_product": getattr(network, "use_agnostic_product", False),
         "use_so3": getattr(network, "use_so3", False),
         "use_edge_irreps_first": getattr(network, "use_edge_irreps_first", False),
+        "keep_last_layer_irreps": len(correlations) > 1 and kept == hidden and "+" in hidden,
     }
     if not hasattr(readout, "non_linearity"):
         return hypers
     activation = readout.non_linearity.acts[0]
     gates = {function: name for name, function in modules.gate_dict.items()}
-    scalars = readout.hidden_irreps.count("0e") // readout.num_heads
+    scalars = readout.hidden_irreps.count("0e") // getattr(readout, "num_heads", 1)  # absent in early files
     gate = gates[getattr(activation, "f", activation)]
     return hypers | {"MLP_irreps": f"{scalars}x0e", "gate": gate, "readout": type(readout).__name__}
 

@@ -20,6 +20,7 @@ ARCHITECTURES: Mapping[str, str] = MappingProxyType(
         "SOAP_BPNN": "fitsnap_nn.models.soap_bpnn:SoapBpnn",
         "NANOPET": "fitsnap_nn.models.nanopet:Nanopet",
         "MACE": "fitsnap_nn.models.mace:MACE",
+        "CUSTOM": "fitsnap_nn.models.pair_network:PairNetwork",
     }
 )
 GROUP = "fitsnap_nn.models"  # entry points of other packages

@@ -38,9 +38,10 @@ EMBEDDINGS = ("node_embedding.linear", "source_embedding", "target_embedding")  
 
 @dataclass(frozen=True)
 class Hypers:
-    """Hyperparameters, named as in the input section MACE; the last three occur only in pretrained files.
+    """Hyperparameters, named as in the input section MACE; the last four occur only in pretrained files.
 
-    ``avg_num_neighbors`` is ``None`` until `MACE.fit_to_data` determines it.
+    ``correlation`` is one number, or in pretrained files one per layer. ``avg_num_neighbors`` is ``None`` until
+    `MACE.fit_to_data` determines it.
     """
 
     r_max: float = 5.0
@@ -56,7 +57,7 @@ class Hypers:
     avg_num_neighbors: float | None = None
     pair_repulsion: bool = False
     distance_transform: str = "None"
-    correlation: int = 3
+    correlation: int | Sequence[int] = 3
     gate: str = "silu"
     interaction_first: str = RESIDUAL
     MLP_irreps: str = "16x0e"
@@ -66,6 +67,7 @@ class Hypers:
     use_so3: bool = False
     use_edge_irreps_first: bool = False
     readout: str = "NonLinearReadoutBlock"
+    keep_last_layer_irreps: bool = False
 
 
 class MACE(GraphModel):
@@ -273,6 +275,7 @@ def arguments(elements: Sequence[str], hypers: Hypers) -> dict[str, Any]:
         "radial_MLP": list(hypers.radial_MLP),
         "radial_type": hypers.radial_type,
         "readout_cls": modules.readout_classes[hypers.readout],
+        "keep_last_layer_irreps": hypers.keep_last_layer_irreps,
     }
 
 

@@ -18,7 +18,8 @@ from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.inputs.graph.padded import PaddedGraph
 from fitsnap_nn.models.base import GraphModel
 from fitsnap_nn.models.elements import PerElement, along
-from fitsnap_nn.models.pairs import cosine_cutoff, sum_by
+from fitsnap_nn.models.pairs import cosine_cutoff
+from fitsnap_nn.models.tables import neighbour_tables
 from fitsnap_nn.models.zbl import Zbl
 
 EXPANSION = 4  # width of the hidden layers in units of d_pet
@@ -26,7 +27,6 @@ SQRT_HALF = math.sqrt(0.5)  # keeps the variance of a sum of two independent ter
 ATTENTION_SCALE = 1.0 / (1.0 + 1e-6)  # metatrain divides attention weights by (their sum, 1) + 1e-6
 MIN_FACTOR = 1e-15  # negligible next to 1; keeps ln f and its derivative finite at the cutoff, where f = 0
 PADDING_BIAS = -1e9  # added to the logits of padding; its exponential is 0 in float32 and float64
-MIN_FILL = 0.7  # minimum ratio of the smallest to the largest number of neighbours in a table
 
 
 class Nanopet(GraphModel):
@@ -127,13 +127,13 @@ class Nanopet(GraphModel):
         factors = cosine_cutoff(
             torch.linalg.vector_norm(graph.vectors, dim=1), self.cutoff, self._hyperparameters["cutoff_width"]
         )
-        tables = _tables(graph, factors)
-        edges: Tensor = self.transformers[0](self._encode(graph), tables)
+        attention = _Attention(graph, factors)
+        edges: Tensor = self.transformers[0](self._encode(graph), attention)
         for contraction, transformer in zip(self.contractions, self.transformers[1:], strict=True):
             # The reverse edge of a neighbour that is a ghost belongs to another rank; the graph then communicates.
             messages = contraction(torch.cat([edges, graph.gather_reverse_edges(edges)], dim=1))
-            edges = SQRT_HALF * (edges + transformer(messages, tables))
-        return tables.sum_by_centre(edges * factors[:, None])
+            edges = SQRT_HALF * (edges + transformer(messages, attention))
+        return attention.tables.sum_by_centre(edges * factors[:, None])
 
     def _encode(self, graph: Graph) -> Tensor:
         """Return the initial features (E, d_pet).
@@ -158,59 +158,22 @@ class Nanopet(GraphModel):
         return nn.functional.embedding(pairs, pair_table) + vectors
 
 
-def _tables(graph: Graph, factors: Tensor) -> _PaddedTable | _NeighbourTables:
-    return _PaddedTable(graph, factors) if isinstance(graph, PaddedGraph) else _NeighbourTables(graph, factors)
+class _Attention:
+    """Attention among the edges of each atom of a graph.
 
-
-class _PaddedTable:
-    """The table of a padded graph; attributes and methods as in `_NeighbourTables`."""
-
-    def __init__(self, graph: PaddedGraph, factors: Tensor) -> None:
-        self._graph = graph
-        logarithms = graph.to_table(factors.clamp_min(MIN_FACTOR).log())
-        self._bias = torch.where(graph.table < graph.n_edges, logarithms, PADDING_BIAS)[:, None, None]
-
-    def attend(self, edges: Tensor, heads: int) -> Tensor:
-        return self._graph.from_table(_attend(self._graph.to_table(edges), self._bias, heads))
-
-    def sum_by_centre(self, values: Tensor) -> Tensor:
-        return self._graph.sum_by_centre(values)
-
-
-class _NeighbourTables:
-    """Padded neighbour tables (atoms, maximum number of neighbours), since batched attention needs rectangular arrays.
-
-    Atoms with similar numbers of neighbours share a table, which limits the padding: a few atoms with 100 neighbours do
-    not enlarge the tables of many atoms with 20. The T entries of all tables are stored contiguously. A padding entry
-    repeats the last edge of its atom and has zero attention weight.
-
-    Attributes:
-        shapes: atoms and neighbours of each table.
-        biases: per table (atoms, 1, 1, neighbours), ln f of each edge, added to the attention logits.
-        entry_of_edge: (E,) table entry of each edge.
-        edge_of_entry: (T,) edge of each table entry.
+    Args:
+        graph: its edges are sorted by centre.
+        factors: (E,) cutoff function f of each edge.
     """
 
     def __init__(self, graph: Graph, factors: Tensor) -> None:
-        self._graph = graph
-        counts = torch.bincount(graph.edge_i, minlength=len(graph.species))
-        firsts = counts.cumsum(0) - counts
-        logarithms = factors.clamp_min(MIN_FACTOR).log()
-        self.shapes: list[tuple[int, int]] = []
-        self.biases: list[Tensor] = []
-        self.entry_of_edge = torch.empty_like(graph.edge_i)
-        entries = [graph.edge_i[:0]]
-        for fewest, most in _degree_ranges(torch.unique(counts).tolist()):
-            atoms = torch.where((counts >= fewest) & (counts <= most))[0]
-            column = torch.arange(most, device=atoms.device)
-            filled = column < counts[atoms, None]
-            edges = firsts[atoms, None] + torch.minimum(column, counts[atoms, None] - 1)
-            start = sum(map(len, entries))
-            self.entry_of_edge[edges[filled]] = start + torch.where(filled.flatten())[0]
-            entries.append(edges.flatten())
-            self.shapes.append((len(atoms), most))
-            self.biases.append(torch.where(filled, logarithms[edges], PADDING_BIAS)[:, None, None])
-        self.edge_of_entry = torch.cat(entries)
+        self.tables = neighbour_tables(graph)
+        # ln f of each edge, added to the attention logits: (atoms, 1, 1, neighbours) for each table.
+        logarithms = self.tables.split(factors.clamp_min(MIN_FACTOR).log())
+        self._biases = [
+            torch.where(mask, logarithm, PADDING_BIAS)[:, None, None]
+            for mask, logarithm in zip(self.tables.masks, logarithms, strict=True)
+        ]
 
     def attend(self, edges: Tensor, heads: int) -> Tensor:
         """Return multi-head attention among the edges of each atom.
@@ -222,16 +185,8 @@ class _NeighbourTables:
         Returns:
             (E, d).
         """
-        outputs = [edges[:0, : edges.shape[1] // 3]]
-        sizes = [rows * columns for rows, columns in self.shapes]
-        blocks = torch.split(edges.index_select(0, self.edge_of_entry), sizes)
-        for block, shape, bias in zip(blocks, self.shapes, self.biases, strict=True):
-            outputs.append(_attend(block.view(*shape, -1), bias, heads).flatten(0, 1))
-        return torch.cat(outputs).index_select(0, self.entry_of_edge)
-
-    def sum_by_centre(self, values: Tensor) -> Tensor:
-        """Return the sums (owned atoms, d) of values (E, d) over the edges of each atom."""
-        return sum_by(self._graph.edge_i, values, self._graph.owned)
+        blocks = zip(self.tables.split(edges), self._biases, strict=True)
+        return self.tables.join([_attend(block, bias, heads) for block, bias in blocks])
 
 
 def _attend(table: Tensor, bias: Tensor, heads: int) -> Tensor:
@@ -245,30 +200,20 @@ def _attend(table: Tensor, bias: Tensor, heads: int) -> Tensor:
     Returns:
         (atoms, neighbours, d).
     """
-    query, key, value = table.view(*table.shape[:2], 3, heads, -1).permute(2, 0, 3, 1, 4)
-    logits = query @ key.transpose(2, 3) / math.sqrt(key.shape[3])
+    width = table.shape[2] // (3 * heads)
+    query, key, value = table.view(*table.shape[:2], 3, heads, width).permute(2, 0, 3, 1, 4)
+    logits = query @ key.transpose(2, 3) / math.sqrt(width)
     # softmax(q.k / sqrt(d) + ln f) is proportional to f exp(q.k / sqrt(d)): continuous at the cutoff.
     weighted: Tensor = torch.softmax(logits + bias, dim=3) @ value
     return weighted.transpose(1, 2).flatten(2)
 
 
-def _degree_ranges(counts: list[int]) -> list[tuple[int, int]]:
-    """Return (minimum, maximum) number of edges of the atoms in each table; ``counts`` are distinct and ascending."""
-    ranges: list[tuple[int, int]] = []
-    for count in reversed(counts):
-        if count and ranges and count >= MIN_FILL * ranges[-1][1]:
-            ranges[-1] = count, ranges[-1][1]
-        elif count:
-            ranges.append((count, count))
-    return ranges
-
-
 class _Transformer(nn.ModuleList):
     """Attention layers, applied in sequence."""
 
-    def forward(self, edges: Tensor, tables: _PaddedTable | _NeighbourTables) -> Tensor:
+    def forward(self, edges: Tensor, attention: _Attention) -> Tensor:
         for layer in self:
-            edges = layer(edges, tables)
+            edges = layer(edges, attention)
         return edges
 
 
@@ -289,8 +234,8 @@ class _TransformerLayer(nn.Module):
             nn.LayerNorm(width), _linear(width, hidden), nn.GELU(), _linear(hidden, width)
         )
 
-    def forward(self, edges: Tensor, tables: _PaddedTable | _NeighbourTables) -> Tensor:
-        attended: Tensor = self.out_projection(tables.attend(self.in_projection(edges), self.heads))
+    def forward(self, edges: Tensor, attention: _Attention) -> Tensor:
+        attended: Tensor = self.out_projection(attention.attend(self.in_projection(edges), self.heads))
         edges = SQRT_HALF * torch.add(edges, attended, alpha=ATTENTION_SCALE)
         transformed: Tensor = self.feed_forward(edges)
         return SQRT_HALF * (edges + transformed)

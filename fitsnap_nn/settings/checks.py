@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from itertools import pairwise
 
 from fitsnap_nn.errors import counted
 from fitsnap_nn.settings.descriptors import n_descriptors
@@ -15,6 +14,7 @@ from fitsnap_nn.settings.formats import LAYOUTS
 from fitsnap_nn.settings.groups import SIZES, WEIGHTS, written_rows
 from fitsnap_nn.settings.ini import Document
 from fitsnap_nn.settings.lammps_words import arguments_problem
+from fitsnap_nn.settings.layers import layers_problem, size_problem
 from fitsnap_nn.settings.linear_checks import check_linear
 from fitsnap_nn.settings.losses import UNITS, WITHOUT_DELTA, parse_deltas, parse_losses
 from fitsnap_nn.settings.outputs import check_files
@@ -22,9 +22,6 @@ from fitsnap_nn.settings.problems import ValueProblem, did_you_mean
 from fitsnap_nn.settings.schema import Bispectrum, Reference, Settings
 from fitsnap_nn.settings.scraper import check_scraper
 
-MAX_DIGITS = 9  # of a number of nodes
-MAX_LAYERS = 1000
-MAX_PARAMETERS = 10**8
 MAX_COLUMNS = 3000  # of least squares: the matrices of five folds and three properties take 1 GiB, the solution 2 GiB
 MAX_DESCRIPTORS = 50_000  # per atom; their derivatives take 1 MB per pair of neighbours
 MAX_CUTOFF = 100.0  # Å
@@ -188,15 +185,9 @@ def _network(document: Document, settings: Settings) -> None:
     words = settings.pytorch.layer_sizes
     if not document.sound("PYTORCH", "layer_sizes"):
         return
-    wrong = [word for word in words[1:] if not _positive(word)]
-    hint = "Use, for instance, num_desc 64 64 1."
-    if words[0] != "num_desc" and not _positive(words[0]):
-        hint = did_you_mean(words[0], ["num_desc"]) or hint
-        document.report("PYTORCH", "layer_sizes", f"{words[0]} is neither num_desc nor a positive integer", hint)
-    elif wrong:
-        document.report("PYTORCH", "layer_sizes", f"{' '.join(wrong)}: not a positive integer", hint)
-    elif len(words) < 2 or int(words[-1]) != 1:
-        document.report("PYTORCH", "layer_sizes", "the last layer must have 1 node, the energy per atom", hint)
+    if problem := layers_problem(words, "energy per atom"):
+        hint = "" if words[0] == "num_desc" else did_you_mean(words[0], ["num_desc"])
+        document.report("PYTORCH", "layer_sizes", problem, hint or "Use, for instance, num_desc 64 64 1.")
     elif settings.pytorch.model == "BPNN":
         _first_layer(document, settings)
         _network_size(document, settings)
@@ -253,10 +244,6 @@ def _baselines(document: Document, settings: Settings) -> None:
         document.report("PYTORCH", "element_energies", what, hint)
 
 
-def _positive(word: str) -> bool:
-    return word.isascii() and word.isdigit() and 0 < len(word.lstrip("0")) <= MAX_DIGITS
-
-
 def _network_size(document: Document, settings: Settings) -> None:
     """Check that the network of layer_sizes fits into memory: weights, gradients and the two moments of Adam."""
     sections = ("type", "twojmax", "chemflag", "quadraticflag")
@@ -264,11 +251,8 @@ def _network_size(document: Document, settings: Settings) -> None:
         return
     widths = [n_descriptors(settings.bispectrum), *map(int, settings.pytorch.layer_sizes[1:])]
     networks = len(settings.elements) if settings.pytorch.multi_element_option == 2 else 1
-    parameters = networks * sum((one + 1) * other for one, other in pairwise(widths))
-    if parameters > MAX_PARAMETERS or len(widths) > MAX_LAYERS:
-        what = f"{len(widths) - 1} layers with {parameters:.2g} parameters ({16 * parameters / 2**30:.2g} GiB to train)"
-        limits = f"The limits are {MAX_LAYERS} layers and {MAX_PARAMETERS:.0e} parameters; fits need below 1e6."
-        document.report("PYTORCH", "layer_sizes", what, limits)
+    if problem := size_problem(widths, networks):
+        document.report("PYTORCH", "layer_sizes", problem)
     columns = networks * (widths[-2] + 1)
     if settings.starts_from_least_squares and columns > MAX_COLUMNS:
         what = f"least_squares would fit {columns} weights of the last layer, above the maximum of {MAX_COLUMNS}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from fitsnap_nn.settings.architectures import architecture_names
+from fitsnap_nn.settings.architectures import Custom, architecture_names
 from fitsnap_nn.settings.ini import Document
 from fitsnap_nn.settings.keys import FOREIGN_SECTIONS, keys_of, section_classes
 from fitsnap_nn.settings.linear import SOLVER_SECTIONS
@@ -24,7 +24,7 @@ def add_notices(document: Document, settings: Settings) -> None:
     for step in (_of_solver, _sections, _of_elements, *(() if linear else (_of_model, _of_training)), _of_sets):
         document.notices += step(document, settings)
     idle = []
-    for section in [*section_classes(), *settings.architectures]:
+    for section in dict.fromkeys([*section_classes(), *settings.architectures]):
         keys = keys_of(section)
         if given := _given(document, section, [name for name, key in keys.items() if key.no_effect]):
             idle.append(f"[{section}] {', '.join(given)}")
@@ -92,7 +92,15 @@ def _of_model(document: Document, settings: Settings) -> Iterator[str]:
 
 
 def _of_elements(document: Document, settings: Settings) -> Iterator[str]:
-    """Yield elements that the descriptors do not distinguish as neighbours."""
+    """Yield elements that the model does not distinguish, or its descriptors as neighbours."""
+    network = settings.architecture
+    if isinstance(network, Custom) and network.multi_element_option < 3 and len(settings.elements) > 1:
+        which = "" if network.multi_element_option == 1 else " as neighbours"
+        yield (
+            f"[CUSTOM] multi_element_option = {network.multi_element_option}: apart from their element energies, the "
+            f"model does not distinguish {', '.join(settings.elements)}{which}. Use 3, with which the network knows "
+            "the elements of both atoms."
+        )
     bispectrum = settings.bispectrum
     from_file = settings.initial_file and document.entry("BISPECTRUM", "wj") is None
     if settings.calculator.calculator != "LAMMPSSNAP" or bispectrum.chemflag or from_file:

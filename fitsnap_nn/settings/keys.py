@@ -17,9 +17,8 @@ FOREIGN_SECTIONS: Mapping[str, str] = MappingProxyType(
     {
         "ACE": "ACE descriptors",
         "BASIC_CALCULATOR": "template in the FitSNAP sources",
-        "CUSTOM": "calculator LAMMPSCUSTOM",
         "JAX": "solver planned in FitSNAP",
-        "NETWORK": "calculator LAMMPSCUSTOM",
+        "NETWORK": "solver NETWORK, with which it is read as [PYTORCH] of the model CUSTOM",
         "TEMPLATE": "template in the FitSNAP sources",
         "TRAINSHIFT": "FitSNAP's VASP scraper",
     }

@@ -13,6 +13,7 @@ from fitsnap_nn.settings.architectures import BUILT_IN, ArchitectureError, archi
 from fitsnap_nn.settings.checks import check
 from fitsnap_nn.settings.fields import parse_number, parse_value
 from fitsnap_nn.settings.files import read_text
+from fitsnap_nn.settings.fitsnap_names import adopt_fitsnap_names
 from fitsnap_nn.settings.groups import read_columns, read_rows
 from fitsnap_nn.settings.ini import COMMAND_LINE, Document, Entry, WeightsFrom, read_ini
 from fitsnap_nn.settings.keys import FOREIGN_SECTIONS, Key, keys_of, section_classes, section_names
@@ -92,26 +93,17 @@ def _read(path: str | os.PathLike[str], overrides: Overrides) -> tuple[Document,
         raise InputError([Problem(source, f"{problem.what}.", problem.hint)]) from None
     document = read_ini(text, source)
     document.override(overrides)
-    _move_vasp_keys(document)
+    document.notices += adopt_fitsnap_names(document)
     return document, text
-
-
-def _move_vasp_keys(document: Document) -> None:
-    """Move the keys of VASP files, which newer versions of FitSNAP read in SCRAPER, to GROUPS."""
-    entries = document.sections.get("SCRAPER", {})
-    for key in [key for key in keys_of("GROUPS") if key.startswith("vasp_") and key in entries]:
-        moved, present = entries.pop(key), document.entry("GROUPS", key)
-        if present and COMMAND_LINE not in (moved.where, present.where):
-            document.report("SCRAPER", key, f"also given in [GROUPS], {present.where}", "Remove one.", moved.where)
-        if present is None or moved.where == COMMAND_LINE:
-            document.sections.setdefault("GROUPS", {})[key] = moved
 
 
 def document_of(settings: Settings) -> Document:
     """Return the document of checked settings, overrides included, with the locations of the keys in the input file."""
     document = read_ini(settings.text, settings.source)
+    adopt_fitsnap_names(document)
     try:
         written = read_ini(read_text(settings.source), settings.source)
+        adopt_fitsnap_names(written)
     except ValueProblem:  # removed since it was read
         return document
     document.headers = {section: written.headers.get(section, COMMAND_LINE) for section in document.headers}

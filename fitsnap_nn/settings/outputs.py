@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterator, Sequence
 
 from fitsnap_nn.errors import Problem
-from fitsnap_nn.settings.files import nearest
 from fitsnap_nn.settings.ini import Document
 from fitsnap_nn.settings.lammps_names import MAX_LENGTH, unreadable_folder, unreadable_name
+from fitsnap_nn.settings.mace_file import mace_file_problem
 from fitsnap_nn.settings.schema import Settings
 
 # Files of every fit, besides those that the input names, and the folders of the cache and of tests.
@@ -28,11 +28,9 @@ Finding = tuple[str, str, str, str]  # section, key, what is wrong, remedy
 
 def check_files(document: Document, settings: Settings) -> None:
     """Report missing input files, and output files that could not be written after hours of training."""
-    if (pretrained := settings.architecture.pretrained[0]) and not document.architecture_stored:
-        path = os.path.join(settings.folder, pretrained)
-        if not os.path.isfile(path):
-            hint = nearest(path) or "Relative paths are relative to the folder of the input file."
-            document.report(settings.pytorch.model, "mace_model", f"no such file: {path}", hint)
+    pretrained = "" if document.architecture_stored else settings.architecture.pretrained[0]
+    if pretrained and (problem := mace_file_problem(os.path.join(settings.folder, pretrained))):
+        document.report(settings.pytorch.model, "mace_model", *problem)
     for finding in _output_findings(settings):
         document.report(*finding)
 

@@ -109,6 +109,8 @@ def recommended(model: str, num_elements: int = 1) -> dict[str, dict[str, str]]:
         }
         sections = {"CALCULATOR": {"calculator": "LAMMPSGRAPH", **TARGETS}, "PYTORCH": training}
         sections[model] = dict(architecture.recommended)
+        if num_elements > 1:
+            sections[model] |= architecture.several_elements
     return sections | {"REFERENCE": {"pair_style": ZBL}, "GROUPS": dict(GROUPS)}
 
 

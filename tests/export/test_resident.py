@@ -24,6 +24,7 @@ SMALL = {
     "MACE": {"hidden_irreps": "4x0e+4x1o", "max_ell": 2, "correlation": 2, "radial_MLP": [8]},
     "NANOPET": {"d_pet": 8, "num_heads": 2, "zbl": True},
     "SOAP_BPNN": {"max_angular": 3, "max_radial": 3, "zbl": True},
+    "CUSTOM": {"layer_sizes": ["num_desc", "8", "1"], "multi_element_option": 2},
 }
 LIBRARIES = {"MACE": "mace", "SOAP_BPNN": "spex"}
 

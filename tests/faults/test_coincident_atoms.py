@@ -33,6 +33,7 @@ NONE = Reference(pair_coeff=("* *",))
 GRAPH_MODELS: dict[str, dict[str, Any]] = {
     "NANOPET": {"cutoff": 4.0, "cutoff_width": 1.0, "d_pet": 8, "num_heads": 2, "num_attention_layers": 1},
     "SOAP_BPNN": {"max_angular": 2, "max_radial": 3, "cutoff_radius": 4.0, "num_neurons_per_layer": 8},
+    "CUSTOM": {"cutoff": 4.0, "layer_sizes": ["num_desc", "8", "1"]},
     "MACE": {
         "r_max": 4.0, "num_radial_basis": 4, "max_ell": 2, "correlation": 2, "radial_MLP": [8], "MLP_irreps": "4x0e",
         "avg_num_neighbors": 15.0, "hidden_irreps": "4x0e + 4x1o",

@@ -33,6 +33,7 @@ SECTIONS = {
     "NANOPET": "cutoff = 4.0\nd_pet = 8\nnum_heads = 2\nnum_attention_layers = 1",
     "MACE": "r_max = 4.0\nhidden_irreps = 4x0e + 4x1o\ncorrelation = 2\nmax_ell = 2\nnum_radial_basis = 4\n"
     "radial_MLP = 8",
+    "CUSTOM": "cutoff = 4.0\nlayer_sizes = num_desc 8 1",
     "KALMAN": "",
 }
 LIBRARIES = {"SOAP_BPNN": "spex", "MACE": "mace"}

@@ -30,6 +30,7 @@ MODELS: Mapping[str, Mapping[str, Any]] = {
     "MACE": {**MACE, "correlation": 2, "avg_num_neighbors": 9.0, "pair_repulsion": True},
     "NANOPET": {"cutoff": 4.0, "d_pet": 8, "num_heads": 2, "zbl": True},
     "SOAP_BPNN": {"cutoff_radius": 4.0, "max_angular": 3, "max_radial": 3, "zbl": True},
+    "CUSTOM": {"cutoff": 4.0, "layer_sizes": ["num_desc", "8", "1"], "multi_element_option": 3},
 }
 LIBRARIES = {"MACE": "mace", "SOAP_BPNN": "spex"}
 COLUMNS = "id type x y z fx fy fz c_energy c_stress[*]"

@@ -14,6 +14,7 @@ from fitsnap_nn.inputs.graph.padded import PaddedGraph, pad
 from fitsnap_nn.models.base import GraphModel
 from fitsnap_nn.models.mace import MACE
 from fitsnap_nn.models.nanopet import Nanopet
+from fitsnap_nn.models.pair_network import PairNetwork
 from fitsnap_nn.models.prediction import predict
 from fitsnap_nn.testing.graphs import crystal, make_graph
 from fitsnap_nn.testing.models import assert_close
@@ -31,6 +32,8 @@ def make_model(name: str, elements: Sequence[str]) -> GraphModel:
         return MACE(elements, r_max=4.0, hidden_irreps="8x0e + 8x1o", avg_num_neighbors=20.0)
     if name == "NANOPET":
         return Nanopet(elements, cutoff=4.0, d_pet=16, num_heads=2, zbl=True)
+    if name == "CUSTOM":
+        return PairNetwork(elements, cutoff=4.0, layer_sizes=("num_desc", "16", "1"), multi_element_option=2)
     return SoapBpnn(elements, cutoff_radius=4.0, zbl=True)
 
 
@@ -54,7 +57,7 @@ def step(model: GraphModel, graph: PaddedGraph, true_rows: dict[str, int]) -> li
 
 
 @pytest.mark.parametrize("elements", [["Ta"], ["P", "In", "Ga"]], ids=len)
-@pytest.mark.parametrize("name", ["MACE", "SOAP_BPNN", "NANOPET"])
+@pytest.mark.parametrize("name", ["MACE", "SOAP_BPNN", "NANOPET", "CUSTOM"])
 def test_a_step(name: str, elements: list[str]):
     model = make_model(name, elements)
     model.set_precision(torch.float64)

@@ -1,4 +1,4 @@
-"""SOAP-BPNN, NanoPET and MACE in LAMMPS: the trainer's numbers at any number of ranks, and conserved energy."""
+"""Graph models in LAMMPS: the trainer's numbers at any number of ranks, and conserved energy."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ SMALL_MACE = {
 SMALL = {
     "SOAP_BPNN": {"max_angular": 2, "max_radial": 3, "cutoff_radius": 4.0, "num_neurons_per_layer": 8, "zbl": True},
     "NANOPET": {"cutoff": 4.0, "cutoff_width": 1.0, "d_pet": 8, "num_heads": 2, "num_attention_layers": 1},
+    "CUSTOM": {"cutoff": 4.0, "cutoff_width": 2.0, "layer_sizes": ["num_desc", "8", "1"], "multi_element_option": 3},
     "MACE": {**SMALL_MACE, "hidden_irreps": "4x0e + 4x1o", "pair_repulsion": True},
 }
 MESSAGES = ("NANOPET", "MACE")

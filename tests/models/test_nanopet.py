@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.inputs.graph.batch import Graph
-from fitsnap_nn.models import nanopet
+from fitsnap_nn.models import tables
 from fitsnap_nn.models.base import GraphModel
 from fitsnap_nn.models.nanopet import Nanopet
 from fitsnap_nn.models.pairs import cosine_cutoff
@@ -246,16 +246,16 @@ def test_tables_change_nothing(monkeypatch: pytest.MonkeyPatch, fullness: float)
     graph = make_graph(model, line, dense, crystal(model.elements, 1, lattice=3.6))
     assert len(torch.bincount(graph.edge_i, minlength=len(graph.species)).unique()) > 4
     expected = predict(model, graph)
-    monkeypatch.setattr(nanopet, "MIN_FILL", fullness)
+    monkeypatch.setattr(tables, "MIN_FILL", fullness)
     for found, wanted in zip(predict(model, graph), expected, strict=True):
         torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
 
 
 def test_tables_are_well_filled():
-    shares = [least / most for least, most in nanopet._degree_ranges([0, 1, 5, 6, 7, 20, 26, 27, 110])]
-    assert min(shares) >= nanopet.MIN_FILL
-    assert nanopet._degree_ranges([0, 1, 5, 6, 7, 20, 26, 27, 110]) == [(110, 110), (20, 27), (5, 7), (1, 1)]
-    assert nanopet._degree_ranges([0]) == []
+    shares = [least / most for least, most in tables._degree_ranges([0, 1, 5, 6, 7, 20, 26, 27, 110])]
+    assert min(shares) >= tables.MIN_FILL
+    assert tables._degree_ranges([0, 1, 5, 6, 7, 20, 26, 27, 110]) == [(110, 110), (20, 27), (5, 7), (1, 1)]
+    assert tables._degree_ranges([0]) == []
 
 
 def test_an_edge_at_the_cutoff_changes_nothing():

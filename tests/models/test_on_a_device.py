@@ -14,6 +14,7 @@ from fitsnap_nn.inputs.graph.padded import pad
 from fitsnap_nn.models.base import GraphModel
 from fitsnap_nn.models.mace import MACE
 from fitsnap_nn.models.nanopet import Nanopet
+from fitsnap_nn.models.pair_network import PairNetwork
 from fitsnap_nn.testing.device_rules import META, DeviceRules, assert_runs_on_a_device
 from fitsnap_nn.testing.graphs import crystal, make_graph
 
@@ -37,6 +38,10 @@ def nanopet(**hypers: Any) -> Make:
     return lambda elements: Nanopet(elements, cutoff=4.0, d_pet=8, num_heads=2, num_attention_layers=1, **hypers)
 
 
+def pair_network(**hypers: Any) -> Make:
+    return lambda elements: PairNetwork(elements, cutoff=4.0, layer_sizes=("num_desc", "4", "1"), **hypers)
+
+
 # Each with whether the order of all its sums is fixed; mace's own sums over edges are atomic.
 MODELS: dict[str, tuple[Make, bool]] = {
     "SOAP_BPNN": (soap_bpnn(zbl=True), True),
@@ -44,6 +49,9 @@ MODELS: dict[str, tuple[Make, bool]] = {
     "SOAP_BPNN, no normalisation": (soap_bpnn(layernorm=False), True),
     "NANOPET": (nanopet(zbl=True), True),
     "NANOPET, three layers": (nanopet(num_gnn_layers=3, heads="linear"), True),
+    "CUSTOM": (pair_network(multi_element_option=1), True),
+    "CUSTOM, a network per element": (pair_network(multi_element_option=2), True),
+    "CUSTOM, elements as inputs": (pair_network(multi_element_option=3), True),
     "MACE": (mace(), True),
     "MACE, correlation 3": (mace(correlation=3, use_agnostic_product=True, num_interactions=3), True),
     "MACE, transformed distances": (mace(distance_transform="Agnesi", radial_type="gaussian"), True),

@@ -23,10 +23,13 @@ AGNOSTIC = "RealAgnosticInteractionBlock"
 DENSITY = "RealAgnosticDensityResidualInteractionBlock"
 NONLINEAR = "RealAgnosticResidualNonLinearInteractionBlock"
 SOAP = {"max_angular": 2, "max_radial": 2, "num_neurons_per_layer": 4, "cutoff_radius": 4.0, "zbl": True}
+PAIRS = {"cutoff": 4.0, "layer_sizes": ["num_desc", "4", "1"]}
 GRAPH_MODELS: dict[str, dict[str, Any]] = {
     "NANOPET": {"architecture": "NANOPET", "cutoff": 4.0, "d_pet": 4, "num_heads": 2, "zbl": True},
     "SOAP_BPNN, shared": {"architecture": "SOAP_BPNN", "legacy": False, **SOAP},
     "SOAP_BPNN, without normalisation": {"architecture": "SOAP_BPNN", "layernorm": False, **SOAP},
+    "CUSTOM, a network per element": {"architecture": "CUSTOM", "multi_element_option": 2, **PAIRS},
+    "CUSTOM, elements as inputs": {"architecture": "CUSTOM", "multi_element_option": 3, **PAIRS},
     "MACE": {"architecture": "MACE", **SMALL_MACE, "pair_repulsion": True},
     "MACE, nonlinear": {"architecture": "MACE", **SMALL_MACE, "interaction": NONLINEAR, "interaction_first": NONLINEAR},
     "MACE, density": {"architecture": "MACE", **SMALL_MACE, "interaction": DENSITY, "interaction_first": AGNOSTIC},

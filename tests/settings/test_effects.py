@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from torch_archives import write_archive
 
 from fitsnap_nn.errors import InputError
 from fitsnap_nn.settings import load_settings
@@ -79,7 +80,7 @@ def test_what_has_an_effect_is_not_listed(write_input, changes):
 
 
 def test_keys_that_a_pretrained_model_determines_are_said(write_input, tmp_path):
-    (tmp_path / "a.model").touch()
+    write_archive(tmp_path / "a.model")
     mace = ("[PATH]", "[MACE]\nmace_model = a.model\nr_max = 4\ncorrelation = 2\n[PATH]")
     notices = load_settings(write_input(GRAPH, mace, pytorch("model = MACE"))).notices
     assert "[MACE] r_max, correlation have no effect with mace_model, which determines them." in notices

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import pytest
+from torch_archives import write_archive
 
 from fitsnap_nn.errors import InputError
 from fitsnap_nn.settings import load_settings
@@ -33,7 +34,7 @@ def test_omitted_keys_take_the_defaults_of_the_architecture(tmp_path, model):
     known = keys_of("PYTORCH")
     expected = {name: parse_value(text, known[name]) for name, text in defaults.items()}
     assert settings.pytorch == replace(PytorchSection(model=model), **expected)
-    (notice,) = settings.notices
+    (notice,) = settings.notices if defaults else [""]
     assert all(f"{name} = {text}" in notice for name, text in defaults.items())
 
 
@@ -49,7 +50,7 @@ def test_given_keys_are_kept_and_not_listed(tmp_path):
     ("model", "weights"), [("BPNN", "start_from"), ("NANOPET", "start_from"), ("MACE", "mace_model")]
 )
 def test_trained_weights_get_a_tenth_of_the_rate(tmp_path, model, weights):
-    (tmp_path / "trained").write_bytes(b"weights")
+    write_archive(tmp_path / "trained")
     line = f"{weights} = trained" if weights == "start_from" else f"\n[MACE]\n{weights} = trained\n[PATH]"
     path = write(tmp_path, model, "batch_size = 3", line)
     defaults = BUILT_IN[model].training_defaults if model in BUILT_IN else {}

@@ -35,6 +35,7 @@ MODELS = {
     "MACE": {**MACE, "radial_MLP": (8, 8), "avg_num_neighbors": 7.5},
     "SOAP_BPNN": SOAP,
     "NANOPET": {"cutoff": 4.0, "d_pet": 8, "num_heads": 2, "num_attention_layers": 1, "zbl": True},
+    "CUSTOM": {"cutoff": 4.0, "layer_sizes": ["num_desc", "8", "1"], "multi_element_option": 3},
 }
 OPTIONS = {
     "Adam": PytorchSection(learning_rate=1e-3, num_epochs=3, batch_size=3, ema_decay=0.9, gradient_clip=0.5),

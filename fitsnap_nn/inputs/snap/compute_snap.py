@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -16,6 +15,7 @@ from fitsnap_nn.inputs.snap.bispectrum import largest_cutoff, n_components, snap
 from fitsnap_nn.inputs.snap.components import AtomIndices, Components
 from fitsnap_nn.lammps.cell import LammpsCell, to_lammps
 from fitsnap_nn.lammps.session import ARRAY, Session
+from fitsnap_nn.memory import total_memory
 from fitsnap_nn.plugin import REMEDY
 from fitsnap_nn.settings.schema import Bispectrum
 
@@ -124,8 +124,7 @@ class LammpsComponents:
         """
         count = len(configuration)
         elements = 3 * count**2 * (self._n_components + INDEX_COLUMNS)
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        if elements > MAX_ARRAY_SIZE or 2 * 8 * elements > memory:
+        if elements > MAX_ARRAY_SIZE or 2 * 8 * elements > total_memory():
             raise LammpsError(
                 f"{configuration.id}: {count} atoms need {2 * 8 * elements / 1e9:.0f} GB in LAMMPS' compute snap, "
                 f"because its arrays have 3 N² rows. The SNAP kernel needs far less. {REMEDY}"
