@@ -70,6 +70,7 @@ FEATURES = {
     "soap": ["torch-spex>=0.1,<0.2"],
     "mace": ["mace-torch>=0.3.16,<0.3.17"],
     "plots": ["matplotlib>=3.8"],
+    "schedulefree": ["schedulefree>=1.4,<2"],
 }
 EXTRAS = {
     **FEATURES,

@@ -68,6 +68,7 @@ def initialized(folder: Path, model: str, energies: str, *frames: str) -> tuple[
         ("", [WATER, HYDROGEN], [-9.6, -2.3], "by least squares: O -9.6000, H -2.3000 eV"),
         ("element_energies = isolated", [WATER, CRYSTAL, *ATOMS], [-1.5, -0.25], "of isolated atoms: O -1.5000"),
         ("element_energies = H -0.5 O -2", [WATER, HYDROGEN], [-2.0, -0.5], "as given: O -2.0000, H -0.5000 eV"),
+        ("element_energies = H -0.5", [WATER], [-13.2, -0.5], "as given, by least squares for O: O -13.2000, H -0.5"),
     ],
 )
 def test_element_energies(

@@ -16,11 +16,11 @@ from fitsnap_nn.settings.files import read_text
 from fitsnap_nn.settings.groups import read_columns, read_rows
 from fitsnap_nn.settings.ini import COMMAND_LINE, Document, Entry, WeightsFrom, read_ini
 from fitsnap_nn.settings.keys import FOREIGN_SECTIONS, Key, keys_of, section_classes, section_names
-from fitsnap_nn.settings.other_names import OTHER_SECTIONS, other_name
+from fitsnap_nn.settings.other_names import OTHER_SECTIONS, OTHER_VALUES, other_name
 from fitsnap_nn.settings.problems import ValueProblem, did_you_mean
 from fitsnap_nn.settings.properties import read_properties
 from fitsnap_nn.settings.schema import Bispectrum, Groups, PathSection, PytorchSection, Reference, Settings
-from fitsnap_nn.settings.training import GRADIENT_KEYS, KALMAN
+from fitsnap_nn.settings.training import KALMAN, UNUSED_KEYS
 
 # Remedies for values that FitSNAP accepts and this package refuses.
 REMEDIES: Mapping[tuple[str, str], str] = MappingProxyType(
@@ -147,10 +147,12 @@ def with_training_defaults(document: Document, settings: Settings) -> PytorchSec
     """
     known, taken, model = keys_of("PYTORCH"), {}, settings.pytorch.model
     defaults = settings.architecture.training_defaults
-    kalman = settings.pytorch.optimizer == KALMAN
-    if kalman:
-        defaults = {name: text for name, text in defaults.items() if name not in GRADIENT_KEYS} | {"balance": "1"}
-        model = f"{model} and optimizer = {KALMAN}"
+    optimizer = settings.pytorch.optimizer
+    kalman = optimizer == KALMAN
+    if unused := UNUSED_KEYS.get(optimizer):
+        defaults = {name: text for name, text in defaults.items() if name not in unused}
+        defaults |= {"balance": "1"} if kalman else {}
+        model = f"{model} and optimizer = {optimizer}"
     missing = {name: text for name, text in defaults.items() if document.entry("PYTORCH", name) is None}
     for name, text in missing.items():
         try:
@@ -223,7 +225,9 @@ def _values(document: Document, section: str) -> dict[str, Any]:
         try:
             values[key.attribute] = parse_value(entry.value, key)
         except ValueProblem as problem:
-            document.report(section, name, problem.what, REMEDIES.get((section, name), problem.hint))
+            ours = OTHER_VALUES.get((name, entry.value.lower()))
+            hint = f"Here it is {ours}." if ours else REMEDIES.get((section, name), problem.hint)
+            document.report(section, name, problem.what, hint)
     return values
 
 

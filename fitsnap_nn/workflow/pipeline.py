@@ -38,7 +38,7 @@ from fitsnap_nn.workflow.preparation import (
     describe_data,
     prepare,
     read_dataset,
-    refuse_empty_training_set,
+    refuse_missing_sets,
 )
 from fitsnap_nn.workflow.run_folder import open_console, planned_names, start_log
 from fitsnap_nn.workflow.training_run import (
@@ -148,7 +148,9 @@ def fit(
             console.line(f"molecular dynamics: cd {folder} && lmp -in {lammps_files.deck.name}")
         history, training = history_of(folder), settings.pytorch
         epochs = training.num_epochs, training.early_stopping
-        lines = verdict(history, results, prepared.properties, *epochs, errors, trainer.summed_terms)
+        # Losses before stage two have other weights.
+        judged = [row for row in history if row.epoch > (trainer.stage_two_began or 0)]
+        lines = verdict(judged, results, prepared.properties, *epochs, errors, trainer.summed_terms)
         console.line("\n".join(lines))
         return Fit(folder, errors, model_file, trainer.model, history, verification, lines)
 
@@ -177,7 +179,7 @@ def check(settings: Settings) -> DataReport:
     if start and start.elements != settings.elements:
         create_model(settings, start)  # refuses elements that the architecture does not support
     dataset = read_dataset(settings, Ranks())
-    refuse_empty_training_set(settings, dataset)
+    refuse_missing_sets(settings, dataset)
     notes = [f"start: {note}" for note in (start.notes if start else ())]
     table = group_table(dataset.configurations, [row.name for row in settings.properties])
     text = "\n".join([*notes, describe_data(dataset, settings), *(f"  {line}" for line in table)])

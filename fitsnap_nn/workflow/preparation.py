@@ -27,6 +27,7 @@ from fitsnap_nn.inputs.cache.compute import compute_missing, estimated_cost
 from fitsnap_nn.inputs.cache.store import InputStore
 from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.settings.schema import Settings
+from fitsnap_nn.settings.training import LOSS
 from fitsnap_nn.training.batches import SampleSet, make_sample
 from fitsnap_nn.training.distributed import Ranks
 
@@ -64,6 +65,12 @@ class Prepared:
             samples.append(make_sample(configuration, cached, batch, self.properties, dtype))
         return SampleSet(samples, dtype)
 
+    def in_stage_two(self, subset: Subset, samples: SampleSet) -> SampleSet:
+        """Return the samples of one set with the weights of stage two of the training."""
+        members = self.subset(subset)
+        changed = any(one.stage_two_weights for one in members)
+        return samples.with_weights([one.stage_two_weights for one in members]) if changed else samples
+
     def inputs_of(self, configurations: Sequence[Configuration]) -> list[CachedInput]:
         """Return the cached inputs of configurations, in order."""
         return [self.store.cached(one) for one in configurations]
@@ -84,6 +91,8 @@ class Prepared:
             names = [one.name for one in self.properties]
             weights = [configuration.weight(name) for name in names]
             digest.update(repr((configuration.id, configuration.subset.value, names, weights)).encode())
+            if configuration.stage_two_weights:
+                digest.update(repr(sorted(configuration.stage_two_weights.items())).encode())
             digest.update(configuration.fingerprint().encode())
             for name in names:
                 label = configuration.labels.get(name)
@@ -114,7 +123,7 @@ def prepare(
     if relabel:
         dataset = relabel(dataset)
     else:
-        refuse_empty_training_set(settings, dataset)
+        refuse_missing_sets(settings, dataset)
     console.line(describe_data(dataset, settings))
     if strict:
         refuse(dataset.warnings)
@@ -150,14 +159,22 @@ def read_dataset(settings: Settings, ranks: Ranks, split_seed: int | None = None
     return replace(dataset, findings=(*dataset.findings, *missing))
 
 
-def refuse_empty_training_set(settings: Settings, dataset: Dataset) -> None:
-    """Refuse a fit without training data.
+def refuse_missing_sets(settings: Settings, dataset: Dataset) -> None:
+    """Refuse a fit without training data, or without the validation data that it needs.
 
     Raises:
-        DataError: no configuration is in the training set.
+        DataError: no configuration is in the training set, or in the validation set although its errors choose the
+            best epoch.
     """
-    if any(one.subset is Subset.TRAINING for one in dataset.configurations):
+    found = {one.subset for one in dataset.configurations}
+    metric = settings.pytorch.best_model_metric
+    if Subset.TRAINING in found and (Subset.VALIDATION in found or metric == LOSS):
         return
+    if Subset.TRAINING in found:
+        raise DataError(
+            f"{settings.source}: [PYTORCH] best_model_metric = {metric} is of the validation set, which is empty: "
+            f"{describe_split(dataset.configurations)}. Give some groups a testing_size, or use loss."
+        )
     column = "training_size" if "training_size" in settings.groups.group_sections else "size"
     key = "[PYTORCH] training_fraction" if settings.pytorch.training_fraction is not None else f"[GROUPS] {column}"
     raise DataError(
