@@ -270,7 +270,8 @@ class PytorchSection:
     @property
     def atom_bounds(self) -> tuple[int, int | None] | None:
         """Minimum and maximum number of atoms per step; ``None`` for batches of ``batch_size`` configurations."""
-        minimum, maximum = self.batch_atom_bounds
+        minimum, *others = self.batch_atom_bounds
+        maximum = others[0] if others else None
         return (minimum or 0, maximum or None) if minimum or maximum else None
 
     @property

@@ -146,13 +146,24 @@ def fit(
         console.line(render_tree(folder, {**delivery.contents(settings, lammps_files), **files}))
         if lammps_files.deck:
             console.line(f"molecular dynamics: cd {folder} && lmp -in {lammps_files.deck.name}")
-        history, training = history_of(folder), settings.pytorch
-        epochs = training.num_epochs, training.early_stopping
-        # Losses before stage two have other weights.
-        judged = [row for row in history if row.epoch > (trainer.stage_two_began or 0)]
-        lines = verdict(judged, results, prepared.properties, *epochs, errors, trainer.summed_terms)
+        history = history_of(folder)
+        lines = _verdict(settings, trainer, prepared, history, results, errors)
         console.line("\n".join(lines))
         return Fit(folder, errors, model_file, trainer.model, history, verification, lines)
+
+
+def _verdict(
+    settings: Settings,
+    trainer: Trainer,
+    prepared: Prepared,
+    history: list[EpochRow],
+    results: list[Result],
+    errors: list[ErrorRow],
+) -> list[str]:
+    """Return the lines that judge a fit; losses before stage two have other weights and are not compared."""
+    epochs = settings.pytorch.num_epochs, settings.pytorch.early_stopping
+    judged = [row for row in history if row.epoch > (trainer.stage_two_began or 0)]
+    return verdict(judged, results, prepared.properties, *epochs, errors, trainer.summed_terms)
 
 
 @dataclass(frozen=True)
