@@ -58,7 +58,7 @@ def initialized(folder: Path, model: str, energies: str, *frames: str) -> tuple[
     settings = load_settings(folder / "fit.in", [("OUTFILE", "folder", str(folder / "fit"))])
     created = create_model(settings)
     notes = initialize(created, settings, prepare(settings, created.input, Ranks(), Console()))
-    return created, notes[0]
+    return created, next(iter(notes), "")
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -78,6 +78,16 @@ def test_element_energies(
     expected_energies = torch.tensor(expected, dtype=torch.float64)
     torch.testing.assert_close(created.element_energies, expected_energies, rtol=0, atol=1e-12)
     assert note in found
+
+
+def test_baselines_can_be_left_out(tmp_path: Path) -> None:
+    created, note = initialized(tmp_path, "graph", "composition_baseline = 0\nscale_targets = 0", WATER, HYDROGEN)
+    assert created.element_energies.tolist() == [0.0, 0.0]
+    assert float(created.energy_scale) == 1.0
+    assert note == ""
+    scaled, note = initialized(tmp_path, "graph", "composition_baseline = 0", WATER, HYDROGEN)
+    assert float(scaled.energy_scale) == pytest.approx(((14.2 / 3) ** 2 / 2 + 2.3**2 / 2) ** 0.5)
+    assert note.startswith("targets are scaled by ")
 
 
 def test_compositions_that_leave_them_open_are_said_so(tmp_path: Path) -> None:

@@ -233,20 +233,41 @@ def test_schedule_free_weights_follow_the_equations_of_the_paper():
     assert torch.equal(trainer.flat.vector, kept)  # those of the best epoch, for files and reports
 
 
-def test_amsgrad_never_lowers_the_second_moment():
-    trainer = trainer_of(replace(OPTIONS, amsgrad=True, beta=0.7))
-    weights, options = trainer.flat.vector.detach().clone().requires_grad_(True), {"betas": (0.7, 0.999)}
-    expected = torch.optim.Adam([weights], lr=1e-2, amsgrad=True, fused=False, **options)
+TORCH: dict[str, tuple[dict[str, object], type[torch.optim.Optimizer], dict[str, object]]] = {
+    "AMSGrad": ({"amsgrad": True, "beta": 0.7}, torch.optim.Adam, {"amsgrad": True, "betas": (0.7, 0.999)}),
+    "penalty": ({"weight_decay": 0.3}, torch.optim.Adam, {"weight_decay": 0.3}),
+    "AdamW": ({"optimizer": "AdamW", "weight_decay": 0.3}, torch.optim.AdamW, {"weight_decay": 0.3}),
+}
+
+
+def after_epochs(options: PytorchSection) -> Tensor:
+    """Return the weights after the last step."""
+    trainer, ends = trainer_of(options), []
+    trainer.run(lambda _: ends.append(trainer.flat.vector.detach().clone()))
+    return ends[-1]
+
+
+@pytest.mark.parametrize("method", TORCH)
+def test_steps_are_those_of_torch(method: str):
+    keys, kind, arguments = TORCH[method]
+    trainer = trainer_of(OPTIONS)
+    weights = trainer.flat.vector.detach().clone().requires_grad_(True)
+    expected = kind([weights], lr=1e-2, **arguments)
     for epoch in range(8):
         for members in Batches(trainer.training.sizes, 5, None, seed=3, shuffle=True).of_epoch(epoch):
             weights.grad = gradient(trainer, list(members), weights.detach(), trainer.training)
             expected.step()
-    ends: list[Tensor] = []
-    trainer.run(lambda _: ends.append(trainer.flat.vector.detach().clone()))
-    torch.testing.assert_close(ends[-1], weights.detach(), rtol=1e-9, atol=1e-11)
-    plain = trainer_of(replace(OPTIONS, beta=0.7))
-    plain.run(lambda _: ends.append(plain.flat.vector.detach().clone()))
-    assert not torch.allclose(ends[-1], weights.detach(), rtol=1e-6)
+    torch.testing.assert_close(after_epochs(replace(OPTIONS, **keys)), weights.detach(), rtol=1e-9, atol=1e-11)
+    plain = replace(OPTIONS, beta=float(keys.get("beta", 0.9)))
+    assert not torch.allclose(after_epochs(plain), weights.detach(), rtol=1e-6)
+
+
+def test_gradients_are_clipped():
+    trainer, norms = trainer_of(replace(OPTIONS, gradient_clip=1e-3)), []
+    trainer.release = lambda: norms.append(float(trainer.flat.gradient.norm()))
+    trained(trainer)
+    assert max(norms) == pytest.approx(1e-3, rel=1e-3)
+    assert float(gradient(trainer, [0], trainer.flat.vector.detach(), trainer.training).norm()) > 1e-3
 
 
 def test_best_epochs_by_products_of_errors():
@@ -264,6 +285,15 @@ def test_the_best_epoch_has_the_lowest_product(metric: str):
     products = [math.prod(one.values()) for one in errors]
     assert trainer.best.epoch == products.index(min(products)) + 1
     assert trainer.best.loss == reports[trainer.best.epoch - 1].validation.loss
+
+
+def test_batches_of_configurations():
+    """Of all ranks together; the last one of an epoch may be smaller, and no configuration is left out."""
+    batches = Batches([3] * 7, 3, PytorchSection().atom_bounds, seed=0, shuffle=True)
+    orders = [[list(one) for one in batches.of_epoch(epoch)] for epoch in (0, 1, 0)]
+    assert [len(one) for one in orders[0]] == [3, 3, 1]
+    assert all(sorted(member for one in order for member in one) == list(range(7)) for order in orders)
+    assert orders[0] == orders[2] != orders[1]
 
 
 def test_batches_without_a_maximum_have_the_minimum():
