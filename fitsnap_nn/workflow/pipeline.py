@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import metadata
@@ -110,12 +111,17 @@ def fit(
     folder = Path(settings.output_folder)
     model_file = folder / settings.pytorch.output_file
     restart_file = folder / settings.pytorch.save_state_output
-    settings, start = _find_start(settings, restart_file if resume else None)
-    names = planned_names(settings)
-    with session() as ranks, open_console(settings, names, ranks, overwrite, resume, quiet) as console:
+    with session() as ranks, ExitStack() as open_folder:
+        ranks.require_same((__version__, settings.text), f"input {settings.source}, or the version of fitsnap_nn")
+        # Files of a run are read by the first rank: the output folders of others can be folders of other machines.
+        found = _find_start(settings, restart_file if resume else None) if ranks.is_first else (settings, None)
+        adopted, start = ranks.broadcast(found)
+        settings = replace(adopted, source=settings.source, folder=settings.folder)
+        names = planned_names(settings)
+        console = open_folder.enter_context(open_console(settings, names, ranks, overwrite, resume, quiet))
         _greet(settings, ranks, console, verbose)
         use_device(choose_device(settings, ranks), ranks, console)
-        restart = load_matching_restart(settings, restart_file) if resume else {}
+        restart = ranks.broadcast(load_matching_restart(settings, restart_file) if resume and ranks.is_first else {})
         interrupts.describe(partial(before_training, settings, ranks, restart))
         seed = set_seed(settings, ranks, restart)
         model = create_model(settings, start)

@@ -85,6 +85,9 @@ def make_trainer(
     if restart:
         with refused(restart["path"]):
             model.load_state_dict(restart["model"]["state_dict"])  # its baselines, to the bit
+    if ranks.size > 1:
+        # Inputs in different caches, of machines with different processors, differ by rounding, and so do baselines.
+        model.load_state_dict(ranks.broadcast(model.state_dict()))
     options = settings.pytorch
     dtype = getattr(torch, options.precision)
     training, validation = (prepared.samples(subset, dtype) for subset in (Subset.TRAINING, Subset.VALIDATION))
