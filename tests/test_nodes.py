@@ -15,6 +15,7 @@ import pytest
 from processes import run
 from small_fit import fit, write_small_input
 
+from fitsnap_nn import launch
 from fitsnap_nn.errors import DataError
 from fitsnap_nn.reports.epochs import read_epochs
 from fitsnap_nn.training.distributed import Ranks
@@ -100,6 +101,18 @@ def test_another_input_on_another_machine_is_refused(small_input: Path, monkeypa
     with pytest.raises(DataError, match=r"input .*small\.in, or the version of fitsnap_nn: rank 1 has found others"):
         fit(small_input, "fit")
     assert not (small_input.parent / "fit").exists()
+
+
+def test_processes_of_torchrun_ignore_the_srun_that_started_it(monkeypatch: pytest.MonkeyPatch):
+    """One torchrun per machine is one task of srun."""
+    of_srun = {"SLURM_PROCID": "1", "SLURM_LOCALID": "0", "SLURM_STEP_ID": "0", "PMI_RANK": "1", "MPI_LOCALNRANKS": "1"}
+    of_torchrun = {"RANK": "6", "LOCAL_RANK": "2", "LOCAL_WORLD_SIZE": "4"}
+    for name, value in {**of_srun, **of_torchrun}.items():
+        monkeypatch.setenv(name, value)
+    assert (launch.rank_number(), launch.local_rank(), launch.local_size()) == (1, 0, 1)
+    monkeypatch.setenv(launch.TORCHRUN_VARIABLE, "none")
+    assert (launch.rank_number(), launch.local_rank(), launch.local_size()) == (6, 2, 4)
+    assert not launch.is_first_rank()
 
 
 class Together(Ranks):

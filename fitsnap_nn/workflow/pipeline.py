@@ -112,11 +112,7 @@ def fit(
     model_file = folder / settings.pytorch.output_file
     restart_file = folder / settings.pytorch.save_state_output
     with session() as ranks, ExitStack() as open_folder:
-        ranks.require_same((__version__, settings.text), f"input {settings.source}, or the version of fitsnap_nn")
-        # Files of a run are read by the first rank: the output folders of others can be folders of other machines.
-        found = _find_start(settings, restart_file if resume else None) if ranks.is_first else (settings, None)
-        adopted, start = ranks.broadcast(found)
-        settings = replace(adopted, source=settings.source, folder=settings.folder)
+        settings, start = _agreed_start(settings, restart_file if resume else None, ranks)
         names = planned_names(settings)
         console = open_folder.enter_context(open_console(settings, names, ranks, overwrite, resume, quiet))
         _greet(settings, ranks, console, verbose)
@@ -209,6 +205,16 @@ def _find_start(settings: Settings, resumed: Path | None = None) -> tuple[Settin
     if settings.pytorch.freeze:
         create_model(settings, start)
     return settings, start
+
+
+def _agreed_start(settings: Settings, resumed: Path | None, ranks: Ranks) -> tuple[Settings, Start | None]:
+    """Return the result of `_find_start` on the first rank, once it is sure that all ranks have the same input.
+
+    Files of a run are read by the first rank: the output folders of others can be folders of other machines.
+    """
+    ranks.require_same((__version__, settings.text), f"input {settings.source}, or the version of fitsnap_nn")
+    found, start = ranks.broadcast(_find_start(settings, resumed) if ranks.is_first else (settings, None))
+    return replace(found, source=settings.source, folder=settings.folder), start
 
 
 def _greet(settings: Settings, ranks: Ranks, console: Console, verbose: bool) -> None:
