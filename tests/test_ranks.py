@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import signal
 import subprocess
@@ -65,6 +66,8 @@ STAGED = {
     "averaged": keys(stage_two=1, stage_two_start=1, stage_two_energy_weight=500, stage_two_average=1, amsgrad=1),
     "free": keys(optimizer="ScheduleFree", stage_two=1, stage_two_start=2, best_model_metric="rmse_prod"),
 }
+if importlib.util.find_spec("schedulefree") is None:  # optional
+    del STAGED["free"]
 
 
 @pytest.mark.parametrize("kind", STAGED)

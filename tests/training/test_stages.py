@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -33,7 +32,6 @@ OPTIONS = PytorchSection(learning_rate=1e-2, num_epochs=8, batch_size=5)
 FREE = replace(OPTIONS, optimizer="ScheduleFree", beta=0.8)
 STAGE_TWO = replace(OPTIONS, stage_two=True, stage_two_start=3, stage_two_energy_weight=50.0)
 ENERGIES = {"energy": 50.0}
-HAS_SCHEDULE_FREE = importlib.util.find_spec("schedulefree") is not None
 
 
 class Killed(Exception):
@@ -123,26 +121,27 @@ CASES = [(k, s, 3) for k in KEYS for s in STAGES if (k, s) not in IMPOSSIBLE]
 
 
 @pytest.mark.parametrize(("keys", "stage", "epoch"), [*CASES, ("cosine", "averaged", 2), ("cosine", "averaged", 4)])
-def test_a_fit_killed_within_an_epoch_ends_with_the_same_bits(keys: str, stage: str, epoch: int):
+def test_a_fit_killed_within_an_epoch_ends_with_the_same_bits(
+    request: pytest.FixtureRequest, keys: str, stage: str, epoch: int
+):
     """The third epoch is the first of stage two."""
-    if keys == "ScheduleFree" and not HAS_SCHEDULE_FREE:
-        pytest.skip("needs schedulefree")
+    if keys == "ScheduleFree":
+        request.getfixturevalue("schedulefree")
     options = replace(OPTIONS, num_epochs=4, **{**KEYS[keys], **STAGES[stage]})
     # Three steps per epoch, then one batch of the validation set.
     killed_and_resumed(lambda release=nothing: trainer_of(options, release, committee=2), 4 * epoch - 2)
 
 
-@pytest.mark.parametrize("optimizer", ["Adam", "ScheduleFree"])
+@pytest.mark.usefixtures("schedulefree")
 @pytest.mark.parametrize("architecture", MODELS)
-def test_every_model_ends_with_the_same_bits(architecture: str, optimizer: str):
-    if optimizer == "ScheduleFree" and not HAS_SCHEDULE_FREE:
-        pytest.skip("needs schedulefree")
+def test_every_model_ends_with_the_same_bits(architecture: str):
+    """With Adam: tests/test_graph_fits.py."""
     torch.manual_seed(0)
     model = build_model({"architecture": architecture, "elements": ELEMENTS, **MODELS[architecture]})
     model.set_precision(torch.float64)
     samples = graph_samples(model)
     options = PytorchSection(
-        learning_rate=1e-3, num_epochs=3, batch_size=3, optimizer=optimizer, stage_two=True, stage_two_start=2
+        learning_rate=1e-3, num_epochs=3, batch_size=3, optimizer="ScheduleFree", stage_two=True, stage_two_start=2
     )
 
     def make(release: Callable[[], None] = nothing) -> Trainer:
@@ -200,7 +199,7 @@ def test_the_mean_over_epochs_is_validated():
     assert losses[-1] == pytest.approx(OBJECTIVE.total(sums, counts), rel=1e-10)
 
 
-@pytest.mark.skipif(not HAS_SCHEDULE_FREE, reason="needs schedulefree")
+@pytest.mark.usefixtures("schedulefree")
 def test_schedule_free_weights_follow_the_equations_of_the_paper():
     """arXiv:2405.15682 with AdamW: z takes the steps, x is their mean weighted by the squares of rates, y is between.
 
