@@ -71,6 +71,7 @@ FEATURES = {
     "mace": ["mace-torch>=0.3.16,<0.3.17"],
     "plots": ["matplotlib>=3.8"],
     "linear": ["scikit-learn>=1.3"],
+    "schedulefree": ["schedulefree>=1.4,<2"],
 }
 EXTRAS = {
     **FEATURES,

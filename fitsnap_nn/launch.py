@@ -15,16 +15,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
-# The number of this process in its job, by launcher: Hydra and SLURM's PMI, PMIx, Open MPI, srun, torchrun.
-RANK_VARIABLES = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID", "RANK")
+# The number of this process in its job, by launcher: Hydra and SLURM's PMI, PMIx, Open MPI, srun, torchrun. Processes
+# of torchrun use its own alone: srun often starts one torchrun per machine, and they inherit the variables of srun.
+TORCHRUN_RANK = ("RANK",)
+RANK_VARIABLES = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID", *TORCHRUN_RANK)
 # Set only in processes that an MPI launcher started. SLURM_NTASKS and SLURM_PROCID are not among them: sbatch sets
 # them for serial programs too, while SLURM_STEP_ID is set by srun.
 MPI_VARIABLES = ("PMI_SIZE", "PMIX_RANK", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_ID")
 # The number of ranks, by launcher. SLURM_NTASKS is not among them, for the same reason.
 SIZE_VARIABLES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
 # The same among the ranks on this machine. srun tells the number of ranks per machine in a notation of its own.
-LOCAL_RANK_VARIABLES = ("MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID", "LOCAL_RANK")
-LOCAL_SIZE_VARIABLES = ("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE", "LOCAL_WORLD_SIZE")
+TORCHRUN_LOCAL_RANK, TORCHRUN_LOCAL_SIZE = ("LOCAL_RANK",), ("LOCAL_WORLD_SIZE",)
+LOCAL_RANK_VARIABLES = ("MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID", *TORCHRUN_LOCAL_RANK)
+LOCAL_SIZE_VARIABLES = ("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE", *TORCHRUN_LOCAL_SIZE)
 MPIRUN = "mpirun"
 TORCHRUN = "torchrun"
 TORCHRUN_VARIABLE = "TORCHELASTIC_RUN_ID"
@@ -38,17 +41,17 @@ FORWARDING = 0.5  # s
 
 def rank_number() -> int:
     """Return the number of this process in its job, as its launcher says; 0 for a process alone."""
-    return _number(RANK_VARIABLES, 0)
+    return _number(TORCHRUN_RANK if started_by_torchrun() else RANK_VARIABLES, 0)
 
 
 def local_rank() -> int:
     """Return the number of this process among the ranks on this machine, as its launcher says; 0 if it says nothing."""
-    return _number(LOCAL_RANK_VARIABLES, 0)
+    return _number(TORCHRUN_LOCAL_RANK if started_by_torchrun() else LOCAL_RANK_VARIABLES, 0)
 
 
 def local_size() -> int:
     """Return the number of ranks on this machine, as the launcher says; 1 if it says nothing."""
-    return _number(LOCAL_SIZE_VARIABLES, 1)
+    return _number(TORCHRUN_LOCAL_SIZE if started_by_torchrun() else LOCAL_SIZE_VARIABLES, 1)
 
 
 def _number(names: Sequence[str], otherwise: int) -> int:

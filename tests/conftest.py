@@ -94,6 +94,12 @@ def spex(outside: Outside) -> None:
 
 
 @pytest.fixture(scope="session")
+def schedulefree(outside: Outside) -> None:
+    """The schedule-free optimiser."""
+    outside.library("schedulefree")
+
+
+@pytest.fixture(scope="session")
 def matplotlib(outside: Outside) -> None:
     """matplotlib."""
     outside.library("matplotlib")

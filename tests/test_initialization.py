@@ -58,7 +58,7 @@ def initialized(folder: Path, model: str, energies: str, *frames: str) -> tuple[
     settings = load_settings(folder / "fit.in", [("OUTFILE", "folder", str(folder / "fit"))])
     created = create_model(settings)
     notes = initialize(created, settings, prepare(settings, created.input, Ranks(), Console()))
-    return created, notes[0]
+    return created, next(iter(notes), "")
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -68,6 +68,7 @@ def initialized(folder: Path, model: str, energies: str, *frames: str) -> tuple[
         ("", [WATER, HYDROGEN], [-9.6, -2.3], "by least squares: O -9.6000, H -2.3000 eV"),
         ("element_energies = isolated", [WATER, CRYSTAL, *ATOMS], [-1.5, -0.25], "of isolated atoms: O -1.5000"),
         ("element_energies = H -0.5 O -2", [WATER, HYDROGEN], [-2.0, -0.5], "as given: O -2.0000, H -0.5000 eV"),
+        ("element_energies = H -0.5", [WATER], [-13.2, -0.5], "as given, by least squares for O: O -13.2000, H -0.5"),
     ],
 )
 def test_element_energies(
@@ -77,6 +78,16 @@ def test_element_energies(
     expected_energies = torch.tensor(expected, dtype=torch.float64)
     torch.testing.assert_close(created.element_energies, expected_energies, rtol=0, atol=1e-12)
     assert note in found
+
+
+def test_baselines_can_be_left_out(tmp_path: Path) -> None:
+    created, note = initialized(tmp_path, "graph", "composition_baseline = 0\nscale_targets = 0", WATER, HYDROGEN)
+    assert created.element_energies.tolist() == [0.0, 0.0]
+    assert float(created.energy_scale) == 1.0
+    assert note == ""
+    scaled, note = initialized(tmp_path, "graph", "composition_baseline = 0", WATER, HYDROGEN)
+    assert float(scaled.energy_scale) == pytest.approx(((14.2 / 3) ** 2 / 2 + 2.3**2 / 2) ** 0.5)
+    assert note.startswith("targets are scaled by ")
 
 
 def test_compositions_that_leave_them_open_are_said_so(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import signal
 import subprocess
@@ -42,15 +43,38 @@ def fits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ranks")
     (folder / "few").mkdir()
     path, few = write_small_input(folder), write_small_input(folder / "few", *FEW)
-    run_on_ranks(1, [job(path, "on1", "--no-verify"), job(few, "few1", "--no-verify")], folder)
+    staged = {
+        kind: [job(path, f"{kind}{ranks}", "--no-verify", *keys) for ranks in (1, 2)] for kind, keys in STAGED.items()
+    }
+    one, two = zip(*staged.values(), strict=True)
+    run_on_ranks(1, [job(path, "on1", "--no-verify"), job(few, "few1", "--no-verify"), *one], folder)
     two_epochs = ["--no-verify", "-k", "PYTORCH", "num_epochs", "2"]
-    run_on_ranks(2, [job(path, "on2", "--no-verify"), job(path, "parts", *two_epochs)], folder)
+    run_on_ranks(2, [job(path, "on2", "--no-verify"), job(path, "parts", *two_epochs), *two], folder)
     run_on_ranks(3, [job(path, "on3", "--no-verify"), job(few, "few3")], folder)
     return folder
 
 
 def job(path: Path, folder: str, *more: str) -> list[str]:
     return [str(path), "--set", f"OUTFILE.folder={folder}", *more]
+
+
+def keys(**values: object) -> list[str]:
+    return [word for key, value in values.items() for word in ("--set", f"PYTORCH.{key}={value}")]
+
+
+STAGED = {
+    "averaged": keys(stage_two=1, stage_two_start=1, stage_two_energy_weight=500, stage_two_average=1, amsgrad=1),
+    "free": keys(optimizer="ScheduleFree", stage_two=1, stage_two_start=2, best_model_metric="rmse_prod"),
+}
+if importlib.util.find_spec("schedulefree") is None:  # optional
+    del STAGED["free"]
+
+
+@pytest.mark.parametrize("kind", STAGED)
+def test_stage_two_does_not_depend_on_the_number_of_ranks(fits: Path, kind: str):
+    found, expected = (losses(fits / f"{kind}{ranks}") for ranks in (2, 1))
+    assert found == pytest.approx(expected, rel=1e-10)
+    assert found != pytest.approx(losses(fits / "on1"), rel=1e-3)
 
 
 @pytest.mark.parametrize("ranks", [2, 3])

@@ -50,6 +50,7 @@ class Configuration:
         labels: labels by property name, in internal units: ``energy`` () eV, ``forces`` (N, 3) eV/Å, ``stress`` (3, 3)
             eV/Å³ in ASE's sign (dE/d(strain)/V, positive in tension), and user-defined properties.
         weights: loss weights by property name; 1 for properties that are not listed.
+        stage_two_weights: loss weights that change in stage two of the training, by property name.
         subset: training, validation or test set.
         charges: (N,) elementary charges, for ``atom_style charge``.
         spins: (N, 4) magnitude (µB) and direction, for ``atom_style spin``.
@@ -66,6 +67,7 @@ class Configuration:
     subset: Subset = Subset.TRAINING
     charges: Floats | None = None
     spins: Floats | None = None
+    stage_two_weights: Mapping[str, float] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.species)

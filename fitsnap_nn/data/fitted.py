@@ -31,14 +31,18 @@ def fitted_properties(settings: Settings, configurations: Iterable[Configuration
     """Return the properties that are predicted and reported.
 
     These are the energy, forces and stress if requested in [CALCULATOR], and the user-defined properties. The stress
-    needs costly strain derivatives, so at least one configuration must also have a stress label with a positive weight.
+    needs costly strain derivatives, so at least one configuration must also have a stress label with a positive weight,
+    in stage two of the training at the latest.
 
     Args:
         settings: checked settings.
         configurations: all sets of the fit.
     """
     calculator = settings.calculator
-    labelled = any(one.stress is not None and one.weight("stress") > 0 for one in configurations)
+    labelled = any(
+        one.stress is not None and max(one.weight("stress"), one.stage_two_weights.get("stress", 0.0)) > 0
+        for one in configurations
+    )
     requested = {ENERGY: True, FORCES: calculator.force, STRESS: calculator.stress and labelled}
     user_defined = (one for one, _ in user_columns(settings))
     return (*(one for one, wanted in requested.items() if wanted), *user_defined)

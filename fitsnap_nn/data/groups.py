@@ -175,7 +175,8 @@ def _weighted(
 
     The weight is that of the row, or that of [PYTORCH] if set, times the factor in the data file. With
     ``smartweights`` the weight of the row is divided by the number of label components in the set: the number of
-    configurations, times 3N for forces and 6 for the stress. Properties disabled in [CALCULATOR] get weight 0.
+    configurations, times 3N for forces and 6 for the stress. Properties disabled in [CALCULATOR] get weight 0. Weights
+    of stage two are those of [PYTORCH], times the same factor.
     """
     pytorch, calculator = settings.pytorch, settings.calculator
     rules = (
@@ -184,6 +185,11 @@ def _weighted(
         (STRESS, row.vweight, pytorch.stress_weight, calculator.stress),
         *((one, weight, None, True) for one, weight in user_weights(settings)),
     )
+    of_stage_two = (
+        (ENERGY, pytorch.stage_two_energy_weight, calculator.energy),
+        (FORCES, pytorch.stage_two_force_weight, calculator.force),
+        (STRESS, pytorch.stage_two_stress_weight, calculator.stress),
+    )
     weighted = []
     for configuration in members:
         weights = {}
@@ -191,5 +197,10 @@ def _weighted(
             divisor = len(members) * quantity.count(len(configuration)) if settings.groups.smartweights else 1
             weight = row_weight / divisor if override is None else override
             weights[quantity.name] = configuration.weight(quantity.name) * weight * fitted
-        weighted.append(replace(configuration, weights=weights, subset=subset))
+        later = {
+            quantity.name: configuration.weight(quantity.name) * weight * fitted
+            for quantity, weight, fitted in of_stage_two
+            if pytorch.stage_two and weight is not None
+        }
+        weighted.append(replace(configuration, weights=weights, stage_two_weights=later, subset=subset))
     return weighted

@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fitsnap_nn.data.properties import Property
@@ -15,6 +15,8 @@ from fitsnap_nn.files import named_errors, write_text
 
 LOSS_FILE = "loss_vs_epochs.dat"
 METRICS_FILE = "metrics.csv"
+FIRST, LAST = ("epoch", "train_loss", "validation_loss"), ("learning_rate", "seconds", "best")
+MAE, RMSE = "mae", "rmse"
 LOSS_HEADER = "# epoch training_loss validation_loss\n"
 
 
@@ -25,7 +27,8 @@ class EpochRow:
     Attributes:
         epoch: number of the epoch, in increasing order.
         train_loss, validation_loss: losses of the training and validation sets.
-        mae: mean absolute error of the validation set per property of the fit, in its report unit.
+        mae, rmse: mean absolute and root-mean-square error of the validation set per property of the fit, in its
+            report unit.
         learning_rate: of the last step.
         seconds: wall time, s.
         best: whether it is the best epoch so far.
@@ -38,6 +41,13 @@ class EpochRow:
     learning_rate: float = math.nan
     seconds: float = math.nan
     best: bool = False
+    rmse: tuple[float, ...] = ()
+
+    @property
+    def cells(self) -> list[str]:
+        """Cells of its line in ``metrics.csv``, in the order of `columns`."""
+        numbers = (self.train_loss, self.validation_loss, *self.mae, *self.rmse, self.learning_rate, self.seconds)
+        return [str(self.epoch), *(repr(float(number)) for number in numbers), str(int(self.best))]
 
 
 def columns(properties: Sequence[Property]) -> list[str]:
@@ -47,8 +57,8 @@ def columns(properties: Sequence[Property]) -> list[str]:
         properties: properties of the fit.
     """
     units = {one: one.report_unit.label.replace("/", "_per_").replace("Å", "A") for one in properties}
-    errors = [f"{one.title.lower()}_mae_{unit}".rstrip("_") for one, unit in units.items()]
-    return ["epoch", "train_loss", "validation_loss", *errors, "learning_rate", "seconds", "best"]
+    errors = [f"{one.title.lower()}_{kind}_{unit}".rstrip("_") for kind in (MAE, RMSE) for one, unit in units.items()]
+    return [*FIRST, *errors, *LAST]
 
 
 class EpochLog(AbstractContextManager["EpochLog"]):
@@ -62,10 +72,14 @@ class EpochLog(AbstractContextManager["EpochLog"]):
     """
 
     def __init__(self, folder: Path, properties: Sequence[Property], after: int | None = None) -> None:
-        header = ",".join(columns(properties)) + "\n"
-        self._folder = folder
-        self._losses = _opened(folder / LOSS_FILE, LOSS_HEADER, " ", after)
-        self._metrics = _opened(folder / METRICS_FILE, header, ",", after)
+        self._folder, self._count = folder, len(properties)
+        path = folder / LOSS_FILE
+        kept = _kept_lines(path) if after is not None and path.exists() else []
+        losses = [line for line in kept[1:] if int(line.split()[0]) <= (after or 0)]
+        self._losses = _opened(path, "".join([LOSS_HEADER, *losses]))
+        path = folder / METRICS_FILE
+        rows = [row for row in read_epochs(folder) if row.epoch <= after] if after is not None and path.exists() else []
+        self._metrics = _opened(path, "".join([",".join(columns(properties)) + "\n", *map(self._line, rows)]))
 
     def __exit__(self, *error: object) -> None:
         """Close both files."""
@@ -79,18 +93,21 @@ class EpochLog(AbstractContextManager["EpochLog"]):
         Args:
             row: results of the epoch.
         """
-        numbers = (row.train_loss, row.validation_loss, *row.mae, row.learning_rate, row.seconds)
-        cells = [str(row.epoch), *(repr(float(number)) for number in numbers), str(int(row.best))]
         with named_errors(self._folder / LOSS_FILE):
             self._losses.write(f"{row.epoch} {row.train_loss:.9e} {row.validation_loss:.9e}\n")
             self._losses.flush()
         with named_errors(self._folder / METRICS_FILE):
-            self._metrics.write(",".join(cells) + "\n")
+            self._metrics.write(self._line(row))
             self._metrics.flush()
+
+    def _line(self, row: EpochRow) -> str:
+        """Return the line of an epoch in ``metrics.csv``; rows of earlier versions lack errors."""
+        missing = (math.nan,) * self._count
+        return ",".join(replace(row, mae=row.mae or missing, rmse=row.rmse or missing).cells) + "\n"
 
 
 def read_epochs(folder: Path) -> list[EpochRow]:
-    """Return all epochs in ``metrics.csv``, including those before a restart.
+    """Return all complete lines of ``metrics.csv``, including those before a restart.
 
     Args:
         folder: folder of the file.
@@ -98,47 +115,57 @@ def read_epochs(folder: Path) -> list[EpochRow]:
     Raises:
         OSError: the file cannot be read.
     """
-    with (folder / METRICS_FILE).open(encoding="utf-8", newline="") as file:
-        lines = list(csv.reader(file))[1:]
-    return [_parsed(line) for line in lines]
+    return [_parsed(cells) for cells in csv.DictReader(_kept_lines(folder / METRICS_FILE))]
 
 
-def _parsed(cells: list[str]) -> EpochRow:
-    train_loss, validation_loss, *errors, learning_rate, seconds = map(float, cells[1:-1])
-    best = cells[-1] == "1"
-    return EpochRow(int(cells[0]), train_loss, validation_loss, tuple(errors), learning_rate, seconds, best)
+def _parsed(cells: Mapping[str, str]) -> EpochRow:
+    """Return the row of a line, by column; files of earlier versions lack the RMSE."""
+    names = list(cells)[len(FIRST) : -len(LAST)]
+    errors = tuple(float(cells[name]) for name in names)
+    half = len(names) // 2
+    complete = [f"_{RMSE}".join(name.rsplit(f"_{MAE}", 1)) for name in names[:half]] == names[half:]
+    numbers = (float(cells[name]) for name in (*FIRST[1:], *LAST[:2]))
+    train_loss, validation_loss, learning_rate, seconds = numbers
+    mae, rmse = (errors[:half], errors[half:]) if complete else (errors, ())
+    best = cells["best"] == "1"
+    return EpochRow(int(cells["epoch"]), train_loss, validation_loss, mae, learning_rate, seconds, best, rmse)
 
 
-def _opened(path: Path, header: str, separator: str, after: int | None) -> io.TextIOWrapper:
-    kept = _kept_lines(path, separator, after) if after is not None and path.exists() else []
-    write_text(path, "".join([header, *kept]))
+def _opened(path: Path, text: str) -> io.TextIOWrapper:
+    write_text(path, text)
     return path.open("a", encoding="utf-8")
 
 
-def _kept_lines(path: Path, separator: str, after: int) -> list[str]:
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)[1:]
-    return [line for line in lines if line.endswith("\n") and int(line.split(separator)[0]) <= after]
+def _kept_lines(path: Path) -> list[str]:
+    """Return the lines of a file, without a last one that was cut off."""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    return [line for line in lines if line.endswith("\n")]
 
 
-def epoch_header(properties: Sequence[Property]) -> str:
+def epoch_header(properties: Sequence[Property], *, rmse: bool = False) -> str:
     """Return the column titles of `epoch_line`, with units.
 
     Args:
         properties: properties of the fit.
+        rmse: whether the lines show RMSE and MAE.
     """
-    return " ".join(f"{title:>{width}}" for title, width in _titles(properties))
+    return " ".join(f"{title:>{width}}" for title, width in _titles(properties, rmse))
 
 
-def epoch_line(row: EpochRow, properties: Sequence[Property]) -> str:
+def epoch_line(row: EpochRow, properties: Sequence[Property], *, rmse: bool = False) -> str:
     """Return the line that is printed for an epoch; ``-`` denotes a missing value, ``*best`` the best epoch so far.
 
     Args:
         row: results of the epoch.
         properties: properties of the fit; errors are shown in their display units.
+        rmse: show RMSE and MAE instead of the MAE only.
     """
+    missing = [math.nan] * len(properties)
+    shown = [row.rmse, row.mae] if rmse else [row.mae]
     errors = [
         (value * one.report_unit.size / one.display_unit.size, ".3f" if one.display_unit == one.report_unit else ".1f")
-        for one, value in zip(properties, row.mae or [math.nan] * len(properties), strict=True)
+        for values in shown
+        for one, value in zip(properties, values or missing, strict=True)
     ]
     numbers = [
         (row.train_loss, "#.4g"),
@@ -148,11 +175,12 @@ def epoch_line(row: EpochRow, properties: Sequence[Property]) -> str:
         (row.seconds, ".2f"),
     ]
     cells = [str(row.epoch), *("-" if math.isnan(value) else f"{value:{form}}" for value, form in numbers)]
-    line = " ".join(f"{cell:>{width}}" for cell, (_, width) in zip(cells, _titles(properties), strict=True))
+    line = " ".join(f"{cell:>{width}}" for cell, (_, width) in zip(cells, _titles(properties, rmse), strict=True))
     return line + (" *best" if row.best else "")
 
 
-def _titles(properties: Sequence[Property]) -> list[tuple[str, int]]:
-    errors = [f"{one.symbol} {one.display_unit.label}" for one in properties]
+def _titles(properties: Sequence[Property], rmse: bool) -> list[tuple[str, int]]:
+    kinds = ("RMSE ", "MAE ") if rmse else ("",)
+    errors = [f"{kind}{one.symbol} {one.display_unit.label}".rstrip() for kind in kinds for one in properties]
     widths = [(title, max(8, len(title) + 1)) for title in errors]
     return [("epoch", 6), ("train loss", 11), ("valid. loss", 11), *widths, ("lr", 8), ("s", 7)]

@@ -21,18 +21,19 @@ from fitsnap_nn.settings.outputs import check_files
 from fitsnap_nn.settings.problems import ValueProblem, did_you_mean
 from fitsnap_nn.settings.schema import Bispectrum, Reference, Settings
 from fitsnap_nn.settings.scraper import check_scraper
+from fitsnap_nn.settings.training_checks import REFIT, check_training
 
 MAX_COLUMNS = 3000  # of least squares: the matrices of five folds and three properties take 1 GiB, the solution 2 GiB
 MAX_DESCRIPTORS = 50_000  # per atom; their derivatives take 1 MB per pair of neighbours
 MAX_CUTOFF = 100.0  # Å
-REFIT = "Remove the key; refit_element_energies = 1 adapts the element energies to these data."
 
 
 def check(document: Document, settings: Settings) -> None:
     """Run all checks; problems and notices are added to the document."""
-    network = (_architecture, _losses, _network, _batches, _baselines)
+    network = (_architecture, _losses, _network)
     for step in (_elements, _descriptors, _targets, *([check_linear] if settings.solver.is_linear else network)):
         step(document, settings)
+    check_training(document, settings)
     for step in (_initial_file, _reference, _sizes, check_scraper, _data):
         step(document, settings)
     check_files(document, settings)
@@ -206,42 +207,6 @@ def _first_layer(document: Document, settings: Settings) -> None:
         what = f"the first number, {first}, is the number of inputs, but [BISPECTRUM] gives {count} descriptors"
         hint = f"Use num_desc {' '.join(others)}; for a first hidden layer of {first} nodes, num_desc {first} "
         document.report("PYTORCH", "layer_sizes", what, f"{hint}{' '.join(others)}.")
-
-
-def _batches(document: Document, settings: Settings) -> None:
-    bounds = settings.pytorch.batch_atom_bounds
-    if not document.sound("PYTORCH", "batch_atom_bounds"):
-        return
-    if len(bounds) != 2 or bounds[0] > bounds[1]:
-        what = f"'{' '.join(map(str, bounds))}' is not a minimum and a maximum number of atoms"
-        document.report("PYTORCH", "batch_atom_bounds", what, "Use, for instance, 0 500.")
-
-
-def _baselines(document: Document, settings: Settings) -> None:
-    """Check that element energies are a method or one number per element, and that they have an effect."""
-    training = settings.pytorch
-    if training.element_energies == ("least_squares",) or not document.sound("PYTORCH", "element_energies"):
-        return
-    if not training.composition_baseline:
-        what = "has no effect with composition_baseline = 0"
-        document.report("PYTORCH", "element_energies", what, "Remove one of the two.")
-    if settings.architecture.pretrained[0]:
-        what = "has no effect: mace_model contains its own element energies"
-        document.report("PYTORCH", "element_energies", what, REFIT)
-    if settings.initial_file:
-        return
-    elements = settings.elements
-    hint = f"Use, for instance, {' '.join(f'{element} -1.5' for element in elements)}."
-    try:
-        given = training.given_energies
-    except ValueError:
-        what = f"'{' '.join(training.element_energies)}' is not a list of elements and energies"
-        ways = did_you_mean(training.element_energies[0], ("least_squares", "isolated"))
-        document.report("PYTORCH", "element_energies", what, ways or hint)
-        return
-    if given and set(given) != set(elements):
-        what = f"lists {' '.join(given)}, but the elements are {' '.join(elements)}"
-        document.report("PYTORCH", "element_energies", what, hint)
 
 
 def _network_size(document: Document, settings: Settings) -> None:

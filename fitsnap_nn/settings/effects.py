@@ -9,7 +9,7 @@ from fitsnap_nn.settings.ini import Document
 from fitsnap_nn.settings.keys import FOREIGN_SECTIONS, keys_of, section_classes
 from fitsnap_nn.settings.linear import SOLVER_SECTIONS
 from fitsnap_nn.settings.schema import Settings
-from fitsnap_nn.settings.training import GRADIENT_KEYS, KALMAN, PLATEAU_KEYS
+from fitsnap_nn.settings.training import KALMAN, PLATEAU_KEYS, SCHEDULE_FREE, STAGE_TWO_KEYS, UNUSED_KEYS
 
 DIRECT = ("alphabig", "lambdasmall", "threshold_lambda")  # keys of ARD with directmethod = 1
 BPNN_KEYS = ("layer_sizes", "activation", "multi_element_option", "standardize", "committee", "initial")
@@ -120,24 +120,38 @@ def _of_training(document: Document, settings: Settings) -> Iterator[str]:
     """Yield keys of the trainer that another key of the trainer switches off."""
     training = settings.pytorch
     if training.optimizer == KALMAN:
-        yield from _without_effect(document, "PYTORCH", GRADIENT_KEYS, "with optimizer = LKF, which has no such step")
+        unused = UNUSED_KEYS[KALMAN]
+        yield from _without_effect(document, "PYTORCH", unused, "with optimizer = LKF, which has no such step")
         rest = "rate the epochs and balance the properties" if training.balance else "only rate the epochs"
         reason = f"on the steps of optimizer = LKF, which measures mean absolute residuals; they {rest}"
         yield from _without_effect(document, "PYTORCH", ["loss", "huber_delta"], reason)
     else:
         yield from _without_effect(document, "PYTORCH", ["initial_variance"], "without optimizer = LKF")
-        if training.scheduler != "plateau":
-            yield from _without_effect(document, "PYTORCH", PLATEAU_KEYS, f"with scheduler = {training.scheduler}")
-        if training.scheduler == "constant":
-            yield from _without_effect(document, "PYTORCH", ["min_learning_rate"], "with scheduler = constant")
+        yield from _of_schedule(document, settings)
+    if not training.stage_two:
+        yield from _without_effect(document, "PYTORCH", STAGE_TWO_KEYS, "with stage_two = 0")
     if not training.manual_seed_flag:
         reason = "with manual_seed_flag = 0, which draws a random seed"
         yield from _without_effect(document, "PYTORCH", ["seed"], reason)
-    if any(training.batch_atom_bounds):
+    if training.atom_bounds:
         yield from _without_effect(document, "PYTORCH", ["batch_size"], "with batch_atom_bounds, which replaces it")
     for label in ("energy", "force", "stress"):
         if not getattr(settings.calculator, label):
-            yield from _without_effect(document, "PYTORCH", [f"{label}_weight"], f"with [CALCULATOR] {label} = 0")
+            keys = [f"{label}_weight", f"stage_two_{label}_weight"]
+            yield from _without_effect(document, "PYTORCH", keys, f"with [CALCULATOR] {label} = 0")
+
+
+def _of_schedule(document: Document, settings: Settings) -> Iterator[str]:
+    """Yield keys of the learning rate that optimiser or scheduler does not use."""
+    training = settings.pytorch
+    if training.optimizer == SCHEDULE_FREE:
+        keys = [key for key in UNUSED_KEYS[SCHEDULE_FREE] if key != "ema_decay"]
+        yield from _without_effect(document, "PYTORCH", keys, "with optimizer = ScheduleFree, which has no schedule")
+        return
+    others = {"plateau": PLATEAU_KEYS, "exponential": ("lr_scheduler_gamma",)}
+    idle = [key for scheduler, keys in others.items() if scheduler != training.scheduler for key in keys]
+    idle += ["min_learning_rate"] if training.scheduler == "constant" else []
+    yield from _without_effect(document, "PYTORCH", idle, f"with scheduler = {training.scheduler}")
 
 
 def _of_sets(document: Document, settings: Settings) -> Iterator[str]:

@@ -20,10 +20,6 @@ def parse_value(text: str, key: Key) -> Any:
         ValueProblem: the text has another type, is not among the key's choices, or is out of range.
     """
     kind = key.kind
-    if type(None) in get_args(kind):
-        if text.lower() == "none":
-            return None
-        kind = next(option for option in get_args(kind) if option is not type(None))
     if get_origin(kind) is tuple:
         words = text.split()
         if not words and key.default != ():
@@ -33,6 +29,10 @@ def parse_value(text: str, key: Key) -> Any:
 
 
 def _scalar(text: str, kind: Any, key: Key) -> Any:
+    if type(None) in get_args(kind):
+        if text.lower() == "none":
+            return None
+        kind = next(option for option in get_args(kind) if option is not type(None))
     if kind is str:
         return _word(text, key)
     if not text:

@@ -17,11 +17,11 @@ from fitsnap_nn.settings.fitsnap_names import adopt_fitsnap_names
 from fitsnap_nn.settings.groups import read_columns, read_rows
 from fitsnap_nn.settings.ini import COMMAND_LINE, Document, Entry, WeightsFrom, read_ini
 from fitsnap_nn.settings.keys import FOREIGN_SECTIONS, Key, keys_of, section_classes, section_names
-from fitsnap_nn.settings.other_names import OTHER_SECTIONS, other_name
+from fitsnap_nn.settings.other_names import OTHER_SECTIONS, OTHER_VALUES, other_name
 from fitsnap_nn.settings.problems import ValueProblem, did_you_mean
 from fitsnap_nn.settings.properties import read_properties
 from fitsnap_nn.settings.schema import Bispectrum, Groups, PathSection, PytorchSection, Reference, Settings
-from fitsnap_nn.settings.training import GRADIENT_KEYS, KALMAN
+from fitsnap_nn.settings.training import KALMAN, UNUSED_KEYS
 
 # Remedies for values of FitSNAP that this package refuses: for all values of a key, and for some.
 REMEDIES: Mapping[tuple[str, str], str] = MappingProxyType(
@@ -169,10 +169,12 @@ def with_training_defaults(document: Document, settings: Settings) -> PytorchSec
     """
     known, taken, model = keys_of("PYTORCH"), {}, settings.pytorch.model
     defaults = settings.architecture.training_defaults
-    kalman = settings.pytorch.optimizer == KALMAN
-    if kalman:
-        defaults = {name: text for name, text in defaults.items() if name not in GRADIENT_KEYS} | {"balance": "1"}
-        model = f"{model} and optimizer = {KALMAN}"
+    optimizer = settings.pytorch.optimizer
+    kalman = optimizer == KALMAN
+    if unused := UNUSED_KEYS.get(optimizer):
+        defaults = {name: text for name, text in defaults.items() if name not in unused}
+        defaults |= {"balance": "1"} if kalman else {}
+        model = f"{model} and optimizer = {optimizer}"
     missing = {name: text for name, text in defaults.items() if document.entry("PYTORCH", name) is None}
     for name, text in missing.items():
         try:
@@ -245,9 +247,9 @@ def _values(document: Document, section: str) -> dict[str, Any]:
         try:
             values[key.attribute] = parse_value(entry.value, key)
         except ValueProblem as problem:
-            remedy = REMEDIES.get((section, name), problem.hint)
-            remedy = VALUE_REMEDIES.get((section, name, entry.value.upper()), remedy)
-            document.report(section, name, problem.what, remedy)
+            ours = OTHER_VALUES.get((name, entry.value.lower()))
+            hint = f"Here it is {ours}." if ours else REMEDIES.get((section, name), problem.hint)
+            document.report(section, name, problem.what, VALUE_REMEDIES.get((section, name, entry.value.upper()), hint))
     return values
 
 

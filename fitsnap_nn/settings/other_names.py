@@ -41,6 +41,18 @@ def _names(
     return {their: [OtherName(program, section, *ours)] for their, *ours in rows}
 
 
+# What follows "swa" or "stage_two" in MACE's options, and "stage_two" here; the stress stands for the virials, too.
+_STAGE_TWO: Mapping[str, str] = MappingProxyType(
+    {
+        "": "",
+        "_lr": "_learning_rate",
+        "_energy_weight": "_energy_weight",
+        "_forces_weight": "_force_weight",
+        "_stress_weight": "_stress_weight",
+        "_virials_weight": "_stress_weight",
+    }
+)
+
 # A name can stand for several keys: that of the section in which it was written or of the chosen model is suggested.
 _TABLES = (
     _names(
@@ -52,8 +64,8 @@ _TABLES = (
             ("atomic_baseline", "element_energies"),
             ("fixed_composition_weights", "element_energies"),
             ("remove_composition_contribution", "composition_baseline"),
-            ("max_atoms_per_batch", "batch_atom_bounds", "minimum and maximum"),
-            ("min_atoms_per_batch", "batch_atom_bounds", "minimum and maximum"),
+            ("max_atoms_per_batch", "batch_atom_bounds", "minimum and maximum, such as None 500"),
+            ("min_atoms_per_batch", "batch_atom_bounds", "minimum and maximum, such as 100 None"),
             ("grad_clip_norm", "gradient_clip"),
             ("deltas", "huber_delta"),
             ("reduction", "loss_reduction"),
@@ -83,6 +95,17 @@ _TABLES = (
             ("valid_fraction", "training_fraction", "the fraction to train on"),
             ("ema", "ema_decay", "0 = off"),
             ("scaling", "scale_targets"),
+            ("save_all_checkpoints", "checkpoint_interval", "1 = every epoch"),
+            ("keep_checkpoints", "checkpoint_interval"),
+            ("beta1_schedulefree", "beta"),
+            *(
+                (f"{prefix}{their}", f"stage_two{ours}")
+                for prefix in ("swa", "stage_two")
+                for their, ours in _STAGE_TWO.items()
+                if f"{prefix}{their}" != f"stage_two{ours}"
+            ),
+            ("start_swa", "stage_two_start"),
+            ("start_stage_two", "stage_two_start"),
         ],
     ),
     _names(
@@ -129,34 +152,28 @@ _TABLES = (
 
 _WITHOUT_KEY: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
     {
-        "start the fit on several ranks with mpirun or torchrun instead": (
+        "start the fit on several ranks with mpirun, torchrun or srun instead": (SHARED, ("distributed", "launcher")),
+        f"{AUTOMATIC}: the ranks find a free port; torchrun has the option --master-port": (
             SHARED,
-            ("distributed", "distributed_port", "launcher"),
+            ("distributed_port",),
         ),
         f"{AUTOMATIC}: every epoch is logged, with errors and losses": (
             SHARED,
-            ("log_interval", "log_mae", "log_separate_blocks", "eval_interval", "error_table"),
+            ("log_separate_blocks", "eval_interval", "error_table"),
         ),
-        f"{AUTOMATIC}: the restart file is written every epoch": (
+        f"{AUTOMATIC}: the restart file is written every epoch, and --resume continues it": (
             SHARED,
-            ("checkpoint_interval", "restart_latest", "save_all_checkpoints"),
+            ("restart_latest",),
         ),
         f"{AUTOMATIC}: model inputs are computed once and cached": (SHARED, ("num_workers", "valid_batch_size")),
         "the scale is computed from the training set ([PYTORCH] scale_targets)": (
             METATRAIN,
             ("fixed_scaling_weights",),
         ),
-        "the epoch with the smallest validation loss is kept": (METATRAIN, ("best_model_metric",)),
         "energies are per atom in the loss": (METATRAIN, ("per_structure_targets",)),
         "weights belong in the columns of [GROUPS], or in [PYTORCH] energy_weight, force_weight and stress_weight": (
             SHARED,
             ("weights", "config_type_weights"),
-        ),
-        "the schedules are [PYTORCH] scheduler = constant, plateau and cosine": (SHARED, ("lr_scheduler_gamma",)),
-        "Adam is used with its own defaults": (SHARED, ("amsgrad", "beta")),
-        "this package has no second stage of training; ema_decay and scheduler = cosine serve a similar purpose": (
-            MACE,
-            ("swa", "start_swa", "swa_lr", "stage_two", "start_stage_two"),
         ),
         "long-range interactions are not supported": (METATRAIN, ("long_range",)),
         "it applies to tensor targets, which this architecture does not predict here": (
@@ -164,6 +181,15 @@ _WITHOUT_KEY: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
             ("add_lambda_basis",),
         ),
         SPLIT: (SHARED, ("valid_file", "test_file", "validation_set", "test_set")),
+    }
+)
+
+# Values of keys in the other programs, by our key, and ours.
+OTHER_VALUES: Mapping[tuple[str, str], str] = MappingProxyType(
+    {
+        ("scheduler", "reducelronplateau"): "plateau",
+        ("scheduler", "exponentiallr"): "exponential",
+        ("scheduler", "cosineannealinglr"): "cosine",
     }
 )
 

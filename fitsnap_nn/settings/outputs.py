@@ -43,7 +43,8 @@ def output_problems(settings: Settings) -> list[Problem]:
 
 def output_names(settings: Settings) -> list[str]:
     """Return the names of all files that a fit may write to its folder, apart from copies of potential files."""
-    return [*FIXED, *report_names(settings), *system_names(settings), *(name for name, _, _ in _chosen_names(settings))]
+    names = [name for name, _, _ in _chosen_names(settings)]
+    return [*FIXED, *report_names(settings), *system_names(settings), *names, *snapshot_names(settings)]
 
 
 def system_names(settings: Settings) -> list[str]:
@@ -54,6 +55,24 @@ def system_names(settings: Settings) -> list[str]:
     dumps = {DESCRIPTORS: extras.dump_descriptors, TRUTH: extras.dump_truth, WEIGHTS: extras.dump_weights}
     dumps[DATA_FRAME] = extras.dump_dataframe
     return [*filter(dumps.get, dumps), *((COVARIANCE, MEAN) if settings.solver.solver == "ANL" else ())]
+
+
+def snapshot_name(name: str, epoch: int) -> str:
+    """Return the name of a copy of the restart file.
+
+    Args:
+        name: of the restart file.
+        epoch: epoch after which it was written.
+    """
+    return f"{name.removesuffix('.pt')}_{epoch}.pt"
+
+
+def snapshot_names(settings: Settings) -> list[str]:
+    """Return the names of all copies of the restart file that a fit may write."""
+    training = settings.pytorch
+    every = training.checkpoint_interval
+    epochs = range(every, training.num_epochs + 1, every) if every else ()
+    return [snapshot_name(training.save_state_output, epoch) for epoch in epochs]
 
 
 def report_names(settings: Settings) -> list[str]:
@@ -167,7 +186,8 @@ def _collisions(settings: Settings) -> Iterator[Finding]:
     """Find two files of the same name."""
     taken = dict.fromkeys([*FIXED, *FOLDERS, *OWN], "a file of every fit")
     taken |= dict.fromkeys([*report_names(settings)[1:], *system_names(settings)], "a file of every fit")
-    for name, section, key in [*_chosen_names(settings), *_copies(settings)]:
+    snapshots = [(name, "PYTORCH", "checkpoint_interval") for name in snapshot_names(settings)]
+    for name, section, key in [*_chosen_names(settings), *_copies(settings), *snapshots]:
         if name in taken:
             yield section, key, f"{name} is also the name of {taken[name]}", "Choose another name."
         taken.setdefault(name, f"[{section}] {key}")

@@ -154,7 +154,8 @@ def _kind(kind: Any) -> str:
     if isinstance(kind, UnionType):
         return _kind(get_args(kind)[0])
     if get_origin(kind) is tuple:
-        return {str: "words", int: "integers", float: "numbers"}[get_args(kind)[0]]
+        one = _kind(get_args(kind)[0])
+        return "words" if one == "text" else f"{one}s"
     return {bool: "0 or 1", int: "integer", float: "number", str: "text"}[kind]
 
 

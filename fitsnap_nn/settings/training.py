@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from fitsnap_nn.settings.architectures import architecture_names
 from fitsnap_nn.settings.losses import LossChoice, choose_losses
@@ -10,12 +12,25 @@ from fitsnap_nn.settings.options import LARGEST_SEED, option
 from fitsnap_nn.settings.problems import parse_real
 
 KALMAN = "LKF"  # value of optimizer: the layer-wise Kalman filter
+SCHEDULE_FREE = "ScheduleFree"  # value of optimizer: schedule-free AdamW
 PLATEAU_KEYS = ("plateau_factor", "plateau_patience")
-# Without effect on a Kalman filter.
-GRADIENT_KEYS = (
-    "learning_rate", "weight_decay", "scheduler", "warmup_fraction", *PLATEAU_KEYS, "min_learning_rate",
-    "gradient_clip", "loss_reduction",
+SCHEDULE_KEYS = ("scheduler", *PLATEAU_KEYS, "lr_scheduler_gamma", "min_learning_rate")
+# Without effect on an optimiser.
+UNUSED_KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        KALMAN: (
+            "learning_rate", "weight_decay", *SCHEDULE_KEYS, "warmup_fraction", "gradient_clip", "loss_reduction",
+            "amsgrad", "beta",
+        ),
+        SCHEDULE_FREE: (*SCHEDULE_KEYS, "ema_decay", "amsgrad"),
+    }
 )  # fmt: skip
+STAGE_TWO_KEYS = (
+    "stage_two_start", "stage_two_learning_rate", "stage_two_energy_weight", "stage_two_force_weight",
+    "stage_two_stress_weight", "stage_two_average",
+)  # fmt: skip
+LOSS = "loss"  # default of best_model_metric
+LOWERED = 0.1  # default learning rate of stage two over that before
 
 
 @dataclass(frozen=True)
@@ -60,7 +75,7 @@ class PytorchSection:
     element_energies: tuple[str, ...] = option(
         ("least_squares",),
         "energies subtracted with composition_baseline: least_squares; isolated (from single-atom configurations); "
-        "or given, such as H -13.6 O -2043.9",
+        "or given, such as H -13.6 O -2043.9. Those of elements that the list omits are fitted by least squares",
         unit="eV",
     )
     refit_element_energies: bool = option(
@@ -77,8 +92,11 @@ class PytorchSection:
         10, "passes over the training set (0 = evaluate and export the initial model)", minimum=0, maximum=10**9
     )
     batch_size: int = option(4, "configurations per step, over all ranks", minimum=1, maximum=10**9)
-    batch_atom_bounds: tuple[int, ...] = option(
-        (0, 0), "minimum and maximum number of atoms per step, instead of batch_size (0 0 = off)", minimum=0
+    batch_atom_bounds: tuple[int | None, ...] = option(
+        (0, 0),
+        "minimum and maximum number of atoms per step, instead of batch_size (0 0 = off); None: no such bound. Without "
+        "a maximum, a step takes configurations until it has the minimum",
+        minimum=0,
     )
     energy_weight: float | None = option(
         None, "weight of all energies, instead of the column eweight", unit="(eV/atom)⁻²", minimum=0
@@ -117,9 +135,18 @@ class PytorchSection:
     )
     optimizer: str = option(
         "Adam",
-        "optimiser; LKF: layer-wise Kalman filter, for networks of up to 10 000 weights, without a learning "
-        "rate; best with balance = 1",
-        choices=("Adam", "AdamW", KALMAN),
+        "optimiser; ScheduleFree: AdamW without a schedule, whose averaged weights are validated and exported; LKF: "
+        "layer-wise Kalman filter, for networks of up to 10 000 weights, without a learning rate; best with "
+        "balance = 1",
+        choices=("Adam", "AdamW", SCHEDULE_FREE, KALMAN),
+    )
+    amsgrad: bool = option(False, "Adam and AdamW: AMSGrad variant, with the maximum of all past second moments")
+    beta: float = option(
+        0.9,
+        "Adam and AdamW: beta1, decay of the mean gradient; ScheduleFree: interpolation between averaged and last "
+        "weights at which gradients are computed",
+        minimum=0.01,
+        maximum=0.9999,
     )
     initial_variance: float = option(
         2000.0,
@@ -128,7 +155,9 @@ class PytorchSection:
         minimum=1e-6,
     )
     weight_decay: float = option(0.0, "weight decay", minimum=0)
-    scheduler: str = option("constant", "learning-rate schedule", choices=("constant", "plateau", "cosine"))
+    scheduler: str = option(
+        "constant", "learning-rate schedule", choices=("constant", "plateau", "cosine", "exponential")
+    )
     warmup_fraction: float = option(
         0.0, "fraction of all steps for linear warm-up of the learning rate from 0", minimum=0, maximum=1
     )
@@ -136,15 +165,49 @@ class PytorchSection:
     plateau_patience: int = option(
         10, "plateau: epochs without improvement of the validation loss before the learning rate drops", minimum=0
     )
-    min_learning_rate: float = option(0.0, "plateau and cosine: minimum learning rate", minimum=0)
+    lr_scheduler_gamma: float = option(
+        0.9993, "exponential: factor applied to the learning rate after each epoch", minimum=0.01, maximum=1
+    )
+    min_learning_rate: float = option(0.0, "plateau, cosine and exponential: minimum learning rate", minimum=0)
     gradient_clip: float = option(0.0, "maximum norm of the gradient (0 = no clipping)", minimum=0)
     ema_decay: float = option(
         0.0, "per-step EMA decay; the averaged weights are validated and exported (0 = off)", minimum=0, maximum=1
     )
     early_stopping: int = option(
         0,
-        "stop after this many epochs without a lower validation loss than that of all epochs before (0 = off)",
+        "stop after this many epochs without a lower validation loss than that of all epochs before (0 = off); "
+        "with stage_two = 1, start stage two instead if it has not begun",
         minimum=0,
+    )
+    best_model_metric: str = option(
+        LOSS,
+        "what chooses the best epoch, whose weights are exported: the validation loss, or the product of the RMSE or "
+        "MAE of all properties of the validation set",
+        choices=(LOSS, "rmse_prod", "mae_prod"),
+    )
+    stage_two: bool = option(
+        False,
+        "1: train the last epochs with other weights and a lower learning rate, as MACE's stage two does; the best "
+        "epoch is then one of them",
+    )
+    stage_two_start: int = option(
+        0, "epochs before stage two (0 = three quarters of num_epochs)", minimum=0, maximum=10**9
+    )
+    stage_two_learning_rate: float | None = option(
+        None, "learning rate of stage two; None: a tenth of learning_rate", minimum=0
+    )
+    stage_two_energy_weight: float | None = option(
+        None, "weight of all energies in stage two; None: as before", unit="(eV/atom)⁻²", minimum=0
+    )
+    stage_two_force_weight: float | None = option(
+        None, "weight of all forces in stage two; None: as before", unit="(eV/Å)⁻²", minimum=0
+    )
+    stage_two_stress_weight: float | None = option(
+        None, "weight of all stresses in stage two; None: as before", unit="bar⁻²", minimum=0
+    )
+    stage_two_average: bool = option(
+        False,
+        "1: validate and export the mean of the weights after each epoch of stage two (stochastic weight averaging)",
     )
     shuffle_flag: bool = option(True, "shuffle the training set every epoch")
     manual_seed_flag: bool = option(False, "1: seed the random numbers of training with `seed`; 0: random seed")
@@ -161,7 +224,19 @@ class PytorchSection:
         "1: train with matrix products in TF32 on a GPU, faster for large networks, with a relative precision of 1e-3 "
         "instead of the 1e-7 of float32; evaluation and MD are not affected",
     )
+    log_interval: int = option(
+        1, "epochs between the lines of a fit on the screen; metrics.csv contains all", minimum=1, maximum=10**9
+    )
+    log_mae: bool = option(
+        False, "1: print RMSE and MAE of the validation set after each epoch; 0: MAE only. metrics.csv contains both"
+    )
     save_state_output: str = option("FitTorchModel", "restart file, written every epoch")
+    checkpoint_interval: int = option(
+        0,
+        "epochs between copies of the restart file that are kept, <save_state_output>_<epoch>.pt (0 = none)",
+        minimum=0,
+        maximum=10**9,
+    )
     start_from: str = option(
         "",
         "model or restart file whose weights the fit starts from, relative to the folder of the input; it determines "
@@ -191,6 +266,24 @@ class PytorchSection:
         if words in (("least_squares",), ("isolated",)):
             return {}
         return {symbol: parse_real(number) for symbol, number in zip(words[::2], words[1::2], strict=True)}
+
+    @property
+    def atom_bounds(self) -> tuple[int, int | None] | None:
+        """Minimum and maximum number of atoms per step; ``None`` for batches of ``batch_size`` configurations."""
+        minimum, *others = self.batch_atom_bounds
+        maximum = others[0] if others else None
+        return (minimum or 0, maximum or None) if minimum or maximum else None
+
+    @property
+    def second_stage(self) -> int | None:
+        """Epochs before stage two; ``None`` without one."""
+        return (self.stage_two_start or max(1, self.num_epochs // 4 * 3)) if self.stage_two else None
+
+    @property
+    def second_rate(self) -> float:
+        """Learning rate of stage two."""
+        rate = self.stage_two_learning_rate
+        return LOWERED * self.learning_rate if rate is None else rate
 
     @property
     def losses(self) -> dict[str, LossChoice]:

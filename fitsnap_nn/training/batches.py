@@ -204,6 +204,22 @@ class SampleSet:
         """Free the batches that `collated_once` has kept, so that the next call can have other groups."""
         self._kept = []
 
+    def with_weights(self, weights: Sequence[Mapping[str, float]]) -> SampleSet:
+        """Return the same samples with other weights.
+
+        Args:
+            weights: weight of each property of each sample by name; those that are not listed do not change.
+        """
+        samples = []
+        for sample, own in zip(self.samples, weights, strict=True):
+            targets = {name: sample.labels[name] for name in own if name in sample.labels}
+            changed = {
+                name: one._replace(weights=one.present.to(one.weights.dtype) * own[name])
+                for name, one in targets.items()
+            }
+            samples.append(sample._replace(labels={**sample.labels, **changed}))
+        return SampleSet(samples, self._dtype)
+
     def total(self, members: Sequence[int]) -> dict[str, int]:
         """Return the total number of label components by property name.
 
@@ -235,13 +251,14 @@ class Batches:
         sizes: number of atoms of each configuration.
         batch_size: configurations per batch; the last batch may have fewer.
         bounds: minimum and maximum number of atoms per batch, instead of ``batch_size``. A configuration above the
-            maximum is a batch of its own. A last batch below the minimum is merged into the one before.
+            maximum is a batch of its own. A last batch below the minimum is merged into the one before. Without a
+            maximum, a batch takes configurations until it has the minimum.
         seed: seed of the order.
         shuffle: whether to shuffle; otherwise batches are in the order of the configurations.
     """
 
     def __init__(
-        self, sizes: Sequence[int], batch_size: int, bounds: tuple[int, int] | None, *, seed: int, shuffle: bool
+        self, sizes: Sequence[int], batch_size: int, bounds: tuple[int, int | None] | None, *, seed: int, shuffle: bool
     ) -> None:
         self._count = len(sizes)
         self._batch_size = batch_size
@@ -272,12 +289,15 @@ class Batches:
         return [int(item) for item in np.random.default_rng([self._seed, epoch]).permutation(count)]
 
 
-def _limited_by_atoms(order: Sequence[int], sizes: Sequence[int], min_atoms: int, max_atoms: int) -> list[list[int]]:
-    """Return consecutive configurations in batches of up to ``max_atoms`` atoms; see `Batches` for exceptions."""
+def _limited_by_atoms(
+    order: Sequence[int], sizes: Sequence[int], min_atoms: int, max_atoms: int | None
+) -> list[list[int]]:
+    """Return consecutive configurations in batches of limited numbers of atoms; see `Batches`."""
     batches: list[list[int]] = []
-    atoms = max_atoms
+    atoms = 0
     for member in order:
-        if atoms + sizes[member] > max_atoms:
+        full = atoms >= min_atoms if max_atoms is None else atoms + sizes[member] > max_atoms
+        if full or not batches:
             batches.append([])
             atoms = 0
         batches[-1].append(member)

@@ -244,6 +244,9 @@ class KalmanStep(Step):
         groups[: sum(map(len, drawn))] = torch.from_numpy(np.concatenate(drawn)).to(groups.device)
         return groups
 
+    def evaluated(self) -> Tensor:
+        return self.fitted.weights.vector.detach()
+
     def state_dict(self) -> dict[str, Any]:
         return {
             "filters": [

@@ -1,4 +1,4 @@
-"""Learning rate schedule: linear warm-up, then constant, cosine or plateau."""
+"""Learning rate schedule: linear warm-up, then constant, cosine, plateau or exponential; and stage two."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from fitsnap_nn.settings.schema import PytorchSection
+from fitsnap_nn.settings.training import SCHEDULE_FREE
 
 
 class Schedule:
@@ -13,17 +14,26 @@ class Schedule:
 
     It rises linearly from 0 over ``warmup_fraction`` of all steps. Afterwards, *constant*: no change; *cosine*: half a
     period from ``learning_rate`` to ``min_learning_rate`` at the last step; *plateau*: multiplied by ``plateau_factor``
-    if the validation loss has not improved for more than ``plateau_patience`` epochs.
+    if the validation loss has not improved for more than ``plateau_patience`` epochs; *exponential*: multiplied by
+    ``lr_scheduler_gamma`` after each epoch. In stage two it is constant, and the last step is the last one before it.
+    Schedule-free optimisers have only the warm-up.
 
     Args:
         options: section PYTORCH of the input.
         steps_per_epoch: number of batches per epoch.
+
+    Attributes:
+        second_stage: epochs before stage two; ``None`` without one. The trainer changes it when stage two begins.
     """
 
     def __init__(self, options: PytorchSection, steps_per_epoch: int) -> None:
         self.options = options
-        self.total = max(1, options.num_epochs * steps_per_epoch)
-        self.warmup = int(options.warmup_fraction * self.total)
+        self.kind = "constant" if options.optimizer == SCHEDULE_FREE else options.scheduler
+        self.second_stage = options.second_stage
+        self.steps_per_epoch = max(1, steps_per_epoch)
+        self.warmup = int(options.warmup_fraction * max(1, options.num_epochs * steps_per_epoch))
+        epochs = options.num_epochs if self.second_stage is None else min(self.second_stage, options.num_epochs)
+        self.total = max(1, epochs * steps_per_epoch)
         self.factor = 1.0
         self.lowest = math.inf
         self.waited = 0
@@ -34,14 +44,17 @@ class Schedule:
         Args:
             step: step since the start of the fit, from 0.
         """
-        options = self.options
+        options, epoch = self.options, step // self.steps_per_epoch
+        if self.second_stage is not None and epoch >= self.second_stage:
+            return options.second_rate
         if step < self.warmup:
             return options.learning_rate * (step + 1) / self.warmup
-        if options.scheduler == "cosine":
+        if self.kind == "cosine":
             done = (step - self.warmup) / max(1, self.total - self.warmup)
             span = options.learning_rate - options.min_learning_rate
             return options.min_learning_rate + span * 0.5 * (1.0 + math.cos(math.pi * min(done, 1.0)))
-        return max(options.learning_rate * self.factor, min(options.min_learning_rate, options.learning_rate))
+        factor = options.lr_scheduler_gamma**epoch if self.kind == "exponential" else self.factor
+        return max(options.learning_rate * factor, min(options.min_learning_rate, options.learning_rate))
 
     def after_epoch(self, loss: float) -> None:
         """Update the plateau detection at the end of an epoch.
@@ -49,7 +62,7 @@ class Schedule:
         Args:
             loss: validation loss, or training loss without a validation set.
         """
-        if self.options.scheduler != "plateau":
+        if self.kind != "plateau":
             return
         if loss < self.lowest:
             self.lowest, self.waited = loss, 0

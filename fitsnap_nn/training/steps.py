@@ -13,12 +13,15 @@ from fitsnap_nn.inputs.batch import Batch
 from fitsnap_nn.models.base import Model
 from fitsnap_nn.models.prediction import Prediction
 from fitsnap_nn.settings.schema import PytorchSection
+from fitsnap_nn.settings.training import SCHEDULE_FREE
 from fitsnap_nn.training.batches import Labels
 from fitsnap_nn.training.differentiation import Differentiated, Share
 from fitsnap_nn.training.distributed import Ranks
 from fitsnap_nn.training.flat import FlatParameters
 from fitsnap_nn.training.objective import Objective
 from fitsnap_nn.training.schedule import Schedule
+
+BETA2 = 0.999  # decay of the mean square gradient, the default of Adam and of schedule-free AdamW
 
 
 class Fitted(NamedTuple):
@@ -56,6 +59,10 @@ class Step(ABC):
             (properties,) sums of losses on this rank, float64, with the weights before the step.
         """
 
+    @abstractmethod
+    def evaluated(self) -> Tensor:
+        """Return the weights to validate and export (W,): those of the model, or what the optimiser makes of them."""
+
     def learning_rate(self, number: int) -> float:
         """Return the learning rate of a step; NaN, the default, if there is none."""
         return float("nan")
@@ -90,7 +97,6 @@ class GradientStep(Step):
     """
 
     def __init__(self, fitted: Fitted, options: PytorchSection, schedule: Schedule) -> None:
-        kinds: dict[str, type[torch.optim.Adam]] = {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}
         self.fitted = fitted
         self.clip = options.gradient_clip
         self._parts = [fitted.weights.part(member) for member in fitted.members]
@@ -99,9 +105,7 @@ class GradientStep(Step):
             for member, part in zip(fitted.members, self._parts, strict=True)
         ]
         self.schedule = schedule
-        self.optimizer = kinds[options.optimizer](
-            [fitted.weights.vector], lr=options.learning_rate, weight_decay=options.weight_decay, fused=True
-        )
+        self.optimizer = make_optimizer(fitted.weights.vector, options)
 
     def take(self, number: int, epoch: int, share: Share | None, counts: Mapping[str, int]) -> Tensor:
         members, weights, objective, ranks, _ = self.fitted
@@ -127,6 +131,15 @@ class GradientStep(Step):
         sums, slopes = self.fitted.objective.slopes(prediction, labels, batch, scales)
         return [sums], slopes
 
+    def evaluated(self) -> Tensor:
+        vector = self.fitted.weights.vector
+        group, state = self.optimizer.param_groups[0], self.optimizer.state.get(vector, {})
+        if "z" not in state:
+            return vector.detach()
+        # Schedule-free methods hold y = (1 - beta) z + beta x while they train; x is what they converge to (A. Defazio
+        # et al., arXiv:2405.15682). Their eval() would change the weights in place, and rounding the way back.
+        return torch.lerp(vector.detach(), state["z"], 1.0 - 1.0 / group["betas"][0])
+
     def learning_rate(self, number: int) -> float:
         return self.schedule.learning_rate(number)
 
@@ -137,8 +150,39 @@ class GradientStep(Step):
         self.optimizer.load_state_dict(state)
 
     def adopt(self, state: dict[str, Any]) -> bool:
-        size = self.fitted.weights.vector.shape
-        if any(one["exp_avg"].shape != size for one in state["state"].values()):
+        vector = self.fitted.weights.vector
+        adopted = {key: dict(one) for key, one in state["state"].items()}
+        if any(one["exp_avg"].shape != vector.shape for one in adopted.values()):
             return False
-        self.load_state_dict({**self.state_dict(), "state": state["state"]})
+        if self.optimizer.param_groups[0]["amsgrad"]:
+            for one in adopted.values():
+                one.setdefault("max_exp_avg_sq", one["exp_avg_sq"].clone())
+        self.load_state_dict({**self.state_dict(), "state": adopted})
         return True
+
+
+def make_optimizer(vector: Tensor, options: PytorchSection) -> torch.optim.Optimizer:
+    """Return the optimiser that an input asks for.
+
+    Args:
+        vector: (W,) all trainable weights, with their gradient.
+        options: section PYTORCH of the input.
+    """
+    moments = options.beta, BETA2
+    if options.optimizer == SCHEDULE_FREE:
+        from schedulefree import AdamWScheduleFree  # optional; the checks of the input have found it
+
+        free: torch.optim.Optimizer = AdamWScheduleFree(
+            [vector], lr=options.learning_rate, betas=moments, weight_decay=options.weight_decay
+        )
+        free.train()  # type: ignore[attr-defined]  # before the first step: this changes no weights
+        return free
+    kinds: dict[str, type[torch.optim.Adam]] = {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}
+    return kinds[options.optimizer](
+        [vector],
+        lr=options.learning_rate,
+        betas=moments,
+        weight_decay=options.weight_decay,
+        amsgrad=options.amsgrad,
+        fused=True,
+    )

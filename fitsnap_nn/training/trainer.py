@@ -21,7 +21,9 @@ from fitsnap_nn.settings.schema import PytorchSection
 from fitsnap_nn.settings.training import KALMAN
 from fitsnap_nn.training.allocator import frozen_objects
 from fitsnap_nn.training.augmentation import random_rotations
+from fitsnap_nn.training.averages import Averages
 from fitsnap_nn.training.batches import Batches, Labels, SampleSet
+from fitsnap_nn.training.best import Best
 from fitsnap_nn.training.differentiation import Share, collation_device, is_captured, make_share
 from fitsnap_nn.training.distributed import Ranks, partition_by_cost
 from fitsnap_nn.training.flat import FlatParameters, trainable
@@ -42,7 +44,7 @@ class EpochReport:
         validation: errors of the validation set; ``None`` without one.
         learning_rate: of the last step.
         seconds: wall time, s.
-        is_best: whether the loss is the lowest so far.
+        is_best: whether it is the best epoch so far, see `Best`.
     """
 
     epoch: int
@@ -56,8 +58,8 @@ class EpochReport:
 class Trainer:
     """Optimises the weights of a model.
 
-    The model must not be modified until `run` returns. It then has the weights of the best epoch, that with the lowest
-    validation loss, or the lowest training loss without a validation set.
+    The model must not be modified until `run` returns. It then has the weights of the best epoch, by default that with
+    the lowest validation loss, or the lowest training loss without a validation set.
 
     Args:
         model: the model, on ``device``.
@@ -69,6 +71,7 @@ class Trainer:
         device: device of batches.
         release: called after each batch, to release the memory of its cached inputs.
         say: prints a line.
+        stage_two: training and validation set with the weights of stage two; ``None`` if they do not change.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class Trainer:
         device: torch.device,
         release: Callable[[], None] = lambda: None,
         say: Callable[[str], None] = lambda _: None,
+        stage_two: tuple[SampleSet, SampleSet] | None = None,
     ) -> None:
         self.model = model
         self.training = training
@@ -93,6 +97,9 @@ class Trainer:
         self.ranks = ranks
         self.device = device
         self.release = release
+        self.say = say
+        self.stage_two = stage_two or (training, validation)
+        self.in_stage_two = False
         self.captured = is_captured(model, device)
         self.collated_on = collation_device(model, device)
         self.errors = SetErrors(model, objective, ranks, device, release, say)
@@ -100,16 +107,11 @@ class Trainer:
         self.batches = self._make_batches()
         self.schedule = Schedule(options, len(self.batches))
         self.step = self._make_step()
-        self.average = self.flat.vector.detach().clone() if options.ema_decay else None
+        self.averages = Averages(options.ema_decay, self.flat.vector)
+        self.best = Best(options.best_model_metric, self.flat.vector.detach().clone())
         self.epoch = 0
         self._drawn: tuple[int, Tensor] | None = None
         self._stop_if_asked: Callable[[], None] = lambda: None
-        self.best_epoch = 0
-        self.best_loss = math.inf
-        self.best_values: tuple[float, ...] = ()
-        self.best_weights = self.flat.vector.detach().clone()
-        # Without the initial weights: while their loss is not reached, a fit that improves is not stopped.
-        self.lowest_epoch, self.lowest_loss = 0, math.inf
 
     def run(self, after_epoch: Callable[[EpochReport], None]) -> None:
         """Train up to epoch ``num_epochs``, from the current epoch on, then set the best weights.
@@ -127,9 +129,9 @@ class Trainer:
         with autograd, products, frozen_objects(), _explaining_memory(), deferred as self._stop_if_asked:
             if self.objective.balanced and not self.epoch:
                 self._balance_start()
-            while self.epoch < self.options.num_epochs and not self._should_stop():
+            while self._goes_on():
                 after_epoch(self._run_epoch())
-        self.flat.assign(self.best_weights)
+        self.flat.assign(self.best.weights)
 
     def evaluate_start(self) -> EpochReport:
         """Return the errors of the initial weights as epoch 0.
@@ -138,18 +140,22 @@ class Trainer:
         """
         started = time.perf_counter()
         errors = self.evaluate(self.validation if len(self.validation) else self.training)
-        if math.isfinite(errors.loss):
-            self.best_loss, self.best_values = errors.loss, errors.values
+        self.best.start(errors)
         validation, train_loss = (errors, math.nan) if len(self.validation) else (None, errors.loss)
         return EpochReport(0, train_loss, validation, math.nan, time.perf_counter() - started, True)
 
     @property
     def summed_terms(self) -> tuple[float, ...]:
         """Terms of the loss of the best epoch; empty if their sum is not minimised."""
-        return () if self.objective.balanced or self.options.optimizer == KALMAN else self.best_values
+        return () if self.objective.balanced or self.options.optimizer == KALMAN else self.best.values
+
+    @property
+    def stage_two_began(self) -> int | None:
+        """Epochs before stage two; ``None`` if it has not begun."""
+        return self.schedule.second_stage if self.in_stage_two else None
 
     def evaluate(self, samples: SampleSet) -> Errors:
-        """Return loss and errors of a set, with the averaged weights if ``ema_decay`` is set.
+        """Return loss and errors of a set, with the weights that are exported: averaged ones if there are any.
 
         Args:
             samples: the set, the same on every rank.
@@ -180,15 +186,12 @@ class Trainer:
             "epoch": self.epoch,
             "seed": self.seed,
             "weights": self.flat.vector.detach().clone(),
-            "average": self.average,
+            **self.averages.state_dict(),
             "optimizer": self.step.state_dict(),
             "schedule": self.schedule.state_dict(),
             "factors": self.objective.factors,
-            "best_epoch": self.best_epoch,
-            "best_loss": self.best_loss,
-            "best_values": list(self.best_values),
-            "best_weights": self.best_weights,
-            "lowest": [self.lowest_epoch, self.lowest_loss],
+            "stage_two": self.stage_two_began,
+            **self.best.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -201,21 +204,18 @@ class Trainer:
         self.batches = self._make_batches()
         self.step = self._make_step()
         self.flat.assign(state["weights"])
-        self.average = None if state["average"] is None else state["average"].to(self.device)
+        self.averages.load_state_dict(state, self.device)
         self.step.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.objective.factors = list(state.get("factors", self.objective.factors))
-        self.best_epoch, self.best_loss = state["best_epoch"], state["best_loss"]
-        self.best_values = tuple(state.get("best_values", ()))
-        self.best_weights = state["best_weights"].to(self.device)
-        self.lowest_epoch, self.lowest_loss = state.get("lowest", (self.best_epoch, self.best_loss))
+        self.best.load_state_dict(state)
+        if (begun := state.get("stage_two")) is not None:
+            self._enter_stage_two(begun)
 
     def _make_batches(self) -> Batches:
         options = self.options
-        min_atoms, max_atoms = options.batch_atom_bounds
-        bounds = (min_atoms, max_atoms) if max_atoms else None
         sizes, shuffle = self.training.sizes, options.shuffle_flag
-        return Batches(sizes, options.batch_size, bounds, seed=self.seed, shuffle=shuffle)
+        return Batches(sizes, options.batch_size, options.atom_bounds, seed=self.seed, shuffle=shuffle)
 
     def _make_step(self) -> Step:
         trained = [one for one in self.model.members() if trainable(one)]
@@ -229,9 +229,35 @@ class Trainer:
         values = self.evaluate(self.validation if len(self.validation) else self.training).values
         self.objective.balance(values, *(() if all(values) else (self.evaluate(self.training).values,)))
 
-    def _should_stop(self) -> bool:
-        patience = self.options.early_stopping
-        return bool(patience) and self.epoch - self.lowest_epoch >= patience
+    def _goes_on(self) -> bool:
+        """Return whether to train another epoch; stage two begins here if it is due, or instead of early stopping."""
+        if self.epoch >= self.options.num_epochs:
+            return False
+        patience, start = self.options.early_stopping, self.schedule.second_stage
+        stopped = bool(patience) and self.epoch - self.best.lowest_epoch >= patience
+        if start is None or self.in_stage_two:
+            return not stopped
+        if stopped or self.epoch >= start:
+            self._begin_stage_two()
+        return True
+
+    def _begin_stage_two(self) -> None:
+        """Change weights and learning rate; losses before and after cannot be compared."""
+        self._enter_stage_two(self.epoch)
+        self.best.restart(self.epoch)
+        if self.objective.balanced:
+            self._balance_start()
+        options = self.options
+        weights = {name: getattr(options, f"stage_two_{name}_weight") for name in ("energy", "force", "stress")}
+        changed = [f"{name}_weight {weight:g}" for name, weight in weights.items() if weight is not None]
+        self.say(
+            f"stage two from epoch {self.epoch + 1} on: "
+            f"{', '.join([f'learning rate {options.second_rate:.3g}', *changed])}; the best epoch is chosen anew"
+        )
+
+    def _enter_stage_two(self, start: int) -> None:
+        self.in_stage_two, self.schedule.second_stage = True, start
+        self.training, self.validation = self.stage_two
 
     def _run_epoch(self) -> EpochReport:
         started = time.perf_counter()
@@ -248,6 +274,8 @@ class Trainer:
         self.ranks.sum_(losses)
         counts = self.training.total(range(len(self.training)))
         train_loss = self.objective.total(losses, counts)
+        if self.in_stage_two and self.options.stage_two_average:
+            self.averages.after_epoch(self.epoch - (self.schedule.second_stage or 0), self.step.evaluated())
         validation = self.evaluate(self.validation) if len(self.validation) else None
         values = self.objective.values(losses, counts)
         # Those of the training set would favour properties with few labels, which a network can interpolate.
@@ -256,13 +284,8 @@ class Trainer:
         loss = validation.loss if validation else train_loss
         if not (math.isfinite(train_loss) and math.isfinite(loss)):
             raise TrainingError(self._not_finite(learning_rate))
-        if loss < self.lowest_loss:
-            self.lowest_epoch, self.lowest_loss = self.epoch, loss
-        is_best = loss < self.best_loss
-        if is_best:
-            self.best_epoch, self.best_loss = self.epoch, loss
-            self.best_values = validation.values if validation else tuple(values)
-            self.best_weights = self._kept().clone()
+        terms = validation.values if validation else values
+        is_best = self.best.consider(self.epoch, loss, terms, validation, self._kept())
         self.schedule.after_epoch(loss)
         seconds = time.perf_counter() - started
         return EpochReport(self.epoch, train_loss, validation, learning_rate, seconds, is_best)
@@ -302,11 +325,7 @@ class Trainer:
             properties = self.objective.properties
             mine = make_share(share, *next(collated), properties, rotations, captured=self.captured)
         sums = self.step.take(step, self.epoch, mine, self.training.total(members))
-        if self.average is not None:
-            # EMA warm-up as in TensorFlow's ExponentialMovingAverage(num_updates): a smaller decay in the first steps
-            # reduces the weight of the random initial parameters.
-            decay = min(self.options.ema_decay, (1 + step) / (10 + step))
-            self.average.lerp_(self.flat.vector.detach(), 1.0 - decay)
+        self.averages.after_step(step, self.flat.vector.detach())
         return sums
 
     def _rotations(self, epoch: int) -> Tensor:
@@ -319,7 +338,8 @@ class Trainer:
         return self._drawn[1]
 
     def _kept(self) -> Tensor:
-        return self.flat.vector.detach() if self.average is None else self.average
+        """Return the weights that are validated and exported."""
+        return self.averages.of(self.step.evaluated())
 
 
 @contextmanager

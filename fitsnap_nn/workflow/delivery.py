@@ -26,6 +26,7 @@ from fitsnap_nn.reports.results import Result
 from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.reports.write import write_reports
 from fitsnap_nn.settings import Settings
+from fitsnap_nn.settings.outputs import snapshot_names
 from fitsnap_nn.workflow.preparation import Prepared
 
 VERIFIED_CONFIGURATIONS = 5
@@ -120,6 +121,7 @@ def contents(settings: Settings, files: LammpsFiles) -> dict[str, str]:
     phrases = {
         settings.pytorch.output_file: "the model, for fitsnap_nn.load_potential and export",
         settings.pytorch.save_state_output: "restart file, for --resume",
+        **dict.fromkeys(snapshot_names(settings), "restart file of an earlier epoch"),
     }
     phrases |= {path.name: f"the model for pair_style mliap, format {name}" for name, path in files.models.items()}
     phrases |= {path.name: "file of the reference potential" for path in files.extra}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -158,7 +158,8 @@ def _element_energies(
         DataError: an element has no isolated atom.
     """
     if given := settings.pytorch.given_energies:
-        return np.array([given[element] for element in model.elements]), "as given"
+        weights = np.array([c.weight("energy") for c in configurations])
+        return _complete(given, model.elements, fractions, energies_per_atom, weights)
     if settings.pytorch.element_energies == ("isolated",):
         cutoff = model.input.cutoff
         alone = np.array([is_isolated(c, cutoff) for c in configurations])
@@ -174,6 +175,27 @@ def _element_energies(
     found = fit_composition(fractions, energies_per_atom, np.array([c.weight("energy") for c in configurations]))
     remark = "" if found.determined else " (minimum-norm solution: the data do not determine every element energy)"
     return found.energies, f"by least squares{remark}"
+
+
+def _complete(
+    given: Mapping[str, float], elements: Sequence[str], fractions: Floats, energies_per_atom: Floats, weights: Floats
+) -> tuple[Floats, str]:
+    """Return element energies (E,) in eV, those that are not given by least squares, and where they are from.
+
+    Args:
+        given: energies of some elements, eV.
+        elements: all elements.
+        fractions, energies_per_atom, weights: see `fit_composition`.
+    """
+    energies = np.array([given.get(element, 0.0) for element in elements])
+    rest = [number for number, element in enumerate(elements) if element not in given]
+    if not rest:
+        return energies, "as given"
+    found = fit_composition(fractions[:, rest], energies_per_atom - fractions @ energies, weights)
+    energies[rest] = found.energies
+    fitted = ", ".join(elements[number] for number in rest)
+    remark = "" if found.determined else ": minimum-norm solution, as the data do not determine each of them"
+    return energies, f"as given, by least squares for {fitted}{remark}"
 
 
 def _statistics(energies: Floats, training: Sequence[Labelled]) -> FitStatistics:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import metadata
@@ -41,7 +42,7 @@ from fitsnap_nn.workflow.preparation import (
     describe_data,
     prepare,
     read_dataset,
-    refuse_empty_training_set,
+    refuse_missing_sets,
 )
 from fitsnap_nn.workflow.run_folder import open_console, planned_names, start_log
 from fitsnap_nn.workflow.training_run import (
@@ -117,12 +118,13 @@ def fit(
     folder = Path(settings.output_folder)
     model_file = folder / settings.pytorch.output_file
     restart_file = folder / settings.pytorch.save_state_output
-    settings, start = _find_start(settings, restart_file if resume else None)
-    names = planned_names(settings)
-    with session() as ranks, open_console(settings, names, ranks, overwrite, resume, quiet) as console:
+    with session() as ranks, ExitStack() as open_folder:
+        settings, start = _agreed_start(settings, restart_file if resume else None, ranks)
+        names = planned_names(settings)
+        console = open_folder.enter_context(open_console(settings, names, ranks, overwrite, resume, quiet))
         _greet(settings, ranks, console, verbose)
         use_device(choose_device(settings, ranks), ranks, console)
-        restart = load_matching_restart(settings, restart_file) if resume else {}
+        restart = ranks.broadcast(load_matching_restart(settings, restart_file) if resume and ranks.is_first else {})
         interrupts.describe(partial(before_training, settings, ranks, restart))
         seed = set_seed(settings, ranks, restart)
         model = create_model(settings, start)
@@ -205,9 +207,11 @@ def _train(
     epochs = settings.pytorch.num_epochs, settings.pytorch.early_stopping
 
     def judge(results: Sequence[Result], errors: Sequence[ErrorRow]) -> list[str]:
-        return verdict(history_of(folder), results, prepared.properties, *epochs, errors, trainer.summed_terms)
+        # Losses before stage two have other weights and are not compared.
+        judged = [row for row in history_of(folder) if row.epoch > (trainer.stage_two_began or 0)]
+        return verdict(judged, results, prepared.properties, *epochs, errors, trainer.summed_terms)
 
-    origin = {"seed": trainer.seed, "epoch": trainer.best_epoch}
+    origin = {"seed": trainer.seed, "epoch": trainer.best.epoch}
     return _Outcome(trainer.model, origin, judge, linear, restart_file if trainer.epoch else None)
 
 
@@ -250,7 +254,7 @@ def check(settings: Settings) -> DataReport:
     if start and start.elements != settings.elements:
         create_model(settings, start)  # refuses elements that the architecture does not support
     dataset = read_dataset(settings, Ranks())
-    refuse_empty_training_set(settings, dataset)
+    refuse_missing_sets(settings, dataset)
     notes = [f"start: {note}" for note in (start.notes if start else ())]
     table = group_table(dataset.configurations, [row.name for row in settings.properties])
     text = "\n".join([*notes, describe_data(dataset, settings), *(f"  {line}" for line in table)])
@@ -263,6 +267,16 @@ def _find_start(settings: Settings, resumed: Path | None = None) -> tuple[Settin
     if settings.pytorch.freeze:
         create_model(settings, start)
     return settings, start
+
+
+def _agreed_start(settings: Settings, resumed: Path | None, ranks: Ranks) -> tuple[Settings, Start | None]:
+    """Return the result of `_find_start` on the first rank, once it is sure that all ranks have the same input.
+
+    Files of a run are read by the first rank: the output folders of others can be folders of other machines.
+    """
+    ranks.require_same((__version__, settings.text), f"input {settings.source}, or the version of fitsnap_nn")
+    found, start = ranks.broadcast(_find_start(settings, resumed) if ranks.is_first else (settings, None))
+    return replace(found, source=settings.source, folder=settings.folder), start
 
 
 def _greet(settings: Settings, ranks: Ranks, console: Console, verbose: bool) -> None:

@@ -17,18 +17,19 @@ from fitsnap_nn.data.findings import Finding, refuse
 from fitsnap_nn.data.fitted import fitted_properties
 from fitsnap_nn.data.groups import Dataset, assemble, draw_seed
 from fitsnap_nn.data.label_checks import check_labels
-from fitsnap_nn.data.properties import Derivatives, Property, derivatives_of
+from fitsnap_nn.data.properties import Property, derivatives_of
 from fitsnap_nn.data.readers import DataFile
 from fitsnap_nn.data.split import Split
 from fitsnap_nn.errors import DataError
 from fitsnap_nn.inputs import CachedInput, ModelInput
 from fitsnap_nn.inputs.cache.cache_key import reference_key
-from fitsnap_nn.inputs.cache.compute import compute_missing, estimated_cost
 from fitsnap_nn.inputs.cache.store import InputStore
 from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.settings.schema import Settings
+from fitsnap_nn.settings.training import LOSS
 from fitsnap_nn.training.batches import SampleSet, make_sample
 from fitsnap_nn.training.distributed import Ranks
+from fitsnap_nn.workflow.model_inputs import compute_model_inputs
 
 RELEASE_ABOVE = 256 * 2**20  # bytes of cached inputs above which their memory pages are released after use
 
@@ -64,6 +65,12 @@ class Prepared:
             samples.append(make_sample(configuration, cached, batch, self.properties, dtype))
         return SampleSet(samples, dtype)
 
+    def in_stage_two(self, subset: Subset, samples: SampleSet) -> SampleSet:
+        """Return the samples of one set with the weights of stage two of the training."""
+        members = self.subset(subset)
+        changed = any(one.stage_two_weights for one in members)
+        return samples.with_weights([one.stage_two_weights for one in members]) if changed else samples
+
     def inputs_of(self, configurations: Sequence[Configuration]) -> list[CachedInput]:
         """Return the cached inputs of configurations, in order."""
         return [self.store.cached(one) for one in configurations]
@@ -84,6 +91,8 @@ class Prepared:
             names = [one.name for one in self.properties]
             weights = [configuration.weight(name) for name in names]
             digest.update(repr((configuration.id, configuration.subset.value, names, weights)).encode())
+            if configuration.stage_two_weights:
+                digest.update(repr(sorted(configuration.stage_two_weights.items())).encode())
             digest.update(configuration.fingerprint().encode())
             for name in names:
                 label = configuration.labels.get(name)
@@ -114,7 +123,7 @@ def prepare(
     if relabel:
         dataset = relabel(dataset)
     else:
-        refuse_empty_training_set(settings, dataset)
+        refuse_missing_sets(settings, dataset)
     console.line(describe_data(dataset, settings))
     if strict:
         refuse(dataset.warnings)
@@ -125,7 +134,7 @@ def prepare(
     key = {**model_input.cache_key(derivatives), **reference}
     store = InputStore(folder, key, model_input.cached, settings.pytorch.precision)
     prepared = Prepared(dataset, model_input, store, properties)
-    _compute_missing(prepared, settings, derivatives, ranks, console)
+    compute_model_inputs(store, model_input, dataset.configurations, settings, derivatives, ranks, console)
     return prepared
 
 
@@ -150,14 +159,22 @@ def read_dataset(settings: Settings, ranks: Ranks, split_seed: int | None = None
     return replace(dataset, findings=(*dataset.findings, *missing))
 
 
-def refuse_empty_training_set(settings: Settings, dataset: Dataset) -> None:
-    """Refuse a fit without training data.
+def refuse_missing_sets(settings: Settings, dataset: Dataset) -> None:
+    """Refuse a fit without training data, or without the validation data that it needs.
 
     Raises:
-        DataError: no configuration is in the training set.
+        DataError: no configuration is in the training set, or in the validation set although its errors choose the
+            best epoch.
     """
-    if any(one.subset is Subset.TRAINING for one in dataset.configurations):
+    found = {one.subset for one in dataset.configurations}
+    metric = settings.pytorch.best_model_metric
+    if Subset.TRAINING in found and (Subset.VALIDATION in found or metric == LOSS):
         return
+    if Subset.TRAINING in found:
+        raise DataError(
+            f"{settings.source}: [PYTORCH] best_model_metric = {metric} is of the validation set, which is empty: "
+            f"{describe_split(dataset.configurations)}. Give some groups a testing_size, or use loss."
+        )
     column = "training_size" if "training_size" in settings.groups.group_sections else "size"
     key = "[PYTORCH] training_fraction" if settings.pytorch.training_fraction is not None else f"[GROUPS] {column}"
     raise DataError(
@@ -195,23 +212,3 @@ def describe_split(members: Sequence[Configuration], width: int = 0) -> str:
     counts = {subset: sum(one.subset is subset for one in members) for subset in Subset}
     shown = [subset for subset in Subset if subset in (Subset.TRAINING, Subset.VALIDATION) or counts[subset]]
     return ", ".join(f"{counts[subset]:{width}d} {subset.name.lower()}" for subset in shown)
-
-
-def _compute_missing(
-    prepared: Prepared, settings: Settings, derivatives: Derivatives, ranks: Ranks, console: Console
-) -> None:
-    configurations, store = prepared.dataset.configurations, prepared.store
-    # One rank looks for damaged inputs, so that ranks neither repair the same file nor read it all at once.
-    absent = ranks.broadcast([c.fingerprint() for c in store.missing(configurations)] if ranks.is_first else [])
-    wanted = set(absent)
-    first_of = {c.fingerprint(): c for c in reversed(configurations)}
-    missing = [c for fingerprint, c in first_of.items() if fingerprint in wanted]
-    store.refresh()
-    mine = ranks.mine([estimated_cost(c, prepared.model_input.cutoff) for c in missing])
-    if mine:
-        with prepared.model_input.open(settings.reference, Path(settings.folder), derivatives) as compute:
-            compute_missing([missing[number] for number in mine], compute, store, console.progress("model inputs"))
-    ranks.barrier()
-    store.refresh()
-    found = f"{len(missing)} computed, {len(first_of) - len(missing)} from the cache"
-    console.line(f"{prepared.model_input.summary} · {found} · {store.size_bytes / 2**20:.1f} MiB in {store.folder}")

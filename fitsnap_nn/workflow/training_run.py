@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,14 @@ from fitsnap_nn.errors import CheckpointError, InputError, Problem
 from fitsnap_nn.export.model_file import model_payload
 from fitsnap_nn.export.reference_files import changed_files
 from fitsnap_nn.export.stored import refused
+from fitsnap_nn.folders import own_files
 from fitsnap_nn.launch import repeated_command
 from fitsnap_nn.models import Model
 from fitsnap_nn.reports.epochs import METRICS_FILE, EpochLog, EpochRow, epoch_header, epoch_line, read_epochs
 from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.settings import Settings, as_dict, differences, from_dict
+from fitsnap_nn.settings.outputs import snapshot_name
+from fitsnap_nn.settings.training import LOSS, PytorchSection
 from fitsnap_nn.training.allocator import keep_freed_memory
 from fitsnap_nn.training.checkpoint import load_restart, refuse_differences, save_restart
 from fitsnap_nn.training.distributed import Ranks
@@ -39,7 +42,8 @@ from fitsnap_nn.workflow.warm_start import Start
 # Settings that may differ between a fit and its continuation.
 FREE_TO_CHANGE = (
     "[OUTFILE]", "[EXTRAS]", "[MEMORY]", "[PYTORCH] num_epochs", "[PYTORCH] save_state", "[PYTORCH] output_file",
-    "[PYTORCH] device", "[PYTORCH] early_stopping",
+    "[PYTORCH] device", "[PYTORCH] early_stopping", "[PYTORCH] log_interval", "[PYTORCH] log_mae",
+    "[PYTORCH] checkpoint_interval",
 )  # fmt: skip
 
 
@@ -81,6 +85,9 @@ def make_trainer(
     if restart:
         with refused(restart["path"]):
             model.load_state_dict(restart["model"]["state_dict"])  # its baselines, to the bit
+    if ranks.size > 1:
+        # Inputs in different caches, of machines with different processors, differ by rounding, and so do baselines.
+        model.load_state_dict(ranks.broadcast(model.state_dict()))
     options = settings.pytorch
     dtype = getattr(torch, options.precision)
     training, validation = (prepared.samples(subset, dtype) for subset in (Subset.TRAINING, Subset.VALIDATION))
@@ -91,9 +98,9 @@ def make_trainer(
         console.line(f"note: [PYTORCH] tf32 = 1 has no effect {reason}")
     for note in [] if restart else set_last_layer(model, training, objective, settings, prepared, ranks):
         console.line(f"start: {note}")
-    trainer = Trainer(
-        model, training, validation, objective, options, seed, ranks, device, prepared.releaser(), console.line
-    )
+    stage_two = prepared.in_stage_two(Subset.TRAINING, training), prepared.in_stage_two(Subset.VALIDATION, validation)
+    release, sets = prepared.releaser(), (training, validation)
+    trainer = Trainer(model, *sets, objective, options, seed, ranks, device, release, console.line, stage_two)
     console.line(f"model: {options.model}{_size(model, settings)} · seed {seed}")
     if restart:
         _go_on(trainer, settings, prepared, console, restart)
@@ -132,11 +139,23 @@ def _go_on(trainer: Trainer, settings: Settings, prepared: Prepared, console: Co
         trainer.load_state_dict(restart["trainer"])
     console.line(f"continuing from {restart['path']} after epoch {trainer.epoch}")
     before, now = restart["settings"]["pytorch"]["num_epochs"], settings.pytorch.num_epochs
-    if settings.pytorch.scheduler == "cosine" and before != now:
+    if before != now:
+        _note_on_schedule(trainer, settings.pytorch, f"num_epochs changed from {before} to {now}", console)
+
+
+def _note_on_schedule(trainer: Trainer, options: PytorchSection, what: str, console: Console) -> None:
+    """Print what changes with the number of epochs."""
+    if trainer.schedule.kind == "cosine" and not trainer.in_stage_two:
         console.line(
-            f"  note: num_epochs changed from {before} to {now}: the cosine schedule is stretched "
-            "over the new number, so the learning rate jumps and the fit differs from one of that length."
+            f"  note: {what}: the cosine schedule is stretched over the new number, so the learning rate jumps and "
+            "the fit differs from one of that length."
         )
+    if options.stage_two and not options.stage_two_start and trainer.in_stage_two:
+        console.line(
+            f"  note: {what}: stage two has begun after epoch {trainer.stage_two_began}, which does not change"
+        )
+    elif options.stage_two and not options.stage_two_start:
+        console.line(f"  note: {what}: stage two now begins after epoch {trainer.schedule.second_stage}")
 
 
 def run_training(
@@ -153,31 +172,34 @@ def run_training(
     if not ranks.is_first:
         trainer.run(lambda report: None)
         return
-    stored, digest, properties = as_dict(settings), prepared.digest(), prepared.properties
+    stored, digest, properties, options = as_dict(settings), prepared.digest(), prepared.properties, settings.pytorch
     saved, split = 0 if fresh else trainer.epoch, prepared.split
+    for path in stale_snapshots(restart_file, saved):
+        path.unlink()
+        console.line(f"removed {path}, of an earlier fit")
     with EpochLog(Path(settings.output_folder), properties, None if fresh else trainer.epoch) as log:
 
         def after_epoch(report: EpochReport) -> None:
             nonlocal saved
             row = _row(report, properties)
             log.write(row)
-            console.line(epoch_line(row, properties))
-            with trainer.holding(trainer.best_weights):
-                payload = model_payload(trainer.model, settings, {"epoch": trainer.best_epoch}, split=split)
-            save_restart(
-                restart_file,
-                model=payload,
-                trainer=trainer.state_dict(),
-                settings=stored,
-                data=digest,
-                split_seed=prepared.dataset.seed,
-            )
+            if shown(row.epoch):
+                console.line(epoch_line(row, properties, rmse=options.log_mae))
+            with trainer.holding(trainer.best.weights):
+                payload = model_payload(trainer.model, settings, {"epoch": trainer.best.epoch}, split=split)
+            state, seed = trainer.state_dict(), prepared.dataset.seed
+            for path in restart_files(restart_file, row.epoch, options):
+                save_restart(path, model=payload, trainer=state, settings=stored, data=digest, split_seed=seed)
             saved = report.epoch
 
-        if first or trainer.epoch < settings.pytorch.num_epochs:
-            console.line(epoch_header(properties))
+        def shown(epoch: int) -> bool:
+            return epoch in (1, options.num_epochs) or not epoch % options.log_interval
+
+        if first or trainer.epoch < options.num_epochs:
+            console.line(epoch_header(properties, rmse=options.log_mae))
         if first:
-            console.line(f"{epoch_line(_row(first, properties), properties)}, the initial weights")
+            line = epoch_line(_row(first, properties), properties, rmse=options.log_mae)
+            console.line(f"{line}, the initial weights")
         interrupts.describe(lambda: _interrupted(trainer, ranks, restart_file, saved))
         try:
             trainer.run(after_epoch)
@@ -188,10 +210,12 @@ def run_training(
     if trainer.epoch:
         trained = f"interrupted after epoch {trainer.epoch}, the last one; {_saved(ranks, restart_file, trainer.epoch)}"
         interrupts.describe(lambda: trained)
-    if trainer.best_epoch:
-        console.line(f"best: epoch {trainer.best_epoch}, loss {trainer.best_loss:.6g}; its weights are kept")
+    metric = options.best_model_metric
+    by = "" if metric == LOSS else f", lowest {metric} of the validation set"
+    if trainer.best.epoch:
+        console.line(f"best: epoch {trainer.best.epoch}, loss {trainer.best.loss:.6g}{by}; its weights are kept")
     elif trainer.epoch:
-        loss = f"loss {trainer.best_loss:.6g}"
+        loss = f"loss {trainer.best.loss:.6g}{by}"
         console.line(f"best: the initial weights, {loss}: no epoch improved on it, and they are kept unchanged")
 
 
@@ -246,16 +270,37 @@ def _command(ranks: Ranks, option: str) -> str:
     return repeated_command(ranks.size, "--overwrite" if option == "--resume" else "--resume", option)
 
 
+def restart_files(path: Path, epoch: int, options: PytorchSection) -> list[Path]:
+    """Return the restart files to write after an epoch: the latest one, and a copy every ``checkpoint_interval``."""
+    kept = bool(options.checkpoint_interval) and epoch % options.checkpoint_interval == 0
+    return [path, *([path.with_name(snapshot_name(path.name, epoch))] if kept else [])]
+
+
+def stale_snapshots(path: Path, epoch: int) -> list[Path]:
+    """Return the copies of the restart file of an earlier fit in the same folder, or of epochs that are repeated.
+
+    Args:
+        path: the restart file.
+        epoch: epoch from which the fit goes on; 0 for a new one.
+    """
+    own, prefix = own_files(path.parent, ()), path.name.removesuffix(".pt") + "_"
+    numbers = {name: name[len(prefix) : -3] for name in own if name.startswith(prefix) and name.endswith(".pt")}
+    stale = (name for name, number in numbers.items() if number.isdigit() and int(number) > epoch)
+    return [path.with_name(name) for name in sorted(stale) if path.with_name(name).is_file()]
+
+
 def _row(report: EpochReport, properties: Sequence[Property]) -> EpochRow:
     found = report.validation
-    mae = tuple(
-        found.mae[one.name] * one.loss_unit.size / one.report_unit.size if found else math.nan for one in properties
-    )
+
+    def errors(by_name: Mapping[str, float]) -> tuple[float, ...]:
+        return tuple(by_name.get(one.name, math.nan) * one.loss_unit.size / one.report_unit.size for one in properties)
+
     return EpochRow(
         epoch=report.epoch,
         train_loss=report.train_loss,
         validation_loss=found.loss if found else math.nan,
-        mae=mae,
+        mae=errors(found.mae if found else {}),
+        rmse=errors(found.rmse if found else {}),
         learning_rate=report.learning_rate,
         seconds=report.seconds,
         best=report.is_best,

@@ -23,7 +23,7 @@ from fitsnap_nn.settings.files import MACE_SUFFIX
 from fitsnap_nn.settings.load import document_of
 from fitsnap_nn.settings.problems import did_you_mean
 from fitsnap_nn.settings.schema import Settings
-from fitsnap_nn.settings.training import KALMAN
+from fitsnap_nn.settings.training import KALMAN, SCHEDULE_FREE
 from fitsnap_nn.training.checkpoint import load_restart
 from fitsnap_nn.training.distributed import Ranks
 from fitsnap_nn.training.evaluation import evaluate_all
@@ -32,6 +32,7 @@ from fitsnap_nn.workflow.device import choose_device
 from fitsnap_nn.workflow.preparation import Prepared
 from fitsnap_nn.workflow.stored_settings import adopt, is_zero
 
+ADAM = {"Adam", "AdamW"}  # optimisers with the same state
 LISTED_NAMES = 40  # maximum number of parameters that an error lists one by one
 
 
@@ -253,7 +254,9 @@ def load_optimizer(trainer: Trainer, start: Start, settings: Settings) -> str:
         return f"{kept}: {start.path} is a model file, which has none"
     stored, own = restart["settings"]["pytorch"], settings.pytorch
     before = stored.get("optimizer", "Adam")
-    if (before == KALMAN) != (own.optimizer == KALMAN):
+    if own.optimizer == SCHEDULE_FREE:
+        return f"{kept}: that of ScheduleFree belongs to the weights of the last epoch instead of the best one"
+    if before != own.optimizer and not {before, own.optimizer} <= ADAM:
         return f"{kept}: that of the file is of optimizer = {before}, which {own.optimizer} cannot use"
     same = start.elements == tuple(trainer.model.elements) and tuple(stored.get("freeze", ())) == own.freeze
     if not same or not trainer.step.adopt(restart["trainer"]["optimizer"]):

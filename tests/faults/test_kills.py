@@ -23,10 +23,13 @@ LAUNCHER = [str(Path(sys.executable).parent / "mpirun"), "-np", "2", sys.executa
 KINDS = ("whole", "killed")
 EPOCHS = 24
 KILLS = (("launcher", 2), ("rank", 9))  # what is killed, and after which epoch
+# The first kill is before stage two, the second in it.
+STAGE_TWO = {"stage_two": 1, "stage_two_start": 6, "stage_two_energy_weight": 500, "stage_two_average": 1}
 
 
 def arguments(folder: str, *more: str) -> list[str]:
     keys = ["--set", f"OUTFILE.folder={folder}", "--set", f"PYTORCH.num_epochs={EPOCHS}"]
+    keys += [word for key, value in STAGE_TWO.items() for word in ("--set", f"PYTORCH.{key}={value}")]
     return ["small.in", "--no-verify", *keys, *more]
 
 
@@ -66,7 +69,7 @@ def test_a_fit_killed_twice_on_two_ranks(tmp_path: Path):
         option = "--resume"
     run_on_ranks(2, [arguments("killed", option), arguments("whole")], tmp_path)
     first, second = (load_restart(tmp_path / name / "restart.pt")["trainer"] for name in KINDS)
-    for name in ("weights", "best_weights"):
+    for name in ("weights", "best_weights", "epoch_mean"):
         assert torch.equal(first[name], second[name])
     one, other = ([(row.train_loss, row.validation_loss) for row in read_epochs(tmp_path / name)] for name in KINDS)
     assert one == other

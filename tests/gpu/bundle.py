@@ -25,7 +25,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-PROJECT = "fitsnap_nn[soap,mace]"
+PROJECT = "fitsnap_nn[soap,mace,schedulefree]"
 PRESENT = {
     "torch", "numpy", "scipy", "matplotlib", "h5py", "pandas", "pyyaml", "tqdm", "torchmetrics", "sympy", "packaging",
     "setuptools", "typing-extensions",

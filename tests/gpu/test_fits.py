@@ -155,6 +155,31 @@ def test_predictions_of_the_calculator(fits: Fits, device: str) -> None:
     np.testing.assert_allclose(found[device], found["cpu"], rtol=1e-10, atol=1e-10)
 
 
+STAGES = {
+    "free": {"optimizer": "ScheduleFree", "stage_two": 1, "stage_two_start": 1, "stage_two_force_weight": 5},
+    "averaged": {"amsgrad": 1, "stage_two": 1, "stage_two_start": 1, "stage_two_average": 1, "ema_decay": 0.9},
+}
+
+
+@pytest.mark.parametrize("kind", STAGES)
+@pytest.mark.parametrize("model", ["BPNN", "NANOPET"])
+def test_stage_two_and_averaged_weights(
+    device: str, tmp_path: Path, request: pytest.FixtureRequest, model: str, kind: str
+) -> None:
+    """Weights of stage two are inputs of captured steps, and optimisers act outside of them."""
+    if kind == "free":
+        request.getfixturevalue("schedulefree")
+    path = write_input(tmp_path, model)
+    keys = STAGES[kind]
+    cpu = fit(path, "cpu", num_epochs=3, device="cpu", **keys)
+    gpu = fit(path, "gpu", num_epochs=3, device=device, **keys)
+    assert losses(gpu) == pytest.approx(losses(cpu), rel=1e-11)
+    fit(path, "parts", num_epochs=2, device=device, **keys)
+    parts = fit(path, "parts", num_epochs=3, device=device, resume=True, **keys)
+    one, other = (load_restart(result.folder / "restart.pt")["trainer"] for result in (gpu, parts))
+    assert torch.equal(one["best_weights"], other["best_weights"])
+
+
 @pytest.mark.mpi
 @pytest.mark.xdist_group("ranks")
 def test_two_ranks_that_share_the_gpu(device: str, tmp_path: Path) -> None:

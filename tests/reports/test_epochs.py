@@ -14,8 +14,8 @@ NO_ERRORS = (math.nan,) * 3
 
 
 def row(epoch: int) -> EpochRow:
-    mae = (0.1172, 0.0761, math.nan)
-    return EpochRow(epoch, 1 / epoch, 2 / epoch, mae, 5e-5, 0.21, best=epoch % 2 == 1)
+    mae, rmse = (0.1172, 0.0761, math.nan), (0.2, 0.3, math.nan)
+    return EpochRow(epoch, 1 / epoch, 2 / epoch, mae, 5e-5, 0.21, best=epoch % 2 == 1, rmse=rmse)
 
 
 def test_every_epoch_is_on_disk_before_the_next(tmp_path):
@@ -30,10 +30,10 @@ def test_every_epoch_is_on_disk_before_the_next(tmp_path):
 def test_metrics_come_back_as_they_were(tmp_path):
     with EpochLog(tmp_path, STANDARD) as log:
         log.write(row(3))
-        log.write(EpochRow(4, np.float64(0.25), mae=NO_ERRORS))
+        log.write(EpochRow(4, np.float64(0.25)))
     first, second = read_epochs(tmp_path)
     assert str(first) == str(row(3))  # nan equals nan as text
-    assert str(second) == str(EpochRow(4, 0.25, mae=NO_ERRORS))
+    assert str(second) == str(EpochRow(4, 0.25, mae=NO_ERRORS, rmse=NO_ERRORS))
 
 
 def test_going_on_drops_only_what_the_restart_file_does_not_know(tmp_path):
@@ -59,6 +59,31 @@ def test_a_line_cut_off_in_the_middle_goes(tmp_path, name):
         log.write(row(3))
     lines = (tmp_path / name).read_text(encoding="utf-8").splitlines()[1:]
     assert [line.replace(",", " ").split()[0] for line in lines] == ["1", "3"]
+
+
+def test_files_of_earlier_versions_have_no_rmse(tmp_path):
+    """Also with the names of errors in the name of a property."""
+    odd = user_property("my_rmse_mae", "atom", Scalar(), "e")
+    with EpochLog(tmp_path, (ENERGY, odd)) as log:
+        for epoch in (1, 2):
+            log.write(EpochRow(epoch, 1.0, 2.0, (0.1, 0.2), 1e-3, 0.5, rmse=(0.3, 0.4)))
+    path = tmp_path / "metrics.csv"
+    lines = [line.split(",") for line in path.read_text(encoding="utf-8").splitlines()]
+    path.write_text("".join(",".join(cells[:5] + cells[7:]) + "\n" for cells in lines), encoding="utf-8")
+    assert [(one.mae, one.rmse) for one in read_epochs(tmp_path)] == [((0.1, 0.2), ())] * 2
+    with EpochLog(tmp_path, (ENERGY, odd), after=1) as log:
+        log.write(EpochRow(2, 1.0, 2.0, (0.1, 0.2), 1e-3, 0.5, rmse=(0.3, 0.4)))
+    first, second = read_epochs(tmp_path)
+    assert (first.mae, str(first.rmse)) == ((0.1, 0.2), "(nan, nan)")
+    assert (second.mae, second.rmse) == ((0.1, 0.2), (0.3, 0.4))
+
+
+def test_lines_show_both_errors_on_demand():
+    header, line = epoch_header(STANDARD, rmse=True), epoch_line(row(3), STANDARD, rmse=True)
+    titles = ("RMSE E meV/atom", "RMSE F meV/Å", "RMSE P GPa", "MAE E meV/atom", "MAE F meV/Å", "MAE P GPa")
+    for title, value in zip(titles, ("200.0", "300.0", "-", "117.2", "76.1", "-"), strict=True):
+        end = header.index(title) + len(title)
+        assert line[:end].endswith(f" {value}")
 
 
 def test_going_on_without_files_starts_them(tmp_path):
@@ -102,7 +127,8 @@ def test_columns_are_those_of_the_properties(tmp_path):
     header, line = (tmp_path / "metrics.csv").read_text(encoding="utf-8").splitlines()
     assert header.split(",") == [
         "epoch", "train_loss", "validation_loss", "energy_mae_eV_per_atom", "force_mae_eV_per_A", "charge_mae_e",
-        "dipole_mae", "learning_rate", "seconds", "best",
+        "dipole_mae", "energy_rmse_eV_per_atom", "force_rmse_eV_per_A", "charge_rmse_e", "dipole_rmse",
+        "learning_rate", "seconds", "best",
     ]  # fmt: skip
     assert line.split(",")[3:7] == ["0.1", "0.2", "0.3", "0.4"]
     assert read_epochs(tmp_path)[0].mae == (0.1, 0.2, 0.3, 0.4)
@@ -115,7 +141,7 @@ def test_standard_columns_and_the_header_of_the_losses(tmp_path):
         pass
     assert (tmp_path / "metrics.csv").read_text(encoding="utf-8") == (
         "epoch,train_loss,validation_loss,energy_mae_eV_per_atom,force_mae_eV_per_A,stress_mae_GPa,"
-        "learning_rate,seconds,best\n"
+        "energy_rmse_eV_per_atom,force_rmse_eV_per_A,stress_rmse_GPa,learning_rate,seconds,best\n"
     )
     losses = (tmp_path / "loss_vs_epochs.dat").read_text(encoding="utf-8")
     assert losses == "# epoch training_loss validation_loss\n"

@@ -28,6 +28,12 @@ Liquid = 1.0 0.0 1 1 0
 WriteInput = Callable[..., Path]
 
 
+@pytest.fixture(autouse=True)
+def _optional_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checks of settings do not depend on what is installed."""
+    monkeypatch.setattr("fitsnap_nn.settings.training_checks.find_spec", lambda name: name)
+
+
 @pytest.fixture
 def write_input(tmp_path: Path) -> WriteInput:
     """A function that writes an input file beside the folders data/Bulk, data/Liquid and data/deep/Slab.

@@ -45,6 +45,23 @@ def pytorch(text: str) -> tuple[str, str]:
         ([pytorch("seed = 4")], "[PYTORCH] seed has no effect with manual_seed_flag = 0"),
         ([pytorch("plateau_factor = 0.1")], "[PYTORCH] plateau_factor has no effect with scheduler = constant."),
         ([pytorch("batch_size = 3\nbatch_atom_bounds = 0 99")], "[PYTORCH] batch_size has no effect with"),
+        ([pytorch("batch_size = 3\nbatch_atom_bounds = 9 None")], "[PYTORCH] batch_size has no effect with"),
+        (
+            [pytorch("lr_scheduler_gamma = 0.9")],
+            "[PYTORCH] lr_scheduler_gamma has no effect with scheduler =",
+        ),
+        ([pytorch("optimizer = LKF\namsgrad = 1")], "[PYTORCH] amsgrad has no effect with optimizer = LKF"),
+        (
+            [pytorch("optimizer = ScheduleFree\nscheduler = cosine\namsgrad = 1")],
+            "[PYTORCH] scheduler, amsgrad have no effect with optimizer = ScheduleFree, which has no schedule.",
+        ),
+        ([pytorch("stage_two_start = 3\nstage_two_average = 1")], "[PYTORCH] stage_two_start, stage_two_average have"),
+        (
+            [pytorch("stage_two = 1")],
+            "[PYTORCH] stage_two = 1 changes the learning rate only, to 0.001: the input",
+        ),
+        ([pytorch("stage_two_stress_weight = 1")], "[PYTORCH] stage_two_stress_weight has no effect with [CALCULATOR]"),
+        ([pytorch("element_energies = W -1")], "[PYTORCH] element_energies lists W; those of Be are fitted."),
         ([pytorch("stress_weight = 1")], "[PYTORCH] stress_weight has no effect with [CALCULATOR] stress = 0."),
         (
             [pytorch("early_stopping = 5"), ("0.7 0.3", "0.7 0.0")],
@@ -65,6 +82,7 @@ def test_a_key_without_effect_is_said(write_input, changes, notice):
     [
         [pytorch("early_stopping = 5\nscheduler = plateau\nplateau_factor = 0.3\nseed = 1\nmanual_seed_flag = 1")],
         [pytorch("early_stopping = 5\ntraining_fraction = 0.9")],
+        [pytorch("stage_two = 1\nstage_two_energy_weight = 9\nscheduler = exponential\nlr_scheduler_gamma = 0.9")],
         [("[GROUPS]", "[GROUPS]\nrandom_seed = 3\nsampling_block = 5\nrandom_sampling = 1")],
         [
             pytorch("model = MACE"),

@@ -198,9 +198,11 @@ PYTORCH = ("[PATH]", "[PYTORCH]\n{}\n[PATH]")
         ("[PATH]", "[PYTORCH]\nforce_weight = 0\n[PATH]", "force_weight — is set without energy_weight"),
         (
             "[PATH]",
-            "[PYTORCH]\nelement_energies = W -1\n[PATH]",
-            "lists W, but the elements are W Be. Use",
+            "[PYTORCH]\nelement_energies = W -1 Li -2\n[PATH]",
+            "Li is not among the elements W Be. Use",
         ),
+        ("[PATH]", "[PYTORCH]\nelement_energies = 74 -1\n[PATH]", "74 is not among the elements W Be. Write W for 74."),
+        ("[PATH]", "[PYTORCH]\nelement_energies = W -1 W -2\n[PATH]", "gives an element more than once"),
         ("[PATH]", "[PYTORCH]\nelement_energies = W -1 Be\n[PATH]", "'W -1 Be' is not a list of elements and energies"),
         (
             "[PATH]",

@@ -35,7 +35,16 @@ def test_every_name_leads_to_a_key_and_is_not_one_in_that_section():
         ("NANOPET", "PYTORCH", "d_pet", "It belongs to section [NANOPET]"),
         ("NANOPET", "NANOPET", "r_max", "It is MACE's name; here it is cutoff in [NANOPET]"),
         ("NANOPET", "PYTORCH", "fixed_composition_weights", "here it is element_energies in [PYTORCH]"),
-        ("NANOPET", "NANOPET", "log_interval", "a name of metatrain and MACE; it is not needed: every epoch is logged"),
+        (
+            "NANOPET",
+            "NANOPET",
+            "eval_interval",
+            "a name of metatrain and MACE; it is not needed: every epoch is logged",
+        ),
+        ("MACE", "PYTORCH", "start_swa", "It is MACE's name; here it is stage_two_start in [PYTORCH]"),
+        ("MACE", "PYTORCH", "swa_forces_weight", "here it is stage_two_force_weight in [PYTORCH]"),
+        ("MACE", "PYTORCH", "stage_two_virials_weight", "here it is stage_two_stress_weight in [PYTORCH]"),
+        ("MACE", "PYTORCH", "distributed_port", "the ranks find a free port; torchrun has the option --master-port"),
         ("SOAP_BPNN", "SOAP_BPNN", "cutoff", "here it is cutoff_radius in [SOAP_BPNN]"),
         ("SOAP_BPNN", "PYTORCH", "soap.cutoff.radius", "here it is cutoff_radius in [SOAP_BPNN]"),
         ("SOAP_BPNN", "SOAP_BPNN", "soap.max_angular", "Here it is max_angular in [SOAP_BPNN]"),
@@ -49,7 +58,7 @@ def test_every_name_leads_to_a_key_and_is_not_one_in_that_section():
         ("MACE", "MACE", "E0s", "here it is element_energies in [PYTORCH]"),
         ("MACE", "MACE", "lr_scheduler_patience", "here it is plateau_patience in [PYTORCH]"),
         ("MACE", "MACE", "cutoff", "here it is r_max in [MACE]"),
-        ("MACE", "PYTORCH", "distributed", "start the fit on several ranks with mpirun or torchrun"),
+        ("MACE", "PYTORCH", "distributed", "start the fit on several ranks with mpirun, torchrun or srun"),
     ],
 )
 def test_names_of_other_programs_are_answered_with_ours(write_input, model, section, key, hint):
@@ -58,6 +67,16 @@ def test_names_of_other_programs_are_answered_with_ours(write_input, model, sect
     (found,) = problems(path)
     assert f"[{section}] {key} — unknown key. " in found
     assert hint in found
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "ours"),
+    [("scheduler", "ExponentialLR", "exponential"), ("scheduler", "ReduceLROnPlateau", "plateau")],
+)
+def test_values_of_other_programs_are_answered_with_ours(write_input, key, value, ours):
+    (found,) = problems(write_input(("[PATH]", f"[PYTORCH]\n{key} = {value}\n[PATH]")))
+    assert f"[PYTORCH] {key} — '{value}' is not one of " in found
+    assert f"Here it is {ours}." in found
 
 
 def test_parts_of_other_options_are_sections_that_have_a_place_here(write_input):

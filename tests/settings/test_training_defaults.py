@@ -46,6 +46,16 @@ def test_given_keys_are_kept_and_not_listed(tmp_path):
     assert "scheduler" not in settings.notices[0]
 
 
+@pytest.mark.parametrize("model", BUILT_IN)
+def test_schedule_free_optimisers_take_no_schedule_and_no_average(tmp_path, model):
+    settings = load_settings(write(tmp_path, model, "optimizer = schedulefree"))
+    training, defaults = settings.pytorch, BUILT_IN[model].training_defaults
+    assert (training.scheduler, training.ema_decay) == ("constant", 0.0)
+    assert training.learning_rate == float(defaults["learning_rate"])
+    assert training.warmup_fraction == float(defaults["warmup_fraction"])
+    assert not any("scheduler" in notice or "ema_decay" in notice for notice in settings.notices)
+
+
 @pytest.mark.parametrize(
     ("model", "weights"), [("BPNN", "start_from"), ("NANOPET", "start_from"), ("MACE", "mace_model")]
 )

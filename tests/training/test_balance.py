@@ -136,7 +136,7 @@ def test_restart_files_from_before_balance_still_load():
     old = {name: value for name, value in trainer.state_dict().items() if name in OLD}
     other = trainer_of(network(), OBJECTIVE, replace(OPTIONS, num_epochs=3))
     other.load_state_dict(old)
-    assert (other.lowest_epoch, other.lowest_loss) == (trainer.best_epoch, trainer.best_loss)
+    assert (other.best.lowest_epoch, other.best.lowest_loss) == (trainer.best.epoch, trainer.best.loss)
     assert len(trained(other)) == 1
 
 
@@ -162,12 +162,12 @@ def test_members_are_trained_independently(option: int):
 def test_patience_does_not_count_from_initial_weights():
     """A start that no epoch reaches ends a fit only when the epochs themselves stop to improve."""
     trainer = trainer_of(network(), OBJECTIVE, replace(OPTIONS, num_epochs=8, early_stopping=2))
-    trainer.best_loss = 0.0
+    trainer.best.rating = 0.0
     losses = [report.validation.loss for report in trained(trainer)]
     assert len(losses) > 2
     lowest = losses.index(min(losses)) + 1
-    assert trainer.lowest_epoch == lowest
-    assert trainer.best_epoch == 0
+    assert trainer.best.lowest_epoch == lowest
+    assert trainer.best.epoch == 0
     assert len(losses) == min(8, lowest + 2)
 
 
@@ -175,6 +175,6 @@ def test_terms_of_a_sum_are_reported():
     for objective, optimizer in ((OBJECTIVE, "Adam"), (balanced(), "Adam"), (OBJECTIVE, "LKF")):
         trainer = trainer_of(network(), objective, replace(OPTIONS, optimizer=optimizer))
         best = min(trained(trainer), key=lambda report: report.validation.loss)
-        assert sum(trainer.best_values) == pytest.approx(sum(best.validation.values))
+        assert sum(trainer.best.values) == pytest.approx(sum(best.validation.values))
         expected = best.validation.values if not objective.balanced and optimizer == "Adam" else ()
         assert trainer.summed_terms == expected

@@ -29,6 +29,33 @@ def test_cosine_falls_to_the_least_rate():
     assert schedule.learning_rate(10_000) == pytest.approx(0.1)
 
 
+def test_exponential_falls_after_each_epoch_but_not_below_the_least_rate():
+    options = PytorchSection(
+        learning_rate=1.0, min_learning_rate=0.3, scheduler="exponential", lr_scheduler_gamma=0.5, num_epochs=4
+    )
+    schedule = Schedule(options, 2)
+    assert [schedule.learning_rate(step) for step in range(8)] == [1.0, 1.0, 0.5, 0.5, 0.3, 0.3, 0.3, 0.3]
+
+
+def test_stage_two_has_its_own_rate_and_the_cosine_ends_before_it():
+    options = PytorchSection(learning_rate=1.0, scheduler="cosine", num_epochs=8, stage_two=True)
+    schedule = Schedule(options, 10)
+    assert schedule.second_stage == 6
+    for step in (0, 15, 59):
+        assert schedule.learning_rate(step) == pytest.approx(0.5 * (1 + math.cos(math.pi * step / 60)))
+    assert {schedule.learning_rate(step) for step in (60, 79, 500)} == {0.1}
+    given = PytorchSection(num_epochs=8, stage_two=True, stage_two_start=2, stage_two_learning_rate=0.0)
+    assert Schedule(given, 10).learning_rate(20) == 0.0
+    assert PytorchSection(num_epochs=2, stage_two=True).second_stage == 1
+
+
+def test_schedule_free_optimisers_have_the_warm_up_only():
+    options = PytorchSection(
+        optimizer="ScheduleFree", learning_rate=1.0, scheduler="cosine", warmup_fraction=0.2, num_epochs=10
+    )
+    assert [Schedule(options, 1).learning_rate(step) for step in range(10)] == [0.5] + [1.0] * 9
+
+
 def test_plateau_waits_then_lowers_but_not_below_the_least_rate():
     options = PytorchSection(
         learning_rate=1.0, min_learning_rate=0.2, scheduler="plateau", plateau_factor=0.5, plateau_patience=2

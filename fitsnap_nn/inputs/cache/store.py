@@ -63,6 +63,10 @@ class InputStore:
         """Total size of the cached inputs, bytes."""
         return sum(location.size(self._dtypes) for _, location in self._locations.values())
 
+    def __contains__(self, fingerprint: str) -> bool:
+        """Return whether the input of a configuration with this fingerprint is cached, without reading it."""
+        return fingerprint in self._locations
+
     def missing(self, configurations: Sequence[Configuration]) -> list[Configuration]:
         """Return the configurations whose input is not cached or fails its checksum.
 
