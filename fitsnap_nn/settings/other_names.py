@@ -106,7 +106,12 @@ _TABLES = (
     _names(
         METATRAIN,
         "NANOPET",
-        [("num_features", "d_pet"), ("d_node", "d_pet"), ("num_layers", "num_attention_layers")],
+        [
+            ("num_features", "d_pet"),
+            ("d_node", "d_pet"),
+            ("num_layers", "num_attention_layers"),
+            ("enable", "long_range", "1 or 0"),
+        ],
     ),
     _names(
         METATRAIN,
@@ -117,6 +122,7 @@ _TABLES = (
             ("cutoff", "cutoff_radius"),
             ("n_max", "max_radial"),
             ("l_max", "max_angular"),
+            ("enable", "long_range", "1 or 0"),
         ],
     ),
     _names(METATRAIN, "MACE", [("cutoff", "r_max"), ("cutoff_radius", "r_max"), ("zbl", "pair_repulsion")]),
@@ -158,7 +164,6 @@ _WITHOUT_KEY: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
             MACE,
             ("swa", "start_swa", "swa_lr", "stage_two", "start_stage_two"),
         ),
-        "long-range interactions are not supported": (METATRAIN, ("long_range",)),
         "it applies to tensor targets, which this architecture does not predict here": (
             METATRAIN,
             ("add_lambda_basis",),
