@@ -196,10 +196,10 @@ def long_range_of(hyperparameters: Mapping[str, Any], width: int, cutoff: float)
     """Return the long-range part of a model, or ``None`` without one.
 
     Args:
-        hyperparameters: those of the model, with ``long_range`` and the keyword arguments of `LongRange`.
+        hyperparameters: those of the model: if ``long_range`` is true, also the keyword arguments of `LongRange`.
         width, cutoff: see `LongRange`.
     """
-    if not hyperparameters["long_range"]:
+    if not hyperparameters.get("long_range"):
         return None
     names = ("use_ewald", "smearing", "kspace_resolution", "interpolation_nodes")
     return LongRange(width, cutoff, **{name: hyperparameters[name] for name in names})

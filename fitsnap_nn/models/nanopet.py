@@ -86,12 +86,15 @@ class Nanopet(GraphModel):
             "num_gnn_layers": num_gnn_layers,
             "heads": heads,
             "zbl": zbl,
-            "long_range": long_range,
-            "use_ewald": use_ewald,
-            "smearing": smearing,
-            "kspace_resolution": kspace_resolution,
-            "interpolation_nodes": interpolation_nodes,
         }
+        if long_range:  # otherwise files are as those of before
+            self._hyperparameters |= {
+                "long_range": True,
+                "use_ewald": use_ewald,
+                "smearing": smearing,
+                "kspace_resolution": kspace_resolution,
+                "interpolation_nodes": interpolation_nodes,
+            }
         hidden = EXPANSION * d_pet
         self.vector_encoder = nn.Sequential(
             _linear(3, hidden), nn.SiLU(), _linear(hidden, hidden), nn.SiLU(), _linear(hidden, d_pet)

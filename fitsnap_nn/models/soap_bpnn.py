@@ -148,12 +148,15 @@ class SoapBpnn(GraphModel):
             "layernorm": layernorm,
             "heads": heads,
             "zbl": zbl,
-            "long_range": long_range,
-            "use_ewald": use_ewald,
-            "smearing": smearing,
-            "kspace_resolution": kspace_resolution,
-            "interpolation_nodes": interpolation_nodes,
         }
+        if long_range:  # otherwise files are as those of before
+            self.hyperparameters |= {
+                "long_range": True,
+                "use_ewald": use_ewald,
+                "smearing": smearing,
+                "kspace_resolution": kspace_resolution,
+                "interpolation_nodes": interpolation_nodes,
+            }
         self.cutoff = cutoff_radius
         self.expansion = SphericalExpansion(max_angular, max_radial, cutoff_radius, cutoff_width)
         count = len(self.elements)
