@@ -85,6 +85,7 @@ def write_lammps_files(
         data=folder / DATA if structure else None,
         elements=model.elements,
         atom_style=reference.atom_style,
+        single_rank=formats.single_rank,
     )
     if "nn" not in formats.contents:  # an nn file of an earlier model could be selected otherwise
         (folder / f"{stem}.mliap.nn").unlink(missing_ok=True)
@@ -99,7 +100,8 @@ def write_lammps_files(
     _write(files.mod, mod_text(files, [*identity_commands(identity), *location, *commands]).encode())
     if structure and files.deck and files.data:
         _write(files.data, data_text(structure, model.elements, reference.atom_style).encode())
-        deck = deck_text(structure, files.deck.name, files.mod.name, files.data.name, reference.atom_style, location)
+        names = files.deck.name, files.mod.name, files.data.name
+        deck = deck_text(structure, *names, reference.atom_style, location, several_ranks=not files.single_rank)
         _write(files.deck, deck.encode())
     return files
 
@@ -147,6 +149,7 @@ def mod_text(files: LammpsFiles, commands: Sequence[str]) -> str:
     lines = [
         f"# Neural network {files.mod.stem}. Units metal: energies in eV, distances in Å. Atom types: {types}.",
         "# Include it from any folder. If its files were moved:  lmp -var potential_folder FOLDER ...",
+        *([f"# {files.single_rank}."] if files.single_rank else []),
         *commands,
     ]
     return "\n".join(lines) + "\n"

@@ -24,6 +24,7 @@ class LammpsFiles:
         deck, data: example input for molecular dynamics and its data file; ``None`` if no structure was given.
         elements: chemical symbols, in the order of the atom types.
         atom_style: argument of LAMMPS' ``atom_style``.
+        single_rank: why the potential runs on one rank only, and with the plugin; empty if it runs on several.
     """
 
     folder: Path
@@ -38,6 +39,7 @@ class LammpsFiles:
     data: Path | None
     elements: tuple[str, ...]
     atom_style: str
+    single_rank: str = ""
 
     @property
     def potential(self) -> tuple[Path, ...]:
@@ -46,7 +48,9 @@ class LammpsFiles:
 
     @property
     def limitation(self) -> str:
-        """Sentence that states why a LAMMPS without Python cannot run a network on descriptors; empty if it can."""
+        """Sentence that states which LAMMPS cannot run the potential, or not on several ranks; empty if all can."""
+        if self.single_rank:
+            return self.single_rank
         if "mliappy" not in self.models or "nn" in self.models:
             return ""
         return f"A LAMMPS without Python cannot run it: {self.unsupported_reason}"

@@ -11,37 +11,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fitsnap_nn.data.configuration import Floats
 from fitsnap_nn.errors import DataError
 from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.inputs.graph.placed import PlacedGraph
+from fitsnap_nn.models.periodic_box import PeriodicBox, periodic_box, slab_correction, wave_numbers
 
 MAX_PHASES = 100_000_000  # wave vectors times atoms; each takes about 50 bytes in float64, more in training
-# Accuracy of a slab: the potentials of its periodic images decay as exp(-k d) with the smallest wave number k in its
-# plane and the width d of the vacuum. A third of it is the vacuum at which Gaussians no longer overlap, in sigma.
-SLAB_DECAY = 18.0
-STEPS_PER_DOUBLING = 4  # the height of the cell of a slab grows in steps, so that it does not follow the atoms
-
-
-class Box(NamedTuple):
-    """Periodic cell that represents a configuration.
-
-    Attributes:
-        vectors: (3, 3) lattice vectors as rows, Å, differentiable with respect to the cell.
-        normal: (3,) unit vector normal to a slab; ``None`` with three periodic directions.
-        height: length of the cell along the normal, Å.
-    """
-
-    vectors: Tensor
-    normal: Tensor | None
-    height: float
 
 
 class LongRange(nn.Module):
@@ -101,14 +83,9 @@ class LongRange(nn.Module):
         """
         if not isinstance(graph, PlacedGraph):
             raise TypeError(f"long-range interactions need a PlacedGraph, not a {type(graph).__name__}")
-        sizes = graph.n_atoms.tolist()
-        cells, periodic = graph.cells.detach().double().cpu().numpy(), graph.periodic.cpu().numpy()
-        far = [
-            self._of_configuration(*atoms, graph.cells[number], cells[number], periodic[number])
-            for number, atoms in enumerate(
-                zip(torch.split(graph.positions, sizes), torch.split(charges, sizes), strict=True)
-            )
-        ]
+        sizes, periodic = graph.n_atoms.tolist(), graph.periodic.cpu().numpy()
+        atoms = torch.split(graph.positions, sizes), torch.split(charges, sizes)
+        far = [self._of_configuration(*one) for one in zip(*atoms, graph.cells, periodic, strict=True)]
         distances = torch.linalg.vector_norm(graph.vectors, dim=1)
         inside = 0.5 + 0.5 * torch.cos(distances * (math.pi / self.cutoff))  # 1 at r = 0, and 0 at the cutoff
         near = (inside * self._smeared(distances))[:, None] * charges.index_select(0, graph.edge_j)
@@ -119,17 +96,14 @@ class LongRange(nn.Module):
         return potentials
 
     def _of_configuration(
-        self, positions: Tensor, charges: Tensor, cell: Tensor, lattice: Floats, periodic: NDArray[np.bool_]
+        self, positions: Tensor, charges: Tensor, cell: Tensor, periodic: NDArray[np.bool_]
     ) -> Tensor:
-        """Return the potentials of all pairs in one configuration, whose cell is also given as array."""
+        """Return the potentials of all pairs in one configuration."""
         if not len(positions) or not periodic.any():
             return self._direct(positions, charges)
-        box, lattice = self._box(positions, cell, lattice, periodic)
-        if self.use_ewald:
-            potentials = self._ewald(positions, charges, box, lattice)
-        else:
-            potentials = self._mesh(positions, charges, box)
-        return potentials if box.normal is None else potentials + _slab_correction(positions, charges, box)
+        box = periodic_box(positions, cell, periodic, self.smearing)
+        potentials = (self._ewald if self.use_ewald else self._mesh)(positions, charges, box)
+        return potentials if box.normal is None else potentials + slab_correction(positions, charges, box)
 
     def _direct(self, positions: Tensor, charges: Tensor) -> Tensor:
         """Return the potentials without periodic images, the sum over all pairs."""
@@ -139,19 +113,19 @@ class LongRange(nn.Module):
         potentials: Tensor = kernel @ charges
         return potentials
 
-    def _ewald(self, positions: Tensor, charges: Tensor, box: Box, lattice: Floats) -> Tensor:
+    def _ewald(self, positions: Tensor, charges: Tensor, box: PeriodicBox) -> Tensor:
         """Return the potentials as a sum over wave vectors; a neutralising background compensates a total charge.
 
         P. P. Ewald, Ann. Phys. 369, 253 (1921). Each pair k, -k of wave vectors occurs once, with twice the weight.
         """
         maximum = 2.0 * math.pi / self.resolution
-        count = abs(np.linalg.det(lattice)) * maximum**3 / (12.0 * math.pi**2)  # of points in half a sphere
+        count = abs(np.linalg.det(box.lattice)) * maximum**3 / (12.0 * math.pi**2)  # of points in half a sphere
         if count * len(positions) > MAX_PHASES:
             raise DataError(
                 f"an Ewald sum of {count:.0f} wave vectors and {len(positions)} atoms needs too much memory. Use P3M "
                 "(use_ewald = 0), a coarser kspace_resolution, or smaller cells."
             )
-        numbers = wave_numbers(lattice, maximum)
+        numbers = wave_numbers(box.lattice, maximum)
         volume = torch.linalg.det(box.vectors).abs()
         reciprocal = 2.0 * math.pi * torch.linalg.inv(box.vectors).T
         vectors = torch.from_numpy(numbers).to(positions) @ reciprocal
@@ -164,7 +138,7 @@ class LongRange(nn.Module):
             found = found + wave.T @ (weights[:, None] * (wave @ charges))
         return found
 
-    def _mesh(self, positions: Tensor, charges: Tensor, box: Box) -> Tensor:
+    def _mesh(self, positions: Tensor, charges: Tensor, box: PeriodicBox) -> Tensor:
         """Return the potentials by P3M."""
         from fitsnap_nn.models import p3m  # torch-pme is optional
 
@@ -172,24 +146,6 @@ class LongRange(nn.Module):
         no_pairs = torch.zeros(0, 2, dtype=torch.int64, device=positions.device)
         potentials: Tensor = mesh(charges, box.vectors, positions, no_pairs, positions.new_zeros(0))
         return 2.0 * potentials  # torch-pme returns half of them
-
-    def _box(self, positions: Tensor, cell: Tensor, lattice: Floats, periodic: NDArray[np.bool_]) -> tuple[Box, Floats]:
-        """Return the periodic cell of a configuration, differentiable and as array; that of a slab has vacuum."""
-        if periodic.all():
-            return Box(cell, None, 0.0), lattice
-        (axis,) = np.flatnonzero(~periodic)
-        first, second = lattice[periodic]
-        normal = np.cross(first, second)
-        normal /= np.linalg.norm(normal)
-        along = positions.detach().double().cpu().numpy() @ normal
-        vacuum = max(SLAB_DECAY / _smallest_wave_number(first, second), SLAB_DECAY / 3.0 * self.smearing)
-        height = float(np.ptp(along)) + vacuum
-        height = 2.0 ** (math.ceil(STEPS_PER_DOUBLING * math.log2(height)) / STEPS_PER_DOUBLING)
-        lattice = lattice.copy()
-        lattice[axis] = height * normal
-        rows = list(cell.unbind(0))
-        rows[axis] = torch.from_numpy(lattice[axis]).to(cell)
-        return Box(torch.stack(rows), torch.from_numpy(normal).to(cell), height), lattice
 
 
 def long_range_of(hyperparameters: Mapping[str, Any], width: int, cutoff: float) -> LongRange | None:
@@ -203,52 +159,6 @@ def long_range_of(hyperparameters: Mapping[str, Any], width: int, cutoff: float)
         return None
     names = ("use_ewald", "smearing", "kspace_resolution", "interpolation_nodes")
     return LongRange(width, cutoff, **{name: hyperparameters[name] for name in names})
-
-
-def wave_numbers(lattice: Floats, maximum: float) -> Floats:
-    """Return integer coefficients (K, 3) of the wave vectors up to a length, one of each pair k, -k, without 0.
-
-    Args:
-        lattice: (3, 3) lattice vectors as rows, Å.
-        maximum: 1/Å.
-    """
-    # k . a = 2 pi n, so that |n| is at most |k| |a| / (2 pi).
-    limits = np.floor(maximum * np.linalg.norm(lattice, axis=1) / (2.0 * np.pi)).astype(int)
-    first, second, third = (np.arange(-limit, limit + 1.0) for limit in limits)
-    numbers = np.stack(np.meshgrid(first, second, third, indexing="ij"), axis=-1).reshape(-1, 3)
-    numbers = numbers[len(numbers) // 2 + 1 :]  # in this order, the first half are the negatives of the second
-    vectors = 2.0 * np.pi * numbers @ np.linalg.inv(lattice).T
-    selected: Floats = numbers[np.einsum("kx,kx->k", vectors, vectors) <= maximum**2]
-    return selected
-
-
-def _smallest_wave_number(first: Floats, second: Floats) -> float:
-    """Return the length of the shortest wave vector of a plane lattice, 1/Å."""
-    # By reduction of the lattice: the shortest wave vector is 2 pi over the distance of its rows.
-    if first @ first > second @ second:
-        first, second = second, first
-    while (steps := np.round(first @ second / (first @ first))) != 0.0:
-        second = second - steps * first
-        if first @ first > second @ second:
-            first, second = second, first
-    area = math.sqrt((first @ first) * (second @ second) - (first @ second) ** 2)
-    return float(2.0 * math.pi * math.sqrt(first @ first) / area)
-
-
-def _slab_correction(positions: Tensor, charges: Tensor, box: Box) -> Tensor:
-    """Return the potentials that turn those of a stack of slabs into those of one slab.
-
-    I.-C. Yeh and M. L. Berkowitz, J. Chem. Phys. 111, 3155 (1999); with a total charge, V. Ballenegger, A. Arnold and
-    J. J. Cerdà, J. Chem. Phys. 131, 094107 (2009).
-    """
-    assert box.normal is not None
-    height = (positions @ box.normal)[:, None]
-    total, dipole = charges.sum(dim=0), (charges * height).sum(dim=0)
-    second = (charges * height.square()).sum(dim=0)
-    volume = torch.linalg.det(box.vectors).abs()
-    terms = height * dipole - 0.5 * (second + total * height.square()) - total * (box.height**2 / 12.0)
-    found: Tensor = 4.0 * math.pi / volume * terms
-    return found
 
 
 def _require_p3m() -> None:

@@ -88,18 +88,22 @@ def place_fields(configuration: Configuration) -> dict[str, Tensor]:
 def near_origin(positions: Floats, cell: Floats, periodic: ArrayLike) -> Floats:
     """Return positions shifted and wrapped such that they are small, since float32 has seven digits.
 
-    The mesh of P3M is fixed in space and in the lattice. Therefore shifts are lattice vectors in a periodic cell, and a
-    number of Å without fraction otherwise: they do not follow the atoms.
+    The mesh of P3M is fixed in space and in the lattice. Therefore shifts are lattice vectors, and across the periodic
+    directions a number of Å without fraction: they do not follow the atoms.
 
     Args:
         positions: (N, 3) Å.
         cell: (3, 3) Å, lattice vectors as rows.
         periodic: (3,) whether each direction is periodic.
     """
-    move = len(positions) > 0 and not np.all(periodic)
-    centred = positions - np.round(positions.mean(axis=0)) if move else positions
     lattice = cell[np.array(periodic)]
-    # For a slab, the least-squares solution is the part of a position within its plane.
-    fractions = np.linalg.lstsq(lattice.T, centred.T, rcond=None)[0] if len(lattice) else np.zeros((0, len(centred)))
-    wrapped: Floats = centred - np.round(fractions).T @ lattice
+    fractions, across = np.zeros((len(positions), 0)), positions
+    if len(lattice):  # for a slab, least squares give the part of a position within its plane
+        fractions = np.linalg.lstsq(lattice.T, positions.T, rcond=None)[0].T
+        across = positions - fractions @ lattice
+    wrapped: Floats = positions - np.round(fractions) @ lattice
+    mean = across.mean(axis=0) if len(positions) else np.zeros(3)
+    length = float(np.linalg.norm(mean))
+    if round(length) and not np.all(periodic):
+        wrapped = wrapped - mean * (round(length) / length)
     return wrapped
