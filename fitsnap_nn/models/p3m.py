@@ -16,14 +16,23 @@ from torchpme.lib.kspace_filter import P3MKSpaceFilter
 class SkewedFilter(P3MKSpaceFilter):  # type: ignore[misc]
     """Fourier transform of the potential, divided by that of the distribution of charges to the mesh.
 
-    torch-pme 0.5 multiplies the Cartesian components of wave vectors by the spacings of the mesh, which is right for
-    orthogonal cells only: the potentials in fcc primitive cells have relative errors of 1e-3. Here the components are
-    those along the lattice vectors.
+    In torch-pme 0.5 the latter is right for orthogonal cells only: potentials in fcc primitive cells have relative
+    errors of 1e-3. In units of the mesh a wave vector is a fraction, whatever the cell. Derivatives of torch-pme's
+    squared wave numbers and of its ``sinc`` are not finite at 0 in second order, which training on stresses needs.
     """
 
+    def update(self, cell: Tensor | None = None, ns_mesh: Tensor | None = None) -> None:
+        self._prep_kvectors(cell, ns_mesh)
+        self._k_sq = self._kvectors.square().sum(dim=3)
+        self._kfilter = self._compute_influence(self._kvectors) * self.kernel.kernel_from_k_sq(self._k_sq)
+
     def _compute_influence(self, kvectors: Tensor) -> Tensor:
-        distribution: Tensor = self._charge_assignment(kvectors @ (self.cell / self.ns_mesh[:, None]).T)
-        return distribution.reciprocal()
+        like = {"dtype": kvectors.dtype, "device": kvectors.device}
+        first, second, third = self.ns_mesh.tolist()
+        x, y = (torch.sinc(torch.fft.fftfreq(size, **like)) for size in (first, second))
+        z = torch.sinc(torch.fft.rfftfreq(third, **like))
+        product: Tensor = x[:, None, None] * y[:, None] * z
+        return product.pow(-2 * self.interpolation_nodes)
 
 
 @lru_cache(maxsize=8)

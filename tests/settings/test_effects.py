@@ -39,6 +39,14 @@ def pytorch(text: str) -> tuple[str, str]:
             [("[PATH]", "[MACE]\nr_max = 4\n[NANOPET]\n[PATH]")],
             "Without effect with [PYTORCH] model = BPNN: sections [NANOPET], [MACE].",
         ),
+        (
+            [pytorch("model = NANOPET\n[NANOPET]\nsmearing = 1.2\nuse_ewald = 0"), GRAPH],
+            "[NANOPET] use_ewald, smearing have no effect with long_range = 0.",
+        ),
+        (
+            [pytorch("model = SOAP_BPNN\n[SOAP_BPNN]\nlong_range = 1\ninterpolation_nodes = 4"), GRAPH],
+            "[SOAP_BPNN] interpolation_nodes has no effect with use_ewald = 1.",
+        ),
         ([("twojmax = 6", "sinner = 1 1")], "[BISPECTRUM] sinner has no effect with switchinnerflag = 0."),
         ([("stress = 0", "elements = W Be")], "[CALCULATOR] elements has no effect with calculator = LAMMPSSNAP"),
         ([pytorch("seed = 4")], "[PYTORCH] seed has no effect with manual_seed_flag = 0"),
