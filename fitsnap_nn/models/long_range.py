@@ -62,6 +62,12 @@ class LongRange(nn.Module):
         if not use_ewald:
             _require_p3m()
 
+    @property
+    def summary(self) -> str:
+        """Phrase for the log that names the method."""
+        method = "an Ewald sum" if self.use_ewald else f"P3M of {self.nodes} nodes"
+        return f"with {method} ({self.resolution:g} Å, smearing {self.smearing:g} Å) in training and in use alike"
+
     def forward(self, graph: Graph, features: Tensor) -> Tensor:
         """Return the long-range features (N, width) from the features (N, width) of the atoms."""
         found: Tensor = self.projection(self.potentials(graph, self.charges(features)))

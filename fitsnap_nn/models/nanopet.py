@@ -118,6 +118,10 @@ class Nanopet(GraphModel):
     def description(self) -> dict[str, Any]:
         return {"architecture": "NANOPET", "elements": list(self.elements), **self._hyperparameters}
 
+    @property
+    def layout(self) -> str:
+        return "" if self.long_range is None else self.long_range.summary
+
     def per_element(self) -> Mapping[str, PerElement]:
         state = self.state_dict()
         return {

@@ -204,6 +204,10 @@ class SoapBpnn(GraphModel):
     def description(self) -> dict[str, Any]:
         return {"architecture": "SOAP_BPNN", "elements": list(self.elements), **self.hyperparameters}
 
+    @property
+    def layout(self) -> str:
+        return "" if self.long_range is None else self.long_range.summary
+
     def per_element(self) -> Mapping[str, PerElement]:
         """Return the layouts; the features of the first layer with ``legacy`` are left to `state_for_elements`."""
         layouts = {"element_energies": along(self.element_energies)}

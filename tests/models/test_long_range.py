@@ -326,7 +326,10 @@ def test_soap_bpnn_needs_a_hidden_layer() -> None:
 
 def test_files_of_models_without_long_range_are_those_of_before() -> None:
     assert "long_range" not in Nanopet(["Ta"], d_pet=8).description()
-    description = Nanopet(["Ta"], d_pet=8, long_range=True).description()
+    assert Nanopet(["Ta"], d_pet=8).layout == ""
+    model = Nanopet(["Ta"], d_pet=8, long_range=True)
+    assert model.layout == "with an Ewald sum (1.33 Å, smearing 1.4 Å) in training and in use alike"
+    description = model.description()
     assert [description[key] for key in ("long_range", "use_ewald", "smearing")] == [True, True, 1.4]
 
 
