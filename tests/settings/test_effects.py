@@ -150,3 +150,22 @@ def test_a_folder_without_permission_is_found(write_input, tmp_path, monkeypatch
     monkeypatch.setattr("fitsnap_nn.settings.outputs.os.access", lambda folder, mode: False)
     (found,) = problems(write_input())
     assert f"[OUTFILE] folder — no permission to write to {tmp_path}. Choose another folder" in found
+
+
+@pytest.mark.parametrize(
+    ("model", "keys", "problem"),
+    [
+        ("NANOPET", "kspace_resolution = 1.6\nsmearing = 1.0", "kspace_resolution — 1.6 Å is too coarse for smearing"),
+        (
+            "SOAP_BPNN",
+            "kspace_resolution = 3",
+            "kspace_resolution — 3 Å is too coarse for smearing = 1.4 Å: at most 2.21",
+        ),
+        ("SOAP_BPNN", "num_hidden_layers = 0", "long_range — needs num_hidden_layers above 0"),
+        ("SOAP_BPNN", "interpolation_nodes = 2", "interpolation_nodes — "),
+    ],
+)
+def test_long_range_interactions_that_cannot_be_are_refused(write_input, model, keys, problem):
+    text = f"[PYTORCH]\nmodel = {model}\n[{model}]\nlong_range = 1\n{keys}\n[PATH]"
+    (found,) = problems(write_input(("[PATH]", text), GRAPH))
+    assert f"[{model}] {problem}" in found
