@@ -65,10 +65,12 @@ REQUIRES = [
     "mpi4py>=4.0,<5",
 ]
 
-# Private attributes of mace-torch and torch-spex are used: a new version is taken once the tests have passed with it.
+# Private attributes of mace-torch, torch-spex and torch-pme are used: a new version is taken once the tests have passed
+# with it.
 FEATURES = {
     "soap": ["torch-spex>=0.1,<0.2"],
     "mace": ["mace-torch>=0.3.16,<0.3.17"],
+    "long_range": ["torch-pme>=0.5,<0.6"],
     "plots": ["matplotlib>=3.8"],
     "linear": ["scikit-learn>=1.3"],
     "schedulefree": ["schedulefree>=1.4,<2"],

@@ -100,6 +100,12 @@ def schedulefree(outside: Outside) -> None:
 
 
 @pytest.fixture(scope="session")
+def torchpme(outside: Outside) -> None:
+    """torch-pme."""
+    outside.library("torchpme")
+
+
+@pytest.fixture(scope="session")
 def matplotlib(outside: Outside) -> None:
     """matplotlib."""
     outside.library("matplotlib")

@@ -38,7 +38,14 @@ CONSTANT_ENERGY = (
 
 
 def deck_text(
-    structure: Configuration, deck: str, mod: str, data: str, atom_style: str, location: Sequence[str]
+    structure: Configuration,
+    deck: str,
+    mod: str,
+    data: str,
+    atom_style: str,
+    location: Sequence[str],
+    *,
+    several_ranks: bool = True,
 ) -> str:
     """Return a LAMMPS input that relaxes large forces, then runs at constant temperature and at constant energy.
 
@@ -50,12 +57,13 @@ def deck_text(
         deck, mod, data: names of this input, of the ``.mod`` file and of the data file.
         atom_style: LAMMPS atom style.
         location: commands that find the folder of the files, see `location_commands`.
+        several_ranks: whether the potential runs on several ranks.
     """
     cell = to_lammps(structure)
     pressure = " press" if cell.boundary == "p p p" else ""  # undefined without a volume
     lines = [
         f"# Molecular dynamics with {mod}. Units metal: Å, ps, eV, K, bar.",
-        f"# lmp -in {deck}      or      mpirun -np 2 lmp -in {deck}",
+        f"# lmp -in {deck}" + (f"      or      mpirun -np 2 lmp -in {deck}" if several_ranks else ""),
         "# Without the plugin, pair_style mliap needs memory for the square of the atoms per rank: 3 GB for 5000.",
         "variable temperature index 300",
         "variable steps index 1000",

@@ -21,6 +21,8 @@ from fitsnap_nn.models.bpnn import PlainNetwork
 from fitsnap_nn.models.linear import LinearSnap
 from fitsnap_nn.settings.schema import Bispectrum
 
+SINGLE_RANK = "One rank only, with the plugin: long-range interactions need the positions of all atoms at once"
+
 
 class Formats(NamedTuple):
     """Exported model.
@@ -33,6 +35,7 @@ class Formats(NamedTuple):
         unsupported_reason: why there is no text format; empty if there is one.
         precision: floating-point type of the evaluation in LAMMPS, ``float32`` or ``float64``.
         parameters: content of the parameter file of format ``snap``; empty without this format.
+        single_rank: why the model runs on one rank only, and with the plugin; empty if it runs on several.
     """
 
     contents: Mapping[str, bytes]
@@ -41,6 +44,7 @@ class Formats(NamedTuple):
     unsupported_reason: str
     precision: str
     parameters: str = ""
+    single_rank: str = ""
 
 
 @singledispatch
@@ -61,7 +65,8 @@ def formats_of(model_input: ModelInput, model: Model[Any]) -> Formats:
 def _of_graph(model_input: GraphInput, model: GraphModel) -> Formats:
     reason = f"model nn supports networks on SNAP descriptors only, not a {type(model).__name__}"
     precision = dtype_name(next(p.dtype for p in model.parameters() if p.is_floating_point()))
-    return Formats({"unified": unified_pickle(model)}, "", "unified", reason, precision)
+    single_rank = SINGLE_RANK if model.has_long_range else ""
+    return Formats({"unified": unified_pickle(model)}, "", "unified", reason, precision, single_rank)
 
 
 @formats_of.register

@@ -92,6 +92,7 @@ def write_lammps_files(
         elements=model.elements,
         atom_style=reference.atom_style,
         parameters=folder / f"{stem}.snapparam" if formats.parameters else None,
+        single_rank=formats.single_rank,
     )
     for suffix in LAMMPS_SUFFIXES:  # a file of an earlier model of another kind could be selected otherwise
         if (path := folder / f"{stem}{suffix}") not in files.potential:
@@ -109,7 +110,8 @@ def write_lammps_files(
     _write(files.mod, mod_text(files, [*identity_commands(identity), *location, *commands]).encode())
     if structure and files.deck and files.data:
         _write(files.data, data_text(structure, model.elements, reference.atom_style).encode())
-        deck = deck_text(structure, files.deck.name, files.mod.name, files.data.name, reference.atom_style, location)
+        names = files.deck.name, files.mod.name, files.data.name
+        deck = deck_text(structure, *names, reference.atom_style, location, several_ranks=not files.single_rank)
         _write(files.deck, deck.encode())
     return files
 
@@ -171,6 +173,7 @@ def mod_text(files: LammpsFiles, commands: Sequence[str]) -> str:
     lines = [
         f"# {kind} {files.mod.stem}. Units metal: energies in eV, distances in Å. Atom types: {types}.",
         "# Include it from any folder. If its files were moved:  lmp -var potential_folder FOLDER ...",
+        *([f"# {files.single_rank}."] if files.single_rank else []),
         *commands,
     ]
     return "\n".join(lines) + "\n"

@@ -149,7 +149,7 @@ def read_lists(step: ListStep, cutoff: float, device: torch.device) -> PairLists
     ends = positions.index_select(0, row_j[~found]) - positions.index_select(0, row_i[~found])
     if bool((ends.square().sum(dim=1) < cutoff**2).any()):
         raise LammpsError(ASYMMETRIC)
-    return _only(lists, found)
+    return only(lists, found)
 
 
 def _image_codes(step: ListStep, owners: Ints) -> tuple[Ints, int]:
@@ -173,8 +173,13 @@ def _reverse(key: Tensor, reversed_key: Tensor) -> tuple[Tensor, Tensor]:
     return order.index_select(0, place), ordered.index_select(0, place) == reversed_key
 
 
-def _only(lists: PairLists, kept: Tensor) -> PairLists:
-    """Return the lists without some pairs, given that the reverse of each kept pair is kept."""
+def only(lists: PairLists, kept: Tensor) -> PairLists:
+    """Return the lists without some pairs.
+
+    Args:
+        lists: without padding.
+        kept: (P,) pairs that remain; the reverse of each is among them.
+    """
     place = torch.cat([kept.new_zeros(1, dtype=torch.int64), kept.cumsum(0)])
     row_i, row_j, atom_i, atom_j, reverse = (one[kept] for one in lists[:5])
     return lists._replace(

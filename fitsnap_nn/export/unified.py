@@ -38,6 +38,7 @@ from fitsnap_nn.export.rank_graph import (
 )
 from fitsnap_nn.export.resident import ResidentModel, contact_message
 from fitsnap_nn.export.threads import limit_threads
+from fitsnap_nn.export.whole_system import ONE_RANK, WholeSystem
 from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.integrity import deserialize, seal, serialize
 from fitsnap_nn.launch import is_first_rank, local_rank, local_size, world_size
@@ -86,7 +87,7 @@ class UnifiedModel:
             lammps: pointer to LAMMPS, stored by `POINTER_COMMANDS`; ``None`` if unknown.
             device: on which it is evaluated, unless the data of LAMMPS are on a GPU.
             follows_lists: see the class; by default on a GPU, where selecting the pairs costs little. On a CPU it costs
-                more than LAMMPS needs for it.
+                more than LAMMPS needs for it. Models with long-range interactions need the positions in the lists.
         """
         self._lammps = lammps
         self.model = model
@@ -95,9 +96,10 @@ class UnifiedModel:
         self.element_types = list(model.elements)
         self.cutoff = model.cutoff
         self.rcutfac = 0.5 * model.cutoff
-        self.follows_lists = (device != CPU and model.takes_padding) if follows_lists is None else follows_lists
+        on_lists = model.has_long_range or (device != CPU and model.takes_padding)
+        self.follows_lists = on_lists if follows_lists is None else follows_lists
         self.note = _note(device, self.dtype)
-        self._residents: WeakKeyDictionary[object, ResidentModel] = WeakKeyDictionary()
+        self._residents: WeakKeyDictionary[object, ResidentModel | WholeSystem] = WeakKeyDictionary()
 
     def compute_lists(self, step: ListStep) -> float:
         """Compute the energies and forces of all atoms on a single rank, from the neighbour lists of LAMMPS.
@@ -114,7 +116,8 @@ class UnifiedModel:
         with self._on(self.device):
             resident = self._residents.get(step.simulation)
             if resident is None:
-                resident = self._residents[step.simulation] = ResidentModel(self.model, self.dtype, self.device)
+                kind = WholeSystem if self.model.has_long_range else ResidentModel
+                resident = self._residents[step.simulation] = kind(self.model, self.dtype, self.device)
             return resident.compute(step)
 
     def compute_descriptors(self, data: LammpsData) -> None:
@@ -132,12 +135,15 @@ class UnifiedModel:
         Raises:
             ValueError: LAMMPS was asked for the neighbours of ghosts.
             FloatingPointError: an energy or a derivative is not finite.
-            LammpsError: a message-passing model lacks atom IDs or communication.
+            LammpsError: a message-passing model lacks atom IDs or communication, or one with long-range interactions
+                does not run on one rank with the plugin.
         """
         exchanges = hasattr(data, "edge_exchange")
         with abort_all_ranks_on_error(errors_are_collective=exchanges):
             if data.natomneigh != data.nlistatoms:
                 raise ValueError("the model does not use neighbours of ghosts: end `pair_style mliap unified` with 0")
+            if self.model.has_long_range:
+                raise LammpsError(ONE_RANK)
             if is_kokkos(data):
                 self._compute_kokkos(data)
                 return

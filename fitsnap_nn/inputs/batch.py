@@ -84,7 +84,9 @@ class Batch(ABC):
 
 
 B = TypeVar("B", bound=Batch)
-CLASS_VARIABLES = frozenset({"indices", "long_indices"})  # dataclasses lists class variables in __dataclass_fields__
+CLASS_VARIABLES = frozenset(
+    {"indices", "long_indices", "differentiated"}
+)  # dataclasses lists class variables in __dataclass_fields__
 
 
 def atom_fields(configuration: Configuration, elements: Sequence[str]) -> dict[str, Tensor]:

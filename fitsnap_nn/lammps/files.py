@@ -25,6 +25,7 @@ class LammpsFiles:
         elements: chemical symbols, in the order of the atom types.
         atom_style: argument of LAMMPS' ``atom_style``.
         parameters: parameter file of the format ``snap``; ``None`` without this format.
+        single_rank: why the potential runs on one rank only, and with the plugin; empty if it runs on several.
     """
 
     folder: Path
@@ -40,6 +41,7 @@ class LammpsFiles:
     elements: tuple[str, ...]
     atom_style: str
     parameters: Path | None = None
+    single_rank: str = ""
 
     @property
     def potential(self) -> tuple[Path, ...]:
@@ -48,7 +50,9 @@ class LammpsFiles:
 
     @property
     def limitation(self) -> str:
-        """Sentence that states why a LAMMPS without Python cannot run a network on descriptors; empty if it can."""
+        """Sentence that states which LAMMPS cannot run the potential, or not on several ranks; empty if all can."""
+        if self.single_rank:
+            return self.single_rank
         if "mliappy" not in self.models or not self.unsupported_reason:
             return ""
         return f"A LAMMPS without Python cannot run it: {self.unsupported_reason}"

@@ -117,7 +117,10 @@ def verify(
     if not formats or not configurations:
         reason = _unsupported_reason(files, lammps) if configurations else "no configurations."
         return Verification(lammps.version, reason=reason)
-    rank_counts = tuple(count for count in ranks if count == 1 or lammps.launcher)
+    if files.single_rank and not lammps.plugin:
+        return Verification(lammps.version, reason=f"{files.single_rank}, and this LAMMPS does not have it.")
+    several = lammps.launcher and not files.single_rank
+    rank_counts = tuple(count for count in ranks if count == 1 or several)
     tolerances = TOLERANCES[files.precision]
     tolerances = tolerances._replace(stress=max(tolerances.stress, stress_tolerance))
     differences = []

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from fitsnap_nn.data.properties import Property
-from fitsnap_nn.data.voigt import COLUMNS, ROWS
 from fitsnap_nn.inputs.batch import Batch
 from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.inputs.snap.batch import DescriptorBatch
@@ -54,7 +53,7 @@ class Model(torch.nn.Module, ABC, Generic[B]):
     energy_scale: Tensor
     needs_augmentation: ClassVar[bool] = False
     has_prior: ClassVar[bool] = False
-    takes_padding: ClassVar[bool] = False
+    takes_padding: bool = False
 
     @property
     @abstractmethod
@@ -294,10 +293,12 @@ class GraphModel(Model[Graph]):
     Attributes:
         cutoff: cutoff radius of the graph, Å.
         num_message_passing: number of message-passing layers; 0 for a local model.
+        has_long_range: whether energies also depend on positions and cells: batches are `PlacedGraph`.
     """
 
     cutoff: float
     num_message_passing: int = 0
+    has_long_range: bool = False
     has_prior = True
     takes_padding = True
 
@@ -311,7 +312,7 @@ class GraphModel(Model[Graph]):
     def input(self) -> ModelInput:
         from fitsnap_nn.inputs.graph.input import GraphInput
 
-        return GraphInput(self.elements, self.cutoff)
+        return GraphInput(self.elements, self.cutoff, self.has_long_range)
 
     def target_scale(self, statistics: FitStatistics) -> float:
         return rms_scale(statistics)
@@ -344,24 +345,22 @@ class GraphModel(Model[Graph]):
         self.element_energies, self.energy_scale = (baseline.to(torch.float64) for baseline in baselines)
 
     def energies_and_gradients(self, batch: Graph) -> tuple[Tensor, Tensor]:
-        """Return per-atom energies (N,), eV, and the edge gradients dE/dr_ij (E, 3), eV/Å."""
+        """Return per-atom energies (N,), eV, and the edge gradients dE/dr_ij (E, 3), eV/Å.
+
+        With long-range interactions the gradients with respect to positions and cells follow, (E + N + 3 C, 3).
+        """
         create_graph = torch.is_grad_enabled()
         with torch.enable_grad():
-            batch = replace(batch, vectors=batch.vectors.detach().requires_grad_(True))
-            energies = self.atom_energies(batch)
-            (edge_gradients,) = torch.autograd.grad(
-                energies.sum(), batch.vectors, create_graph=create_graph, materialize_grads=True
+            leaves = {name: getattr(batch, name).detach().requires_grad_(True) for name in batch.differentiated}
+            energies = self.atom_energies(replace(batch, **leaves))
+            found = torch.autograd.grad(
+                energies.sum(), list(leaves.values()), create_graph=create_graph, materialize_grads=True
             )
-        return (energies if create_graph else energies.detach()), edge_gradients
+            gradients = found[0] if len(found) == 1 else torch.cat([one.reshape(-1, 3) for one in found])
+        return (energies if create_graph else energies.detach()), gradients
 
     def forces_from(self, batch: Graph, gradients: Tensor) -> Tensor:
-        return batch.sum_by_centre(gradients) - batch.sum_by_neighbour(gradients)
+        return batch.forces(gradients)
 
     def virials_from(self, batch: Graph, gradients: Tensor) -> Tensor:
-        # By components, without index arrays, which would be copied to a GPU on each call.
-        vectors, slopes = batch.vectors.unbind(1), gradients.unbind(1)
-        products = [
-            vectors[row] * slopes[column] + vectors[column] * slopes[row]
-            for row, column in zip(ROWS, COLUMNS, strict=True)
-        ]
-        return batch.sum_edges_by_configuration(0.5 * torch.stack(products, dim=1))
+        return batch.virials(gradients)

@@ -18,6 +18,7 @@ from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.inputs.graph.padded import PaddedGraph
 from fitsnap_nn.models.base import GraphModel
 from fitsnap_nn.models.elements import PerElement, along
+from fitsnap_nn.models.long_range import long_range_of
 from fitsnap_nn.models.pairs import cosine_cutoff
 from fitsnap_nn.models.tables import neighbour_tables
 from fitsnap_nn.models.zbl import Zbl
@@ -45,6 +46,7 @@ class Nanopet(GraphModel):
         num_gnn_layers: number of transformers; message passing precedes all but the first.
         heads: ``mlp`` for two hidden layers in the readout, or ``linear``.
         zbl: add the ZBL repulsion.
+        long_range: add the `LongRange` features to those of the atoms; the keys after it are its arguments.
 
     Raises:
         ValueError: ``num_heads`` does not divide ``d_pet``.
@@ -64,6 +66,11 @@ class Nanopet(GraphModel):
         num_gnn_layers: int = 2,
         heads: str = "mlp",
         zbl: bool = False,
+        long_range: bool = False,
+        use_ewald: bool = True,
+        smearing: float = 1.4,
+        kspace_resolution: float = 1.33,
+        interpolation_nodes: int = 5,
     ) -> None:
         super().__init__(tuple(elements))
         if d_pet % num_heads:
@@ -80,6 +87,14 @@ class Nanopet(GraphModel):
             "heads": heads,
             "zbl": zbl,
         }
+        if long_range:  # otherwise files are as those of before
+            self._hyperparameters |= {
+                "long_range": True,
+                "use_ewald": use_ewald,
+                "smearing": smearing,
+                "kspace_resolution": kspace_resolution,
+                "interpolation_nodes": interpolation_nodes,
+            }
         hidden = EXPANSION * d_pet
         self.vector_encoder = nn.Sequential(
             _linear(3, hidden), nn.SiLU(), _linear(hidden, hidden), nn.SiLU(), _linear(hidden, d_pet)
@@ -97,9 +112,15 @@ class Nanopet(GraphModel):
             self.head = nn.Sequential(_linear(d_pet, hidden), nn.SiLU(), _linear(hidden, d_pet), nn.SiLU())
         self.last_layer = _linear(d_pet, 1)
         self.zbl = Zbl(self.elements, cutoff) if zbl else None
+        self.long_range = long_range_of(self._hyperparameters, d_pet, cutoff)
+        self.has_long_range, self.takes_padding = long_range, not long_range
 
     def description(self) -> dict[str, Any]:
         return {"architecture": "NANOPET", "elements": list(self.elements), **self._hyperparameters}
+
+    @property
+    def layout(self) -> str:
+        return "" if self.long_range is None else self.long_range.summary
 
     def per_element(self) -> Mapping[str, PerElement]:
         state = self.state_dict()
@@ -109,7 +130,10 @@ class Nanopet(GraphModel):
         }
 
     def forward(self, graph: Graph) -> Tensor:
-        outputs: Tensor = self.last_layer(self.head(self.features(graph)))
+        features = self.features(graph)
+        if self.long_range is not None:
+            features = SQRT_HALF * (features + self.long_range(graph, features))
+        outputs: Tensor = self.last_layer(self.head(features))
         return nn.functional.pad(outputs.squeeze(1), (0, len(graph.species) - graph.owned))
 
     def prior_energies(self, graph: Graph) -> Tensor:

@@ -15,6 +15,7 @@ from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.inputs.graph.padded import PaddedGraph
 from fitsnap_nn.models.base import GraphModel
 from fitsnap_nn.models.elements import PerElement, along
+from fitsnap_nn.models.long_range import long_range_of
 from fitsnap_nn.models.soap import PowerSpectrum, SphericalExpansion
 from fitsnap_nn.models.zbl import Zbl
 
@@ -108,6 +109,11 @@ class SoapBpnn(GraphModel):
         cutoff_radius, cutoff_width: Å.
         heads: ``mlp`` adds one hidden layer to ``num_hidden_layers``; ``linear`` adds none.
         zbl: add the ZBL repulsion.
+        long_range: add the `LongRange` features to the outputs of the last hidden layer; the keys after it are its
+            arguments.
+
+    Raises:
+        ValueError: ``long_range`` without a hidden layer.
     """
 
     def __init__(
@@ -124,6 +130,11 @@ class SoapBpnn(GraphModel):
         layernorm: bool = True,
         heads: str = "linear",
         zbl: bool = False,
+        long_range: bool = False,
+        use_ewald: bool = True,
+        smearing: float = 1.4,
+        kspace_resolution: float = 1.33,
+        interpolation_nodes: int = 5,
     ) -> None:
         super().__init__(tuple(elements))
         self.hyperparameters = {
@@ -138,6 +149,14 @@ class SoapBpnn(GraphModel):
             "heads": heads,
             "zbl": zbl,
         }
+        if long_range:  # otherwise files are as those of before
+            self.hyperparameters |= {
+                "long_range": True,
+                "use_ewald": use_ewald,
+                "smearing": smearing,
+                "kspace_resolution": kspace_resolution,
+                "interpolation_nodes": interpolation_nodes,
+            }
         self.cutoff = cutoff_radius
         self.expansion = SphericalExpansion(max_angular, max_radial, cutoff_radius, cutoff_width)
         count = len(self.elements)
@@ -151,6 +170,10 @@ class SoapBpnn(GraphModel):
             for inputs, outputs in pairwise(sizes)
         )
         self.zbl = Zbl(self.elements, cutoff_radius) if zbl else None
+        if long_range and not num_hidden_layers:
+            raise ValueError("long_range needs num_hidden_layers above 0")
+        self.long_range = long_range_of(self.hyperparameters, num_neurons_per_layer, cutoff_radius)
+        self.has_long_range, self.takes_padding = long_range, not long_range
 
     def _create_first_layer(self, networks: int, outputs: int) -> None:
         """Create the parameters up to the first layer, (1 or 2, networks, outputs, D).
@@ -180,6 +203,10 @@ class SoapBpnn(GraphModel):
 
     def description(self) -> dict[str, Any]:
         return {"architecture": "SOAP_BPNN", "elements": list(self.elements), **self.hyperparameters}
+
+    @property
+    def layout(self) -> str:
+        return "" if self.long_range is None else self.long_range.summary
 
     def per_element(self) -> Mapping[str, PerElement]:
         """Return the layouts; the features of the first layer with ``legacy`` are left to `state_for_elements`."""
@@ -228,8 +255,13 @@ class SoapBpnn(GraphModel):
     def forward(self, graph: Graph) -> Tensor:
         rows = self.rows(graph)
         values = self._first_layer(self.spectrum(graph, rows), rows)
-        for weights in self.layers:
-            values = rows.linear(silu(values), weights)
+        for number, weights in enumerate(self.layers, start=1):
+            values = silu(values)
+            if self.long_range is not None and number == self.hyperparameters["num_hidden_layers"]:
+                features = rows.of_atoms(values)
+                values = features + self.long_range(graph, features)
+                rows = AllRows(graph.one_hot(len(self.elements), values.dtype))
+            values = rows.linear(values, weights)
         return rows.of_atoms(values.squeeze(1))
 
     def prior_energies(self, graph: Graph) -> Tensor:

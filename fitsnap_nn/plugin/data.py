@@ -63,6 +63,7 @@ class ListStep(NamedTuple):
         vflag: LAMMPS' flag for virials; 0 if not required.
         changed: whether anything but the positions differs from the previous step.
         cell: (3, 3) cell vectors as rows, Å.
+        periodic: (3,) 1 for each periodic direction, 0 for others.
         elems: (N,) index into the model's ``element_types``.
         tags: (N,) atom IDs; 0 if atoms have none.
         owners: (N,) row of the owned atom that each row is an image of; float64.
@@ -78,6 +79,7 @@ class ListStep(NamedTuple):
     vflag: int
     changed: bool
     cell: tuple[tuple[float, float, float], ...]
+    periodic: tuple[int, int, int]
     elems: Ints
     tags: Ints
     owners: Floats

@@ -15,6 +15,14 @@ from fitsnap_nn.settings.options import option
 
 CUTOFF = "neighbour cutoff radius"
 CUTOFF_WIDTH = "width of the smooth cutoff, which switches neighbours off towards the cutoff radius"
+LONG_RANGE = "add interactions beyond the cutoff: features from the potentials of learned charges of all atoms"
+USE_EWALD = "1: Ewald sum; 0: P3M on a mesh, for thousands of atoms (needs torch-pme); in training and in use alike"
+SMEARING = "standard deviation of the Gaussian charges"
+KSPACE_RESOLUTION = "shortest wavelength of the Ewald sum; upper limit of twice the mesh spacing of P3M"
+INTERPOLATION_NODES = "mesh points per direction to which P3M distributes a charge"
+LONG_RANGE_KEYS = ("use_ewald", "smearing", "kspace_resolution", "interpolation_nodes")
+# The weight exp(-(2 pi smearing / kspace_resolution)^2 / 2) of the first wave vector that is left out is below 4e-4.
+MAX_RESOLUTION = 1.58  # in units of smearing
 ZBL = "add the ZBL nuclear repulsion, up to the sum of the covalent radii"
 
 
@@ -98,10 +106,19 @@ class SoapBpnn(Architecture):
     layernorm: bool = option(True, "layer normalisation of the features of each atom")
     heads: str = option("linear", "output head: linear layer, or one more hidden layer", choices=("linear", "mlp"))
     zbl: bool = option(False, ZBL)
+    long_range: bool = option(False, LONG_RANGE)
+    use_ewald: bool = option(True, USE_EWALD)
+    smearing: float = option(1.4, SMEARING, unit="Å", minimum=0.1, maximum=100)
+    kspace_resolution: float = option(1.33, KSPACE_RESOLUTION, unit="Å", minimum=0.05, maximum=100)
+    interpolation_nodes: int = option(5, INTERPOLATION_NODES, minimum=3, maximum=5)
 
     def problems(self) -> Iterator[tuple[str, str]]:
         if self.cutoff_width > self.cutoff_radius:
             yield "cutoff_width", f"{self.cutoff_width:g} Å exceeds cutoff_radius = {self.cutoff_radius:g} Å"
+        if self.long_range:
+            yield from _coarse(self.smearing, self.kspace_resolution)
+            if not self.num_hidden_layers:
+                yield "long_range", "needs num_hidden_layers above 0: charges are functions of the last hidden layer"
 
 
 @dataclass(frozen=True)
@@ -131,10 +148,26 @@ class Nanopet(Architecture):
     )
     heads: str = option("mlp", "output head: two hidden layers, or linear layer", choices=("mlp", "linear"))
     zbl: bool = option(False, ZBL)
+    long_range: bool = option(False, LONG_RANGE)
+    use_ewald: bool = option(True, USE_EWALD)
+    smearing: float = option(1.4, SMEARING, unit="Å", minimum=0.1, maximum=100)
+    kspace_resolution: float = option(1.33, KSPACE_RESOLUTION, unit="Å", minimum=0.05, maximum=100)
+    interpolation_nodes: int = option(5, INTERPOLATION_NODES, minimum=3, maximum=5)
 
     def problems(self) -> Iterator[tuple[str, str]]:
         if self.d_pet % self.num_heads:
             yield "d_pet", f"{self.d_pet} is not a multiple of num_heads = {self.num_heads}"
+        if self.long_range:
+            yield from _coarse(self.smearing, self.kspace_resolution)
+
+
+def _coarse(smearing: float, resolution: float) -> Iterator[tuple[str, str]]:
+    """Yield a resolution of the reciprocal space that is too coarse for the width of the charges."""
+    if resolution > (limit := MAX_RESOLUTION * smearing):
+        yield (
+            "kspace_resolution",
+            f"{resolution:g} Å is too coarse for smearing = {smearing:g} Å: at most {limit:.3g} Å",
+        )
 
 
 BLOCKS = (

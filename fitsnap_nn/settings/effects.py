@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from fitsnap_nn.settings.architectures import Custom, architecture_names
+from fitsnap_nn.settings.architectures import LONG_RANGE_KEYS, Custom, architecture_names
 from fitsnap_nn.settings.ini import Document
 from fitsnap_nn.settings.keys import FOREIGN_SECTIONS, keys_of, section_classes
 from fitsnap_nn.settings.linear import SOLVER_SECTIONS
@@ -86,7 +86,12 @@ def _of_model(document: Document, settings: Settings) -> Iterator[str]:
     elif settings.initial_file and settings.pytorch.initial != "random":
         key = "start_from" if settings.pytorch.start_from else "save_state_input"
         yield from _without_effect(document, "PYTORCH", ["initial"], f"with {key}, whose file contains all weights")
-    if settings.architecture.pretrained[0]:
+    architecture = settings.architecture
+    if not getattr(architecture, "long_range", True):
+        yield from _without_effect(document, model, LONG_RANGE_KEYS, "with long_range = 0")
+    elif getattr(architecture, "use_ewald", False):
+        yield from _without_effect(document, model, ["interpolation_nodes"], "with use_ewald = 1")
+    if architecture.pretrained[0]:
         fixed = [key for key, entry in keys_of(model).items() if key not in PRETRAINED_KEYS and not entry.no_effect]
         yield from _without_effect(document, model, fixed, "with mace_model, which determines them")
 

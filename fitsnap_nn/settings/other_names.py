@@ -129,7 +129,12 @@ _TABLES = (
     _names(
         METATRAIN,
         "NANOPET",
-        [("num_features", "d_pet"), ("d_node", "d_pet"), ("num_layers", "num_attention_layers")],
+        [
+            ("num_features", "d_pet"),
+            ("d_node", "d_pet"),
+            ("num_layers", "num_attention_layers"),
+            ("enable", "long_range", "1 or 0"),
+        ],
     ),
     _names(
         METATRAIN,
@@ -140,6 +145,7 @@ _TABLES = (
             ("cutoff", "cutoff_radius"),
             ("n_max", "max_radial"),
             ("l_max", "max_angular"),
+            ("enable", "long_range", "1 or 0"),
         ],
     ),
     _names(METATRAIN, "MACE", [("cutoff", "r_max"), ("cutoff_radius", "r_max"), ("zbl", "pair_repulsion")]),
@@ -175,7 +181,6 @@ _WITHOUT_KEY: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
             SHARED,
             ("weights", "config_type_weights"),
         ),
-        "long-range interactions are not supported": (METATRAIN, ("long_range",)),
         "it applies to tensor targets, which this architecture does not predict here": (
             METATRAIN,
             ("add_lambda_basis",),

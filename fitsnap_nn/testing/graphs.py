@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import cast
 
 import numpy as np
 import torch
@@ -14,7 +15,6 @@ from fitsnap_nn.data.neighbours import find_neighbours
 from fitsnap_nn.inputs.batch import join_batches
 from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.inputs.graph.compute import GraphCompute
-from fitsnap_nn.inputs.graph.input import GraphInput
 from fitsnap_nn.models.base import GraphModel
 from fitsnap_nn.settings.schema import Reference
 
@@ -29,8 +29,7 @@ def make_graph(model: GraphModel, *configurations: Configuration, dtype: torch.d
     """
     with GraphCompute(model.elements, model.cutoff, Reference()) as compute:
         pairs = [(one, compute.compute(one)) for one in configurations]
-    graph_input = GraphInput(model.elements, model.cutoff)
-    return join_batches([graph_input.to_batch(*pair) for pair in pairs], dtype)
+    return cast(Graph, join_batches([model.input.to_batch(*pair) for pair in pairs], dtype))
 
 
 def crystal(elements: Sequence[str], seed: int = 0, *, count: int = 3, lattice: float = 3.2) -> Configuration:

@@ -17,6 +17,7 @@ from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.properties import ENERGY
 from fitsnap_nn.data.voigt import from_voigt, voigt
 from fitsnap_nn.inputs.graph.batch import Graph
+from fitsnap_nn.inputs.graph.placed import PlacedGraph
 from fitsnap_nn.models.base import GraphModel
 from fitsnap_nn.models.pairs import sum_by
 from fitsnap_nn.models.prediction import Prediction, predict
@@ -141,6 +142,7 @@ class GraphModelTests:
             assert jump(1e-6, quantity) < 0.05 * jump(1e-3, quantity) + 1e-9
 
     def test_an_isolated_atom(self, model: GraphModel) -> None:
+        skip_long_range(model, "distant atoms interact")
         pair = np.array([[0.0, 0.0, 0.0], [2.0, 0.5, 0.0]])
         three = molecule(model.elements, np.concatenate([pair, [[30.0 * model.cutoff, 0.0, 0.0]]]))
         alone = replace(three, species=three.species[2:], positions=three.positions[2:])
@@ -154,7 +156,10 @@ class GraphModelTests:
     def test_no_atoms(self, model: GraphModel) -> None:
         alone = make_graph(model, molecule(model.elements, np.zeros((1, 3))))
         none = torch.zeros(0, dtype=torch.int64)
-        found = predict(model, replace(alone, species=none, config=none, n_atoms=torch.zeros(1, dtype=torch.int64)))
+        graph = replace(alone, species=none, config=none, n_atoms=torch.zeros(1, dtype=torch.int64))
+        if isinstance(graph, PlacedGraph):
+            graph = replace(graph, positions=graph.positions[:0])
+        found = predict(model, graph)
         assert found.energy.tolist() == [0.0]
         assert (found.atom_energies.shape, forces_of(found).shape) == ((0,), (0, 3))
 
@@ -168,6 +173,8 @@ class GraphModelTests:
         assert_same(predict(model, make_graph(model, *each)), expected)
 
     def test_padding(self, model: GraphModel) -> None:
+        if not model.takes_padding:
+            pytest.skip("the model takes no padded graphs")
         lone, pair = np.zeros((1, 3)), np.array([[0.0, 0.0, 0.0], [2.0, 0.5, 0.0]])
         others = [molecule(model.elements, lone), crystal(model.elements, 1, count=2), molecule(model.elements, pair)]
         assert_padding_changes_nothing(model, make_graph(model, crystal(model.elements), *others))
@@ -229,6 +236,7 @@ class GraphModelTests:
 
     def test_images_as_ghosts(self, model: GraphModel) -> None:
         """With ghosts in place of periodic images, energies of owned atoms and summed forces are the same."""
+        skip_long_range(model, "a rank does not know all positions")
         configuration = crystal(model.elements)
         count = len(configuration)
         ghosts = ghost_graph(model, configuration)
@@ -243,12 +251,19 @@ class GraphModelTests:
 
     def test_how_far_atoms_matter(self, model: GraphModel) -> None:
         """Along a chain of nearest neighbours, ``receptive_field`` atoms influence the energy, and no more."""
+        skip_long_range(model, "all atoms matter")
         numbers = np.arange(model.receptive_field + 3.0)
         places = np.column_stack([0.6 * model.cutoff * numbers, 0.1 * numbers**2, 0.0 * numbers])
         graph = make_graph(model, molecule(model.elements, places))
         _, edge_gradients = own_energies(model, graph, 1)
         farthest = torch.maximum(graph.edge_i, graph.edge_j)[edge_gradients.any(dim=1)].max()
         assert int(farthest) == model.receptive_field
+
+
+def skip_long_range(model: GraphModel, reason: str) -> None:
+    """Skip a test that does not apply to models with long-range interactions."""
+    if model.has_long_range:
+        pytest.skip(f"long-range interactions: {reason}")
 
 
 def of_one(model: GraphModel, configuration: Configuration) -> Prediction:

@@ -88,7 +88,8 @@ def _stored(payload: Payload) -> tuple[dict[str, dict[str, Any]], ModelInput | N
     if name not in architecture_names():
         raise CheckpointError(f"its architecture, {name}, is of a package that is not installed. Install that package.")
     keys = keys_of(name)
-    hypers = {key: _plain(value) for key, value in description.items() if key in keys}
+    # Models without long-range interactions do not store the key.
+    hypers = {key: _plain(value) for key, value in {"long_range": False, **description}.items() if key in keys}
     return {"CALCULATOR": {"calculator": "LAMMPSGRAPH"}, "PYTORCH": {"model": name}, name: hypers}, None
 
 

@@ -159,9 +159,10 @@ void PairUnified::call_model_on_lists(int vflag, bool changed) {
   const int atoms = neighbors_.atoms(), local = neighbors_.local();
   if (changed)
     find_owners();
-  const std::array<PyRef, 11> arguments = {checked(PyLong_FromLong(vflag)),
+  const std::array<PyRef, 12> arguments = {checked(PyLong_FromLong(vflag)),
                                            checked(PyBool_FromLong(changed)),
                                            cell(),
+                                           periodic(),
                                            neighbors_.elements.rows(atoms),
                                            neighbors_.tags.rows(atoms),
                                            owners_.rows(atoms),
@@ -200,6 +201,11 @@ void PairUnified::find_owners() {
 PyRef PairUnified::cell() const {
   const double *h = domain->h;
   return checked(Py_BuildValue("((ddd)(ddd)(ddd))", h[0], 0.0, 0.0, h[5], h[1], 0.0, h[4], h[3], h[2]));
+}
+
+// 1 for each periodic direction.
+PyRef PairUnified::periodic() const {
+  return checked(Py_BuildValue("(iii)", domain->xperiodic, domain->yperiodic, domain->zperiodic));
 }
 
 void PairUnified::check_results() const {

@@ -48,6 +48,7 @@ class PairUnified : public PairModel, private ModelCalls {
   template <std::size_t count> double call(PyObject *method, const std::array<PyRef, count> &arguments);
   void find_owners();
   PyRef cell() const;
+  PyRef periodic() const;
   void check_results() const;
   void add_results();
   void tally_virial(int pair, const double *force);

@@ -90,6 +90,7 @@ def list_step(seed: int) -> ListStep:
         vflag=4,
         changed=seed == 0,
         cell=tuple(map(tuple, configuration.cell.tolist())),
+        periodic=(1, 1, 1),
         elems=np.array(configuration.element_indices(["Ta", "O"]), dtype=np.int32)[owners],
         tags=(owners + 1).astype(np.int32),
         owners=owners.astype(np.float64),

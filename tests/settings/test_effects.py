@@ -40,6 +40,14 @@ def pytorch(text: str) -> tuple[str, str]:
             [("[PATH]", "[MACE]\nr_max = 4\n[NANOPET]\n[PATH]")],
             "Without effect with [PYTORCH] model = BPNN: sections [NANOPET], [MACE].",
         ),
+        (
+            [pytorch("model = NANOPET\n[NANOPET]\nsmearing = 1.2\nuse_ewald = 0"), GRAPH],
+            "[NANOPET] use_ewald, smearing have no effect with long_range = 0.",
+        ),
+        (
+            [pytorch("model = SOAP_BPNN\n[SOAP_BPNN]\nlong_range = 1\ninterpolation_nodes = 4"), GRAPH],
+            "[SOAP_BPNN] interpolation_nodes has no effect with use_ewald = 1.",
+        ),
         ([("twojmax = 6", "sinner = 1 1")], "[BISPECTRUM] sinner has no effect with switchinnerflag = 0."),
         ([("stress = 0", "elements = W Be")], "[CALCULATOR] elements has no effect with calculator = LAMMPSSNAP"),
         ([pytorch("seed = 4")], "[PYTORCH] seed has no effect with manual_seed_flag = 0"),
@@ -161,3 +169,22 @@ def test_a_folder_without_permission_is_found(write_input, tmp_path, monkeypatch
     monkeypatch.setattr("fitsnap_nn.settings.outputs.os.access", lambda folder, mode: False)
     (found,) = problems(write_input())
     assert f"[OUTFILE] folder — no permission to write to {tmp_path}. Choose another folder" in found
+
+
+@pytest.mark.parametrize(
+    ("model", "keys", "problem"),
+    [
+        ("NANOPET", "kspace_resolution = 1.6\nsmearing = 1.0", "kspace_resolution — 1.6 Å is too coarse for smearing"),
+        (
+            "SOAP_BPNN",
+            "kspace_resolution = 3",
+            "kspace_resolution — 3 Å is too coarse for smearing = 1.4 Å: at most 2.21",
+        ),
+        ("SOAP_BPNN", "num_hidden_layers = 0", "long_range — needs num_hidden_layers above 0"),
+        ("SOAP_BPNN", "interpolation_nodes = 2", "interpolation_nodes — "),
+    ],
+)
+def test_long_range_interactions_that_cannot_be_are_refused(write_input, model, keys, problem):
+    text = f"[PYTORCH]\nmodel = {model}\n[{model}]\nlong_range = 1\n{keys}\n[PATH]"
+    (found,) = problems(write_input(("[PATH]", text), GRAPH))
+    assert f"[{model}] {problem}" in found

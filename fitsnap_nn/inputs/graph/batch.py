@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
+from fitsnap_nn.data.voigt import COLUMNS, ROWS
 from fitsnap_nn.inputs.batch import Batch, sum_by
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ class Graph(Batch):
         {**Batch.indices, "edge_i": "species", "edge_j": "species", "reverse_edge_index": "vectors"}
     )
     long_indices: ClassVar[tuple[str, ...]] = ("edge_i", "edge_j", "reverse_edge_index")
+    # Fields of vectors with respect to which energies are differentiated.
+    differentiated: ClassVar[tuple[str, ...]] = ("vectors",)
 
     @property
     def cost(self) -> float:
@@ -88,11 +94,25 @@ class Graph(Batch):
         """Return the sums (C, ...) of values (E, ...) over the edges of each configuration."""
         return sum_by(self.config[self.edge_i], values, len(self.n_atoms))
 
+    def forces(self, gradients: Tensor) -> Tensor:
+        """Return forces (N, 3) from gradients as `GraphModel.energies_and_gradients` returns them."""
+        return self.sum_by_centre(gradients) - self.sum_by_neighbour(gradients)
+
+    def virials(self, gradients: Tensor) -> Tensor:
+        """Return dE/d(strain) (C, 6) in Voigt order from the same gradients."""
+        # By components, without index arrays, which would be copied to a GPU on each call.
+        vectors, slopes = self.vectors.unbind(1), gradients.unbind(1)
+        products = [
+            vectors[row] * slopes[column] + vectors[column] * slopes[row]
+            for row, column in zip(ROWS, COLUMNS, strict=True)
+        ]
+        return self.sum_edges_by_configuration(0.5 * torch.stack(products, dim=1))
+
     def padded(self) -> Graph:
         from fitsnap_nn.inputs.graph.padded import pad
 
         return pad(self)
 
-    def rotated(self, matrices: Tensor) -> Graph:
+    def rotated(self, matrices: Tensor) -> Self:
         edge_matrices = matrices.to(self.vectors).index_select(0, self.config[self.edge_i])
         return replace(self, vectors=torch.bmm(edge_matrices, self.vectors.unsqueeze(2)).squeeze(2))

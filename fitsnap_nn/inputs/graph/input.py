@@ -15,6 +15,7 @@ from fitsnap_nn.inputs.base import CachedInput, ModelInput
 from fitsnap_nn.inputs.batch import atom_fields
 from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.inputs.graph.cached import CachedGraph
+from fitsnap_nn.inputs.graph.placed import PlacedGraph, place_fields
 
 if TYPE_CHECKING:
     from fitsnap_nn.inputs.graph.compute import GraphCompute
@@ -30,10 +31,12 @@ class GraphInput(ModelInput):
     Args:
         elements: chemical symbols, in the order of the LAMMPS atom types.
         radius: cutoff of the graph, Å.
+        long_range: whether batches are `PlacedGraph`, with positions and cells; cached inputs are the same.
     """
 
     elements: tuple[str, ...]
     radius: float
+    long_range: bool = False
 
     calculator: ClassVar[str] = "LAMMPSGRAPH"
     cached: ClassVar[type[CachedInput]] = CachedGraph
@@ -56,11 +59,13 @@ class GraphInput(ModelInput):
 
     def to_batch(self, configuration: Configuration, cached: CachedInput) -> Graph:
         arrays = {name: torch.from_numpy(getattr(cached, name)) for name in FIELDS}
-        return Graph(**atom_fields(configuration, self.elements), **arrays)
+        fields = {**atom_fields(configuration, self.elements), **arrays}
+        return PlacedGraph(**fields, **place_fields(configuration)) if self.long_range else Graph(**fields)
 
     def payload(self) -> dict[str, Any]:
-        return {"calculator": self.calculator, "elements": list(self.elements), "radius": self.radius}
+        found = {"calculator": self.calculator, "elements": list(self.elements), "radius": self.radius}
+        return {**found, "long_range": True} if self.long_range else found
 
     @classmethod
     def from_payload(cls, payload: Mapping[str, Any]) -> GraphInput:
-        return cls(tuple(payload["elements"]), payload["radius"])
+        return cls(tuple(payload["elements"]), payload["radius"], payload.get("long_range", False))
