@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fitsnap_nn.data.properties import STANDARD, STRESS, Property
+from fitsnap_nn.data.symmetries import Cartesian
 from fitsnap_nn.data.voigt import from_voigt
 from fitsnap_nn.files import atomic_write
 from fitsnap_nn.reports.results import Floats, Result
@@ -96,8 +97,10 @@ def _of(properties: Sequence[Property], values: Mapping[str, Floats]) -> list[Pr
 
 
 def _plain(quantity: Property, value: Floats) -> float | Floats:
-    """Return a value as ASE stores it: a number, (3,) or (6,) per configuration, (N,) or (N, 3) per atom."""
+    """Return a value as ASE stores it: a number, (K,) or (3, 3) per configuration, (N,) or (N, K) per atom."""
     rows = quantity.rows(value)
+    if isinstance(quantity.symmetry, Cartesian) and quantity.symmetry.components == 9 and quantity.per != "atom":
+        return rows.reshape(3, 3)  # ASE reads nine numbers column by column, and writes a matrix so
     if quantity.per == "atom":
         return rows[:, 0] if rows.shape[1] == 1 else rows
     return float(rows[0, 0]) if rows.shape[1] == 1 else rows[0]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fitsnap_nn.settings.architectures import architecture_names
-from fitsnap_nn.settings.losses import LossChoice, choose_losses
+from fitsnap_nn.settings.losses import LossChoice, choose_losses, pairs_of
 from fitsnap_nn.settings.options import LARGEST_SEED, option
-from fitsnap_nn.settings.problems import parse_real
+from fitsnap_nn.settings.problems import ValueProblem, parse_real
 
 KALMAN = "LKF"  # value of optimizer: the layer-wise Kalman filter
 PLATEAU_KEYS = ("plateau_factor", "plateau_patience")
@@ -16,6 +16,18 @@ GRADIENT_KEYS = (
     "learning_rate", "weight_decay", "scheduler", "warmup_fraction", *PLATEAU_KEYS, "min_learning_rate",
     "gradient_clip", "loss_reduction",
 )  # fmt: skip
+
+
+def parse_scale(word: str) -> float:
+    """Convert the scale of a target to a number.
+
+    Raises:
+        ValueProblem: it is not a finite number above 0.
+    """
+    scale = parse_real(word)
+    if not scale > 0:
+        raise ValueProblem(f"'{word}' is not a positive number")
+    return scale
 
 
 @dataclass(frozen=True)
@@ -69,6 +81,19 @@ class PytorchSection:
         "the energies of the training set, for data of another reference method",
     )
     scale_targets: bool = option(True, "scale the training targets to order 1")
+    fixed_scaling_weights: tuple[str, ...] = option(
+        (),
+        "scales of targets instead of those fitted to the training set, as pairs such as energy 0.5 dipole 2.0; energy "
+        "in eV, others in their units",
+    )
+    per_structure_targets: tuple[str, ...] = option(
+        (),
+        "names of [TARGETS] per configuration whose residuals are not divided by the number of atoms in loss and "
+        "errors, as per_structure=1 in their rows",
+    )
+    log_separate_blocks: bool = option(
+        False, "1: list the errors of tensors of [TARGETS] by irreducible block (trace, λ = 2 ...) too"
+    )
     dtype_setting: int = option(
         1, "precision: 1: float32, 2: float64; energies are always summed in float64", minimum=1, maximum=2
     )
@@ -193,10 +218,20 @@ class PytorchSection:
         return {symbol: parse_real(number) for symbol, number in zip(words[::2], words[1::2], strict=True)}
 
     @property
+    def fixed_scales(self) -> dict[str, float]:
+        """Scales by target in ``fixed_scaling_weights``.
+
+        Raises:
+            ValueProblem: it is not a list of names and positive numbers.
+        """
+        pairs = pairs_of(self.fixed_scaling_weights, "Use, for instance, energy 0.5 dipole 2.0.")
+        return {name: parse_scale(word) for name, word in pairs.items()}
+
+    @property
     def losses(self) -> dict[str, LossChoice]:
         """Loss of energy, forces, stress and of each further property that ``loss`` or ``huber_delta`` names.
 
-        `Settings.losses` adds the properties of the section PROPERTIES.
+        `Settings.losses` adds the properties of the section TARGETS.
 
         Raises:
             ValueProblem: one of the two keys is malformed.

@@ -8,9 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fitsnap_nn.data.properties import Cartesian, Property, Symmetry
+from fitsnap_nn.data.properties import Property
+from fitsnap_nn.data.symmetries import Cartesian, Spherical, Symmetry
 from fitsnap_nn.data.voigt import COLUMNS, ROWS
 from fitsnap_nn.inputs.batch import Batch
+from fitsnap_nn.models.spherical import determinants, wigner_matrices
 from fitsnap_nn.training.batches import Labels
 
 FULL = ((0, 5, 4), (5, 1, 3), (4, 3, 2))  # Voigt index of each component of the symmetric tensor
@@ -55,6 +57,8 @@ def with_padding(rotations: Tensor, count: int) -> Tensor:
 def augment(batch: Batch, labels: Labels, properties: Sequence[Property], rotations: Tensor) -> tuple[Batch, Labels]:
     """Rotate each configuration of a batch and its labels by its matrix Q: r -> Q r, F -> Q F, S -> Q S Q^T.
 
+    Spherical tensors are multiplied by Wigner matrices, pseudo-tensors by det Q besides.
+
     Args:
         batch: C configurations.
         labels: their labels.
@@ -65,22 +69,31 @@ def augment(batch: Batch, labels: Labels, properties: Sequence[Property], rotati
         The rotated batch and labels.
     """
     rotations = with_padding(rotations, len(batch.n_atoms))
-    rotated = {}
+    turned = {}
     for one in properties:
         target = labels[one.name]
         matrices = rotations.to(target.values)
         if one.per == "atom":
             matrices = matrices.index_select(0, batch.config)
-        rotated[one.name] = target._replace(values=_rotated(target.values, one.symmetry, matrices))
-    return batch.rotated(rotations), rotated
+        turned[one.name] = target._replace(values=rotated(target.values, one.symmetry, matrices))
+    return batch.rotated(rotations), turned
 
 
-def _rotated(values: Tensor, symmetry: Symmetry, matrices: Tensor) -> Tensor:
-    """Return values (rows, components) rotated by one matrix per row."""
-    if not isinstance(symmetry, Cartesian):
-        return values
+def rotated(values: Tensor, symmetry: Symmetry, matrices: Tensor) -> Tensor:
+    """Return values (rows, components) of a symmetry rotated by one orthogonal matrix (rows, 3, 3) per row."""
+    turned = values
+    if isinstance(symmetry, Spherical):
+        turned = torch.bmm(wigner_matrices(matrices, symmetry.degree), values.unsqueeze(2)).squeeze(2)
+    elif isinstance(symmetry, Cartesian):
+        turned = _rotated_cartesian(values, symmetry, matrices)
+    return turned * determinants(matrices)[:, None] if symmetry.pseudo else turned
+
+
+def _rotated_cartesian(values: Tensor, symmetry: Cartesian, matrices: Tensor) -> Tensor:
     if symmetry.rank == 1:
         return torch.bmm(matrices, values.unsqueeze(2)).squeeze(2)
+    if not symmetry.symmetric:
+        return (matrices @ values.view(-1, 3, 3) @ matrices.transpose(1, 2)).flatten(1)
     # Component by component: a list as index would be copied to the GPU each time.
     tensors = torch.stack([values[:, component] for row in FULL for component in row], dim=1).view(-1, 3, 3)
     turned = matrices @ tensors @ matrices.transpose(1, 2)

@@ -179,7 +179,7 @@ def check(settings: Settings) -> DataReport:
     dataset = read_dataset(settings, Ranks())
     refuse_empty_training_set(settings, dataset)
     notes = [f"start: {note}" for note in (start.notes if start else ())]
-    table = group_table(dataset.configurations, [row.name for row in settings.properties])
+    table = group_table(dataset.configurations, [row.name for row in settings.targets])
     text = "\n".join([*notes, describe_data(dataset, settings), *(f"  {line}" for line in table)])
     return DataReport(text, dataset.warnings)
 
