@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -29,6 +29,7 @@ from fitsnap_nn.models.explicit import (
     run_explicitly,
 )
 from fitsnap_nn.models.pairs import pair_forces
+from fitsnap_nn.models.targets import TargetModel
 
 if TYPE_CHECKING:
     from fitsnap_nn.inputs.base import ModelInput
@@ -285,7 +286,7 @@ class DescriptorModel(Model[DescriptorBatch]):
         return predict_explicitly(explicit, batch, forces=forces, virials=virials)
 
 
-class GraphModel(Model[Graph]):
+class GraphModel(TargetModel, Model[Graph]):
     """Base class of models on a neighbour graph; batches are `Graph`.
 
     e_i = E0(Z_i) + s out_i, with the element energies E0 and the scale s fitted before training. With edges
@@ -304,6 +305,7 @@ class GraphModel(Model[Graph]):
     def __init__(self, elements: tuple[str, ...]) -> None:
         super().__init__()
         self.elements = tuple(elements)
+        self.targets = None
         self.register_buffer("element_energies", torch.zeros(len(self.elements), dtype=torch.float64))
         self.register_buffer("energy_scale", torch.ones((), dtype=torch.float64))
 
@@ -333,7 +335,9 @@ class GraphModel(Model[Graph]):
         """
 
     def atom_energies(self, batch: Graph) -> Tensor:
-        outputs: Tensor = self(batch)
+        return self.energies_of(batch, self(batch))
+
+    def energies_of(self, batch: Graph, outputs: Tensor) -> Tensor:
         learned = self.energy_scale * outputs.double()
         return self.element_energies[batch.species] + learned + self.prior_energies(batch)
 
@@ -345,14 +349,22 @@ class GraphModel(Model[Graph]):
 
     def energies_and_gradients(self, batch: Graph) -> tuple[Tensor, Tensor]:
         """Return per-atom energies (N,), eV, and the edge gradients dE/dr_ij (E, 3), eV/Å."""
+        return self.energies_gradients_and_targets(batch, ())[:2]
+
+    def energies_gradients_and_targets(
+        self, batch: Graph, names: Collection[str]
+    ) -> tuple[Tensor, Tensor, Mapping[str, Tensor]]:
+        """Return the results of `energies_and_gradients`, and the values of targets, from one forward pass."""
         create_graph = torch.is_grad_enabled()
         with torch.enable_grad():
             batch = replace(batch, vectors=batch.vectors.detach().requires_grad_(True))
-            energies = self.atom_energies(batch)
+            energies, values = self.energies_and_targets(batch, names) if names else (self.atom_energies(batch), {})
             (edge_gradients,) = torch.autograd.grad(
                 energies.sum(), batch.vectors, create_graph=create_graph, materialize_grads=True
             )
-        return (energies if create_graph else energies.detach()), edge_gradients
+        if not create_graph:
+            energies, values = energies.detach(), {name: value.detach() for name, value in values.items()}
+        return energies, edge_gradients, values
 
     def forces_from(self, batch: Graph, gradients: Tensor) -> Tensor:
         return batch.sum_by_centre(gradients) - batch.sum_by_neighbour(gradients)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import combinations_with_replacement, pairwise
 from typing import Any, NamedTuple
 
@@ -11,11 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
+from fitsnap_nn.inputs.batch import join_batches
 from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.inputs.graph.padded import PaddedGraph
 from fitsnap_nn.models.base import GraphModel
 from fitsnap_nn.models.elements import PerElement, along
 from fitsnap_nn.models.soap import PowerSpectrum, SphericalExpansion
+from fitsnap_nn.models.soap_tensors import TargetHead, TensorBasis, normalize, uniform
+from fitsnap_nn.models.targets import Blocks, Targets
 from fitsnap_nn.models.zbl import Zbl
 
 NUM_PSEUDO_ELEMENTS = 4  # neighbour channels with legacy = False: learned linear combinations of the elements
@@ -42,7 +44,7 @@ class Rows(NamedTuple):
         return values.index_select(0, self.row_of_atom)
 
     def linear(self, values: Tensor, weights: Tensor) -> Tensor:
-        """Return the rows (R, in) times the matrix (out, in) of their element, or the common one: (R, out)."""
+        """Return the rows (R, ..., in) times the matrix (out, in) of their element, or of all: (R, ..., out)."""
         if len(weights) == 1:
             return values @ weights[0].t()
         return torch.cat([part @ w.t() for part, w in zip(torch.split(values, self.counts), weights, strict=True)])
@@ -68,8 +70,9 @@ class AllRows(NamedTuple):
         if len(weights) == 1:
             return values @ weights[0].t()
         # One product with the matrices of all elements, of which one result is kept.
-        by_element = (values @ weights.flatten(0, 1).t()).view(len(values), *weights.shape[:2])
-        return (by_element * self.one_hot[:, :, None]).sum(dim=1)
+        by_element = (values @ weights.flatten(0, 1).t()).view(*values.shape[:-1], *weights.shape[:2])
+        one_hot = self.one_hot.view(len(values), *[1] * (values.dim() - 2), -1, 1)
+        return (by_element * one_hot).sum(dim=-2)
 
     def select(self, values: Tensor) -> Tensor:
         return values if len(values) == 1 else (self.one_hot[:, :, None] * values).sum(dim=1)
@@ -108,6 +111,8 @@ class SoapBpnn(GraphModel):
         cutoff_radius, cutoff_width: Å.
         heads: ``mlp`` adds one hidden layer to ``num_hidden_layers``; ``linear`` adds none.
         zbl: add the ZBL repulsion.
+        add_lambda_basis: see `soap_tensors.TensorBasis`; without effect if there are no targets.
+        targets: descriptions of targets, see `describe_targets`.
     """
 
     def __init__(
@@ -124,6 +129,8 @@ class SoapBpnn(GraphModel):
         layernorm: bool = True,
         heads: str = "linear",
         zbl: bool = False,
+        add_lambda_basis: bool = True,
+        targets: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         super().__init__(tuple(elements))
         self.hyperparameters = {
@@ -147,10 +154,23 @@ class SoapBpnn(GraphModel):
         sizes = [num_neurons_per_layer] * (num_hidden_layers + (heads == "mlp")) + [1]
         self._create_first_layer(count if legacy else 1, sizes[0])
         self.layers = nn.ParameterList(
-            nn.Parameter(_uniform((count if legacy else 1, outputs, inputs), inputs))
+            nn.Parameter(uniform((count if legacy else 1, outputs, inputs), inputs))
             for inputs, outputs in pairwise(sizes)
         )
         self.zbl = Zbl(self.elements, cutoff_radius) if zbl else None
+        if targets:
+            self.targets = Targets(targets, count)
+            widths = [channels * size for size in self.expansion.sizes]
+            networks = count if legacy else 1
+            self.target_heads = nn.ModuleDict(
+                {
+                    name: TargetHead(
+                        spec, spec.head or heads, num_neurons_per_layer, widths, networks, add_lambda_basis
+                    )
+                    for name, spec in self.specs.items()
+                }
+            )
+            self.hyperparameters["add_lambda_basis"] = add_lambda_basis
 
     def _create_first_layer(self, networks: int, outputs: int) -> None:
         """Create the parameters up to the first layer, (1 or 2, networks, outputs, D).
@@ -159,7 +179,7 @@ class SoapBpnn(GraphModel):
         """
         multiplicity = self.power_spectrum.multiplicity
         features = len(multiplicity)
-        first = _uniform((1 if self.legacy else 2, networks, outputs, features), int(multiplicity.sum()))
+        first = uniform((1 if self.legacy else 2, networks, outputs, features), int(multiplicity.sum()))
         self.centre: nn.Parameter | None = None
         if self.legacy:
             first /= multiplicity.sqrt()  # one weight replaces the sum of two independent ones: equal variance
@@ -179,11 +199,13 @@ class SoapBpnn(GraphModel):
         return bool(self.hyperparameters["legacy"])
 
     def description(self) -> dict[str, Any]:
-        return {"architecture": "SOAP_BPNN", "elements": list(self.elements), **self.hyperparameters}
+        return {"architecture": "SOAP_BPNN", "elements": list(self.elements), **self.hyperparameters} | (
+            self.described_targets()
+        )
 
     def per_element(self) -> Mapping[str, PerElement]:
         """Return the layouts; the features of the first layer with ``legacy`` are left to `state_for_elements`."""
-        layouts = {"element_energies": along(self.element_energies)}
+        layouts = {"element_energies": along(self.element_energies)} | self.layouts_of_targets()
         if self.mixing is not None and self.centre is not None:
             return layouts | {"mixing": along(self.mixing), "centre": along(self.centre, 1)}
         layouts |= {f"layers.{number}": along(weights) for number, weights in enumerate(self.layers)}
@@ -226,11 +248,36 @@ class SoapBpnn(GraphModel):
         return labels
 
     def forward(self, graph: Graph) -> Tensor:
+        return self.outputs(graph, ())[0]
+
+    def outputs(self, graph: Graph, names: Collection[str]) -> tuple[Tensor, Blocks]:
         rows = self.rows(graph)
-        values = self._first_layer(self.spectrum(graph, rows), rows)
-        for weights in self.layers:
-            values = rows.linear(silu(values), weights)
-        return rows.of_atoms(values.squeeze(1))
+        expansion = self.expansion_coefficients(graph, rows)
+        values = self._first_layer(self.power_spectrum(expansion), rows)
+        blocks: Blocks = {}
+        for number, weights in enumerate(self.layers, start=1):
+            values = silu(values)
+            if number == self.hyperparameters["num_hidden_layers"]:
+                blocks = {name: self.target_heads[name](values, expansion, rows) for name in names}
+            values = rows.linear(values, weights)
+        return rows.of_atoms(values.squeeze(1)), blocks
+
+    def fit_to_data(self, graphs: Iterable[Graph]) -> None:
+        """Normalise the basis tensors of targets.
+
+        Args:
+            graphs: one per training configuration.
+        """
+        bases = [module for module in self.modules() if isinstance(module, TensorBasis)]
+        if bases:
+            joined = (join_batches([graph], self.first.dtype) for graph in graphs)
+            normalize(bases, (self._coefficients_and_elements(graph) for graph in joined))
+
+    @torch.no_grad()
+    def _coefficients_and_elements(self, graph: Graph) -> tuple[list[Tensor], Tensor]:
+        rows = self.rows(graph)
+        assert isinstance(rows, Rows)
+        return self.expansion_coefficients(graph, rows), rows.species
 
     def prior_energies(self, graph: Graph) -> Tensor:
         return super().prior_energies(graph) if self.zbl is None else self.zbl.energies(graph)
@@ -251,15 +298,15 @@ class SoapBpnn(GraphModel):
         row_of_atom = row_of[graph.species].index_copy_(0, atoms, row_of[len(elements) :])
         return Rows(row_of_atom, species, torch.bincount(species).tolist())
 
-    def spectrum(self, graph: Graph, rows: Rows | AllRows) -> Tensor:
-        """Return the power spectrum; channels are (neighbour element or pseudo-element, n).
+    def expansion_coefficients(self, graph: Graph, rows: Rows | AllRows) -> list[Tensor]:
+        """Return the expansion coefficients; channels are (neighbour element or pseudo-element, n).
 
         Args:
             graph: neighbour graph.
             rows: rows to evaluate.
 
         Returns:
-            (R, D).
+            For each l (R, channels, 2l + 1).
         """
         parts = self._expand(graph, rows)
         count, elements = len(parts[0]), len(self.elements)
@@ -269,8 +316,7 @@ class SoapBpnn(GraphModel):
                 self.mixing.t() @ torch.cat(by_element, dim=2), [part.shape[2] for part in by_element], dim=2
             )
             parts = [new.reshape(count, -1, old.shape[2]) for new, old in zip(mixed, parts, strict=True)]
-        spectrum: Tensor = self.power_spectrum(parts)
-        return spectrum
+        return parts
 
     def _expand(self, graph: Graph, rows: Rows | AllRows) -> list[Tensor]:
         if isinstance(graph, PaddedGraph) and isinstance(rows, AllRows):
@@ -318,8 +364,3 @@ class SoapBpnn(GraphModel):
 
 def _mean_over_orders(values: Tensor) -> Tensor:
     return values[0] if len(values) == 1 else values.mean(dim=0)
-
-
-def _uniform(shape: tuple[int, ...], inputs: int) -> Tensor:
-    """Return initial weights with the distribution of ``nn.Linear``."""
-    return torch.empty(shape).uniform_(-1.0, 1.0) / math.sqrt(inputs)

@@ -1,4 +1,7 @@
-"""Products and rotations of spherical tensors: components m = -l ... l that transform like real spherical harmonics."""
+"""Rotation of Cartesian and spherical tensors, and products of spherical ones.
+
+Spherical tensors have components m = -l ... l that transform like real spherical harmonics.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,11 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from fitsnap_nn.data.symmetries import Cartesian, Spherical, Symmetry
+from fitsnap_nn.data.voigt import COLUMNS, ROWS
 from fitsnap_nn.models.harmonics import gradient_coefficients
+
+FULL = ((0, 5, 4), (5, 1, 3), (4, 3, 2))  # Voigt index of each component of the symmetric tensor
 
 
 @cache
@@ -19,14 +26,14 @@ def coupling(degree: int, dtype: torch.dtype, device: torch.device) -> Tensor:
 
     Args:
         degree: l, at least 1.
-        dtype, device: of the result.
+        dtype, device: of the result, which is kept: a captured step on a GPU cannot copy it from the host.
     """
     coefficients = gradient_coefficients(degree)
     norm = (coefficients[0] ** 2).sum() ** 0.5
     return torch.from_numpy(coefficients / norm).to(device, dtype)
 
 
-def raise_degree(vectors: Tensor, tensors: Tensor) -> Tensor:
+def raise_degree(vectors: Tensor, tensors: Tensor, coefficients: Tensor) -> Tensor:
     """Return the product of degree l of vectors and tensors of degree l - 1, its part of the highest degree.
 
     With tensors that are such products of vectors the order of the factors does not matter.
@@ -34,12 +41,11 @@ def raise_degree(vectors: Tensor, tensors: Tensor) -> Tensor:
     Args:
         vectors: (..., 3), components x y z.
         tensors: (..., 2l - 1).
+        coefficients: `coupling` of degree l.
 
     Returns:
         (..., 2l + 1).
     """
-    degree = (tensors.shape[-1] + 1) // 2
-    coefficients = coupling(degree, tensors.dtype, tensors.device)
     products = (vectors[..., :, None] * tensors[..., None, :]).flatten(-2)
     return products @ coefficients.flatten(1).t()
 
@@ -69,3 +75,24 @@ def determinants(rotations: Tensor) -> Tensor:
     first, second, third = rotations.unbind(1)
     products: Tensor = torch.linalg.cross(first, second) * third
     return products.sum(dim=1)
+
+
+def rotated(values: Tensor, symmetry: Symmetry, matrices: Tensor) -> Tensor:
+    """Return values (rows, components) of a symmetry rotated by one orthogonal matrix (rows, 3, 3) per row."""
+    turned = values
+    if isinstance(symmetry, Spherical):
+        turned = torch.bmm(wigner_matrices(matrices, symmetry.degree), values.unsqueeze(2)).squeeze(2)
+    elif isinstance(symmetry, Cartesian):
+        turned = _rotated_cartesian(values, symmetry, matrices)
+    return turned * determinants(matrices)[:, None] if symmetry.pseudo else turned
+
+
+def _rotated_cartesian(values: Tensor, symmetry: Cartesian, matrices: Tensor) -> Tensor:
+    if symmetry.rank == 1:
+        return torch.bmm(matrices, values.unsqueeze(2)).squeeze(2)
+    if not symmetry.symmetric:
+        return (matrices @ values.view(-1, 3, 3) @ matrices.transpose(1, 2)).flatten(1)
+    # Component by component: a list as index would be copied to the GPU each time.
+    tensors = torch.stack([values[:, component] for row in FULL for component in row], dim=1).view(-1, 3, 3)
+    turned = matrices @ tensors @ matrices.transpose(1, 2)
+    return torch.stack([turned[:, row, column] for row, column in zip(ROWS, COLUMNS, strict=True)], dim=1)

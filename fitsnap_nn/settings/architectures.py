@@ -267,6 +267,9 @@ class Mace(Architecture):
         if self.mace_model:
             return None  # its features are known once it is loaded
         carried = {part.strip().partition("x")[2] for part in self.hidden_irreps.split("+")}
+        if row.blocks != ((0, False),) and self.num_interactions == 1:
+            what = "the features of the last layer, which is the only one with num_interactions = 1, are scalars"
+            return what, "Set [MACE] num_interactions to 2 or more."
         needed = {f"{degree}{'o' if (degree % 2 == 1) != pseudo else 'e'}" for degree, pseudo in row.blocks}
         if missing := sorted(needed - carried):
             channels = self.hidden_irreps.partition("x")[0]

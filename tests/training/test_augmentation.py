@@ -19,8 +19,9 @@ from fitsnap_nn.models.base import GraphModel
 from fitsnap_nn.models.pairs import sum_by
 from fitsnap_nn.models.prediction import predict
 from fitsnap_nn.models.soap import spherical_harmonics
+from fitsnap_nn.models.spherical import rotated
 from fitsnap_nn.testing.graphs import crystal, make_graph, molecule
-from fitsnap_nn.training.augmentation import augment, random_rotations, rotated
+from fitsnap_nn.training.augmentation import augment, random_rotations
 from fitsnap_nn.training.batches import Labels, Target
 
 
