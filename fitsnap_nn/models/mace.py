@@ -156,8 +156,10 @@ class MACE(GraphModel):
             step = max(1, len(graphs) // NORM_CONFIGURATIONS)
             dtype = self.network.node_embedding.linear.weight.dtype
             joined = (join_batches([graph], dtype) for graph in graphs[::step])
-            heads = [head for head in self.target_heads.values() if isinstance(head, TargetHead)]
-            normalize(heads, (self._features_without_gradient(graph) for graph in joined))
+            heads = {name: head for name, head in self.target_heads.items() if isinstance(head, TargetHead)}
+            faint = normalize(list(heads.values()), (self._features_without_gradient(graph) for graph in joined))
+            assert self.targets is not None
+            self.targets.faint = dict(zip(heads, faint, strict=True))
         else:
             self._set_avg_num_neighbors(graphs)
 

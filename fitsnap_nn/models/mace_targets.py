@@ -16,7 +16,7 @@ from fitsnap_nn.models.targets import TargetError, TargetSpec
 
 # e3nn's polar axis is y: its harmonics of (x, y, z) are the usual ones of (z, x, y). This rotation takes them back.
 TO_USUAL_AXES = ((0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 0.0, 0.0))
-VANISHING = 1e-7  # root mean square of features that vanish by symmetry, up to rounding
+MAX_NORM = 1e6  # features that are smaller are rounding, or products of so many factors that they cannot be fitted
 
 
 class Channels(NamedTuple):
@@ -103,7 +103,7 @@ class TargetHead(nn.Module):
 
 
 @torch.no_grad()
-def normalize(heads: Sequence[TargetHead], features: Iterable[Sequence[Tensor]]) -> None:
+def normalize(heads: Sequence[TargetHead], features: Iterable[Sequence[Tensor]]) -> list[list[Block]]:
     """Set the norms of heads so that their inputs have a mean square of 1.
 
     The features of a network with random weights are the smaller, the larger the degree.
@@ -111,12 +111,18 @@ def normalize(heads: Sequence[TargetHead], features: Iterable[Sequence[Tensor]])
     Args:
         heads: the heads.
         features: of each layer, for each of several configurations.
+
+    Returns:
+        The blocks of each head whose features vanish, or nearly so.
     """
     sums, count = [torch.zeros(len(head.blocks), dtype=torch.float64) for head in heads], 0
     for one in features:
         count += len(one[0])
         for head, total in zip(heads, sums, strict=True):
             total += torch.stack([part.double().square().mean(dim=(1, 2)).sum() for part in head.inputs(one)])
+    faint = []
     for head, total in zip(heads, sums, strict=True):
-        roots = (total / max(count, 1)).sqrt()
-        head.norm.copy_(torch.where(roots > VANISHING, roots.reciprocal(), 1.0))
+        norms = (total / max(count, 1)).sqrt().reciprocal()
+        head.norm.copy_(norms.clamp_max(MAX_NORM))
+        faint.append([block for block, norm in zip(head.blocks, norms.tolist(), strict=True) if norm > MAX_NORM])
+    return faint

@@ -75,11 +75,13 @@ class Targets(nn.Module):
 
     Attributes:
         specs: the targets by name.
+        faint: blocks for which the network has next to no features, by name; known after `GraphModel.fit_to_data`.
     """
 
     def __init__(self, descriptions: Sequence[Mapping[str, Any]], n_elements: int) -> None:
         super().__init__()
         self.specs = {spec.name: spec for spec in (TargetSpec(**one) for one in descriptions)}
+        self.faint: dict[str, list[Block]] = {}
         for name, spec in self.specs.items():
             self.register_buffer(f"{name}_baseline", torch.zeros(n_elements, dtype=torch.float64))
             self.register_buffer(f"{name}_scale", torch.ones(len(spec.blocks), dtype=torch.float64))

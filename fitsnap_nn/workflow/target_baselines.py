@@ -9,7 +9,8 @@ import numpy as np
 from fitsnap_nn.data.configuration import Configuration, Floats, composition_fractions
 from fitsnap_nn.data.fitted import property_of
 from fitsnap_nn.data.properties import Property
-from fitsnap_nn.data.symmetries import to_blocks
+from fitsnap_nn.data.symmetries import Block, to_blocks
+from fitsnap_nn.errors import DataError
 from fitsnap_nn.models import Model
 from fitsnap_nn.models.baselines import fit_composition
 from fitsnap_nn.models.targets import Targets
@@ -77,6 +78,7 @@ def _fit(
                 pairs = zip(elements, baseline, strict=True)
                 text = f"baseline {', '.join(f'{element} {value:.4g}' for element, value in pairs)}{remark}, "
         roots = [float(np.sqrt(np.square(part).mean())) for part in parts]
+        _refuse_faint(targets, row, [block for block, root in zip(blocks, roots, strict=True) if root > 0.0])
         if settings.pytorch.scale_targets:
             scales = np.array([root or 1.0 for root in roots])
     if row.scale is not None:
@@ -84,6 +86,21 @@ def _fit(
     targets.set_baseline(row.name, baseline, scales)
     scaled = " ".join(f"{scale:.4g}" for scale in scales)
     return f"{row.name}: {text}scale {scaled} {row.unit}".rstrip()
+
+
+def _refuse_faint(targets: Targets, row: PropertyRow, needed: Sequence[Block]) -> None:
+    """Refuse a target of which the model has next to no features.
+
+    Raises:
+        DataError: a block of it does not vanish in the data.
+    """
+    faint = [block.label for block in targets.faint.get(row.name, ()) if block in needed]
+    if faint:
+        raise DataError(
+            f"[TARGETS] {row.name}: the model cannot represent it, because its features for {', '.join(faint)} are "
+            "below 1e-6 in the training set. In MACE pseudo-tensors follow from products of three neighbour densities "
+            "of different degrees only. Use SOAP_BPNN or NANOPET."
+        )
 
 
 def _rows(

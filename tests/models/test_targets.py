@@ -48,7 +48,7 @@ MODELS: dict[str, Callable[..., GraphModel]] = {
     "SOAP_BPNN, mlp": lambda: soap(heads="mlp", add_lambda_basis=False),
     "NANOPET": nanopet,
     "MACE": lambda: mace("2x0e + 2x1o + 2x2e + 2x3o + 2x4e", 4, correlation=1, num_interactions=3),
-    "MACE, axial": lambda: mace("2x0e + 2x1o + 2x1e + 2x2e", 3, correlation=3, mace_head_target="scalar0"),
+    "MACE, readouts of a charge": lambda: mace("2x0e + 2x1o", 2, correlation=2, mace_head_target="scalar0"),
 }
 EQUIVARIANT = [name for name in MODELS if name != "NANOPET"]
 
