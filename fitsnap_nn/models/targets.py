@@ -96,6 +96,10 @@ class Targets(nn.Module):
             setattr(self, name, buffer.to(getattr(self, name).device))
         return self
 
+    def described(self) -> list[dict[str, Any]]:
+        """Return the fields of all targets as plain values, the argument of the constructor."""
+        return [asdict(spec) for spec in self.specs.values()]
+
     @torch.no_grad()
     def set_baseline(self, name: str, baseline: Floats, scales: Floats) -> None:
         """Set baseline and scales of a target.
@@ -188,7 +192,7 @@ class TargetModel(ABC):
 
     def described_targets(self) -> dict[str, Any]:
         """Return the part of the description that constructs the targets; empty without any."""
-        return {"targets": [asdict(spec) for spec in self.specs.values()]} if self.specs else {}
+        return {} if self.targets is None else {"targets": self.targets.described()}
 
     def layouts_of_targets(self) -> dict[str, PerElement]:
         """Return the layouts of the baselines of targets, see `Model.per_element`."""

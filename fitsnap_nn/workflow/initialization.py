@@ -17,6 +17,7 @@ from fitsnap_nn.errors import DataError
 from fitsnap_nn.inputs import CachedInput, DescriptorInput, input_class, join_batches
 from fitsnap_nn.models import BPNN, Model
 from fitsnap_nn.models.baselines import FitStatistics, fit_composition
+from fitsnap_nn.models.targets import describe_targets
 from fitsnap_nn.settings.schema import Settings
 from fitsnap_nn.training.distributed import Ranks
 from fitsnap_nn.workflow.preparation import Prepared
@@ -71,6 +72,7 @@ def _create_new(settings: Settings) -> Model[Any]:
     kind = input_class(settings.calculator.calculator)
     assert issubclass(kind, DescriptorInput), "the checks of the settings see to it"
     hidden = [int(word) for word in options.layer_sizes[1:-1]]
+    targets = describe_targets(settings.targets)
     return BPNN(
         kind.from_settings(settings),
         hidden,
@@ -78,6 +80,7 @@ def _create_new(settings: Settings) -> Model[Any]:
         options.multi_element_option,
         options.standardize,
         options.committee,
+        targets,
     )
 
 
