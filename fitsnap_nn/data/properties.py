@@ -91,6 +91,16 @@ class Property:
         return self.symmetry.components * (n_atoms if self.per == "atom" else 1)
 
 
+def plain_value(quantity: Property, value: ArrayLike) -> float | Floats:
+    """Return a value as ASE stores it: a number, (K,) or (3, 3) per configuration, (N,) or (N, K) per atom."""
+    rows = quantity.rows(value)
+    if quantity.per == "atom":
+        return rows[:, 0] if rows.shape[1] == 1 else rows
+    if isinstance(quantity.symmetry, Cartesian) and quantity.symmetry.components == 9:
+        return rows.reshape(3, 3)  # ASE reads nine numbers column by column, and writes a matrix so
+    return float(rows[0, 0]) if rows.shape[1] == 1 else rows[0]
+
+
 def user_property(
     name: str,
     per: Literal["configuration", "atom"],

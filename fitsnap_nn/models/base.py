@@ -178,6 +178,18 @@ class Model(torch.nn.Module, ABC, Generic[B]):
         """
         raise NotImplementedError(f"{type(self).__name__} predicts the energy and its derivatives only")
 
+    def atom_features(self, batch: B, of: str = "") -> Tensor:
+        """Return the features (N, K) of each atom before the heads, or before the last layer of an output.
+
+        Args:
+            batch: N atoms.
+            of: name of the output, ``energy`` or a target; empty: the features that all heads share.
+
+        Raises:
+            NotImplementedError: the model does not provide its features.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not provide its features")
+
     @abstractmethod
     def atom_energies(self, batch: B) -> Tensor:
         """Return per-atom energies, differentiable with respect to the inputs of the batch.

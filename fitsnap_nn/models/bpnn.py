@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from fitsnap_nn.data.properties import Property
+from fitsnap_nn.data.properties import ENERGY, Property
 from fitsnap_nn.inputs import DescriptorInput, input_from_payload
 from fitsnap_nn.inputs.snap.batch import DescriptorBatch
 from fitsnap_nn.models.base import DescriptorModel
@@ -204,6 +204,15 @@ class BPNN(DescriptorModel):
             inputs = torch.cat([inputs, batch.one_hot(len(self.elements), inputs.dtype)], dim=1)
         outputs = {one.name: self.target_networks(one.name, inputs, batch.species) for one in properties}
         return {name: self.targets.values(name, [output], batch) for name, output in outputs.items()}
+
+    def atom_features(self, batch: DescriptorBatch, of: str = "") -> Tensor:
+        if (of and of != ENERGY.name) or self.committee > 1:
+            raise NotImplementedError("BPNN provides the features of its energy only, and without a committee")
+        parts = list(self.hidden_features(batch))
+        found = parts[0].values.new_zeros(len(batch.species), parts[0].values.shape[1])
+        for part in parts:
+            found[part.members] = part.values
+        return found
 
     def atom_energies(self, batch: DescriptorBatch) -> Tensor:
         return self.energies_of_members(batch).mean(dim=0)

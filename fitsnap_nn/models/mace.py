@@ -30,7 +30,7 @@ from fitsnap_nn.models.elements import PerElement, along
 from fitsnap_nn.models.harmonics import SphericalHarmonics
 from fitsnap_nn.models.mace_edges import arrange_edges
 from fitsnap_nn.models.mace_kernels import Chebyshev, Convolution, SymmetricProduct, Unsorted
-from fitsnap_nn.models.mace_targets import TargetHead, normalize
+from fitsnap_nn.models.mace_targets import TargetHead, hidden_of_readout, normalize
 from fitsnap_nn.models.targets import Blocks, Targets, TargetSpec
 from fitsnap_nn.settings.elements import atomic_number
 
@@ -229,6 +229,18 @@ class MACE(GraphModel):
             features = product(node_feats=messages, sc=skip, node_attrs=elements)
             layer_features.append(features)
         return layer_features
+
+    def atom_features(self, batch: Graph, of: str = "") -> Tensor:
+        """Return the features of all layers, or those before the last layer of an output, in the axes of e3nn."""
+        features = self.features(batch)
+        if of in self.target_heads:
+            head = self.target_heads[of]
+            assert isinstance(head, TargetHead)
+            return torch.cat([part.flatten(1) for part in head.last_inputs(features)], dim=1)
+        if of:
+            readouts = zip(features[-len(self.network.readouts) :], self.network.readouts, strict=True)
+            features = [hidden_of_readout(readout, one) for one, readout in readouts]
+        return torch.cat(features, dim=1)
 
     def prior_energies(self, graph: Graph) -> Tensor:
         if not self.hypers.pair_repulsion:

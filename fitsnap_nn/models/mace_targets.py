@@ -82,12 +82,19 @@ class TargetHead(nn.Module):
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Return the blocks (N, 2l + 1) of each atom from the features of each layer (N, ...)."""
         found = []
+        for number, values in enumerate(self.last_inputs(features)):
+            axes = self._axes[str(self.blocks[number].degree)].to(values.dtype)
+            found.append(self.last[number](values).squeeze(2) @ axes.t())
+        return found
+
+    def last_inputs(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Return the inputs (N, 2l + 1, K) of the last layer of each block, with the axes of e3nn."""
+        found = []
         for number, values in enumerate(self.inputs(features)):
             values = values * self.norm[number]
             if isinstance(self.hidden[number], nn.Linear):
                 values = silu(self.hidden[number](values))
-            axes = self._axes[str(self.blocks[number].degree)].to(values.dtype)
-            found.append(self.last[number](values).squeeze(2) @ axes.t())
+            found.append(values)
         return found
 
     def inputs(self, features: Sequence[Tensor]) -> list[Tensor]:
@@ -126,3 +133,14 @@ def normalize(heads: Sequence[TargetHead], features: Iterable[Sequence[Tensor]])
         head.norm.copy_(norms.clamp_max(MAX_NORM))
         faint.append([block for block, norm in zip(head.blocks, norms.tolist(), strict=True) if norm > MAX_NORM])
     return faint
+
+
+def hidden_of_readout(readout: Any, features: Tensor) -> Tensor:
+    """Return the inputs of the last layer of a readout of mace: the features, or the values of its hidden layers."""
+    if not hasattr(readout, "non_linearity"):
+        return features
+    hidden = readout.non_linearity(readout.linear_1(features))
+    if hasattr(readout, "linear_mid"):
+        hidden = readout.non_linearity(readout.linear_mid(hidden))
+    found: Tensor = hidden
+    return found

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fitsnap_nn.data.properties import ENERGY
 from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.inputs.graph.padded import PaddedGraph
 from fitsnap_nn.models.base import GraphModel
@@ -127,6 +128,15 @@ class Nanopet(GraphModel):
             sizes = [block.size for block in self.specs[name].blocks]
             blocks[name] = torch.split(self.target_heads[name](features), sizes, dim=1)
         return nn.functional.pad(outputs.squeeze(1), (0, len(graph.species) - graph.owned)), blocks
+
+    def atom_features(self, batch: Graph, of: str = "") -> Tensor:
+        features = self.features(batch)
+        found: Tensor = features
+        if of == ENERGY.name:
+            found = self.head(features)
+        elif of:
+            found = next(self.target_heads[of].children())(features)
+        return found
 
     def prior_energies(self, graph: Graph) -> Tensor:
         return super().prior_energies(graph) if self.zbl is None else self.zbl.energies(graph)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
+from fitsnap_nn.data.properties import ENERGY
 from fitsnap_nn.inputs.batch import join_batches
 from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.inputs.graph.padded import PaddedGraph
@@ -253,14 +254,33 @@ class SoapBpnn(GraphModel):
     def outputs(self, graph: Graph, names: Collection[str]) -> tuple[Tensor, Blocks]:
         rows = self.rows(graph)
         expansion = self.expansion_coefficients(graph, rows)
+        shared, last = self._hidden_layers(expansion, rows)
+        values = rows.linear(last, self.layers[-1]) if len(self.layers) else last
+        blocks = {name: self.target_heads[name](shared, expansion, rows) for name in names}
+        return rows.of_atoms(values.squeeze(1)), blocks
+
+    def _hidden_layers(self, expansion: list[Tensor], rows: Rows | AllRows) -> tuple[Tensor, Tensor]:
+        """Return the values of the last hidden layer that heads share, and the inputs of the energy's last layer."""
         values = self._first_layer(self.power_spectrum(expansion), rows)
-        blocks: Blocks = {}
+        shared = values
         for number, weights in enumerate(self.layers, start=1):
             values = silu(values)
             if number == self.hyperparameters["num_hidden_layers"]:
-                blocks = {name: self.target_heads[name](values, expansion, rows) for name in names}
-            values = rows.linear(values, weights)
-        return rows.of_atoms(values.squeeze(1)), blocks
+                shared = values
+            if number < len(self.layers):
+                values = rows.linear(values, weights)
+        return shared, values
+
+    def atom_features(self, batch: Graph, of: str = "") -> Tensor:
+        if not self.layers:
+            raise NotImplementedError("SOAP_BPNN with num_hidden_layers = 0 has no features but its inputs")
+        rows = self.rows(batch)
+        shared, last = self._hidden_layers(self.expansion_coefficients(batch, rows), rows)
+        if of and of != ENERGY.name:
+            head = self.target_heads[of]
+            assert isinstance(head, TargetHead)
+            last = head.hidden_values(shared, rows)
+        return rows.of_atoms(last if of else shared)
 
     def fit_to_data(self, graphs: Iterable[Graph]) -> None:
         """Normalise the basis tensors of targets.

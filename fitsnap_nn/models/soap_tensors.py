@@ -131,8 +131,7 @@ class TargetHead(nn.Module):
             expansion: for each degree (R, channels, 2l + 1).
             rows: rows of the network.
         """
-        if self.hidden is not None:
-            features = silu(rows.linear(features, self.hidden))
+        features = self.hidden_values(features, rows)
         blocks = []
         for number, last in enumerate(self.last):
             values = rows.linear(features, last)
@@ -140,6 +139,10 @@ class TargetHead(nn.Module):
                 values = (values[:, :, None] * self.bases[str(number)](expansion, rows)).sum(dim=1)
             blocks.append(rows.of_atoms(values))
         return blocks
+
+    def hidden_values(self, features: Tensor, rows: Rows) -> Tensor:
+        """Return the inputs (R, width) of the last layer."""
+        return features if self.hidden is None else silu(rows.linear(features, self.hidden))
 
 
 @torch.no_grad()

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fitsnap_nn.data.properties import STANDARD, STRESS, Property
-from fitsnap_nn.data.symmetries import Cartesian
+from fitsnap_nn.data.properties import STANDARD, STRESS, Property, plain_value
 from fitsnap_nn.data.voigt import from_voigt
 from fitsnap_nn.files import atomic_write
 from fitsnap_nn.reports.results import Floats, Result
@@ -72,8 +71,12 @@ def _frame(result: Result, properties: Sequence[Property], columns: Mapping[str,
     }
     if configuration.charges is not None:
         atoms.set_initial_charges(configuration.charges)
-    labels = {one.name: _plain(one, configuration.labels[one.name]) for one in _of(properties, configuration.labels)}
-    predictions = {one.name: _plain(one, evaluation.values[one.name]) for one in _of(properties, evaluation.values)}
+    labels = {
+        one.name: plain_value(one, configuration.labels[one.name]) for one in _of(properties, configuration.labels)
+    }
+    predictions = {
+        one.name: plain_value(one, evaluation.values[one.name]) for one in _of(properties, evaluation.values)
+    }
     results = {name: labels.pop(name) for name in [one.name for one in STANDARD] if name in labels}
     if results:
         atoms.calc = SinglePointCalculator(atoms, **results)
@@ -94,13 +97,3 @@ def _frame(result: Result, properties: Sequence[Property], columns: Mapping[str,
 
 def _of(properties: Sequence[Property], values: Mapping[str, Floats]) -> list[Property]:
     return [one for one in dict.fromkeys((*STANDARD, *properties)) if one.name in values]
-
-
-def _plain(quantity: Property, value: Floats) -> float | Floats:
-    """Return a value as ASE stores it: a number, (K,) or (3, 3) per configuration, (N,) or (N, K) per atom."""
-    rows = quantity.rows(value)
-    if isinstance(quantity.symmetry, Cartesian) and quantity.symmetry.components == 9 and quantity.per != "atom":
-        return rows.reshape(3, 3)  # ASE reads nine numbers column by column, and writes a matrix so
-    if quantity.per == "atom":
-        return rows[:, 0] if rows.shape[1] == 1 else rows
-    return float(rows[0, 0]) if rows.shape[1] == 1 else rows[0]
