@@ -17,7 +17,7 @@ from fitsnap_nn.data.atoms import configuration_from_atoms
 from fitsnap_nn.data.configuration import Configuration, Floats
 from fitsnap_nn.data.evaluation import Evaluation
 from fitsnap_nn.data.fitted import property_of
-from fitsnap_nn.data.properties import STANDARD, STRESS, Derivatives, Property, derivatives_of
+from fitsnap_nn.data.properties import STANDARD, STRESS, Derivatives, Property, derivatives_of, plain_value
 from fitsnap_nn.errors import DataError
 from fitsnap_nn.export.model_file import load_model
 from fitsnap_nn.inputs import CachedInput, Compute, join_batches
@@ -84,12 +84,13 @@ class Potential:
             properties: requested properties; the energy is always included. A stress requires a fully periodic cell.
                 By default energy, forces and stress if there are no ``outputs`` either.
             outputs: names of requested outputs besides the properties: ``forces``, ``stress``, a target of the fit;
-                ``energies`` of atoms; ``features`` of atoms before the heads of the model; ``energy_last_layer_features``
-                and so on, before the last layer of the energy or a target. metatrain's names are accepted.
+                ``energies`` of atoms; ``features`` of atoms before the heads of the model; and
+                ``energy_last_layer_features`` and so on, before the last layer of the energy or a target. metatrain's
+                names are accepted.
 
         Returns:
             Energy (eV), forces (eV/Å) and stress (eV/Å³); with a committee also their ``spread``. Outputs are in its
-            ``values``: (N,) eV for ``energies``, (N, K) for features.
+            ``values``: (N,) eV for ``energies``, (N, K) for features, and targets in the shapes of their labels.
 
         Raises:
             DataError: the potential was not fitted for an element of the configuration, atoms are at the same place, an
@@ -110,14 +111,18 @@ class Potential:
         wanted = [one for one in requested if one != STRESS or all(configuration.pbc)]
         cached = self._compute(derivatives_of(wanted)).compute(configuration)
         found = evaluate(self.model, configuration, cached, wanted)
-        if named.energies or named.features:
-            found = replace(found, values={**found.values, **self._of_atoms(configuration, cached, named)})
+        targets = {
+            one.name: np.asarray(plain_value(one, found.values[one.name])) for one in wanted if one in self.targets
+        }
+        found = replace(found, values={**found.values, **targets, **self._of_atoms(configuration, cached, named)})
         _require_finite(configuration, found)
         return found
 
     @torch.no_grad()
     def _of_atoms(self, configuration: Configuration, cached: CachedInput, named: Outputs) -> dict[str, Floats]:
         """Return energies and features of atoms."""
+        if not (named.energies or named.features):
+            return {}
         device = self.model.element_energies.device
         batch = join_batches([self.model.input.to_batch(configuration, cached)], torch.float64, device)
         found = {}

@@ -71,12 +71,10 @@ def _frame(result: Result, properties: Sequence[Property], columns: Mapping[str,
     }
     if configuration.charges is not None:
         atoms.set_initial_charges(configuration.charges)
-    labels = {
-        one.name: plain_value(one, configuration.labels[one.name]) for one in _of(properties, configuration.labels)
-    }
-    predictions = {
-        one.name: plain_value(one, evaluation.values[one.name]) for one in _of(properties, evaluation.values)
-    }
+    labels, predictions = (
+        {one.name: plain_value(one, values[one.name]) for one in _of(properties, values)}
+        for values in (configuration.labels, evaluation.values)
+    )
     results = {name: labels.pop(name) for name in [one.name for one in STANDARD] if name in labels}
     if results:
         atoms.calc = SinglePointCalculator(atoms, **results)
