@@ -127,7 +127,7 @@ def evaluate(
         if not ranks.is_first:
             return Fit(folder, [], Path(model), content.model)
         start_log(folder, names, console)
-        errors = errors_table(results, prepared.properties)
+        errors = delivery.errors_of(results, prepared, settings)
         files = delivery.report(settings, errors, results, prepared.properties, console, folder)
         verdict = verdict_of_errors(results, prepared.properties)
         _close(console, output, results, prepared.properties, verdict, settings)

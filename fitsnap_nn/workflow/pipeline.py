@@ -135,7 +135,7 @@ def fit(
         results = predict_all(trainer.model, prepared, ranks, console)
         if not ranks.is_first:
             return Fit(folder, [], model_file, trainer.model)
-        errors = with_linear(errors_table(results, prepared.properties), linear)
+        errors = with_linear(delivery.errors_of(results, prepared, settings), linear)
         structure = starting_structure(results)
         with finishing(restart_file if trainer.epoch else None, ranks, console) as saved:
             delivery.save(settings, trainer, prepared, model_file, errors, structure)
