@@ -41,4 +41,4 @@ def _findings(document: Document, settings: Settings) -> Iterator[Finding]:
         key = "quadraticflag" if bispectrum.quadraticflag else "twojmax"
         yield "BISPECTRUM", key, what, "Decrease twojmax, or set quadraticflag = 0."
     for row in settings.targets:
-        yield "PROPERTIES", row.name, "a linear model predicts energy, forces and stress only", "Remove it."
+        yield "TARGETS", row.name, "a linear model predicts energy, forces and stress only", "Remove it."
