@@ -249,6 +249,21 @@ def test_other_solvers(fitted: Fit, folder: Path) -> None:
     assert not (found.folder / "FitSNAP.csv").exists()
 
 
+def test_nothing_of_an_earlier_network_is_left(folder: Path) -> None:
+    network = {"layer_sizes": "num_desc 4 1", "num_epochs": 1, "activation": "tanh", "output_file": "pot.pt"}
+    keys = {f"PYTORCH__{key}": value for key, value in network.items()}
+    found = fit(folder, "twice", SOLVER__solver="PYTORCH", **keys)
+    of_network = ("loss_vs_epochs.dat", "metrics.csv", "pot.mliap.nn")
+    assert all((found.folder / name).exists() for name in of_network)
+    with without_plots():
+        again = fitsnap_nn.fit(
+            folder / "linear.in", {"OUTFILE.folder": found.folder}, verify=False, quiet=True, overwrite=True
+        )
+    assert not any((found.folder / name).exists() for name in of_network)
+    assert again.history == []
+    assert (found.folder / "pot.snapcoeff").exists()
+
+
 REFUSED = (
     ({"CALCULATOR.calculator": "LAMMPSGRAPH"}, "is LAMMPSGRAPH, but [SOLVER] solver = SVD is linear in SNAP"),
     (
