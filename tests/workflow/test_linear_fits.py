@@ -289,6 +289,14 @@ def test_what_linear_solvers_do_not_support(folder: Path, changes: dict[str, str
     assert message in str(error.value)
 
 
+def test_a_missing_scikit_learn_is_said_before_anything_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fitsnap_nn.settings.linear_checks.find_spec", lambda name: None)
+    for solver in ("ARD", "LASSO"):
+        with pytest.raises(InputError, match=rf"{solver} needs scikit-learn. .*pip install 'fitsnap_nn\[linear\]'"):
+            load_settings(folder / "linear.in", [("SOLVER", "solver", solver)])
+    assert load_settings(folder / "linear.in", [("SOLVER", "solver", "RIDGE")]).solver.is_linear
+
+
 def test_keys_without_effect_are_said(folder: Path) -> None:
     changes = [("PYTORCH", "learning_rate", "1"), ("PYTORCH", "output_file", "a.pt"), ("RIDGE", "alpha", "1")]
     settings = load_settings(folder / "linear.in", changes)
