@@ -248,6 +248,21 @@ def test_outliers_have_less_weight(tmp_path):
         assert getattr(rows["volume"], weight) < 1e-2 * getattr(rows["usual"], weight)
 
 
+def test_weights_of_a_linear_model_are_for_a_sum_of_squares(tmp_path):
+    write(tmp_path / "Cu.xyz", crystals(12))
+    network, _ = new(tmp_path, "Cu.xyz")
+    linear, text = new(tmp_path, "Cu.xyz", "--model", "LINEAR")
+    assert linear.solver.solver == "SVD"
+    assert not linear.bispectrum.bzeroflag
+    assert "\n[PYTORCH]" not in text
+    assert linear.bispectrum.rcutfac == network.bispectrum.rcutfac
+    (one,), (other,) = linear.groups.rows, network.groups.rows
+    # 12 forces and 6 stress components per energy; rows are written with two digits.
+    assert one.eweight == pytest.approx(other.eweight**0.5, rel=0.1)
+    assert one.fweight == pytest.approx((other.fweight / 12) ** 0.5, rel=0.1)
+    assert one.vweight == pytest.approx((other.vweight / 6) ** 0.5, rel=0.1)
+
+
 def shifted(atoms: Atoms, pressure: float) -> Atoms:
     """A copy whose stress has an additional pressure, eV/Å³."""
     copy = labelled(atoms)

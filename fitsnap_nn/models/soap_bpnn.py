@@ -73,7 +73,7 @@ class AllRows(NamedTuple):
             return values @ weights[0].t()
         # One product with the matrices of all elements, of which one result is kept.
         by_element = (values @ weights.flatten(0, 1).t()).view(*values.shape[:-1], *weights.shape[:2])
-        one_hot = self.one_hot.view(len(values), *[1] * (values.dim() - 2), -1, 1)
+        one_hot = self.one_hot.view(len(values), *[1] * (values.dim() - 2), *self.one_hot.shape[1:], 1)
         return (by_element * one_hot).sum(dim=-2)
 
     def select(self, values: Tensor) -> Tensor:

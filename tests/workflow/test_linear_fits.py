@@ -249,6 +249,21 @@ def test_other_solvers(fitted: Fit, folder: Path) -> None:
     assert not (found.folder / "FitSNAP.csv").exists()
 
 
+def test_nothing_of_an_earlier_network_is_left(folder: Path) -> None:
+    network = {"layer_sizes": "num_desc 4 1", "num_epochs": 1, "activation": "tanh", "output_file": "pot.pt"}
+    keys = {f"PYTORCH__{key}": value for key, value in network.items()}
+    found = fit(folder, "twice", SOLVER__solver="PYTORCH", **keys)
+    of_network = ("loss_vs_epochs.dat", "metrics.csv", "pot.mliap.nn")
+    assert all((found.folder / name).exists() for name in of_network)
+    with without_plots():
+        again = fitsnap_nn.fit(
+            folder / "linear.in", {"OUTFILE.folder": found.folder}, verify=False, quiet=True, overwrite=True
+        )
+    assert not any((found.folder / name).exists() for name in of_network)
+    assert again.history == []
+    assert (found.folder / "pot.snapcoeff").exists()
+
+
 REFUSED = (
     ({"CALCULATOR.calculator": "LAMMPSGRAPH"}, "is LAMMPSGRAPH, but [SOLVER] solver = SVD is linear in SNAP"),
     (
@@ -272,6 +287,14 @@ def test_what_linear_solvers_do_not_support(folder: Path, changes: dict[str, str
     with pytest.raises(InputError) as error:
         load_settings(folder / "linear.in", overrides)
     assert message in str(error.value)
+
+
+def test_a_missing_scikit_learn_is_said_before_anything_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fitsnap_nn.settings.linear_checks.find_spec", lambda name: None)
+    for solver in ("ARD", "LASSO"):
+        with pytest.raises(InputError, match=rf"{solver} needs scikit-learn. .*pip install 'fitsnap_nn\[linear\]'"):
+            load_settings(folder / "linear.in", [("SOLVER", "solver", solver)])
+    assert load_settings(folder / "linear.in", [("SOLVER", "solver", "RIDGE")]).solver.is_linear
 
 
 def test_keys_without_effect_are_said(folder: Path) -> None:
