@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mace_layouts import LAYOUTS, layout
 from random_potentials import crystal
 from single_points import ELEMENTS, SECONDS, STRUCTURES, Case, Runs, check, run_cases, runs_of
 
@@ -34,6 +35,7 @@ SMALL = {
     "CUSTOM": {"cutoff": 4.0, "cutoff_width": 2.0, "layer_sizes": ["num_desc", "8", "1"], "multi_element_option": 3},
     "MACE": {**SMALL_MACE, "hidden_irreps": "4x0e + 4x1o", "pair_repulsion": True},
 }
+PRETRAINED = ("MP-0b3", "MH-1")
 MESSAGES = ("NANOPET", "MACE")
 REPULSION = Reference(pair_style="zbl 2.0 2.5", pair_coeff=("1 1 73 73", "1 2 73 8", "2 2 8 8"))
 STEPS, TIMESTEP, EVERY = 400, 0.0005, 5  # of molecular dynamics; ps
@@ -51,6 +53,14 @@ def prepared(architecture: str, **hypers: int) -> GraphModel:
     return model.eval()
 
 
+def pretrained(name: str) -> GraphModel:
+    """The model of a fit of no epochs that starts from a file with the layout of a foundation model."""
+    from fitsnap_nn.interfaces.mace_files import convert
+
+    heads = LAYOUTS[name][1] or ("",)
+    return convert(layout(name), ELEMENTS, heads[-1]).eval()
+
+
 MODELS = {name: prepared(name) for name in SMALL if importlib.util.find_spec(LIBRARIES.get(name, "torch")) is not None}
 STRUCTURES_OF_ALL = ("skewed", "own images", "lone atom", "corner", "scattered")
 CASES = {
@@ -60,6 +70,7 @@ CASES = {
         for name, hypers in {"NANOPET": {"num_gnn_layers": 3}, "MACE": {"num_interactions": 3}}.items()
         if name in MODELS
     },
+    **{f"mace_model {name}": Case(pretrained(name), STRUCTURES["skewed"]) for name in PRETRAINED if "MACE" in MODELS},
 }
 architectures = pytest.mark.parametrize("name", MODELS)
 
