@@ -104,7 +104,7 @@ dtype_setting = 2
 manual_seed_flag = 1
 output_file = model.pt
 save_state_output = restart.pt
-[PROPERTIES]
+[TARGETS]
 charge = per_atom scalar column=ref_charge unit=e weight=10 loss=LogCosh delta=0.5
 [SCRAPER]
 scraper = XYZ
@@ -195,4 +195,4 @@ def test_a_resumed_fit_of_a_property_is_the_same_on_two_ranks(folder: Path) -> N
 def test_a_model_that_does_not_predict_a_property_is_refused(folder: Path) -> None:
     done = run([sys.executable, "-m", "fitsnap_nn", "NANOPET.in"], folder, timeout=100)
     assert done.returncode == 2
-    assert "[PROPERTIES] charge: a NANOPET model does not predict this" in done.stderr
+    assert "[TARGETS] charge: a NANOPET model does not predict this" in done.stderr

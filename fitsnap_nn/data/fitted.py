@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from types import MappingProxyType
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.data.properties import ENERGY, FORCES, STRESS, Cartesian, Property, Scalar, Symmetry, user_property
+from fitsnap_nn.data.properties import ENERGY, FORCES, STRESS, Property, user_property
+from fitsnap_nn.data.symmetries import Cartesian, Scalar, Spherical, Symmetry
+from fitsnap_nn.settings.rows import SPHERICAL, PropertyRow
 from fitsnap_nn.settings.schema import Settings
 
-SYMMETRIES: Mapping[str, Symmetry] = MappingProxyType({"scalar": Scalar(), "vector": Cartesian(1)})
+
+def symmetry_of(word: str, degree: int, pseudo: bool) -> Symmetry:
+    """Return the symmetry that a word and two options of a row of section [TARGETS] describe."""
+    found: dict[str, Symmetry] = {
+        "scalar": Scalar(pseudo),
+        "vector": Cartesian(1, pseudo),
+        "symmetric_tensor": Cartesian(2, pseudo),
+        "tensor": Cartesian(2, pseudo, symmetric=False),
+        SPHERICAL: Spherical(degree, pseudo),
+    }
+    return found[word]
+
+
+def property_of(row: PropertyRow) -> Property:
+    """Return the property of a row of section [TARGETS]."""
+    symmetry = symmetry_of(row.symmetry, row.degree, row.pseudo)
+    per: Literal["atom", "configuration"] = "atom" if row.per == "atom" else "configuration"
+    intensive = row.intensive or per == "atom"
+    return user_property(row.name, per, symmetry, row.unit, intensive=intensive, undivided=row.per_structure)
 
 
 def user_columns(settings: Settings) -> Iterator[tuple[Property, str]]:
-    """Yield each property of section [PROPERTIES] with its column name in the data files."""
-    for row in settings.properties:
-        symmetry, intensive = SYMMETRIES[row.symmetry], row.intensive or row.per == "atom"
-        per: Literal["atom", "configuration"] = "atom" if row.per == "atom" else "configuration"
-        yield user_property(row.name, per, symmetry, row.unit, intensive=intensive), row.column
+    """Yield each property of section [TARGETS] with its column name in the data files."""
+    yield from ((property_of(row), row.column) for row in settings.targets)
 
 
 def user_weights(settings: Settings) -> Iterator[tuple[Property, float]]:
-    """Yield each property of section [PROPERTIES] with its weight in the loss."""
-    rows = zip(user_columns(settings), settings.properties, strict=True)
+    """Yield each property of section [TARGETS] with its weight in the loss."""
+    rows = zip(user_columns(settings), settings.targets, strict=True)
     yield from ((one, row.weight) for (one, _), row in rows)
 
 

@@ -123,7 +123,7 @@ def _missing(
         yield Finding(f"{what}: {some(missing)}.", warning=False)
         return
     off = f"[CALCULATOR] {FLAGS[name]} = 0" if name in FLAGS else "weight=0"
-    remedy = _remedy(settings, [name]) if name in KEYS else "Correct column= in [PROPERTIES]."
+    remedy = _remedy(settings, [name]) if name in KEYS else "Correct column= in [TARGETS]."
     yield Finding(
         f"none of {len(wanted)} configurations with a weight for {name} has this label (looked for: "
         f"{looked_for(settings, name)}). {_quoted(findings)}{remedy} If there is none to fit, set {off}."

@@ -1,6 +1,6 @@
 """Properties: quantities that are labelled in the data, predicted by a model, fitted and reported.
 
-Energy, forces and stress are predefined. An input file defines others in section [PROPERTIES].
+Energy, forces and stress are predefined. An input file defines others in section [TARGETS].
 """
 
 from __future__ import annotations
@@ -12,32 +12,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fitsnap_nn.data.symmetries import Cartesian, Scalar, Symmetry
 from fitsnap_nn.data.voigt import voigt
 from fitsnap_nn.units import BAR, GPA
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Scalar:
-    """Rotationally invariant number."""
-
-    components = 1
-
-
-@dataclass(frozen=True)
-class Cartesian:
-    """Cartesian tensor: a vector (rank 1), or a symmetric matrix (rank 2) stored as six numbers in Voigt order."""
-
-    rank: Literal[1, 2]
-
-    @property
-    def components(self) -> int:
-        """Number of independent components."""
-        return {1: 3, 2: 6}[self.rank]
-
-
-Symmetry = Scalar | Cartesian
 
 
 class Unit(NamedTuple):
@@ -68,6 +47,7 @@ class Property:
             predicts directly.
         intensive: whether the value is independent of the system size. Extensive properties of a configuration are
             divided by the number of atoms in losses, errors and tables.
+        undivided: exempt an extensive property from this division.
         title: name in tables, plots and file names, as in FitSNAP where FitSNAP has the property.
         loss_unit: unit of residuals in the loss; Huber deltas and group weights refer to it.
         report_unit: unit in tables and plots.
@@ -85,23 +65,24 @@ class Property:
     report_unit: Unit = NO_UNIT
     symbol: str = ""
     display_unit: Unit = NO_UNIT
+    undivided: bool = False
 
     @property
     def per_atom(self) -> bool:
         """Whether values are divided by the number of atoms before comparison."""
-        return self.per == "configuration" and not self.intensive
+        return self.per == "configuration" and not (self.intensive or self.undivided)
 
     def rows(self, value: ArrayLike) -> Floats:
         """Return the value of one configuration as a 2D array.
 
         Args:
-            value: label or prediction: a number, (N,), (N, 3), (3, 3) or (6,).
+            value: label or prediction: a number, (N,), (N, 3), (3, 3) or (6,), and so on.
 
         Returns:
             (rows, components); one row per configuration or per atom.
         """
         array = np.asarray(value, dtype=np.float64)
-        if isinstance(self.symmetry, Cartesian) and self.symmetry.rank == 2 and array.shape[-2:] == (3, 3):
+        if isinstance(self.symmetry, Cartesian) and self.symmetry.components == 6 and array.shape[-2:] == (3, 3):
             array = voigt(array)
         return array.reshape(-1, self.symmetry.components)
 
@@ -110,8 +91,24 @@ class Property:
         return self.symmetry.components * (n_atoms if self.per == "atom" else 1)
 
 
+def plain_value(quantity: Property, value: ArrayLike) -> float | Floats:
+    """Return a value as ASE stores it: a number, (K,) or (3, 3) per configuration, (N,) or (N, K) per atom."""
+    rows = quantity.rows(value)
+    if quantity.per == "atom":
+        return rows[:, 0] if rows.shape[1] == 1 else rows
+    if isinstance(quantity.symmetry, Cartesian) and quantity.symmetry.components == 9:
+        return rows.reshape(3, 3)  # ASE reads nine numbers column by column, and writes a matrix so
+    return float(rows[0, 0]) if rows.shape[1] == 1 else rows[0]
+
+
 def user_property(
-    name: str, per: Literal["configuration", "atom"], symmetry: Symmetry, unit: str, *, intensive: bool = True
+    name: str,
+    per: Literal["configuration", "atom"],
+    symmetry: Symmetry,
+    unit: str,
+    *,
+    intensive: bool = True,
+    undivided: bool = False,
 ) -> Property:
     """Return a user-defined property, which a model predicts directly.
 
@@ -120,10 +117,11 @@ def user_property(
         per: one label per configuration or per atom.
         symmetry: transformation under rotations.
         unit: name of the unit of the data; values are not converted.
-        intensive: see `Property`.
+        intensive, undivided: see `Property`.
     """
-    shown = Unit(unit if intensive or per == "atom" else f"{unit}/atom")
-    return Property(name, per, symmetry, unit, None, intensive, name, shown, shown, name, shown)
+    whole = intensive or undivided or per == "atom"
+    shown = Unit(unit if whole else f"{unit}/atom")
+    return Property(name, per, symmetry, unit, None, intensive, name, shown, shown, name, shown, undivided)
 
 
 ENERGY = Property(

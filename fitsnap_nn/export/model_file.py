@@ -118,7 +118,7 @@ def model_payload(
         "structure": None if structure is None else _plain_structure(structure),
         "provenance": dict(provenance),
         "split": None if split is None else _plain_split(split),
-        "properties": [asdict(row) for row in settings.properties],
+        "properties": [asdict(row) for row in settings.targets],
     }
 
 

@@ -29,10 +29,10 @@ from fitsnap_nn.settings.ini import Document, Entry
 from fitsnap_nn.settings.keys import Key, keys_of
 from fitsnap_nn.settings.lammps_words import arguments_problem, code_styles, is_path, name_problem, printable
 from fitsnap_nn.settings.problems import ValueProblem
-from fitsnap_nn.settings.properties import SECTION as PROPERTIES
-from fitsnap_nn.settings.properties import read_properties
 from fitsnap_nn.settings.rows import PropertyRow
 from fitsnap_nn.settings.schema import Reference
+from fitsnap_nn.settings.targets import SECTION as TARGETS
+from fitsnap_nn.settings.targets import format_row, read_targets
 
 Payload = Mapping[str, Any]
 
@@ -165,12 +165,10 @@ def _check_split(plain: Payload) -> None:
 
 
 def _check_property(row: PropertyRow) -> None:
-    """Parse a property as a line of the section PROPERTIES."""
-    options = {"column": row.column, "unit": row.unit, "weight": row.weight, "loss": row.loss, "delta": row.delta}
-    given = " ".join(f"{key}={value}" for key, value in options.items() if value not in ("", None))
-    text = f"per_{row.per} {row.symmetry} {given} intensive={int(row.intensive)}"
-    document = Document("", {PROPERTIES: {row.name: Entry(text, row.where)}})
-    _require(read_properties(document) == (row,) and text.isprintable(), f"property {row.name!r}", "is not valid")
+    """Parse a property as a line of the section TARGETS."""
+    text = format_row(row)
+    document = Document("", {TARGETS: {row.name: Entry(text, row.where)}})
+    _require(read_targets(document) == (row,) and text.isprintable(), f"property {row.name!r}", "is not valid")
 
 
 @contextmanager

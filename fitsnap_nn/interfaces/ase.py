@@ -10,12 +10,15 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator as AseCalculator
 from ase.calculators.calculator import all_changes
 
-from fitsnap_nn.data.properties import ENERGY, FORCES, STRESS
+from fitsnap_nn.data.properties import ENERGY, FORCES, STANDARD, STRESS, plain_value
 from fitsnap_nn.interfaces.potential import Potential, load_potential
 
 
 class Calculator(AseCalculator):  # type: ignore[misc]
-    """ASE calculator of a fitted potential: energy (eV), forces (eV/Å) and stress (eV/Å³).
+    """ASE calculator of a fitted potential: energy (eV), forces (eV/Å), stress (eV/Å³) and energies of atoms (eV).
+
+    ``results`` also has the targets of the fit, by name, and the other outputs of `Potential.predict` that the argument
+    ``outputs`` names.
 
     With a committee ``results`` also has the sample standard deviations over its members: ``energies_std`` (N,) of the
     atom energies and ``energy_std`` of the energy, eV, and ``forces_std`` (N,), eV/Å; see `Evaluation`.
@@ -23,15 +26,23 @@ class Calculator(AseCalculator):  # type: ignore[misc]
     Args:
         potential: a potential, or the path of a model or restart file.
         trust, device: of the potential in a file, see `load_potential`.
+        outputs: names of outputs that are computed besides, see `Potential.predict`.
         **options: options of ``ase.calculators.calculator.Calculator``.
     """
 
-    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]
+    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress", "energies"]
 
     def __init__(
-        self, potential: Potential | str | Path, *, trust: bool = False, device: str = "auto", **options: Any
+        self,
+        potential: Potential | str | Path,
+        *,
+        trust: bool = False,
+        device: str = "auto",
+        outputs: Sequence[str] = (),
+        **options: Any,
     ) -> None:
         super().__init__(**options)
+        self.outputs = tuple(outputs)
         if not isinstance(potential, Potential):
             potential = load_potential(potential, trust=trust, device=device)
         self.potential = potential
@@ -52,8 +63,13 @@ class Calculator(AseCalculator):  # type: ignore[misc]
         """
         super().calculate(atoms, properties, system_changes)
         wanted = (ENERGY, FORCES, STRESS) if "stress" in properties else (ENERGY, FORCES)
-        found = self.potential.predict(self.atoms, wanted)
+        outputs = [*self.outputs, *(["energies"] if "energies" in properties else [])]
+        found = self.potential.predict(self.atoms, (*wanted, *self.potential.targets), outputs=outputs)
         self.results.update(energy=found.energy, free_energy=found.energy, forces=found.forces)
+        for one in self.potential.targets:
+            self.results[one.name] = plain_value(one, found.values[one.name])
+        others = set(found.values) - {one.name for one in (*STANDARD, *self.potential.targets)}
+        self.results.update({name: found.values[name] for name in others})
         if found.stress is not None:
             self.results["stress"] = found.stress
         self.results.update({f"{name}_std": values for name, values in found.spread.items()})

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,19 @@ from ase import Atoms
 
 from fitsnap_nn import devices
 from fitsnap_nn.data.atoms import configuration_from_atoms
-from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.data.configuration import Configuration, Floats
 from fitsnap_nn.data.evaluation import Evaluation
-from fitsnap_nn.data.properties import STANDARD, STRESS, Derivatives, Property, derivatives_of
+from fitsnap_nn.data.fitted import property_of
+from fitsnap_nn.data.properties import STANDARD, STRESS, Derivatives, Property, derivatives_of, plain_value
 from fitsnap_nn.errors import DataError
 from fitsnap_nn.export.model_file import load_model
-from fitsnap_nn.inputs import Compute
+from fitsnap_nn.inputs import CachedInput, Compute, join_batches
+from fitsnap_nn.interfaces.outputs import Outputs, parse_outputs
+from fitsnap_nn.lammps.cell import to_lammps
+from fitsnap_nn.lammps.reference import ReferencePotential
 from fitsnap_nn.models import Model
 from fitsnap_nn.models.evaluation import evaluate, to_float64
+from fitsnap_nn.settings.rows import PropertyRow
 from fitsnap_nn.settings.schema import Reference
 
 MAX_LISTED = 5  # atoms in a message
@@ -34,20 +40,29 @@ class Potential:
         reference: pair style whose energy is added to that of the model.
         folder: folder to which file names in ``reference`` are relative.
         device: where the model is evaluated; ``None`` for the device of ``model``.
+        targets: rows of section [TARGETS] of the fit.
 
     Attributes:
         model: the float64 model.
         elements: chemical symbols, in the order of LAMMPS' atom types.
+        targets: properties that the model predicts besides energy, forces and stress.
     """
 
     def __init__(
-        self, model: Model[Any], reference: Reference, folder: Path = Path(), device: torch.device | None = None
+        self,
+        model: Model[Any],
+        reference: Reference,
+        folder: Path = Path(),
+        device: torch.device | None = None,
+        targets: Sequence[PropertyRow] = (),
     ) -> None:
         self.model = to_float64(model, device)
         self.elements = model.elements
         self._reference = reference
         self._folder = folder
+        self.targets = tuple(property_of(row) for row in targets if self.model.predicts(row.name))
         self._computes: dict[str, Compute] = {}
+        self._reference_potential: ReferencePotential | None = None
 
     def __repr__(self) -> str:
         weights = sum(parameter.numel() for parameter in self.model.parameters())
@@ -55,19 +70,31 @@ class Potential:
         where = "" if device.type == "cpu" else f", {device}"
         return f"Potential({type(self.model).__name__}, {' '.join(self.elements)}, {weights} weights{where})"
 
-    def predict(self, configuration: Configuration | Atoms, properties: Iterable[Property] = STANDARD) -> Evaluation:
+    def predict(
+        self,
+        configuration: Configuration | Atoms,
+        properties: Iterable[Property] | None = None,
+        *,
+        outputs: Iterable[str] | None = None,
+    ) -> Evaluation:
         """Return the prediction for a configuration.
 
         Args:
             configuration: a configuration, or ASE's ``Atoms``.
             properties: requested properties; the energy is always included. A stress requires a fully periodic cell.
+                By default energy, forces and stress if there are no ``outputs`` either.
+            outputs: names of requested outputs besides the properties: ``forces``, ``stress``, a target of the fit;
+                ``energies`` of atoms; ``features`` of atoms before the heads of the model; and
+                ``energy_last_layer_features`` and so on, before the last layer of the energy or a target. metatrain's
+                names are accepted.
 
         Returns:
-            Energy (eV), forces (eV/Å) and stress (eV/Å³); with a committee also their ``spread``.
+            Energy (eV), forces (eV/Å) and stress (eV/Å³); with a committee also their ``spread``. Outputs are in its
+            ``values``: (N,) eV for ``energies``, (N, K) for features, and targets in the shapes of their labels.
 
         Raises:
-            DataError: the potential was not fitted for an element of the configuration, atoms are at the same place, or
-                an energy, force or stress is not a finite number.
+            DataError: the potential was not fitted for an element of the configuration, atoms are at the same place, an
+                energy, force or stress is not a finite number, or the potential does not have an output.
             LammpsError: LAMMPS rejected the configuration.
         """
         if isinstance(configuration, Atoms):
@@ -77,11 +104,43 @@ class Potential:
             raise DataError(
                 f"{configuration.id}: the potential is for {', '.join(self.elements)}, not for {', '.join(unknown)}."
             )
-        wanted = [one for one in properties if one != STRESS or all(configuration.pbc)]
-        compute = self._compute(derivatives_of(wanted))
-        found = evaluate(self.model, configuration, compute.compute(configuration), wanted)
+        if properties is None:
+            properties = STANDARD if outputs is None else ()
+        named = parse_outputs(outputs or (), self.targets)
+        requested = dict.fromkeys((*properties, *named.properties))
+        wanted = [one for one in requested if one != STRESS or all(configuration.pbc)]
+        cached = self._compute(derivatives_of(wanted)).compute(configuration)
+        found = evaluate(self.model, configuration, cached, wanted)
+        targets = {
+            one.name: np.asarray(plain_value(one, found.values[one.name])) for one in wanted if one in self.targets
+        }
+        found = replace(found, values={**found.values, **targets, **self._of_atoms(configuration, cached, named)})
         _require_finite(configuration, found)
         return found
+
+    @torch.no_grad()
+    def _of_atoms(self, configuration: Configuration, cached: CachedInput, named: Outputs) -> dict[str, Floats]:
+        """Return energies and features of atoms."""
+        if not (named.energies or named.features):
+            return {}
+        device = self.model.element_energies.device
+        batch = join_batches([self.model.input.to_batch(configuration, cached)], torch.float64, device)
+        found = {}
+        if named.energies:
+            members = self.model.members()
+            mean = torch.stack([one.atom_energies(batch) for one in members]).mean(dim=0)
+            found["energies"] = mean.cpu().numpy() + self._reference_energies(configuration)
+        for name, of in named.features.items():
+            try:
+                found[name] = self.model.atom_features(batch, of).double().cpu().numpy()
+            except NotImplementedError as error:
+                raise DataError(f"{name} is not an output of this potential: {error}.") from error
+        return found
+
+    def _reference_energies(self, configuration: Configuration) -> Floats:
+        if self._reference_potential is None:
+            self._reference_potential = ReferencePotential(self._reference, self.elements, self._folder)
+        return self._reference_potential.atom_energies(configuration, to_lammps(configuration))
 
     def _compute(self, derivatives: Derivatives) -> Compute:
         """Return the computation of the model input; derivatives with the same cache key share one."""
@@ -126,4 +185,4 @@ def load_potential(path: str | Path, *, trust: bool = False, device: str = "auto
         InputError: torch does not find the requested GPU.
     """
     chosen, content = devices.choose(device), load_model(path, trust=trust)
-    return Potential(content.model, content.located_reference(), Path(path).parent, chosen)
+    return Potential(content.model, content.located_reference(), Path(path).parent, chosen, content.properties)

@@ -145,6 +145,23 @@ class ReferencePotential:
         if self._session is not None:
             self._session.close()
 
+    def atom_energies(self, configuration: Configuration, cell: LammpsCell) -> Floats:
+        """Return the energy (N,) of each atom, eV, as LAMMPS' ``compute pe/atom`` divides it.
+
+        Args and Raises: as `compute`.
+        """
+        session = self._session
+        if session is None:
+            return np.zeros(len(configuration))
+        session.load(configuration, cell)
+        # LAMMPS tallies per-atom energies in steps only in which the output needs them.
+        with session.temporary_compute("own all pe/atom"), session.temporary_compute("sum all reduce sum c_own"):
+            session.command("thermo_style custom step pe c_sum")
+            session.run()
+            energies = session.atom_compute("own").ravel()
+            session.command("thermo_style custom step pe")
+        return energies
+
     def compute(self, configuration: Configuration, cell: LammpsCell) -> tuple[float, Floats, Floats]:
         """Evaluate the reference potential.
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -28,6 +28,7 @@ from fitsnap_nn.models.explicit import (
     run_explicitly,
 )
 from fitsnap_nn.models.pairs import pair_forces
+from fitsnap_nn.models.targets import TargetModel
 
 if TYPE_CHECKING:
     from fitsnap_nn.inputs.base import ModelInput
@@ -176,6 +177,18 @@ class Model(torch.nn.Module, ABC, Generic[B]):
         """
         raise NotImplementedError(f"{type(self).__name__} predicts the energy and its derivatives only")
 
+    def atom_features(self, batch: B, of: str = "") -> Tensor:
+        """Return the features (N, K) of each atom before the heads, or before the last layer of an output.
+
+        Args:
+            batch: N atoms.
+            of: name of the output, ``energy`` or a target; empty: the features that all heads share.
+
+        Raises:
+            NotImplementedError: the model does not provide its features.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not provide its features")
+
     @abstractmethod
     def atom_energies(self, batch: B) -> Tensor:
         """Return per-atom energies, differentiable with respect to the inputs of the batch.
@@ -284,7 +297,7 @@ class DescriptorModel(Model[DescriptorBatch]):
         return predict_explicitly(explicit, batch, forces=forces, virials=virials)
 
 
-class GraphModel(Model[Graph]):
+class GraphModel(TargetModel, Model[Graph]):
     """Base class of models on a neighbour graph; batches are `Graph`.
 
     e_i = E0(Z_i) + s out_i, with the element energies E0 and the scale s fitted before training. With edges
@@ -305,6 +318,7 @@ class GraphModel(Model[Graph]):
     def __init__(self, elements: tuple[str, ...]) -> None:
         super().__init__()
         self.elements = tuple(elements)
+        self.targets = None
         self.register_buffer("element_energies", torch.zeros(len(self.elements), dtype=torch.float64))
         self.register_buffer("energy_scale", torch.ones((), dtype=torch.float64))
 
@@ -334,7 +348,9 @@ class GraphModel(Model[Graph]):
         """
 
     def atom_energies(self, batch: Graph) -> Tensor:
-        outputs: Tensor = self(batch)
+        return self.energies_of(batch, self(batch))
+
+    def energies_of(self, batch: Graph, outputs: Tensor) -> Tensor:
         learned = self.energy_scale * outputs.double()
         return self.element_energies[batch.species] + learned + self.prior_energies(batch)
 
@@ -349,15 +365,24 @@ class GraphModel(Model[Graph]):
 
         With long-range interactions the gradients with respect to positions and cells follow, (E + N + 3 C, 3).
         """
+        return self.energies_gradients_and_targets(batch, ())[:2]
+
+    def energies_gradients_and_targets(
+        self, batch: Graph, names: Collection[str]
+    ) -> tuple[Tensor, Tensor, Mapping[str, Tensor]]:
+        """Return the results of `energies_and_gradients`, and the values of targets, from one forward pass."""
         create_graph = torch.is_grad_enabled()
         with torch.enable_grad():
             leaves = {name: getattr(batch, name).detach().requires_grad_(True) for name in batch.differentiated}
-            energies = self.atom_energies(replace(batch, **leaves))
+            batch = replace(batch, **leaves)
+            energies, values = self.energies_and_targets(batch, names) if names else (self.atom_energies(batch), {})
             found = torch.autograd.grad(
                 energies.sum(), list(leaves.values()), create_graph=create_graph, materialize_grads=True
             )
             gradients = found[0] if len(found) == 1 else torch.cat([one.reshape(-1, 3) for one in found])
-        return (energies if create_graph else energies.detach()), gradients
+        if not create_graph:
+            energies, values = energies.detach(), {name: value.detach() for name, value in values.items()}
+        return energies, gradients, values
 
     def forces_from(self, batch: Graph, gradients: Tensor) -> Tensor:
         return batch.forces(gradients)

@@ -13,15 +13,18 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from fitsnap_nn.data.properties import ENERGY, Property
 from fitsnap_nn.inputs import DescriptorInput, input_from_payload
 from fitsnap_nn.inputs.snap.batch import DescriptorBatch
 from fitsnap_nn.models.base import DescriptorModel
 from fitsnap_nn.models.baselines import standardize as standardization
+from fitsnap_nn.models.bpnn_targets import TargetNetworks
 from fitsnap_nn.models.elements import PerElement, along
 from fitsnap_nn.models.evaluation import to_float64
 from fitsnap_nn.models.explicit import Explicit, Pullback, mean_of
 from fitsnap_nn.models.last_layer import HiddenFeatures
 from fitsnap_nn.models.mlp import ACTIVATIONS, energy_and_gradient
+from fitsnap_nn.models.targets import Targets
 
 SHARED, PER_ELEMENT, ONE_HOT = 1, 2, 3
 FIRST_WEIGHT = "networks.{}.0.weight"
@@ -57,6 +60,8 @@ class BPNN(DescriptorModel):
             one-hot input.
         standardize: let `fit_to_data` standardise the descriptors over the training set.
         committee: number of members, networks with different initial weights, of which the model is the mean.
+        targets: descriptions of targets, see `describe_targets`: invariant scalars, with networks of their own. Without
+            a committee only.
     """
 
     def __init__(
@@ -67,6 +72,7 @@ class BPNN(DescriptorModel):
         multi_element_option: int = SHARED,
         standardize: bool = True,
         committee: int = 1,
+        targets: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         super().__init__()
         if isinstance(model_input, Mapping):
@@ -92,6 +98,11 @@ class BPNN(DescriptorModel):
         self.register_buffer("scale", torch.ones(shape))
         self.register_buffer("element_energies", torch.zeros(len(self.elements), dtype=torch.float64))
         self.register_buffer("energy_scale", torch.ones((), dtype=torch.float64))
+        self.targets: Targets | None = None
+        if targets:
+            self.targets = Targets(targets, len(self.elements))
+            specs = self.targets.specs.values()
+            self.target_networks = TargetNetworks(specs, inputs, self.hidden, activation, self._per_member)
 
     @property
     def input(self) -> DescriptorInput:
@@ -111,12 +122,15 @@ class BPNN(DescriptorModel):
             "activation": self.activation,
             "multi_element_option": self.option,
             **({"committee": self.committee} if self.committee > 1 else {}),
+            **({"targets": self.targets.described()} if self.targets else {}),
         }
 
     def per_element(self) -> Mapping[str, PerElement]:
         return {name: along(self.get_buffer(name)) for name in ("shift", "scale", "element_energies")}
 
     def state_for_elements(self, state: Mapping[str, Tensor], elements: Sequence[str]) -> dict[str, Tensor]:
+        if self.targets and tuple(elements) != self.elements:
+            raise ValueError("the networks of targets are those of their elements")
         new = [element for element in self.elements if element not in elements]
         if new and self.option != PER_ELEMENT:
             raise ValueError(
@@ -161,6 +175,8 @@ class BPNN(DescriptorModel):
         self.scale.copy_(deviation / overall)
         for first, *_ in self._linear:
             first.weight[:, : len(overall)] /= overall
+        if self.targets:
+            self.target_networks.standardize(overall)
 
     def members(self) -> tuple[BPNN, ...]:
         """Return the members of the committee as models that share their tensors with this one."""
@@ -176,6 +192,27 @@ class BPNN(DescriptorModel):
                 setattr(one, name, buffer)
             made.append(one)
         return tuple(made)
+
+    def predicts(self, name: str) -> bool:
+        return self.targets is not None and name in self.targets.specs
+
+    def property_values(self, batch: DescriptorBatch, properties: Sequence[Property]) -> Mapping[str, Tensor]:
+        if self.targets is None:
+            return super().property_values(batch, properties)
+        inputs = (batch.descriptors - self._of_atoms(self.shift, batch)) / self._of_atoms(self.scale, batch)
+        if self.option == ONE_HOT:
+            inputs = torch.cat([inputs, batch.one_hot(len(self.elements), inputs.dtype)], dim=1)
+        outputs = {one.name: self.target_networks(one.name, inputs, batch.species) for one in properties}
+        return {name: self.targets.values(name, [output], batch) for name, output in outputs.items()}
+
+    def atom_features(self, batch: DescriptorBatch, of: str = "") -> Tensor:
+        if (of and of != ENERGY.name) or self.committee > 1:
+            raise NotImplementedError("BPNN provides the features of its energy only, and without a committee")
+        parts = list(self.hidden_features(batch))
+        found = parts[0].values.new_zeros(len(batch.species), parts[0].values.shape[1])
+        for part in parts:
+            found[part.members] = part.values
+        return found
 
     def atom_energies(self, batch: DescriptorBatch) -> Tensor:
         return self.energies_of_members(batch).mean(dim=0)
@@ -293,6 +330,8 @@ class BPNN(DescriptorModel):
     def set_precision(self, dtype: torch.dtype) -> None:
         """Set the type of weights and standardisation; energies stay float64."""
         self.networks.to(dtype)
+        if self.targets:
+            self.target_networks.to(dtype)
         self.shift, self.scale = self.shift.to(dtype), self.scale.to(dtype)
 
     def plain_networks(self) -> list[PlainNetwork]:

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass, replace
 from types import ModuleType
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.serialization import safe_globals
 
+from fitsnap_nn.data.properties import ENERGY
 from fitsnap_nn.environment import kept_environment
+from fitsnap_nn.inputs.batch import join_batches
 from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.inputs.graph.padded import PaddedGraph
 from fitsnap_nn.models.base import GraphModel
@@ -28,11 +30,14 @@ from fitsnap_nn.models.elements import PerElement, along
 from fitsnap_nn.models.harmonics import SphericalHarmonics
 from fitsnap_nn.models.mace_edges import arrange_edges
 from fitsnap_nn.models.mace_kernels import Chebyshev, Convolution, SymmetricProduct, Unsorted
+from fitsnap_nn.models.mace_targets import TargetHead, hidden_of_readout, normalize
+from fitsnap_nn.models.targets import Blocks, Targets, TargetSpec
 from fitsnap_nn.settings.elements import atomic_number
 
 RESIDUAL = "RealAgnosticResidualInteractionBlock"
 # Blocks whose radial weights depend on the distance only, so that an edge and its reverse have equal weights.
 SYMMETRIC = frozenset({RESIDUAL, "RealAgnosticInteractionBlock"})
+NORM_CONFIGURATIONS = 200  # maximum number that the norms of heads are taken from, roughly
 EMBEDDINGS = ("node_embedding.linear", "source_embedding", "target_embedding")  # layers whose inputs are the elements
 
 
@@ -75,13 +80,25 @@ class MACE(GraphModel):
 
     Args:
         elements: chemical symbols, in the order of LAMMPS' atom types.
+        targets: descriptions of targets, see `describe_targets`. They have heads on the features of all layers.
+        mace_head_target: target that the readouts predict instead of the energy, which then has a head.
         hypers: fields of `Hypers`.
+
+    Raises:
+        TargetError: the features lack a representation that a target needs.
 
     Attributes:
         repulsion_scale: () factor of the ZBL energies with ``pair_repulsion``; 1 except in pretrained models.
     """
 
-    def __init__(self, elements: Sequence[str], **hypers: Any) -> None:
+    def __init__(
+        self,
+        elements: Sequence[str],
+        *,
+        targets: Sequence[Mapping[str, Any]] = (),
+        mace_head_target: str = ENERGY.name,
+        **hypers: Any,
+    ) -> None:
         super().__init__(tuple(elements))
         self.hypers = Hypers(**hypers)
         self.cutoff = self.hypers.r_max
@@ -91,14 +108,29 @@ class MACE(GraphModel):
         self.harmonics = SphericalHarmonics(self.hypers.max_ell)
         self.repulsion_scale: Tensor
         self.register_buffer("repulsion_scale", torch.ones((), dtype=torch.float64))
+        self.mace_head_target = mace_head_target
+        self.target_heads = nn.ModuleDict()
+        if targets:
+            self._create_heads(targets)
+
+    def _create_heads(self, targets: Sequence[Mapping[str, Any]]) -> None:
+        """Create the heads of all targets, the energy included, but that of the readouts."""
+        self.targets = Targets(targets, len(self.elements))
+        _, o3 = libraries()
+        layers = [product.linear.irreps_out for product in self.network.products]
+        width = o3.Irreps(self.hypers.MLP_irreps).count("0e")
+        specs = {**self.specs, ENERGY.name: TargetSpec(ENERGY.name, "atom", "scalar")}
+        del specs[self.mace_head_target]
+        self.target_heads = nn.ModuleDict({name: TargetHead(spec, layers, width) for name, spec in specs.items()})
 
     def description(self) -> dict[str, Any]:
         hypers = asdict(self.hypers) | {"radial_MLP": list(self.hypers.radial_MLP)}
-        return {"architecture": "MACE", "elements": list(self.elements), **hypers}
+        own = {} if self.mace_head_target == ENERGY.name else {"mace_head_target": self.mace_head_target}
+        return {"architecture": "MACE", "elements": list(self.elements), **hypers, **own, **self.described_targets()}
 
     def per_element(self) -> Mapping[str, PerElement]:
         """Return the layouts of embeddings, skip connections and products; elements are inputs of e3nn's layers."""
-        layouts = {"element_energies": along(self.element_energies)}
+        layouts = {"element_energies": along(self.element_energies)} | self.layouts_of_targets()
         count = len(self.elements)
         for name, module in self.network.named_modules(prefix="network"):
             if name.endswith(EMBEDDINGS):
@@ -115,11 +147,29 @@ class MACE(GraphModel):
         return super().state_for_elements(state, elements) | numbers
 
     def fit_to_data(self, graphs: Iterable[Graph]) -> None:
-        """Set ``avg_num_neighbors``, unless given, to the average over all atoms with neighbours.
+        """Set ``avg_num_neighbors``, unless given, to the average over all atoms with neighbours, and normalise heads.
 
         Args:
             graphs: one per training configuration.
         """
+        if self.target_heads:
+            graphs = list(graphs)
+            self._set_avg_num_neighbors(graphs)
+            step = max(1, len(graphs) // NORM_CONFIGURATIONS)
+            dtype = self.network.node_embedding.linear.weight.dtype
+            joined = (join_batches([graph], dtype) for graph in graphs[::step])
+            heads = {name: head for name, head in self.target_heads.items() if isinstance(head, TargetHead)}
+            faint = normalize(list(heads.values()), (self._features_without_gradient(graph) for graph in joined))
+            assert self.targets is not None
+            self.targets.faint = dict(zip(heads, faint, strict=True))
+        else:
+            self._set_avg_num_neighbors(graphs)
+
+    @torch.no_grad()
+    def _features_without_gradient(self, graph: Graph) -> list[Tensor]:
+        return self.features(graph)
+
+    def _set_avg_num_neighbors(self, graphs: Iterable[Graph]) -> None:
         if not self.hypers.avg_num_neighbors:
             counts = [(graph.n_edges, len(torch.unique_consecutive(graph.edge_i))) for graph in graphs]
             edges, atoms = (sum(column) for column in zip(*counts, strict=True)) if counts else (0, 0)
@@ -133,6 +183,28 @@ class MACE(GraphModel):
         self.repulsion_scale = scale.to(torch.float64)
 
     def forward(self, graph: Graph) -> Tensor:
+        return self.outputs(graph, ())[0]
+
+    def outputs(self, graph: Graph, names: Collection[str]) -> tuple[Tensor, Blocks]:
+        features = self.features(graph)
+        network, ghosts = self.network, len(graph.species) - graph.owned
+        readouts = zip(features[-len(network.readouts) :], network.readouts, strict=True)
+        outputs = torch.cat([readout(one) for one, readout in readouts], dim=1).sum(dim=1)
+        own = self.mace_head_target
+        blocks = {name: [outputs[:, None]] if name == own else self.target_heads[name](features) for name in names}
+        if own != ENERGY.name:
+            outputs = self.target_heads[ENERGY.name](features)[0].squeeze(1)
+        return functional.pad(outputs, (0, ghosts)), blocks
+
+    def features(self, graph: Graph) -> list[Tensor]:
+        """Return the node features of each layer.
+
+        Args:
+            graph: N atoms, of which the first ``graph.owned`` have edges.
+
+        Returns:
+            For each layer (graph.owned, K), in the layout and with the axes of e3nn.
+        """
         network, owned, ghosts = self.network, graph.owned, len(graph.species) - graph.owned
         one_hot = self._one_hot(graph)
         harmonics = self._harmonics(graph)
@@ -158,9 +230,19 @@ class MACE(GraphModel):
             )
             features = product(node_feats=messages, sc=skip, node_attrs=elements)
             layer_features.append(features)
-        readouts = zip(layer_features[-len(network.readouts) :], network.readouts, strict=True)
-        outputs = torch.cat([readout(features) for features, readout in readouts], dim=1).sum(dim=1)
-        return functional.pad(outputs, (0, ghosts))
+        return layer_features
+
+    def atom_features(self, batch: Graph, of: str = "") -> Tensor:
+        """Return the features of all layers, or those before the last layer of an output, in the axes of e3nn."""
+        features = self.features(batch)
+        if of in self.target_heads:
+            head = self.target_heads[of]
+            assert isinstance(head, TargetHead)
+            return torch.cat([part.flatten(1) for part in head.last_inputs(features)], dim=1)
+        if of:
+            readouts = zip(features[-len(self.network.readouts) :], self.network.readouts, strict=True)
+            features = [hidden_of_readout(readout, one) for one, readout in readouts]
+        return torch.cat(features, dim=1)
 
     def prior_energies(self, graph: Graph) -> Tensor:
         if not self.hypers.pair_repulsion:

@@ -8,12 +8,13 @@ invariant by construction; it learns the invariance from randomly rotated config
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from fitsnap_nn.data.properties import ENERGY
 from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.inputs.graph.padded import PaddedGraph
 from fitsnap_nn.models.base import GraphModel
@@ -21,6 +22,7 @@ from fitsnap_nn.models.elements import PerElement, along
 from fitsnap_nn.models.long_range import long_range_of
 from fitsnap_nn.models.pairs import cosine_cutoff
 from fitsnap_nn.models.tables import neighbour_tables
+from fitsnap_nn.models.targets import Blocks, Targets
 from fitsnap_nn.models.zbl import Zbl
 
 EXPANSION = 4  # width of the hidden layers in units of d_pet
@@ -47,6 +49,7 @@ class Nanopet(GraphModel):
         heads: ``mlp`` for two hidden layers in the readout, or ``linear``.
         zbl: add the ZBL repulsion.
         long_range: add the `LongRange` features to those of the atoms; the keys after it are its arguments.
+        targets: descriptions of targets, see `describe_targets`. Their blocks are predicted directly, like the energy.
 
     Raises:
         ValueError: ``num_heads`` does not divide ``d_pet``.
@@ -71,6 +74,7 @@ class Nanopet(GraphModel):
         smearing: float = 1.4,
         kspace_resolution: float = 1.33,
         interpolation_nodes: int = 5,
+        targets: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         super().__init__(tuple(elements))
         if d_pet % num_heads:
@@ -107,16 +111,23 @@ class Nanopet(GraphModel):
             for _ in range(num_gnn_layers)
         )
         self.contractions = nn.ModuleList(_linear(2 * d_pet, d_pet) for _ in range(num_gnn_layers - 1))
-        self.head: nn.Module = nn.Identity()
-        if heads == "mlp":
-            self.head = nn.Sequential(_linear(d_pet, hidden), nn.SiLU(), _linear(hidden, d_pet), nn.SiLU())
+        self.head = _head(d_pet, heads)
         self.last_layer = _linear(d_pet, 1)
         self.zbl = Zbl(self.elements, cutoff) if zbl else None
         self.long_range = long_range_of(self._hyperparameters, d_pet, cutoff)
         self.has_long_range, self.takes_padding = long_range, not long_range
+        if targets:
+            self.targets = Targets(targets, len(self.elements))
+            self.target_heads = nn.ModuleDict(
+                {
+                    name: nn.Sequential(_head(d_pet, spec.head or heads), _linear(d_pet, spec.tensor.components))
+                    for name, spec in self.targets.specs.items()
+                }
+            )
 
     def description(self) -> dict[str, Any]:
-        return {"architecture": "NANOPET", "elements": list(self.elements), **self._hyperparameters}
+        named = {"architecture": "NANOPET", "elements": list(self.elements), **self._hyperparameters}
+        return named | self.described_targets()
 
     @property
     def layout(self) -> str:
@@ -124,17 +135,35 @@ class Nanopet(GraphModel):
 
     def per_element(self) -> Mapping[str, PerElement]:
         state = self.state_dict()
-        return {
-            name: along(state[name])
-            for name in ("element_energies", "centre_encoder.weight", "neighbour_encoder.weight")
-        }
+        names = ("element_energies", "centre_encoder.weight", "neighbour_encoder.weight")
+        return {name: along(state[name]) for name in names} | self.layouts_of_targets()
 
     def forward(self, graph: Graph) -> Tensor:
+        return self.outputs(graph, ())[0]
+
+    def outputs(self, graph: Graph, names: Collection[str]) -> tuple[Tensor, Blocks]:
+        features = self._features_with_long_range(graph)
+        outputs: Tensor = self.last_layer(self.head(features))
+        blocks = {}
+        for name in names:
+            sizes = [block.size for block in self.specs[name].blocks]
+            blocks[name] = torch.split(self.target_heads[name](features), sizes, dim=1)
+        return nn.functional.pad(outputs.squeeze(1), (0, len(graph.species) - graph.owned)), blocks
+
+    def atom_features(self, batch: Graph, of: str = "") -> Tensor:
+        features = self._features_with_long_range(batch)
+        found: Tensor = features
+        if of == ENERGY.name:
+            found = self.head(features)
+        elif of:
+            found = next(self.target_heads[of].children())(features)
+        return found
+
+    def _features_with_long_range(self, graph: Graph) -> Tensor:
         features = self.features(graph)
         if self.long_range is not None:
             features = SQRT_HALF * (features + self.long_range(graph, features))
-        outputs: Tensor = self.last_layer(self.head(features))
-        return nn.functional.pad(outputs.squeeze(1), (0, len(graph.species) - graph.owned))
+        return features
 
     def prior_energies(self, graph: Graph) -> Tensor:
         return super().prior_energies(graph) if self.zbl is None else self.zbl.energies(graph)
@@ -263,6 +292,14 @@ class _TransformerLayer(nn.Module):
         edges = SQRT_HALF * torch.add(edges, attended, alpha=ATTENTION_SCALE)
         transformed: Tensor = self.feed_forward(edges)
         return SQRT_HALF * (edges + transformed)
+
+
+def _head(width: int, kind: str) -> nn.Module:
+    """Return what precedes the last layer of the energy or a target: two hidden layers for ``mlp``, or nothing."""
+    if kind != "mlp":
+        return nn.Identity()
+    hidden = EXPANSION * width
+    return nn.Sequential(_linear(width, hidden), nn.SiLU(), _linear(hidden, width), nn.SiLU())
 
 
 def _linear(inputs: int, outputs: int) -> nn.Linear:

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from fitsnap_nn.data.properties import ENERGY, FORCES, STANDARD, STRESS, Property
 from fitsnap_nn.inputs.batch import Batch
-from fitsnap_nn.models.base import Model
+from fitsnap_nn.inputs.graph.batch import Graph
+from fitsnap_nn.models.base import GraphModel, Model
 from fitsnap_nn.models.explicit import Derived
 
 B = TypeVar("B", bound=Batch)
@@ -117,16 +118,36 @@ def predict(
     others = [one for one in requested if one.derivative is None and one != ENERGY]
     forces, stress = FORCES in requested, STRESS in requested
     with torch.set_grad_enabled(create_graph):
+        if others and isinstance(model, GraphModel) and isinstance(batch, Graph) and model.targets is not None:
+            return _together(model, batch, [one.name for one in others], forces=forces, stress=stress)
         if forces or stress:
             derived = model.derivatives(batch, forces=forces, virials=stress)
         else:
-            atom_energies = model.atom_energies(batch)
-            derived = Derived(atom_energies, batch.sum_by_configuration(atom_energies), None, None)
+            derived = _without_derivatives(batch, model.atom_energies(batch))
         prediction = _prediction(derived, batch)
         if others:
             values = {**prediction.values, **model.property_values(batch, others)}
             prediction = prediction._replace(values=values)
     return prediction
+
+
+def _together(model: GraphModel, graph: Graph, names: Sequence[str], *, forces: bool, stress: bool) -> Prediction:
+    """Return the prediction of energies and targets, for which the model runs once."""
+    if not (forces or stress):
+        energies, values = model.energies_and_targets(graph, names)
+        prediction = _prediction(_without_derivatives(graph, energies), graph)
+    else:
+        energies, gradients, values = model.energies_gradients_and_targets(graph, names)
+        derived = _without_derivatives(graph, energies)._replace(
+            forces=model.forces_from(graph, gradients) if forces else None,
+            virials=model.virials_from(graph, gradients) if stress else None,
+        )
+        prediction = _prediction(derived, graph)
+    return prediction._replace(values={**prediction.values, **values})
+
+
+def _without_derivatives(batch: Batch, atom_energies: Tensor) -> Derived:
+    return Derived(atom_energies, batch.sum_by_configuration(atom_energies), None, None)
 
 
 def mean_prediction(found: Sequence[Prediction]) -> Prediction:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import combinations_with_replacement, pairwise
 from typing import Any, NamedTuple
 
@@ -11,12 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
+from fitsnap_nn.data.properties import ENERGY
+from fitsnap_nn.inputs.batch import join_batches
 from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.inputs.graph.padded import PaddedGraph
 from fitsnap_nn.models.base import GraphModel
 from fitsnap_nn.models.elements import PerElement, along
 from fitsnap_nn.models.long_range import long_range_of
 from fitsnap_nn.models.soap import PowerSpectrum, SphericalExpansion
+from fitsnap_nn.models.soap_tensors import TargetHead, TensorBasis, normalize, uniform
+from fitsnap_nn.models.targets import Blocks, Targets
 from fitsnap_nn.models.zbl import Zbl
 
 NUM_PSEUDO_ELEMENTS = 4  # neighbour channels with legacy = False: learned linear combinations of the elements
@@ -43,7 +46,7 @@ class Rows(NamedTuple):
         return values.index_select(0, self.row_of_atom)
 
     def linear(self, values: Tensor, weights: Tensor) -> Tensor:
-        """Return the rows (R, in) times the matrix (out, in) of their element, or the common one: (R, out)."""
+        """Return the rows (R, ..., in) times the matrix (out, in) of their element, or of all: (R, ..., out)."""
         if len(weights) == 1:
             return values @ weights[0].t()
         return torch.cat([part @ w.t() for part, w in zip(torch.split(values, self.counts), weights, strict=True)])
@@ -69,11 +72,28 @@ class AllRows(NamedTuple):
         if len(weights) == 1:
             return values @ weights[0].t()
         # One product with the matrices of all elements, of which one result is kept.
-        by_element = (values @ weights.flatten(0, 1).t()).view(len(values), *weights.shape[:2])
-        return (by_element * self.one_hot[:, :, None]).sum(dim=1)
+        by_element = (values @ weights.flatten(0, 1).t()).view(*values.shape[:-1], *weights.shape[:2])
+        one_hot = self.one_hot.view(len(values), *[1] * (values.dim() - 2), -1, 1)
+        return (by_element * one_hot).sum(dim=-2)
 
     def select(self, values: Tensor) -> Tensor:
         return values if len(values) == 1 else (self.one_hot[:, :, None] * values).sum(dim=1)
+
+
+class Hidden(NamedTuple):
+    """Results of the hidden layers.
+
+    Attributes:
+        shared: (R, K) values of the last layer that heads share.
+        last: (R, K) inputs of the last layer of the energy.
+        expansion: coefficients by degree, (R, 2 l + 1, channels).
+        rows: the R rows.
+    """
+
+    shared: Tensor
+    last: Tensor
+    expansion: list[Tensor]
+    rows: Rows | AllRows
 
 
 class Normalisation(NamedTuple):
@@ -111,6 +131,8 @@ class SoapBpnn(GraphModel):
         zbl: add the ZBL repulsion.
         long_range: add the `LongRange` features to the outputs of the last hidden layer; the keys after it are its
             arguments.
+        add_lambda_basis: see `soap_tensors.TensorBasis`; without effect if there are no targets.
+        targets: descriptions of targets, see `describe_targets`.
 
     Raises:
         ValueError: ``long_range`` without a hidden layer.
@@ -135,6 +157,8 @@ class SoapBpnn(GraphModel):
         smearing: float = 1.4,
         kspace_resolution: float = 1.33,
         interpolation_nodes: int = 5,
+        add_lambda_basis: bool = True,
+        targets: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         super().__init__(tuple(elements))
         self.hyperparameters = {
@@ -166,7 +190,7 @@ class SoapBpnn(GraphModel):
         sizes = [num_neurons_per_layer] * (num_hidden_layers + (heads == "mlp")) + [1]
         self._create_first_layer(count if legacy else 1, sizes[0])
         self.layers = nn.ParameterList(
-            nn.Parameter(_uniform((count if legacy else 1, outputs, inputs), inputs))
+            nn.Parameter(uniform((count if legacy else 1, outputs, inputs), inputs))
             for inputs, outputs in pairwise(sizes)
         )
         self.zbl = Zbl(self.elements, cutoff_radius) if zbl else None
@@ -174,6 +198,19 @@ class SoapBpnn(GraphModel):
             raise ValueError("long_range needs num_hidden_layers above 0")
         self.long_range = long_range_of(self.hyperparameters, num_neurons_per_layer, cutoff_radius)
         self.has_long_range, self.takes_padding = long_range, not long_range
+        if targets:
+            self.targets = Targets(targets, count)
+            widths = [channels * size for size in self.expansion.sizes]
+            networks = count if legacy else 1
+            self.target_heads = nn.ModuleDict(
+                {
+                    name: TargetHead(
+                        spec, spec.head or heads, num_neurons_per_layer, widths, networks, add_lambda_basis
+                    )
+                    for name, spec in self.specs.items()
+                }
+            )
+            self.hyperparameters["add_lambda_basis"] = add_lambda_basis
 
     def _create_first_layer(self, networks: int, outputs: int) -> None:
         """Create the parameters up to the first layer, (1 or 2, networks, outputs, D).
@@ -182,7 +219,7 @@ class SoapBpnn(GraphModel):
         """
         multiplicity = self.power_spectrum.multiplicity
         features = len(multiplicity)
-        first = _uniform((1 if self.legacy else 2, networks, outputs, features), int(multiplicity.sum()))
+        first = uniform((1 if self.legacy else 2, networks, outputs, features), int(multiplicity.sum()))
         self.centre: nn.Parameter | None = None
         if self.legacy:
             first /= multiplicity.sqrt()  # one weight replaces the sum of two independent ones: equal variance
@@ -202,7 +239,9 @@ class SoapBpnn(GraphModel):
         return bool(self.hyperparameters["legacy"])
 
     def description(self) -> dict[str, Any]:
-        return {"architecture": "SOAP_BPNN", "elements": list(self.elements), **self.hyperparameters}
+        return {"architecture": "SOAP_BPNN", "elements": list(self.elements), **self.hyperparameters} | (
+            self.described_targets()
+        )
 
     @property
     def layout(self) -> str:
@@ -210,7 +249,7 @@ class SoapBpnn(GraphModel):
 
     def per_element(self) -> Mapping[str, PerElement]:
         """Return the layouts; the features of the first layer with ``legacy`` are left to `state_for_elements`."""
-        layouts = {"element_energies": along(self.element_energies)}
+        layouts = {"element_energies": along(self.element_energies)} | self.layouts_of_targets()
         if self.mixing is not None and self.centre is not None:
             return layouts | {"mixing": along(self.mixing), "centre": along(self.centre, 1)}
         layouts |= {f"layers.{number}": along(weights) for number, weights in enumerate(self.layers)}
@@ -253,16 +292,59 @@ class SoapBpnn(GraphModel):
         return labels
 
     def forward(self, graph: Graph) -> Tensor:
+        return self.outputs(graph, ())[0]
+
+    def outputs(self, graph: Graph, names: Collection[str]) -> tuple[Tensor, Blocks]:
+        hidden = self._hidden_layers(graph)
+        values = hidden.rows.linear(hidden.last, self.layers[-1]) if len(self.layers) else hidden.last
+        blocks = {name: self.target_heads[name](hidden.shared, hidden.expansion, hidden.rows) for name in names}
+        return hidden.rows.of_atoms(values.squeeze(1)), blocks
+
+    def _hidden_layers(self, graph: Graph) -> Hidden:
         rows = self.rows(graph)
-        values = self._first_layer(self.spectrum(graph, rows), rows)
+        expansion = self.expansion_coefficients(graph, rows)
+        values = self._first_layer(self.power_spectrum(expansion), rows)
+        shared = values
         for number, weights in enumerate(self.layers, start=1):
             values = silu(values)
-            if self.long_range is not None and number == self.hyperparameters["num_hidden_layers"]:
-                features = rows.of_atoms(values)
-                values = features + self.long_range(graph, features)
-                rows = AllRows(graph.one_hot(len(self.elements), values.dtype))
-            values = rows.linear(values, weights)
-        return rows.of_atoms(values.squeeze(1))
+            if number == self.hyperparameters["num_hidden_layers"]:
+                if self.long_range is not None:  # from here on no two atoms are alike
+                    features = rows.of_atoms(values)
+                    values = features + self.long_range(graph, features)
+                    expansion = [rows.of_atoms(part) for part in expansion] if self.specs else expansion
+                    rows = AllRows(graph.one_hot(len(self.elements), values.dtype))
+                shared = values
+            if number < len(self.layers):
+                values = rows.linear(values, weights)
+        return Hidden(shared, values, expansion, rows)
+
+    def atom_features(self, batch: Graph, of: str = "") -> Tensor:
+        if not self.layers:
+            raise NotImplementedError("SOAP_BPNN with num_hidden_layers = 0 has no features but its inputs")
+        hidden = self._hidden_layers(batch)
+        last = hidden.last
+        if of and of != ENERGY.name:
+            head = self.target_heads[of]
+            assert isinstance(head, TargetHead)
+            last = head.hidden_values(hidden.shared, hidden.rows)
+        return hidden.rows.of_atoms(last if of else hidden.shared)
+
+    def fit_to_data(self, graphs: Iterable[Graph]) -> None:
+        """Normalise the basis tensors of targets.
+
+        Args:
+            graphs: one per training configuration.
+        """
+        bases = [module for module in self.modules() if isinstance(module, TensorBasis)]
+        if bases:
+            joined = (join_batches([graph], self.first.dtype) for graph in graphs)
+            normalize(bases, (self._coefficients_and_elements(graph) for graph in joined))
+
+    @torch.no_grad()
+    def _coefficients_and_elements(self, graph: Graph) -> tuple[list[Tensor], Tensor]:
+        rows = self.rows(graph)
+        assert isinstance(rows, Rows)
+        return self.expansion_coefficients(graph, rows), rows.species
 
     def prior_energies(self, graph: Graph) -> Tensor:
         return super().prior_energies(graph) if self.zbl is None else self.zbl.energies(graph)
@@ -283,15 +365,15 @@ class SoapBpnn(GraphModel):
         row_of_atom = row_of[graph.species].index_copy_(0, atoms, row_of[len(elements) :])
         return Rows(row_of_atom, species, torch.bincount(species).tolist())
 
-    def spectrum(self, graph: Graph, rows: Rows | AllRows) -> Tensor:
-        """Return the power spectrum; channels are (neighbour element or pseudo-element, n).
+    def expansion_coefficients(self, graph: Graph, rows: Rows | AllRows) -> list[Tensor]:
+        """Return the expansion coefficients; channels are (neighbour element or pseudo-element, n).
 
         Args:
             graph: neighbour graph.
             rows: rows to evaluate.
 
         Returns:
-            (R, D).
+            For each l (R, channels, 2l + 1).
         """
         parts = self._expand(graph, rows)
         count, elements = len(parts[0]), len(self.elements)
@@ -301,8 +383,7 @@ class SoapBpnn(GraphModel):
                 self.mixing.t() @ torch.cat(by_element, dim=2), [part.shape[2] for part in by_element], dim=2
             )
             parts = [new.reshape(count, -1, old.shape[2]) for new, old in zip(mixed, parts, strict=True)]
-        spectrum: Tensor = self.power_spectrum(parts)
-        return spectrum
+        return parts
 
     def _expand(self, graph: Graph, rows: Rows | AllRows) -> list[Tensor]:
         if isinstance(graph, PaddedGraph) and isinstance(rows, AllRows):
@@ -350,8 +431,3 @@ class SoapBpnn(GraphModel):
 
 def _mean_over_orders(values: Tensor) -> Tensor:
     return values[0] if len(values) == 1 else values.mean(dim=0)
-
-
-def _uniform(shape: tuple[int, ...], inputs: int) -> Tensor:
-    """Return initial weights with the distribution of ``nn.Linear``."""
-    return torch.empty(shape).uniform_(-1.0, 1.0) / math.sqrt(inputs)

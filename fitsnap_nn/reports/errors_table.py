@@ -110,7 +110,9 @@ def summary(rows: Sequence[ErrorRow], subset: Subset, properties: Sequence[Prope
     for row in rows:
         mae = row.linear_mae if linear else row.mae
         if row.group == ALL and row.subset == subset.value and mae is not None:
-            one = shown[row.property]
+            one = shown.get(row.property)
+            if one is None:  # an irreducible block
+                continue
             mae *= one.report_unit.size / one.display_unit.size
             parts.append(f"{one.symbol} {digits(mae)} {one.display_unit.label}")
     return ", ".join(parts)

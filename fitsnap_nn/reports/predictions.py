@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fitsnap_nn.data.properties import STANDARD, STRESS, Property
+from fitsnap_nn.data.properties import STANDARD, STRESS, Property, plain_value
 from fitsnap_nn.data.voigt import from_voigt
 from fitsnap_nn.files import atomic_write
 from fitsnap_nn.reports.results import Floats, Result
@@ -71,8 +71,10 @@ def _frame(result: Result, properties: Sequence[Property], columns: Mapping[str,
     }
     if configuration.charges is not None:
         atoms.set_initial_charges(configuration.charges)
-    labels = {one.name: _plain(one, configuration.labels[one.name]) for one in _of(properties, configuration.labels)}
-    predictions = {one.name: _plain(one, evaluation.values[one.name]) for one in _of(properties, evaluation.values)}
+    labels, predictions = (
+        {one.name: plain_value(one, values[one.name]) for one in _of(properties, values)}
+        for values in (configuration.labels, evaluation.values)
+    )
     results = {name: labels.pop(name) for name in [one.name for one in STANDARD] if name in labels}
     if results:
         atoms.calc = SinglePointCalculator(atoms, **results)
@@ -93,11 +95,3 @@ def _frame(result: Result, properties: Sequence[Property], columns: Mapping[str,
 
 def _of(properties: Sequence[Property], values: Mapping[str, Floats]) -> list[Property]:
     return [one for one in dict.fromkeys((*STANDARD, *properties)) if one.name in values]
-
-
-def _plain(quantity: Property, value: Floats) -> float | Floats:
-    """Return a value as ASE stores it: a number, (3,) or (6,) per configuration, (N,) or (N, 3) per atom."""
-    rows = quantity.rows(value)
-    if quantity.per == "atom":
-        return rows[:, 0] if rows.shape[1] == 1 else rows
-    return float(rows[0, 0]) if rows.shape[1] == 1 else rows[0]

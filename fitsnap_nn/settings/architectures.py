@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from fitsnap_nn.settings.layers import layers_problem, size_problem
 from fitsnap_nn.settings.options import option
+from fitsnap_nn.settings.rows import PropertyRow
 
 CUTOFF = "neighbour cutoff radius"
 CUTOFF_WIDTH = "width of the smooth cutoff, which switches neighbours off towards the cutoff radius"
@@ -46,6 +47,7 @@ class Architecture:
         kalman_elements: maximum number of elements for which ``new`` writes the Kalman filter as optimiser; the number
             of weights, and with it the cost of a step, grows with them.
         num_steps: steps of Adam to which ``new`` reduces the number of epochs for large data sets.
+        takes_targets: whether the model is constructed with descriptions of the targets, which it then predicts.
         isolated_energies: whether ``new`` takes element energies from isolated atoms; then the model has to learn the
             binding energy, which is large against the differences between configurations.
     """
@@ -58,10 +60,18 @@ class Architecture:
     kalman_elements: ClassVar[int] = 0
     num_steps: ClassVar[int] = 10_000
     isolated_energies: ClassVar[bool] = True
+    takes_targets: ClassVar[bool] = False
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield keys whose values are inconsistent with those of other keys, each with the reason."""
         yield from ()
+
+    def target_problem(self, row: PropertyRow) -> tuple[str, str] | None:
+        """Return why the model cannot predict a row of section TARGETS, and the remedy; ``None`` if it can.
+
+        An architecture of another package answers with `Model.predicts` once its model is built.
+        """
+        return None
 
     def hyperparameters(self) -> dict[str, Any]:
         """Return the keyword arguments of the model besides the elements."""
@@ -90,6 +100,8 @@ class SoapBpnn(Architecture):
     # 83 meV/Å with energies of isolated atoms, 0.3 and 21 by least squares.
     isolated_energies: ClassVar[bool] = False
 
+    takes_targets: ClassVar[bool] = True
+
     max_angular: int = option(6, "l_max: maximum angular momentum of the expansion", minimum=0, maximum=30)
     max_radial: int = option(
         7, "n_max: n_max + 1 radial functions for l = 0, fewer for larger l", minimum=0, maximum=30
@@ -111,6 +123,11 @@ class SoapBpnn(Architecture):
     smearing: float = option(1.4, SMEARING, unit="Å", minimum=0.1, maximum=100)
     kspace_resolution: float = option(1.33, KSPACE_RESOLUTION, unit="Å", minimum=0.05, maximum=100)
     interpolation_nodes: int = option(5, INTERPOLATION_NODES, minimum=3, maximum=5)
+    add_lambda_basis: bool = option(
+        True,
+        "tensors of [TARGETS] with λ > 1: add the expansion coefficients of degree λ to the basis tensors, which are "
+        "otherwise products of vectors",
+    )
 
     def problems(self) -> Iterator[tuple[str, str]]:
         if self.cutoff_width > self.cutoff_radius:
@@ -119,6 +136,18 @@ class SoapBpnn(Architecture):
             yield from _coarse(self.smearing, self.kspace_resolution)
             if not self.num_hidden_layers:
                 yield "long_range", "needs num_hidden_layers above 0: charges are functions of the last hidden layer"
+
+    def target_problem(self, row: PropertyRow) -> tuple[str, str] | None:
+        if self.num_hidden_layers == 0:
+            return "needs the hidden layers of the network", "Set [SOAP_BPNN] num_hidden_layers to 1 or more."
+        if not row.is_invariant and self.max_angular == 0:
+            what = "its basis tensors are made of expansion coefficients of degree 1, but max_angular is 0"
+            return what, "Set [SOAP_BPNN] max_angular to 1 or more."
+        degree = max(degree for degree, _ in row.blocks)
+        if self.add_lambda_basis and degree > max(1, self.max_angular):
+            what = f"its basis has expansion coefficients of degree {degree}, but max_angular is {self.max_angular}"
+            return what, f"Set [SOAP_BPNN] max_angular to {degree} or more, or add_lambda_basis = 0."
+        return None
 
 
 @dataclass(frozen=True)
@@ -133,6 +162,8 @@ class Nanopet(Architecture):
     cutoff_key: ClassVar[str] = "cutoff"
     # Attention among many neighbours learns slowly: about two shells, see docs/nanopet.md.
     num_neighbours: ClassVar[int] = 13
+
+    takes_targets: ClassVar[bool] = True
 
     cutoff: float = option(5.0, CUTOFF, unit="Å", minimum=0.1, maximum=100)
     cutoff_width: float = option(0.5, CUTOFF_WIDTH, unit="Å", minimum=0.01, maximum=100)
@@ -194,13 +225,19 @@ class Mace(Architecture):
     recommended: ClassVar[Mapping[str, str]] = _texts(r_max="5.0", hidden_irreps="32x0e + 32x1o", correlation="3")
     cutoff_key: ClassVar[str] = "r_max"
 
+    takes_targets: ClassVar[bool] = True
+
     mace_model: str = option(
         "",
         "pretrained model file of mace-torch to start from; it determines all keys below. "
         "Loading it runs code stored in the file: use trusted files only",
     )
     mace_head_name: str = option("", "head of mace_model to use if it has several")
-    mace_head_target: str = option("energy", "target of the pretrained head", no_effect="energy is the only target")
+    mace_head_target: str = option(
+        "energy",
+        "target that MACE's own readouts predict: energy, or an extensive or per_atom scalar of [TARGETS]; all others "
+        "have heads on the features of all layers",
+    )
     r_max: float = option(5.0, CUTOFF, unit="Å", minimum=0.1, maximum=100)
     num_radial_basis: int = option(8, "number of radial basis functions", minimum=1, maximum=1000)
     radial_type: str = option("bessel", "type of the radial basis", choices=("bessel", "gaussian", "chebyshev"))
@@ -260,13 +297,32 @@ class Mace(Architecture):
         if self.use_last_readout_only and self.num_interactions == 1:
             yield "use_last_readout_only", "has no effect with num_interactions = 1, which has one readout"
 
+    def target_problem(self, row: PropertyRow) -> tuple[str, str] | None:
+        if row.head == "mlp" and (0, False) not in row.blocks:
+            return "head=mlp applies to invariants, and it has none", "Use head=linear."
+        if self.mace_model:
+            return None  # its features are known once it is loaded
+        carried = {part.strip().partition("x")[2] for part in self.hidden_irreps.split("+")}
+        if row.blocks != ((0, False),) and self.num_interactions == 1:
+            what = "the features of the last layer, which is the only one with num_interactions = 1, are scalars"
+            return what, "Set [MACE] num_interactions to 2 or more."
+        needed = {f"{degree}{'o' if (degree % 2 == 1) != pseudo else 'e'}" for degree, pseudo in row.blocks}
+        if missing := sorted(needed - carried):
+            channels = self.hidden_irreps.partition("x")[0]
+            added = " + ".join(f"{channels}x{one}" for one in missing)
+            what = f"needs node features {', '.join(missing)}, which hidden_irreps = {self.hidden_irreps} lacks"
+            return what, f"Use [MACE] hidden_irreps = {self.hidden_irreps} + {added}."
+        return None
+
     @property
     def pretrained(self) -> tuple[str, str]:
         return self.mace_model, self.mace_head_name
 
     def hyperparameters(self) -> dict[str, Any]:
         """Return the keyword arguments of a model that is not read from ``mace_model``."""
-        others = {"mace_model", "mace_head_name", "mace_head_target", "use_embedding_readout"}
+        others = {"mace_model", "mace_head_name", "use_embedding_readout"}
+        if self.mace_head_target == "energy":
+            others.add("mace_head_target")
         return {key: value for key, value in asdict(self).items() if key not in others}
 
 

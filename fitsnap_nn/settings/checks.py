@@ -21,6 +21,7 @@ from fitsnap_nn.settings.outputs import check_files
 from fitsnap_nn.settings.problems import ValueProblem, did_you_mean
 from fitsnap_nn.settings.schema import Bispectrum, Reference, Settings
 from fitsnap_nn.settings.scraper import check_scraper
+from fitsnap_nn.settings.target_checks import check_targets
 from fitsnap_nn.settings.training_checks import REFIT, check_training
 
 MAX_COLUMNS = 3000  # of least squares: the matrices of five folds and three properties take 1 GiB, the solution 2 GiB
@@ -30,8 +31,8 @@ MAX_CUTOFF = 100.0  # Å
 
 def check(document: Document, settings: Settings) -> None:
     """Run all checks; problems and notices are added to the document."""
-    network = (_architecture, _losses, _network)
-    for step in (_elements, _descriptors, _targets, *([check_linear] if settings.solver.is_linear else network)):
+    network = (_architecture, _targets, check_targets, _losses, _network)
+    for step in (_elements, _descriptors, *((_targets, check_linear) if settings.solver.is_linear else network)):
         step(document, settings)
     check_training(document, settings)
     for step in (_initial_file, _reference, _sizes, check_scraper, _data):
@@ -138,7 +139,7 @@ def _architecture(document: Document, settings: Settings) -> None:
 
 def _targets(document: Document, settings: Settings) -> None:
     calculator, training = settings.calculator, settings.pytorch
-    if not (calculator.energy or calculator.force or calculator.stress):
+    if not (calculator.energy or calculator.force or calculator.stress or any(row.weight for row in settings.targets)):
         what = "energy, force and stress are all 0: there is nothing to fit"
         document.report("CALCULATOR", "", what, "Set at least one of them to 1.")
     given = {name: getattr(training, name) is not None for name in ("energy_weight", "force_weight")}
@@ -156,27 +157,27 @@ def _losses(document: Document, settings: Settings) -> None:
     except ValueProblem as problem:
         document.report("PYTORCH", "loss", problem.what, problem.hint)
         return
-    kinds = {**dict.fromkeys([*UNITS, *(row.name for row in settings.properties)], common), **chosen}
-    kinds |= {row.name: row.loss for row in settings.properties if row.loss}
+    kinds = {**dict.fromkeys([*UNITS, *(row.name for row in settings.targets)], common), **chosen}
+    kinds |= {row.name: row.loss for row in settings.targets if row.loss}
     try:
         deltas = parse_deltas(training.huber_delta, {name: kinds[name] for name in dict.fromkeys([*UNITS, *chosen])})
     except ValueProblem as problem:
         document.report("PYTORCH", "huber_delta", problem.what, problem.hint)
         return
-    known = {*UNITS, *document.sections.get("PROPERTIES", {})}
+    known = {*UNITS, *document.sections.get("TARGETS", {})}
     for key, names in (("loss", chosen), ("huber_delta", deltas)):
         for name in names:
             if name not in known:
-                hint = did_you_mean(name, known) or "Declare it in section [PROPERTIES]."
+                hint = did_you_mean(name, known) or "Declare it in section [TARGETS]."
                 document.report("PYTORCH", key, f"{name} is not a property of this fit", hint)
-    for row in settings.properties:
+    for row in settings.targets:
         twice = {"loss": row.loss and row.name in chosen, "huber_delta": row.delta is not None and row.name in deltas}
         for key in filter(twice.get, twice):
             what = f"{key.removeprefix('huber_')} is also set for {row.name} by [PYTORCH] {key}"
-            document.report("PROPERTIES", row.name, what, "Remove one of the two.", row.where)
+            document.report("TARGETS", row.name, what, "Remove one of the two.", row.where)
         if kinds[row.name] == "huber" and row.delta is None and row.name not in deltas:
             hint = f"Add delta=, in {row.unit or 'the unit of its labels'}."
-            document.report("PROPERTIES", row.name, "the loss huber needs a delta", hint, row.where)
+            document.report("TARGETS", row.name, "the loss huber needs a delta", hint, row.where)
     idle = [name for name in deltas if kinds.get(name) in WITHOUT_DELTA]
     if idle:
         document.notices.append(f"[PYTORCH] huber_delta has no effect on {', '.join(idle)}: the loss has no delta.")

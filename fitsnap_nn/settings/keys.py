@@ -55,7 +55,7 @@ def _is_section(kind: Any) -> bool:
 def section_classes() -> Mapping[str, type]:
     """Return the dataclass of each section of this package, by section name.
 
-    ESHIFT and PROPERTIES have none: their keys are elements and names. Sections of other packages are not included,
+    ESHIFT and TARGETS have none: their keys are elements and names. Sections of other packages are not included,
     so that nothing of those packages is imported; see ``keys_of``.
     """
     hints = get_type_hints(Settings)
@@ -78,7 +78,7 @@ def section_names() -> tuple[str, ...]:
 
 @cache
 def keys_of(section: str) -> Mapping[str, Key]:
-    """Return the keys of a section by their name in an input file; empty for ESHIFT and PROPERTIES.
+    """Return the keys of a section by their name in an input file; empty for ESHIFT and TARGETS.
 
     Raises:
         ArchitectureError: the section belongs to another package, which cannot be imported.

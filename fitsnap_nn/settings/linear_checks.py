@@ -40,5 +40,5 @@ def _findings(document: Document, settings: Settings) -> Iterator[Finding]:
         what = f"a linear model would have {columns} coefficients, above the maximum of {MAX_COLUMNS}"
         key = "quadraticflag" if bispectrum.quadraticflag else "twojmax"
         yield "BISPECTRUM", key, what, "Decrease twojmax, or set quadraticflag = 0."
-    for row in settings.properties:
+    for row in settings.targets:
         yield "PROPERTIES", row.name, "a linear model predicts energy, forces and stress only", "Remove it."

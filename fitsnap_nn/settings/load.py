@@ -19,8 +19,9 @@ from fitsnap_nn.settings.ini import COMMAND_LINE, Document, Entry, WeightsFrom, 
 from fitsnap_nn.settings.keys import FOREIGN_SECTIONS, Key, keys_of, section_classes, section_names
 from fitsnap_nn.settings.other_names import OTHER_SECTIONS, OTHER_VALUES, other_name
 from fitsnap_nn.settings.problems import ValueProblem, did_you_mean
-from fitsnap_nn.settings.properties import read_properties
+from fitsnap_nn.settings.rows import PropertyRow
 from fitsnap_nn.settings.schema import Bispectrum, Groups, PathSection, PytorchSection, Reference, Settings
+from fitsnap_nn.settings.targets import merge_earlier_name, read_targets, with_training_keys
 from fitsnap_nn.settings.training import KALMAN, UNUSED_KEYS
 
 # Remedies for values of FitSNAP that this package refuses: for all values of a key, and for some.
@@ -94,6 +95,7 @@ def _read(path: str | os.PathLike[str], overrides: Overrides) -> tuple[Document,
     document = read_ini(text, source)
     document.override(overrides)
     document.notices += adopt_fitsnap_names(document)
+    merge_earlier_name(document)
     return document, text
 
 
@@ -134,7 +136,7 @@ def _build(document: Document, folder: str, text: str) -> Settings:
     settings = Settings(
         **{name.lower(): section for name, section in sections.items()},
         architectures=chosen,
-        properties=read_properties(document),
+        targets=_targets(document, sections["PYTORCH"]),
         source=document.source,
         folder=folder,
         text=text,
@@ -196,6 +198,15 @@ def with_training_defaults(document: Document, settings: Settings) -> PytorchSec
     return replace(settings.pytorch, **taken)
 
 
+def _targets(document: Document, training: PytorchSection) -> tuple[PropertyRow, ...]:
+    """Return the rows of TARGETS, completed by keys of PYTORCH, which `check` judges."""
+    try:
+        scales = training.fixed_scales
+    except ValueProblem:
+        scales = {}
+    return with_training_keys(read_targets(document), training.per_structure_targets, scales)
+
+
 def _foreign_architectures(document: Document, training: PytorchSection) -> dict[str, Any]:
     """Import the sections of other packages that the input uses; those that it does not use are not imported."""
     sections: dict[str, Any] = {}
@@ -254,7 +265,7 @@ def _values(document: Document, section: str) -> dict[str, Any]:
 
 
 def _report_unknown(document: Document) -> None:
-    """Report unknown keys; rows of GROUPS and PROPERTIES and elements of ESHIFT are not keys."""
+    """Report unknown keys; rows of GROUPS and TARGETS and elements of ESHIFT are not keys."""
     for section in section_classes():
         if section != "GROUPS":
             _report_unknown_keys(document, section)

@@ -1,4 +1,4 @@
-"""Choice of the loss of each property: [PYTORCH] loss and huber_delta, and the options of [PROPERTIES]."""
+"""Choice of the loss of each property: [PYTORCH] loss and huber_delta, and the options of [TARGETS]."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def parse_losses(words: Sequence[str]) -> tuple[str, dict[str, str]]:
     """
     if len(words) == 1:
         return loss_name(words[0]), {}
-    pairs = _pairs(words, "Use one loss for all properties, or pairs such as energy huber forces mae stress mse.")
+    pairs = pairs_of(words, "Use one loss for all properties, or pairs such as energy huber forces mae stress mse.")
     return "mse", {name: loss_name(word) for name, word in pairs.items()}
 
 
@@ -87,7 +87,7 @@ def parse_deltas(words: Sequence[str], kinds: Mapping[str, str]) -> dict[str, fl
             what = f"the single number {words[0]} is ambiguous: {', '.join(names)} have different units"
             raise ValueProblem(what, hint)
         return dict.fromkeys(names, parse_delta(words[0]))
-    return {name: parse_delta(word) for name, word in _pairs(words, hint).items()}
+    return {name: parse_delta(word) for name, word in pairs_of(words, hint).items()}
 
 
 def parse_delta(word: str) -> float:
@@ -118,7 +118,12 @@ def choose_losses(loss: Sequence[str], huber_delta: Sequence[str]) -> dict[str, 
     return {name: LossChoice(kinds.get(name, common), deltas.get(name, 1.0)) for name in names}
 
 
-def _pairs(words: Sequence[str], hint: str) -> dict[str, str]:
+def pairs_of(words: Sequence[str], hint: str) -> dict[str, str]:
+    """Return the pairs of property and value in a list of words.
+
+    Raises:
+        ValueProblem: not pairs, or a name that is given twice; ``hint`` is the remedy.
+    """
     names = [ALIASES.get(word, word) for word in words[::2]]
     if len(words) % 2:
         raise ValueProblem(f"'{' '.join(words)}' is not a list of pairs of property and value", hint)

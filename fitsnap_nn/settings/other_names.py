@@ -165,25 +165,16 @@ _WITHOUT_KEY: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
         ),
         f"{AUTOMATIC}: every epoch is logged, with errors and losses": (
             SHARED,
-            ("log_separate_blocks", "eval_interval", "error_table"),
+            ("eval_interval", "error_table"),
         ),
         f"{AUTOMATIC}: the restart file is written every epoch, and --resume continues it": (
             SHARED,
             ("restart_latest",),
         ),
         f"{AUTOMATIC}: model inputs are computed once and cached": (SHARED, ("num_workers", "valid_batch_size")),
-        "the scale is computed from the training set ([PYTORCH] scale_targets)": (
-            METATRAIN,
-            ("fixed_scaling_weights",),
-        ),
-        "energies are per atom in the loss": (METATRAIN, ("per_structure_targets",)),
         "weights belong in the columns of [GROUPS], or in [PYTORCH] energy_weight, force_weight and stress_weight": (
             SHARED,
             ("weights", "config_type_weights"),
-        ),
-        "it applies to tensor targets, which this architecture does not predict here": (
-            METATRAIN,
-            ("add_lambda_basis",),
         ),
         SPLIT: (SHARED, ("valid_file", "test_file", "validation_set", "test_set")),
     }

@@ -77,7 +77,7 @@ def snapshot_names(settings: Settings) -> list[str]:
 
 def report_names(settings: Settings) -> list[str]:
     """Return the names of the tables, plots and comparison files that a fit or a test may write."""
-    titles = dict.fromkeys(["energy", "force", "stress", *(row.name.lower() for row in settings.properties)])
+    titles = dict.fromkeys(["energy", "force", "stress", *(row.name.lower() for row in settings.targets)])
     extras = settings.extras
     dumps = {"peratom.dat": extras.dump_peratom, "perconfig.dat": extras.dump_perconfig}
     comparisons = [f"{title}_comparison{suffix}.dat" for title in titles for suffix in SET_SUFFIXES]
@@ -191,11 +191,11 @@ def _collisions(settings: Settings) -> Iterator[Finding]:
         if name in taken:
             yield section, key, f"{name} is also the name of {taken[name]}", "Choose another name."
         taken.setdefault(name, f"[{section}] {key}")
-    for row in settings.properties:
-        others = [other.name for other in settings.properties if other is not row]
+    for row in settings.targets:
+        others = [other.name for other in settings.targets if other is not row]
         if row.name.lower() in map(str.lower, [*others, "force"]):
             what = "the files of another property have the same name, which is in lower case"
-            yield "PROPERTIES", row.name, what, "Choose another name."
+            yield "TARGETS", row.name, what, "Choose another name."
 
 
 def _copies(settings: Settings) -> Iterator[tuple[str, str, str]]:

@@ -31,7 +31,7 @@ def from_dict(values: Mapping[str, Any]) -> Settings:
     classes = section_classes()
     try:
         parts = {name: _section(classes.get(name.upper()), value) for name, value in values.items()}
-        parts["properties"] = tuple(PropertyRow(**row) for row in parts.get("properties", ()))
+        parts["targets"] = tuple(PropertyRow(**row) for row in parts.get("targets", parts.pop("properties", ())))
         model = values.get("pytorch", {}).get("model")
         parts["architectures"] = _architectures(parts.get("architectures", {}), model)
         return Settings(**parts)
@@ -72,7 +72,7 @@ def differences(a: Settings, b: Settings) -> list[str]:
     for section in dict.fromkeys([*section_classes(), *a.architectures, *b.architectures]):
         lines += section_differences(section, a.section(section), b.section(section))
     lines += _mapping_differences("ESHIFT", a.eshift, b.eshift)
-    lines += _mapping_differences("PROPERTIES", _properties(a), _properties(b))
+    lines += _mapping_differences("TARGETS", _targets(a), _targets(b))
     return lines + _mapping_differences("GROUPS", _rows(a), _rows(b))
 
 
@@ -106,12 +106,12 @@ def _rows(settings: Settings) -> dict[str, tuple[float | int | None, ...]]:
     }
 
 
-def _properties(settings: Settings) -> dict[str, tuple[str, ...]]:
-    """Return the options of the user-defined properties by name, line numbers left out."""
+def _targets(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """Return the options of the targets by name, line numbers left out."""
     skipped = ("name", "where")
     return {
         row.name: tuple(f"{key}={value}" for key, value in asdict(row).items() if key not in skipped)
-        for row in settings.properties
+        for row in settings.targets
     }
 
 

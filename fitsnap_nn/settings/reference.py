@@ -37,30 +37,38 @@ NOTES = {
     "`mean.npy` and the covariance of the coefficients, `covariance.npy`. See [models.md](models.md#linear-snap).",
     "ESHIFT": "One key per element: energy in eV that is added to the labels for each atom of that element, before "
     "any other baseline. Elements that are not listed are not shifted.",
-    "PROPERTIES": """Properties to fit besides energy, forces and stress, one per line:
+    "TARGETS": """Targets to fit besides energy, forces and stress, one per line; see [targets.md](targets.md):
 
 ```ini
-[PROPERTIES]
+[TARGETS]
 charge = per_atom scalar column=ref_charge unit=e weight=1.0 loss=huber delta=0.05
 dipole = per_configuration vector unit=e*Å
+polarizability = per_configuration symmetric_tensor unit=Å³ head=linear
+octupole = per_atom spherical lambda=3 column=q3
 ```
 
-The key is the name of the property in tables and plots: letters, digits and underscores, except energy, force, forces
-and stress. A configuration without the label is left out of the fit of this property.
+The key is the name of the target in tables and plots: letters, digits and underscores, except energy, force, forces
+and stress. A configuration without the label is left out of the fit of this target. `[PROPERTIES]`, the earlier name of
+the section, is accepted.
 
-The architecture must predict the property; otherwise the fit is refused. Those of this package predict the energy and
-its derivatives only. docs/own_models.md describes how an architecture of another package declares further properties.
+SOAP_BPNN, NANOPET and MACE predict all of these, BPNN invariant scalars. An architecture of another package declares
+what it predicts, see [own_models.md](own_models.md).
 
 | word or option | default | meaning |
 |---|---|---|
 | `per_atom`, `per_configuration` | required | one label per atom or per configuration |
-| `scalar`, `vector` | required | 1 number, or 3 Cartesian components |
+| `scalar`, `vector`, `symmetric_tensor`, `tensor`, `spherical` | required | symmetry, see targets.md |
+| `lambda=` | required for `spherical` | degree λ of the spherical tensor, 0 to 8 |
+| `parity=` | `proper` | `proper` or `pseudo`: sign under inversion, `pseudo` for instance for magnetic moments |
 | `column=` | the name | name of the label in the data files |
 | `unit=` | none | unit shown in tables and plots; labels are not converted |
 | `weight=` | 1.0 | weight in the loss, in 1/unit² for `mse` |
 | `loss=` | `[PYTORCH] loss` | loss, see [losses.md](losses.md) |
 | `delta=` | `[PYTORCH] huber_delta` | delta of the loss in the unit of the label; required for `huber` |
-| `intensive=` | 0 | `per_configuration`: 0 = extensive, residuals are divided by the number of atoms; 1 = intensive |
+| `intensive=` | 0 | `per_configuration`: 0 = sum over atoms, residuals divided by their number; 1 = mean over atoms |
+| `per_structure=` | 0 | `per_configuration`: 1 = sum over atoms, residuals not divided by their number |
+| `head=` | see targets.md | `mlp`: hidden layers for this target; `linear`: none |
+| `scale=` | fitted | unit of the model's output, in the unit of the label (per atom for extensive targets) |
 """,
     "REFERENCE": "Every key that starts with `pair_coeff` is one `pair_coeff` command, in the order of the file. "
     "Without any, `pair_style = zero 10.0` gets `pair_coeff * *`. Files that the arguments name are stored in the "

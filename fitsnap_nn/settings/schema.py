@@ -77,7 +77,7 @@ class CalculatorSection:
     per_atom_energy: bool = option(True, "energies per atom in the loss", no_effect="the loss always uses eV/atom")
     nonlinear: bool = option(True, "a nonlinear model", no_effect="it follows from [SOLVER] solver")
     per_atom_scalar: bool = option(
-        False, "fit a scalar per atom", no_effect="per-atom scalars are declared in section PROPERTIES"
+        False, "fit a scalar per atom", no_effect="per-atom scalars are declared in section TARGETS"
     )
 
 
@@ -226,7 +226,7 @@ class Settings:
 
     Attributes:
         eshift: energy added to the label for each atom of an element, eV.
-        properties: user-defined properties of the section PROPERTIES.
+        targets: user-defined properties of the section TARGETS.
         architectures: sections of the architectures by name; those of other packages only if the input uses them.
         source: path of the input file.
         folder: folder that relative data paths refer to.
@@ -237,7 +237,7 @@ class Settings:
     bispectrum: Bispectrum = Bispectrum()
     calculator: CalculatorSection = CalculatorSection()
     eshift: dict[str, float] = field(default_factory=dict)
-    properties: tuple[PropertyRow, ...] = ()
+    targets: tuple[PropertyRow, ...] = ()
     pytorch: PytorchSection = field(default_factory=PytorchSection)
     architectures: Mapping[str, Architecture] = field(
         default_factory=lambda: {name: section() for name, section in BUILT_IN.items()}
@@ -277,13 +277,13 @@ class Settings:
 
     @property
     def losses(self) -> dict[str, LossChoice]:
-        """Loss of every property: energy, forces, stress and those of the section PROPERTIES.
+        """Loss of every property: energy, forces, stress and those of the section TARGETS.
 
         The delta of a user-defined property is in the unit of its labels.
         """
         chosen = self.pytorch.losses
         common = choose_losses(self.pytorch.loss, ())["energy"].kind if len(self.pytorch.loss) == 1 else "mse"
-        for row in self.properties:
+        for row in self.targets:
             shared = chosen.get(row.name, LossChoice(common, 1.0))
             delta = shared.delta if row.delta is None else row.delta
             chosen[row.name] = LossChoice(row.loss or shared.kind, delta)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from fitsnap_nn.settings.architectures import architecture_names
-from fitsnap_nn.settings.losses import LossChoice, choose_losses
+from fitsnap_nn.settings.losses import LossChoice, choose_losses, pairs_of
 from fitsnap_nn.settings.options import LARGEST_SEED, option
-from fitsnap_nn.settings.problems import parse_real
+from fitsnap_nn.settings.problems import ValueProblem, parse_real
 
 KALMAN = "LKF"  # value of optimizer: the layer-wise Kalman filter
 SCHEDULE_FREE = "ScheduleFree"  # value of optimizer: schedule-free AdamW
@@ -31,6 +31,18 @@ STAGE_TWO_KEYS = (
 )  # fmt: skip
 LOSS = "loss"  # default of best_model_metric
 LOWERED = 0.1  # default learning rate of stage two over that before
+
+
+def parse_scale(word: str) -> float:
+    """Convert the scale of a target to a number.
+
+    Raises:
+        ValueProblem: it is not a finite number above 0.
+    """
+    scale = parse_real(word)
+    if not scale > 0:
+        raise ValueProblem(f"'{word}' is not a positive number")
+    return scale
 
 
 @dataclass(frozen=True)
@@ -84,6 +96,19 @@ class PytorchSection:
         "the energies of the training set, for data of another reference method",
     )
     scale_targets: bool = option(True, "scale the training targets to order 1")
+    fixed_scaling_weights: tuple[str, ...] = option(
+        (),
+        "scales of targets instead of those fitted to the training set, as pairs such as energy 0.5 dipole 2.0; energy "
+        "in eV, others in their units",
+    )
+    per_structure_targets: tuple[str, ...] = option(
+        (),
+        "names of [TARGETS] per configuration whose residuals are not divided by the number of atoms in loss and "
+        "errors, as per_structure=1 in their rows",
+    )
+    log_separate_blocks: bool = option(
+        False, "1: list the errors of tensors of [TARGETS] by irreducible block (trace, λ = 2 ...) too"
+    )
     dtype_setting: int = option(
         1, "precision: 1: float32, 2: float64; energies are always summed in float64", minimum=1, maximum=2
     )
@@ -286,10 +311,20 @@ class PytorchSection:
         return LOWERED * self.learning_rate if rate is None else rate
 
     @property
+    def fixed_scales(self) -> dict[str, float]:
+        """Scales by target in ``fixed_scaling_weights``.
+
+        Raises:
+            ValueProblem: it is not a list of names and positive numbers.
+        """
+        pairs = pairs_of(self.fixed_scaling_weights, "Use, for instance, energy 0.5 dipole 2.0.")
+        return {name: parse_scale(word) for name, word in pairs.items()}
+
+    @property
     def losses(self) -> dict[str, LossChoice]:
         """Loss of energy, forces, stress and of each further property that ``loss`` or ``huber_delta`` names.
 
-        `Settings.losses` adds the properties of the section PROPERTIES.
+        `Settings.losses` adds the properties of the section TARGETS.
 
         Raises:
             ValueProblem: one of the two keys is malformed.

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fitsnap_nn.data.properties import Cartesian, Property, Symmetry
-from fitsnap_nn.data.voigt import COLUMNS, ROWS
+from fitsnap_nn.data.properties import Property
+from fitsnap_nn.data.symmetries import Spherical
 from fitsnap_nn.inputs.batch import Batch
+from fitsnap_nn.models.spherical import rotated, wigner_matrices
 from fitsnap_nn.training.batches import Labels
 
-FULL = ((0, 5, 4), (5, 1, 3), (4, 3, 2))  # Voigt index of each component of the symmetric tensor
 STREAM = 1  # makes the random numbers independent of the batch order, which is drawn from (seed, epoch)
 
 
@@ -52,8 +52,19 @@ def with_padding(rotations: Tensor, count: int) -> Tensor:
     return torch.cat([rotations, identity.expand(added, 3, 3)])
 
 
+def prepare(properties: Sequence[Property], device: torch.device) -> None:
+    """Copy the constants of `augment` to a device, which a captured step cannot do."""
+    for one in properties:
+        if isinstance(one.symmetry, Spherical):
+            for dtype in (torch.float32, torch.float64):
+                identity = torch.eye(3, dtype=dtype, device=device)
+                wigner_matrices(identity[None], one.symmetry.degree)
+
+
 def augment(batch: Batch, labels: Labels, properties: Sequence[Property], rotations: Tensor) -> tuple[Batch, Labels]:
     """Rotate each configuration of a batch and its labels by its matrix Q: r -> Q r, F -> Q F, S -> Q S Q^T.
+
+    Spherical tensors are multiplied by Wigner matrices, pseudo-tensors by det Q besides.
 
     Args:
         batch: C configurations.
@@ -65,23 +76,11 @@ def augment(batch: Batch, labels: Labels, properties: Sequence[Property], rotati
         The rotated batch and labels.
     """
     rotations = with_padding(rotations, len(batch.n_atoms))
-    rotated = {}
+    turned = {}
     for one in properties:
         target = labels[one.name]
         matrices = rotations.to(target.values)
         if one.per == "atom":
             matrices = matrices.index_select(0, batch.config)
-        rotated[one.name] = target._replace(values=_rotated(target.values, one.symmetry, matrices))
-    return batch.rotated(rotations), rotated
-
-
-def _rotated(values: Tensor, symmetry: Symmetry, matrices: Tensor) -> Tensor:
-    """Return values (rows, components) rotated by one matrix per row."""
-    if not isinstance(symmetry, Cartesian):
-        return values
-    if symmetry.rank == 1:
-        return torch.bmm(matrices, values.unsqueeze(2)).squeeze(2)
-    # Component by component: a list as index would be copied to the GPU each time.
-    tensors = torch.stack([values[:, component] for row in FULL for component in row], dim=1).view(-1, 3, 3)
-    turned = matrices @ tensors @ matrices.transpose(1, 2)
-    return torch.stack([turned[:, row, column] for row, column in zip(ROWS, COLUMNS, strict=True)], dim=1)
+        turned[one.name] = target._replace(values=rotated(target.values, one.symmetry, matrices))
+    return batch.rotated(rotations), turned

@@ -15,7 +15,7 @@ from fitsnap_nn.inputs.graph.padded import PaddedGraph, extended
 from fitsnap_nn.models.base import Model
 from fitsnap_nn.models.captured import Captured
 from fitsnap_nn.models.prediction import predict, predict_for_training
-from fitsnap_nn.training.augmentation import augment, with_padding
+from fitsnap_nn.training.augmentation import augment, prepare, with_padding
 from fitsnap_nn.training.batches import Labels, Target
 from fitsnap_nn.training.flat import Part
 
@@ -132,6 +132,8 @@ class Differentiated:
         self._properties = tuple(properties)
         self._function = function
         self._captured = Captured(self._evaluate, part.vector.device) if captured else None
+        if captured and model.needs_augmentation:
+            prepare(self._properties, part.vector.device)
 
     def __call__(self, share: Share, *arguments: Any) -> Sequence[Tensor]:
         """Return the function of the prediction for a batch, and add its gradient to that of the weights.

@@ -20,8 +20,9 @@ from fitsnap_nn.lammps.files import LammpsFiles
 from fitsnap_nn.lammps.verify import Verification
 from fitsnap_nn.lammps.verify import verify as compare
 from fitsnap_nn.models import Model
+from fitsnap_nn.reports.blocks import with_blocks
 from fitsnap_nn.reports.epochs import LOSS_FILE, METRICS_FILE
-from fitsnap_nn.reports.errors_table import ErrorRow, summary
+from fitsnap_nn.reports.errors_table import ErrorRow, errors_table, summary
 from fitsnap_nn.reports.results import Result
 from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.reports.write import write_reports
@@ -30,6 +31,12 @@ from fitsnap_nn.settings.outputs import snapshot_names
 from fitsnap_nn.workflow.preparation import Prepared
 
 VERIFIED_CONFIGURATIONS = 5
+
+
+def errors_of(results: Sequence[Result], prepared: Prepared, settings: Settings) -> list[ErrorRow]:
+    """Return the error table, with rows for irreducible blocks if the input asks for them."""
+    properties = prepared.properties
+    return errors_table(results, with_blocks(properties) if settings.pytorch.log_separate_blocks else properties)
 
 
 def report(

@@ -127,7 +127,7 @@ def evaluate(
         if not ranks.is_first:
             return Fit(folder, [], Path(model), content.model)
         start_log(folder, names, console)
-        errors = errors_table(results, prepared.properties)
+        errors = delivery.errors_of(results, prepared, settings)
         files = delivery.report(settings, errors, results, prepared.properties, console, folder)
         verdict = verdict_of_errors(results, prepared.properties)
         _close(console, output, results, prepared.properties, verdict, settings)
@@ -191,7 +191,7 @@ def evaluate_files(
             console.line(STYLES["MD"](errors).rstrip())
         _report_missing(errors, results, properties, console)
         verdict = verdict_of_errors(results, properties)
-        _close(console, output, results, properties, verdict, Settings(properties=content.properties))
+        _close(console, output, results, properties, verdict, Settings(targets=content.properties))
         return Fit(folder, errors, Path(model), content.model, verdict=verdict)
 
 
@@ -259,13 +259,13 @@ def _with_sets(
 
 def _predicted(content: ModelFile) -> tuple[Property, ...]:
     """Return everything that the model predicts."""
-    columns = user_columns(Settings(properties=content.properties))
+    columns = user_columns(Settings(targets=content.properties))
     return (*STANDARD, *(one for one, _ in columns if content.model.predicts(one.name)))
 
 
 def _read(content: ModelFile, files: Sequence[str], ranks: Ranks, console: Console) -> list[Configuration]:
     """Read data files, each on one rank, in the order given, with ESHIFT added to the energies."""
-    settings = Settings(properties=content.properties)
+    settings = Settings(targets=content.properties)
     options = ReadOptions(columns=[Column(*both) for both in user_columns(settings)])
     mine = ranks.mine([float(os.path.getsize(path)) if os.path.exists(path) else 0.0 for path in files])
     findings: list[Finding] = []

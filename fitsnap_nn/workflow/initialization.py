@@ -11,17 +11,27 @@ import torch
 
 from fitsnap_nn.data.configuration import Configuration, Floats, Subset, composition_fractions
 from fitsnap_nn.data.neighbours import is_isolated
+from fitsnap_nn.data.properties import ENERGY
 from fitsnap_nn.data.voigt import voigt
 from fitsnap_nn.errors import DataError
 from fitsnap_nn.inputs import CachedInput, DescriptorInput, input_class, join_batches
 from fitsnap_nn.inputs.snap.rows import SnapRows
-from fitsnap_nn.models import BPNN, Model, build_model
+from fitsnap_nn.models import BPNN, Model
 from fitsnap_nn.models.baselines import FitStatistics, fit_composition
 from fitsnap_nn.models.linear import LinearSnap
+from fitsnap_nn.models.targets import describe_targets
 from fitsnap_nn.settings.schema import Settings
 from fitsnap_nn.training.distributed import Ranks
 from fitsnap_nn.workflow.preparation import Prepared
-from fitsnap_nn.workflow.warm_start import Start, create_from, freeze, initialize_from, refit_where_needed
+from fitsnap_nn.workflow.target_baselines import fit_targets, targets_of
+from fitsnap_nn.workflow.warm_start import (
+    Start,
+    build_with_targets,
+    create_from,
+    freeze,
+    initialize_from,
+    refit_where_needed,
+)
 
 
 class Labelled(NamedTuple):
@@ -56,15 +66,17 @@ def _create_new(settings: Settings) -> Model[Any]:
         from fitsnap_nn.interfaces.mace_files import run_and_convert
 
         description, state = run_and_convert(pretrained, settings.elements, settings.architecture.pretrained[1])
-        model = build_model(description)
-        model.load_state_dict(state)
+        model = build_with_targets(description, settings)
+        model.load_state_dict({**model.state_dict(), **state})
         return model
     if options.model in settings.architectures:
         hyperparameters = settings.architecture.hyperparameters()
-        return build_model({"architecture": options.model, "elements": list(settings.elements), **hyperparameters})
+        named = {"architecture": options.model, "elements": list(settings.elements)}
+        return build_with_targets({**named, **hyperparameters}, settings)
     kind = input_class(settings.calculator.calculator)
     assert issubclass(kind, DescriptorInput), "the checks of the settings see to it"
     hidden = [int(word) for word in options.layer_sizes[1:-1]]
+    targets = describe_targets(settings.targets)
     return BPNN(
         kind.from_settings(settings),
         hidden,
@@ -72,6 +84,7 @@ def _create_new(settings: Settings) -> Model[Any]:
         options.multi_element_option,
         options.standardize,
         options.committee,
+        targets,
     )
 
 
@@ -107,6 +120,9 @@ def _initialize_new(model: Model[Any], settings: Settings, prepared: Prepared) -
         notes = ["element energies and scale are those of mace_model"]
     else:
         notes = _set_baselines(model, settings, training)
+    if targets := targets_of(model):
+        configurations = [one.configuration for one in training]
+        notes += fit_targets(targets, model.elements, settings, configurations, targets.specs)
     prepared.store.release()
     model.set_precision(getattr(torch, settings.pytorch.precision))
     return notes
@@ -132,7 +148,9 @@ def _set_baselines(model: Model[Any], settings: Settings, training: Sequence[Lab
         notes.append(f"element energies {how}: {', '.join(f'{e} {energy:.4f}' for e, energy in pairs)} eV")
     if settings.pytorch.scale_targets:
         weighted = np.array([c.weight("energy") > 0 for c, _ in labelled], dtype=bool)
-        model.energy_scale.fill_(model.target_scale(_statistics(residuals[weighted], training)))
+        fixed = settings.pytorch.fixed_scales.get(ENERGY.name)
+        scale = model.target_scale(_statistics(residuals[weighted], training)) if fixed is None else fixed
+        model.energy_scale.fill_(scale)
         notes.append(f"targets are scaled by {float(model.energy_scale):.4g} eV")
     return notes
 

@@ -139,7 +139,7 @@ def fit(
         results = predict_all(outcome.model, prepared, ranks, console)
         if not ranks.is_first:
             return Fit(folder, [], model_file, outcome.model)
-        errors = with_linear(errors_table(results, prepared.properties), outcome.linear)
+        errors = with_linear(delivery.errors_of(results, prepared, settings), outcome.linear)
         structure = starting_structure(results)
         with finishing(outcome.restart_file, ranks, console) as saved:
             delivery.save(settings, outcome.model, outcome.origin, prepared, model_file, errors, structure)
@@ -256,7 +256,7 @@ def check(settings: Settings) -> DataReport:
     dataset = read_dataset(settings, Ranks())
     refuse_missing_sets(settings, dataset)
     notes = [f"start: {note}" for note in (start.notes if start else ())]
-    table = group_table(dataset.configurations, [row.name for row in settings.properties])
+    table = group_table(dataset.configurations, [row.name for row in settings.targets])
     text = "\n".join([*notes, describe_data(dataset, settings), *(f"  {line}" for line in table)])
     return DataReport(text, dataset.warnings)
 

@@ -115,7 +115,7 @@ def make_trainer(
 def _objective(model: Model[Any], settings: Settings, prepared: Prepared) -> Objective:
     missing = [one.name for one in prepared.properties if not (one in STANDARD or model.predicts(one.name))]
     if missing:
-        what = f"[PROPERTIES] {', '.join(missing)}: a {settings.pytorch.model} model does not predict this."
+        what = f"[TARGETS] {', '.join(missing)}: a {settings.pytorch.model} model does not predict this."
         raise InputError([Problem(settings.source, what, "Remove it, or choose an architecture that does.")])
     losses = settings.losses
     terms = [Term(one, make_loss(losses[one.name].kind, losses[one.name].delta)) for one in prepared.properties]

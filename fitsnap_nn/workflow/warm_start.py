@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from fitsnap_nn.export.reference_files import changed_files
 from fitsnap_nn.inputs import DescriptorInput, input_class
 from fitsnap_nn.models import Model, build_model
 from fitsnap_nn.models.baselines import fit_composition
+from fitsnap_nn.models.targets import TARGET_PARTS, TargetError, describe_targets
 from fitsnap_nn.settings.architectures import ArchitectureError
 from fitsnap_nn.settings.files import MACE_SUFFIX
 from fitsnap_nn.settings.load import document_of
@@ -31,6 +32,7 @@ from fitsnap_nn.training.trainer import Trainer
 from fitsnap_nn.workflow.device import choose_device
 from fitsnap_nn.workflow.preparation import Prepared
 from fitsnap_nn.workflow.stored_settings import adopt, is_zero
+from fitsnap_nn.workflow.target_baselines import fit_targets, targets_of
 
 ADAM = {"Adam", "AdamW"}  # optimisers with the same state
 LISTED_NAMES = 40  # maximum number of parameters that an error lists one by one
@@ -116,7 +118,8 @@ def create_from(start: Start, settings: Settings) -> Model[Any]:
         description["model_input"] = kind.from_settings(settings).payload()
     else:
         description["elements"] = list(settings.elements)
-    model = build_model(description)
+    model = build_with_targets(description, settings)
+    _refuse_changed_targets(start, settings)
     try:
         model.state_for_elements(start.payload["state_dict"], start.elements)
     except ValueError as error:
@@ -124,6 +127,29 @@ def create_from(start: Start, settings: Settings) -> Model[Any]:
         hint = f"Use the elements {' '.join(start.elements)}, or fit a new model."
         raise _refused(settings, what, hint) from error
     return model
+
+
+def build_with_targets(description: Mapping[str, Any], settings: Settings) -> Model[Any]:
+    """Return the model of a description, with the targets of the input.
+
+    Raises:
+        InputError: the model lacks features that a target needs.
+    """
+    rows = settings.targets if settings.architecture.takes_targets or description["architecture"] == "BPNN" else ()
+    described = {"targets": describe_targets(rows)} if rows else {}
+    try:
+        return build_model({**{key: value for key, value in description.items() if key != "targets"}, **described})
+    except TargetError as error:
+        raise InputError([Problem(settings.source, f"[TARGETS] {error}.", "Remove it.")]) from error
+
+
+def _refuse_changed_targets(start: Start, settings: Settings) -> None:
+    """Refuse a target that the file has under the same name, but with another symmetry or head."""
+    stored = {one["name"]: one for one in start.payload["description"].get("targets", ())}
+    for one in describe_targets(settings.targets):
+        if stored.get(one["name"], one) != one:
+            what = f"its target {one['name']} differs from that of the input in symmetry, per_atom, intensive or head"
+            raise _refused(settings, what, "Use the same words, or another name.")
 
 
 def initialize_from(start: Start, model: Model[Any], settings: Settings, prepared: Prepared) -> list[str]:
@@ -134,13 +160,23 @@ def initialize_from(start: Start, model: Model[Any], settings: Settings, prepare
     """
     new = [element for element in model.elements if element not in start.elements]
     model.set_precision(torch.float64)
-    if new:  # the standardisation of their descriptors
+    targets = targets_of(model)
+    stored = {one["name"] for one in start.payload["description"].get("targets", ())}
+    added = [name for name in targets.specs if name not in stored] if targets else []
+    if new or added:  # the standardisation of descriptors of new elements, norms of new targets
         members = prepared.subset(Subset.TRAINING)
         model.fit_to_data(model.input.to_batch(one, prepared.store.cached(one)) for one in members)
         prepared.store.release()
-    model.load_state_dict(model.state_for_elements(start.payload["state_dict"], start.elements))
+    initial = {name: value for name, value in model.state_dict().items() if name.startswith(TARGET_PARTS)}
+    known = {**initial, **start.payload["state_dict"]}
+    state = model.state_for_elements(known, start.elements)
+    model.load_state_dict({name: value for name, value in state.items() if name in model.state_dict()})
+    notes = [] if start.resumed else ["element energies, scale and standardisation are those of the file"]
+    if targets and added:
+        training = prepared.subset(Subset.TRAINING)
+        notes += fit_targets(targets, model.elements, settings, training, added)
     model.set_precision(getattr(torch, settings.pytorch.precision))
-    return [] if start.resumed else ["element energies, scale and standardisation are those of the file"]
+    return notes
 
 
 def refit_element_energies(

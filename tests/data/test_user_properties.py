@@ -1,4 +1,4 @@
-"""Properties of the section [PROPERTIES]: from the data files to labels, weights and the properties of a fit."""
+"""Properties of the section [TARGETS]: from the data files to labels, weights and the properties of a fit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ase import Atoms
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.files import list_files, read_files
-from fitsnap_nn.data.fitted import fitted_properties
+from fitsnap_nn.data.fitted import fitted_properties, property_of
 from fitsnap_nn.data.groups import assemble
 from fitsnap_nn.errors import DataError
 from fitsnap_nn.settings.rows import PropertyRow
@@ -25,6 +25,11 @@ MOMENT = PropertyRow("moment", "atom", "vector", "magmom")
 GAP = PropertyRow("gap", "configuration", "scalar", "gap", unit="eV", intensive=True, weight=2.0)
 DIPOLE = PropertyRow("dipole", "configuration", "vector", "Dipole", unit="eÅ")
 FOUR = (CHARGE, MOMENT, GAP, DIPOLE)
+POLARIZABILITY = PropertyRow("polarizability", "configuration", "symmetric_tensor", "alpha")
+SHIELDING = PropertyRow("shielding", "atom", "tensor", "sigma")
+COUPLING = PropertyRow("coupling", "configuration", "tensor", "J")
+MULTIPOLE = PropertyRow("multipole", "configuration", "spherical", "q4", degree=4)
+QUADRUPOLE = PropertyRow("quadrupole", "atom", "spherical", "q2", degree=2)
 CELL = np.diag([4.0, 5.0, 6.0])
 VALUES = {
     "ref_charge": [0.5, -0.5],
@@ -40,7 +45,7 @@ def settings_of(folder: Path, kind: str, *rows: PropertyRow) -> Settings:
         scraper=Scraper(scraper=kind),
         path=PathSection(data_path=str(folder)),
         groups=Groups(rows=(GroupRow("bulk", 1.0, 0, 1.0, 1.0, 1.0, "Ta.in:1"),)),
-        properties=rows,
+        targets=rows,
     )
 
 
@@ -154,3 +159,47 @@ def test_properties_of_the_fit_come_after_energy_and_forces(tmp_path: Path) -> N
     assert [one.name for one in found] == ["energy", "forces", "charge", "moment", "gap", "dipole"]
     assert [one.loss_unit.label for one in found[2:]] == ["e", "", "eV", "eÅ/atom"]
     assert [one.per_atom for one in found[2:]] == [False, False, False, True]
+
+
+NINE = np.arange(9.0).reshape(3, 3)
+SYMMETRIC = NINE + NINE.T
+TENSORS = [
+    (POLARIZABILITY, SYMMETRIC, [0.0, 8.0, 16.0, 12.0, 8.0, 4.0]),
+    (POLARIZABILITY, np.array([0.0, 8.0, 16.0, 12.0, 8.0, 4.0]), [0.0, 8.0, 16.0, 12.0, 8.0, 4.0]),
+    (COUPLING, NINE, NINE.ravel()),
+    (SHIELDING, np.stack([NINE.ravel(), -NINE.ravel()]), [NINE.ravel(), -NINE.ravel()]),
+    (MULTIPOLE, NINE.ravel(), NINE.ravel()),
+    (QUADRUPOLE, np.arange(10.0).reshape(2, 5), np.arange(10.0).reshape(2, 5)),
+]
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+@pytest.mark.parametrize(("row", "value", "rows"), TENSORS)
+def test_tensors(tmp_path: Path, kind: str, row: PropertyRow, value: Any, rows: Any) -> None:
+    """The same components from JSON and from extended XYZ that ASE has written, which has matrices by column."""
+    WRITERS[kind](tmp_path, **{row.column: value.tolist() if kind == "JSON" else value})
+    (configuration,) = load(settings_of(tmp_path, kind, row))
+    np.testing.assert_array_equal(property_of(row).rows(configuration.labels[row.name]), np.atleast_2d(rows))
+
+
+@pytest.mark.parametrize(
+    ("row", "value", "message"),
+    [
+        (
+            POLARIZABILITY,
+            NINE,
+            "not a symmetric matrix: two components that should be equal differ by 4. Declare it as",
+        ),
+        (MULTIPOLE, NINE, r"multipole has shape \(3, 3\), not \(9,\)"),
+        (
+            QUADRUPOLE,
+            np.zeros(5),
+            r"shape \(5,\), not \(2, 5\)\. Correct the file, or the words .* in \[TARGETS\]: per_atom",
+        ),
+        (SHIELDING, np.zeros((2, 6)), r"shape \(2, 6\), not \(2, 3, 3\) or \(2, 9\)"),
+    ],
+)
+def test_wrong_tensors(tmp_path: Path, row: PropertyRow, value: Any, message: str) -> None:
+    write_json(tmp_path, **{row.column: value.tolist()})
+    with pytest.raises(DataError, match=rf"a\.json.*{message}"):
+        load(settings_of(tmp_path, "JSON", row))

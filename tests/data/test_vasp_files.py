@@ -252,7 +252,7 @@ def test_run_that_was_cut_short_anywhere(tmp_path: Path, name: str, text_of: Wri
 def test_user_defined_properties_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "OUTCAR", outcar(steps(1)))
     options = ReadOptions(columns=[Column(ENERGY, "gap")])
-    with pytest.raises(DataError, match=r"OUTCAR: .* not gap of \[PROPERTIES\]"):
+    with pytest.raises(DataError, match=r"OUTCAR: .* not gap of \[TARGETS\]"):
         list(FORMATS["VASP"].read(DataFile(str(path), "g", "g"), options, []))
 
 

@@ -121,6 +121,6 @@ def test_the_scraper_ase_leaves_out_what_the_scraper_vasp_does(tmp_path: Path) -
     assert "did not converge" in remarks(findings)
     # ASE reads labels that the reader of VASP files does not.
     gap = PropertyRow("gap", "configuration", "scalar", "gap", unit="eV", weight=1.0)
-    settings = replace(settings, properties=(gap,))
+    settings = replace(settings, targets=(gap,))
     assert len(read_files(settings, list_files(settings), findings)) == 2
     assert "does not check convergence" in remarks(findings, warning=True)

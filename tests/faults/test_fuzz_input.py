@@ -34,7 +34,7 @@ huber_delta = energy 0.5
 element_energies = Ta -11.5
 [SCRAPER]
 property_array = Stress: pressure kB metal
-[PROPERTIES]
+[TARGETS]
 charge = per_atom scalar weight=0.5 loss=huber delta=0.25
 [ESHIFT]
 Ta = 0.5

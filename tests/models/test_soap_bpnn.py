@@ -77,7 +77,7 @@ def small(legacy: bool = True, **hyperparameters: object) -> SoapBpnn:
 def spectrum_of(model: SoapBpnn, graph: Graph) -> Tensor:
     """(N, D)."""
     rows = model.rows(graph)
-    return model.spectrum(graph, rows)[rows.row_of_atom]
+    return model.power_spectrum(model.expansion_coefficients(graph, rows))[rows.row_of_atom]
 
 
 def all_ordered(model: SoapBpnn, values: Tensor) -> Tensor:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from fitsnap_nn.data.configuration import Subset
-from fitsnap_nn.data.properties import ENERGY, STANDARD, Cartesian, Scalar, user_property
+from fitsnap_nn.data.properties import ENERGY, STANDARD, user_property
+from fitsnap_nn.data.symmetries import Cartesian, Scalar
 from fitsnap_nn.reports.comparison import write_comparisons, write_peratom, write_perconfig
 
 

@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from fitsnap_nn.data.properties import ENERGY, FORCES, STANDARD, Cartesian, Scalar, user_property
+from fitsnap_nn.data.properties import ENERGY, FORCES, STANDARD, user_property
+from fitsnap_nn.data.symmetries import Cartesian, Scalar
 from fitsnap_nn.reports.epochs import EpochLog, EpochRow, epoch_header, epoch_line, read_epochs
 
 NO_ERRORS = (math.nan,) * 3

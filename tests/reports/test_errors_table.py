@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from fitsnap_nn.data.configuration import Subset
-from fitsnap_nn.data.properties import STANDARD, Cartesian, Scalar, user_property
+from fitsnap_nn.data.properties import STANDARD, user_property
+from fitsnap_nn.data.symmetries import Cartesian, Scalar
 from fitsnap_nn.reports.errors_table import ErrorRow, errors_table, summary, write_errors_table
 from fitsnap_nn.reports.verdict import verdict_of_errors
 

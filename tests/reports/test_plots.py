@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from fitsnap_nn.data.configuration import Subset
-from fitsnap_nn.data.properties import STANDARD, Scalar, user_property
+from fitsnap_nn.data.properties import STANDARD, user_property
+from fitsnap_nn.data.symmetries import Scalar
 from fitsnap_nn.reports.epochs import EpochRow
 from fitsnap_nn.reports.plots import COLOURS, plot_learning_curve, plot_parity
 

@@ -1,4 +1,4 @@
-"""The loss of each property: [PYTORCH] loss, huber_delta, loss_reduction and section [PROPERTIES]."""
+"""The loss of each property: [PYTORCH] loss, huber_delta, loss_reduction and section [TARGETS]."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ CHARGE = "charge = per_atom scalar column=ref_charge unit=e"
 
 @pytest.fixture
 def with_keys(write_input):
-    """A function that writes an input with some lines in [PYTORCH], on line 10 and below, and in [PROPERTIES]."""
+    """A function that writes an input with some lines in [PYTORCH], on line 10 and below, and in [TARGETS]."""
 
     def write(pytorch: str = "", properties: str = "") -> Path:
-        return write_input(("[PATH]", f"[PYTORCH]\n{pytorch}\n[PROPERTIES]\n{properties}\n[PATH]"))
+        return write_input(("[PATH]", f"[PYTORCH]\n{pytorch}\n[TARGETS]\n{properties}\n[PATH]"))
 
     return write
 
@@ -68,7 +68,7 @@ def test_the_reduction(with_keys):
         ("loss = force mae forces mse", "[PYTORCH] loss — forces is given 2 times"),
         ("loss = energy huber 1 mse", "'1' is not the name of a property"),
         ("loss = energi huber", "[PYTORCH] loss — energi is not a property of this fit. Did you mean energy?"),
-        ("loss = charge huber", "charge is not a property of this fit. Declare it in section [PROPERTIES]."),
+        ("loss = charge huber", "charge is not a property of this fit. Declare it in section [TARGETS]."),
         (
             "loss = huber\nhuber_delta = 0.1",
             "the single number 0.1 is ambiguous: energy, forces, stress have different",
@@ -113,15 +113,15 @@ def test_a_loss_of_another_package_is_known_by_its_name(with_keys, tmp_path, mon
 
 
 def test_a_property_with_all_options(with_keys):
-    text = f"{CHARGE} weight=2.5 loss=huber delta=0.05\ndipole = vector per_configuration intensive=1"
+    text = f"{CHARGE} weight=2.5 loss=huber delta=0.05\ngap = scalar per_configuration intensive=1"
     path = with_keys("", text)
     settings = load_settings(path)
-    assert settings.properties == (
+    assert settings.targets == (
         PropertyRow("charge", "atom", "scalar", "ref_charge", "e", 2.5, "huber", 0.05, False, f"{path}:12"),
-        PropertyRow("dipole", "configuration", "vector", "dipole", intensive=True, where=f"{path}:13"),
+        PropertyRow("gap", "configuration", "scalar", "gap", intensive=True, where=f"{path}:13"),
     )
     assert settings.losses["charge"] == ("huber", 0.05)
-    assert settings.losses["dipole"] == ("mse", 1.0)
+    assert settings.losses["gap"] == ("mse", 1.0)
 
 
 @pytest.mark.parametrize(
@@ -147,12 +147,26 @@ def test_the_loss_of_a_property_follows_pytorch(with_keys, pytorch, options, exp
         ("", "force = per_atom vector", "force — is always a property of the data"),
         ("", "my-charge = per_atom scalar", "my-charge — is not a valid name. Use letters, digits"),
         ("", "charge = scalar", "charge — per_atom or per_configuration is missing. Use, for instance, charge ="),
-        ("", "charge = per_atom", "charge — scalar or vector is missing"),
+        ("", "charge = per_atom", "charge — scalar, vector, symmetric_tensor, tensor or spherical is missing"),
         ("", "charge = per_atom per_configuration scalar", "per_atom and per_configuration exclude each other"),
         ("", "charge = per_atm scalar", "unknown word per_atm. Did you mean per_atom?"),
         ("", "charge = per_atom scalar colum=q", "unknown option colum. Did you mean column?"),
-        ("", "charge = per_atom scalar xyz=q", "The options are column, unit, weight, loss, delta, intensive."),
+        (
+            "",
+            "charge = per_atom scalar xyz=q",
+            "The options are column, unit, weight, loss, delta, intensive, lambda, parity, head",
+        ),
         ("", "charge = per_atom scalar unit=e unit=e", "option unit is given twice"),
+        ("", "charge = per_atom scalar head=mpl", "head: 'mpl' is none of mlp, linear. Did you mean mlp?"),
+        ("", "charge = per_atom scalar parity=odd", "parity: 'odd' is none of proper, pseudo"),
+        ("", "charge = per_atom scalar lambda=1", "lambda= applies to spherical only"),
+        ("", "q = per_atom spherical", "spherical needs lambda="),
+        ("", "q = per_atom spherical lambda=9", "lambda: 9 is not a degree from 0 to 8"),
+        ("", "q = per_atom scalar scale=0", "scale: '0' is not a positive number"),
+        ("", "q = per_atom scalar per_structure=1", "per_structure=1 applies to per_configuration only"),
+        ("", "q = per_configuration scalar per_structure=1 intensive=1", "has no effect with intensive=1"),
+        ("", "features = per_atom scalar", "features — is the name of another output of a potential"),
+        ("", "q = per_atom vector", "q — vector is not invariant, but the inputs of model = BPNN"),
         ("", "charge = per_atom scalar column=", "column: has no value"),
         ("", "charge = per_atom scalar weight=-1", "weight: -1 is negative"),
         ("", "charge = per_atom scalar weight=x", "weight: 'x' is not a number"),
@@ -174,5 +188,5 @@ def test_the_loss_of_a_property_follows_pytorch(with_keys, pytorch, options, exp
 def test_wrong_properties_are_reported_with_their_line(with_keys, pytorch, line, message):
     path = with_keys(pytorch, line)
     (found,) = problems(path)
-    assert found.startswith(f"{path}:{12 + pytorch.count(chr(10))}  [PROPERTIES] ")
+    assert found.startswith(f"{path}:{12 + pytorch.count(chr(10))}  [TARGETS] ")
     assert message in found

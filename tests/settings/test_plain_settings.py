@@ -29,13 +29,13 @@ def test_there_and_back(write_input):
 def test_rows_come_back(write_input):
     path = write_input(
         ("testing_size", "testing_size test_size"), ("0.7 0.3", "0.7 0.2 0.1"), ("1.0 0.0", "1.0 0.0 0"),
-        ("[PATH]", "[PROPERTIES]\ncharge = per_atom scalar unit=e delta=0.1\n[PATH]"),
+        ("[PATH]", "[TARGETS]\ncharge = per_atom scalar unit=e delta=0.1\n[PATH]"),
     )  # fmt: skip
     settings = load_settings(path)
     assert from_dict(json.loads(json.dumps(as_dict(settings)))) == settings
-    charge = ("PROPERTIES", "charge", "per_atom scalar unit=e weight=2 delta=0.1")
+    charge = ("TARGETS", "charge", "per_atom scalar unit=e weight=2 delta=0.1")
     (line,) = differences(settings, load_settings(path, [charge]))
-    assert line.startswith("[PROPERTIES] charge: ")
+    assert line.startswith("[TARGETS] charge: ")
     assert "weight=1.0" in line
     assert "weight=2.0" in line
     assert differences(settings, load_settings(path, [("GROUPS", "Liquid", "1.0 0.0 0.0 1 1 0")])) == []
@@ -51,7 +51,7 @@ def test_settings_stored_before_test_sets_losses_and_properties(write_input):
         del row["test_size"]
     for key in ("loss", "huber_delta", "loss_reduction"):
         del stored["pytorch"][key]
-    del stored["properties"]
+    del stored["targets"]
     assert from_dict(stored) == settings
 
 

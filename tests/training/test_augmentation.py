@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,15 @@ import torch
 from torch import Tensor
 
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.data.properties import STANDARD, Cartesian, Scalar, user_property
+from fitsnap_nn.data.properties import STANDARD, user_property
+from fitsnap_nn.data.symmetries import Cartesian, Scalar, Spherical, Symmetry, from_blocks, to_blocks
 from fitsnap_nn.data.voigt import from_voigt, voigt
 from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.models.base import GraphModel
 from fitsnap_nn.models.pairs import sum_by
 from fitsnap_nn.models.prediction import predict
+from fitsnap_nn.models.soap import spherical_harmonics
+from fitsnap_nn.models.spherical import rotated
 from fitsnap_nn.testing.graphs import crystal, make_graph, molecule
 from fitsnap_nn.training.augmentation import augment, random_rotations
 from fitsnap_nn.training.batches import Labels, Target
@@ -94,6 +98,45 @@ def test_properties_of_the_user_turn_by_their_symmetry(graph: Graph):
         for name, members in (("moment", atoms), ("dipole", torch.arange(4) == number)):
             expected = labels[name].values[members] @ rotation.T
             torch.testing.assert_close(found[name].values[members], expected, rtol=1e-12, atol=1e-12)
+
+
+def made_of_vectors(symmetry: Symmetry, vectors: Tensor) -> Tensor:
+    """A property (N, components) that the vectors (N, 3, 3) of each row determine, and that turns with them."""
+    first, second, _ = vectors.unbind(1)
+    if isinstance(symmetry, Spherical):
+        values = spherical_harmonics(first, symmetry.degree)[:, symmetry.degree**2 :]
+    elif isinstance(symmetry, Scalar):
+        values = (first * second).sum(dim=1, keepdim=True)
+    elif symmetry.rank == 1:
+        values = first
+    else:
+        matrices = first[:, :, None] * second[:, None, :]
+        values = torch.from_numpy(voigt(matrices)) if symmetry.symmetric else matrices.flatten(1)
+    sign = torch.linalg.det(vectors)[:, None] if symmetry.pseudo else 1.0
+    return values * sign
+
+
+@pytest.mark.parametrize("pseudo", [False, True])
+@pytest.mark.parametrize(
+    "symmetry",
+    [Scalar(), Cartesian(1), Cartesian(2), Cartesian(2, symmetric=False), *(Spherical(degree) for degree in range(6))],
+    ids=str,
+)
+def test_every_symmetry_turns_with_vectors(symmetry: Symmetry, pseudo: bool):
+    symmetry = replace(symmetry, pseudo=pseudo)
+    random = torch.Generator().manual_seed(3)
+    vectors = torch.randn(50, 3, 3, generator=random, dtype=torch.float64)
+    rotations = random_rotations(50, seed=5, epoch=2)
+    turned = torch.einsum("nij,nkj->nki", rotations, vectors)
+    found = rotated(made_of_vectors(symmetry, vectors), symmetry, rotations)
+    torch.testing.assert_close(found, made_of_vectors(symmetry, turned), rtol=0.0, atol=1e-12)
+    # The same through irreducible blocks.
+    blocks = made_of_vectors(symmetry, vectors) @ torch.from_numpy(to_blocks(symmetry)).T
+    parts = torch.split(blocks, [block.size for block in symmetry.blocks], dim=1)
+    pairs = zip(parts, symmetry.blocks, strict=True)
+    turned_parts = [rotated(part, Spherical(block.degree, block.pseudo), rotations) for part, block in pairs]
+    again = torch.cat(turned_parts, dim=1) @ torch.from_numpy(from_blocks(symmetry)).T
+    torch.testing.assert_close(again, found, rtol=0.0, atol=1e-12)
 
 
 def test_rotations_are_evenly_distributed():

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.properties import Property
 from fitsnap_nn.data.readers.raw import Column, DataFile, Raw, ReadOptions, Units, make_configuration
 from fitsnap_nn.data.readers.text import require_file
 from fitsnap_nn.data.readers.weights import frame_weights
+from fitsnap_nn.data.symmetries import Spherical
 from fitsnap_nn.errors import DataError, shorten
 from fitsnap_nn.settings.elements import SYMBOLS
 
@@ -134,4 +137,15 @@ def stored(atoms: Any, name: str) -> Any:
 
 def _labels(atoms: Any, columns: Sequence[Column]) -> list[tuple[Property, Any]]:
     found = ((column.property, stored(atoms, column.name)) for column in columns)
-    return [(quantity, value) for quantity, value in found if value is not None]
+    return [(quantity, _as_written(quantity, value)) for quantity, value in found if value is not None]
+
+
+def _as_written(quantity: Property, value: Any) -> Any:
+    """Return the nine components of a spherical tensor with l = 4 in their order.
+
+    ASE takes nine numbers in the header of extended XYZ for a matrix, column by column.
+    """
+    nine = isinstance(quantity.symmetry, Spherical) and quantity.symmetry.components == 9
+    return (
+        np.ravel(value, order="F") if nine and quantity.per == "configuration" and np.shape(value) == (3, 3) else value
+    )

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fitsnap_nn.data.configuration import Configuration, Floats
-from fitsnap_nn.data.properties import Cartesian, Property, labels_of
+from fitsnap_nn.data.properties import Property, labels_of
 from fitsnap_nn.data.readers.numbers import numbers
+from fitsnap_nn.data.symmetries import Cartesian
 from fitsnap_nn.data.voigt import from_voigt, voigt
 from fitsnap_nn.errors import DataError, shorten
 from fitsnap_nn.units import FIELDS, factor
@@ -20,6 +21,11 @@ Units = Mapping[str, str]
 
 LARGEST = 1e18  # of any number in internal units; the square of a larger one exceeds float32 in the loss
 LENGTHS = (": Positions", ": Lattice")
+SYMMETRIC = 1e-4  # largest difference of two equal components of a symmetric matrix, relative to the largest
+CORRECT = "Correct the file, or remove it."
+DECLARATION = (
+    "Correct the file, or the words after the name in [TARGETS]: per_atom or per_configuration, and the symmetry."
+)
 LARGEST_LENGTH = 1e7  # Å, 1 mm; the distances of atoms that far from the origin have errors of 1e-9 Å
 
 
@@ -147,7 +153,7 @@ def make_configuration(source: DataFile, raw: Raw, units: Units, frame: int | No
         energy=None if raw.energy is None else array("Energy", raw.energy, ()),
         forces=None if raw.forces is None else array("Forces", raw.forces, (count, 3)),
         stress=stress,
-        **{one.name: array(one.name, value, *_shapes(one, count)) for one, value in raw.others},
+        **{one.name: _target(where, one, value, count) for one, value in raw.others},
     )
     return Configuration(
         id=source.id if frame is None else f"{source.id}#{frame}",
@@ -164,12 +170,37 @@ def make_configuration(source: DataFile, raw: Raw, units: Units, frame: int | No
     )
 
 
-def _shapes(quantity: Property, count: int) -> tuple[tuple[int, ...], ...]:
-    """Return the allowed shapes of a label."""
+def _target(where: str, quantity: Property, value: Any, count: int) -> Floats:
+    """Return the label of a user-defined property; matrices as (3, 3), (6,), (N, 3, 3) or (N, 6).
+
+    Raises:
+        DataError: see `make_configuration`; or a matrix is not symmetric although it was declared so.
+    """
     rows = (count,) if quantity.per == "atom" else ()
-    if not isinstance(quantity.symmetry, Cartesian):
+    array = _array(f"{where}: {quantity.name}", value, _shapes(quantity, rows), 1.0, DECLARATION)
+    if not (isinstance(quantity.symmetry, Cartesian) and quantity.symmetry.rank == 2):
+        return array
+    if array.shape[-1] == 9:
+        array = array.reshape(*rows, 3, 3)
+    if quantity.symmetry.symmetric and array.shape[-1] == 3:
+        difference = np.abs(array - np.swapaxes(array, -1, -2)).max(initial=0.0)
+        if difference > SYMMETRIC * np.abs(array).max(initial=0.0):
+            raise DataError(
+                f"{where}: {quantity.name} is not a symmetric matrix: two components that should be equal differ by "
+                f"{difference:.3g}. Declare it as tensor instead of symmetric_tensor, or correct the file."
+            )
+    return array
+
+
+def _shapes(quantity: Property, rows: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    """Return the allowed shapes of a label."""
+    symmetry = quantity.symmetry
+    if symmetry.components == 1:
         return (rows, (*rows, 1))
-    return ((*rows, 3),) if quantity.symmetry.rank == 1 else ((*rows, 3, 3), (*rows, 9), (*rows, 6))
+    if not isinstance(symmetry, Cartesian) or symmetry.rank == 1:
+        return ((*rows, symmetry.components),)
+    full = (*rows, 3, 3), (*rows, 9)
+    return (*full, (*rows, 6)) if symmetry.symmetric else full
 
 
 def _factor(where: str, field: str, units: Units) -> float:
@@ -183,16 +214,14 @@ def _factor(where: str, field: str, units: Units) -> float:
         ) from None
 
 
-def _array(where: str, value: Any, shapes: tuple[tuple[int, ...], ...], scale: float) -> Floats:
+def _array(where: str, value: Any, shapes: tuple[tuple[int, ...], ...], scale: float, remedy: str = CORRECT) -> Floats:
     expected = " or ".join(str(shape) for shape in shapes)
     try:
         array = numbers(value)
     except ValueError:
-        raise DataError(
-            f"{where} is not an array of numbers of shape {expected}. Correct the file, or remove it."
-        ) from None
+        raise DataError(f"{where} is not an array of numbers of shape {expected}. {remedy}") from None
     if array.shape not in shapes:
-        raise DataError(f"{where} has shape {array.shape}, not {expected}. Correct the file, or remove it.")
+        raise DataError(f"{where} has shape {array.shape}, not {expected}. {remedy}")
     if not np.isfinite(array).all():
         raise DataError(f"{where} contains a number that is not finite. If the label is unknown, omit it.")
     largest = float(np.abs(array).max(initial=0.0)) * scale

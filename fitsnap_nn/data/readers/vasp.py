@@ -69,7 +69,7 @@ def read_vasp(source: DataFile, options: ReadOptions, findings: list[Finding]) -
         names = ", ".join(column.name for column in options.columns)
         raise DataError(
             f"{source.path}: the reader of VASP files reads energy, forces and stress only, not {names} of "
-            "[PROPERTIES]. Use scraper = ASE, which does not check convergence, or convert the files to extended XYZ."
+            "[TARGETS]. Use scraper = ASE, which does not check convergence, or convert the files to extended XYZ."
         )
     runs = _read_runs(source.path)
     yield from _configurations(source, runs, options, findings)

@@ -9,6 +9,7 @@ from typing import Any
 
 from fitsnap_nn.data.configuration import Configuration, Floats
 from fitsnap_nn.data.findings import Finding
+from fitsnap_nn.data.properties import Property
 from fitsnap_nn.data.readers.ase_files import DEFAULT_GROUP, labelled_configuration, read_frames
 from fitsnap_nn.data.readers.extxyz import CP2K_MARKERS, entries, read_extended_xyz
 from fitsnap_nn.data.readers.labels import LAMMPS, PLAIN, Chosen, Frame, choose, label_notes
@@ -24,11 +25,12 @@ from fitsnap_nn.data.readers.stress import (
 )
 from fitsnap_nn.data.readers.vasp import is_vasp, read_vasp
 from fitsnap_nn.data.readers.weights import used_names, weight_notes
+from fitsnap_nn.data.symmetries import Cartesian
 from fitsnap_nn.errors import DataError
 from fitsnap_nn.units import GPA, STYLES, factor
 
 NOT_CHECKED = (
-    "ASE reads this VASP file for the labels of [PROPERTIES], and does not check convergence: make sure that the "
+    "ASE reads this VASP file for the labels of [TARGETS], and does not check convergence: make sure that the "
     "electronic loops of all steps converged."
 )
 FITSNAP_XYZ = "property_array = Stress: bar and stress_sign = pressure for files of FitSNAP"
@@ -182,6 +184,10 @@ def _remarks(
     elif "Stress" in options.units and any(any(chosen.found(table, "virial")) for table in tables):
         what = "[SCRAPER] property_array changes the unit of stresses, not of virials (eV, or that of the header)."
         yield Finding(what, path, warning=False)
+    for column in options.columns:
+        if _is_matrix(column.property) and any(column.name in table for table in tables):
+            what = f"nine numbers of {column.name} in the header are read as ASE writes a matrix: column by column."
+            yield Finding(what, path, warning=False)
     if not options.stress_order and any(_has_six(chosen, table) for table in tables):
         what = f"six stress components are read in the order {' '.join(COMPONENTS)}, as ASE and MACE write them."
         yield Finding(what, path, warning=False)
@@ -203,6 +209,15 @@ def _unit_remarks(path: str, tables: Sequence[Frame], options: ReadOptions) -> I
 def _has_six(chosen: Chosen, table: Mapping[str, Any]) -> bool:
     found = (value for label in ("stress", "virial") for _, value in chosen.found(table, label))
     return any(getattr(value, "shape", None) == (6,) for value in found)
+
+
+def _is_matrix(quantity: Property) -> bool:
+    """Whether the order of nine numbers per configuration matters."""
+    return (
+        quantity.per == "configuration"
+        and isinstance(quantity.symmetry, Cartesian)
+        and quantity.symmetry.components == 9
+    )
 
 
 def _refuse_implausible(
