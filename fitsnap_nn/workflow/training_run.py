@@ -178,13 +178,16 @@ def run_training(
         path.unlink()
         console.line(f"removed {path}, of an earlier fit")
     with EpochLog(Path(settings.output_folder), properties, None if fresh else trainer.epoch) as log:
+        hidden = ""  # line of the last epoch, if it is not shown
 
         def after_epoch(report: EpochReport) -> None:
-            nonlocal saved
+            nonlocal saved, hidden
             row = _row(report, properties)
             log.write(row)
-            if shown(row.epoch):
-                console.line(epoch_line(row, properties, rmse=options.log_mae))
+            line = epoch_line(row, properties, rmse=options.log_mae)
+            hidden = "" if shown(row.epoch) else line
+            if not hidden:
+                console.line(line)
             with trainer.holding(trainer.best.weights):
                 payload = model_payload(trainer.model, settings, {"epoch": trainer.best.epoch}, split=split)
             state, seed = trainer.state_dict(), prepared.dataset.seed
@@ -210,7 +213,13 @@ def run_training(
     if trainer.epoch:
         trained = f"interrupted after epoch {trainer.epoch}, the last one; {_saved(ranks, restart_file, trainer.epoch)}"
         interrupts.describe(lambda: trained)
-    metric = options.best_model_metric
+    if hidden:
+        console.line(hidden)
+    _say_best(trainer, options.best_model_metric, console)
+
+
+def _say_best(trainer: Trainer, metric: str, console: Console) -> None:
+    """Print which epoch is kept."""
     by = "" if metric == LOSS else f", lowest {metric} of the validation set"
     if trainer.best.epoch:
         console.line(f"best: epoch {trainer.best.epoch}, loss {trainer.best.loss:.6g}{by}; its weights are kept")

@@ -51,8 +51,8 @@ def test_schedule_free_optimisers_take_no_schedule_and_no_average(tmp_path, mode
     settings = load_settings(write(tmp_path, model, "optimizer = schedulefree"))
     training, defaults = settings.pytorch, BUILT_IN[model].training_defaults
     assert (training.scheduler, training.ema_decay) == ("constant", 0.0)
-    assert training.learning_rate == float(defaults["learning_rate"])
-    assert training.warmup_fraction == float(defaults["warmup_fraction"])
+    for name in ("learning_rate", "warmup_fraction"):
+        assert getattr(training, name) == float(defaults.get(name, getattr(PytorchSection(), name)))
     assert not any("scheduler" in notice or "ema_decay" in notice for notice in settings.notices)
 
 

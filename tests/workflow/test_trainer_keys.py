@@ -49,6 +49,34 @@ def test_what_is_said_of_the_epochs(base: Fit):
     assert ", lowest mae_prod of the validation set; its weights are kept" in log
 
 
+def test_the_last_epoch_is_shown_if_the_fit_stops_early(base: Fit):
+    path = base.folder.parent / "small.in"
+    keys = {"stage_two": 0, "num_epochs": 60, "log_interval": 50, "early_stopping": 1, "learning_rate": 0.3}
+    result = fit(path, "early", **keys, checkpoint_interval=0, best_model_metric="loss")
+    assert printed_epochs(result) == [1, result.history[-1].epoch]
+    assert result.history[-1].epoch < 50
+
+
+def test_the_state_of_an_optimiser_is_taken_by_its_like(base: Fit):
+    path, start = base.folder.parent / "small.in", base.folder / "restart.pt"
+    common = {"num_epochs": 1, "stage_two": 0, "checkpoint_interval": 0, "save_state_input": start}
+    same = fit(path, "same", optimizer="AdamW", amsgrad=1, **common)
+    assert "start: optimiser: state after epoch 6 of the file, learning rate of the input" in log_of(same)
+    (state,) = load_restart(same.folder / "restart.pt")["trainer"]["optimizer"]["state"].values()
+    assert int(state["step"]) > 3
+    assert bool((state["max_exp_avg_sq"] >= state["exp_avg_sq"]).all())
+
+
+@pytest.mark.usefixtures("schedulefree")
+def test_schedule_free_optimisers_start_anew(base: Fit):
+    path, start = base.folder.parent / "small.in", base.folder / "restart.pt"
+    common = {"num_epochs": 1, "stage_two": 0, "checkpoint_interval": 0, "stage_two_average": 0}
+    free = fit(path, "free", optimizer="ScheduleFree", save_state_input=start, **common)
+    assert "start: optimiser: its state starts from zero: that of ScheduleFree belongs to the weights" in log_of(free)
+    other = fit(path, "other", save_state_input=free.folder / "restart.pt", **common)
+    assert "is of optimizer = ScheduleFree, which Adam cannot use" in log_of(other)
+
+
 def test_the_best_epoch_is_one_of_stage_two(base: Fit):
     best = next(row for row in reversed(base.history) if row.best)
     products = {row.epoch: math.prod(value for value in row.mae if value > 0) for row in base.history}
