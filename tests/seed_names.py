@@ -50,21 +50,3 @@ NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         ),
     }
 )  # fmt: skip
-
-# Rows that still have no key or no test. Whoever adds the key completes the row in docs/names.md and removes it here.
-PENDING: Mapping[str, frozenset[str]] = MappingProxyType(
-    {
-        "metatrain, SOAP-BPNN": frozenset(
-            {
-                "add_lambda_basis", "long_range.enable", "long_range.use_ewald", "long_range.smearing",
-                "long_range.kspace_resolution", "long_range.interpolation_nodes", "per_structure_targets",
-                "log_separate_blocks", "fixed_scaling_weights", "features", "mtt::aux::<target>_last_layer_features",
-            }
-        ),
-        "metatrain, NanoPET": frozenset({"per_structure_targets"}),
-        "metatrain, MACE": frozenset(
-            {"mace_head_target", "per_structure_targets", "log_separate_blocks", "fixed_scaling_weights"}
-        ),
-        "metatrain, newer names": frozenset({"feature"}),
-    }
-)  # fmt: skip

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from seed_names import NAMES, PENDING
+from seed_names import NAMES
 
 from fitsnap_nn.settings import load_settings
 from fitsnap_nn.settings.keys import keys_of, section_names
@@ -45,25 +45,17 @@ ROWS = [pytest.param(page, row, id=f"{page}-{row.name}") for page, found in rows
 @pytest.mark.parametrize("page", NAMES)
 def test_every_name_has_one_row(page: str):
     assert sorted(row.name for row in rows()[page]) == sorted(NAMES[page])
-    assert set(PENDING.get(page, ())) <= set(NAMES[page])
     assert set(rows()) == set(NAMES)
 
 
 @pytest.mark.parametrize(("page", "row"), ROWS)
 def test_its_key_and_its_test_exist(page: str, row: Row):
-    pending = row.name in PENDING.get(page, ())
     for section, key in row.keys:
         assert section in section_names()
         known = keys_of(section).get(key)
-        if pending:
-            assert known is None or known.no_effect, "the key exists: complete its row and remove it from PENDING"
-        else:
-            assert known is not None
-            assert bool(known.no_effect) is ("without effect" in row.here) or key in ("nonlinear", "num_elements")
-    if pending:
-        assert row.test == "not yet"
-        return
-    assert row.keys or row.here.startswith(("answered: ", "the same file"))
+        assert known is not None
+        assert bool(known.no_effect) is ("without effect" in row.here) or key in ("nonlinear", "num_elements")
+    assert row.keys or row.here.startswith(("answered: ", "the same file", "output of"))
     path, _, function = row.test.partition("::")
     assert re.search(rf"^\s*def {function}\(", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE)
 
@@ -73,7 +65,7 @@ def test_a_name_that_is_no_key_is_answered(page: str, row: Row):
     """An input with the name gets an error that says what it is here."""
     model = MODELS.get(page.rpartition(" ")[2], "MACE")
     is_key = not (row.here.startswith(("the same file", "output of")) or ".pt" in row.name or row.name == "num_desc")
-    if not is_key or row.name in PENDING.get(page, ()):
+    if not is_key:
         return
     parts = [part for part in row.name.split(".") if not part.startswith("<")]
     sections = (model, "PYTORCH", "CALCULATOR", "SOLVER")

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from fitsnap_nn.inputs.graph.batch import Graph
+from fitsnap_nn.inputs.graph.input import GraphInput
 from fitsnap_nn.inputs.graph.padded import pad
 from fitsnap_nn.models.mace_edges import arrange_edges
 from fitsnap_nn.testing.graphs import crystal, make_graph
 
-MODEL = SimpleNamespace(elements=("P", "In"), cutoff=4.0)
+MODEL = SimpleNamespace(elements=("P", "In"), cutoff=4.0, input=GraphInput(("P", "In"), 4.0))
 
 
 @pytest.fixture
