@@ -11,6 +11,7 @@ from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.evaluation import Evaluation
 from fitsnap_nn.export.location import in_home
 from fitsnap_nn.lammps.cell import LammpsCell, to_lammps
+from fitsnap_nn.lammps.reference import SPIN_FIX, atom_style_commands
 
 TARGET_ATOMS = 100  # the cell is replicated to about this number of atoms
 QUIET = 0.1  # eV/Å; configurations with smaller forces are equally good to start from
@@ -70,7 +71,7 @@ def deck_text(
         *location,
         "",
         "units metal",
-        f"atom_style {atom_style}",
+        *atom_style_commands(atom_style),
         f"boundary {cell.boundary.replace('f', 'm')}",
         f"read_data {in_home(data)}",
         f"replicate {' '.join(map(str, _repeats(cell)))}",
@@ -81,6 +82,7 @@ def deck_text(
         f"thermo_style custom step temp pe ke etotal{pressure}",
         "thermo_modify lost error",
         "thermo 100",
+        *([f"fix integrate all {SPIN_FIX}"] if atom_style == "spin" else []),
         "",
         "# Relax the atoms if a force is large: velocities on top of it would break the structure.",
         "run 0",
@@ -91,7 +93,7 @@ def deck_text(
         "",
         "# Constant temperature. A single atom has no temperature.",
         'if "$(atoms) > 1" then "velocity all create ${temperature} 4928459 mom yes rot yes dist gaussian"',
-        "fix integrate all nve",
+        *([] if atom_style == "spin" else ["fix integrate all nve"]),
         "fix bath all langevin ${temperature} ${temperature} 0.05 48279 zero yes",
         "run ${steps}",
         "unfix bath",

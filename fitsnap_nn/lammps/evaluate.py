@@ -16,6 +16,7 @@ from fitsnap_nn.lammps.cell import LammpsCell, to_lammps
 from fitsnap_nn.lammps.data_file import data_text
 from fitsnap_nn.lammps.files import LammpsFiles
 from fitsnap_nn.lammps.program import Lammps
+from fitsnap_nn.lammps.reference import SPIN_FIX, atom_style_commands
 
 LAMMPS_BAR = 1.0 / 1.6021765e6  # 1 bar in eV/Å³, with the digits of nktv2p in LAMMPS' units metal (update.cpp)
 RESULTS = "results"
@@ -145,12 +146,13 @@ def _copy_potential(files: LammpsFiles, name: str) -> Path:
 def _setup_commands(files: LammpsFiles, cell: LammpsCell, data: str, grid: str, *more: str) -> list[str]:
     return [
         "units metal",
-        f"atom_style {files.atom_style}",
+        *atom_style_commands(files.atom_style),
         f"boundary {cell.boundary}",
         f"processors {grid}",
         f"read_data {data}",
         *more,
         f"include {files.mod.name}",
+        *([f"fix lattice all {SPIN_FIX}"] if "spin/" in files.mod.read_text(encoding="utf-8") else []),
     ]
 
 

@@ -21,6 +21,14 @@ from fitsnap_nn.lammps.cell import LammpsCell
 from fitsnap_nn.lammps.session import SCALAR, VECTOR, Session
 from fitsnap_nn.settings.schema import Reference
 
+# Spin pair styles compute forces on the atoms only if this fix says that the lattice moves (pair_spin.cpp).
+SPIN_FIX = "nve/spin lattice moving"
+
+
+def atom_style_commands(atom_style: str) -> list[str]:
+    """Return the commands that set the atom style; spins need a map of the atoms for `SPIN_FIX`."""
+    return [f"atom_style {atom_style}", *(["atom_modify map array"] if atom_style == "spin" else [])]
+
 
 def with_files(reference: Reference, elements: tuple[str, ...], folder: Path) -> tuple[Reference, tuple[Path, ...]]:
     """Replace the potential file names in a reference by absolute paths.
@@ -136,8 +144,7 @@ class ReferencePotential:
             "compute virial all pressure NULL virial",
         )
         if "spin/" in reference.pair_style:
-            # Spin pair styles compute forces on the atoms only if this fix says that the lattice moves (pair_spin.cpp).
-            setup = (*setup, "fix lattice all nve/spin lattice moving")
+            setup = (*setup, f"fix lattice all {SPIN_FIX}")
         self._session = Session(elements, setup, atom_style=reference.atom_style)
 
     def close(self) -> None:

@@ -96,6 +96,14 @@ class Case:
 
 CHARGED = [replace(c, charges=np.where(np.array(c.species) == "In", 0.3, -0.2)) for c in two(INP)]
 COULOMB = Reference(atom_style="charge", pair_style="coul/dsf 0.2 6.0", pair_coeff=("* *",))
+# Spins of 1.5 Bohr magnetons; the exchange interaction acts on the atoms too.
+SPIN = [[1.5, 0.6, 0.8, 0.0], [1.5, 0.0, 0.6, 0.8]]
+SPINS = [replace(c, spins=np.tile(SPIN, (len(c) // 2, 1))) for c in two(TA)]
+EXCHANGE = Reference(
+    atom_style="spin",
+    pair_style="hybrid/overlay zbl 4.0 4.8 spin/exchange 5.0",
+    pair_coeff=("* * zbl 73 73", "* * spin/exchange exchange 5.0 0.02 0.2 1.8"),
+)
 CASES = {
     **{
         f"{' '.join(snap.type)}, network option {option}": Case(snap, two(snap), choices={"option": option})
@@ -109,6 +117,7 @@ CASES = {
     "no hidden layer": Case(INP, two(INP), choices={"activation": "softplus", "hidden": ()}),
     **{name: Case(snap, two(snap), (2,)) for name, snap in OPTIONS.items()},
     **{f"reference {name}": Case(INP, two(INP), (2,), reference) for name, reference in REFERENCES.items()},
+    "reference with spins": Case(TA, SPINS, (1,), EXCHANGE, choices=None),
     "reference with charges": Case(INP, CHARGED, reference=COULOMB),
     **{
         f"linear, {name}": Case(snap, two(snap), ranks, reference, choices=None)
