@@ -12,8 +12,9 @@ import torch
 from fitsnap_nn.data.configuration import Configuration, Floats, Subset, composition_fractions
 from fitsnap_nn.data.neighbours import is_isolated
 from fitsnap_nn.data.voigt import voigt
-from fitsnap_nn.errors import DataError
+from fitsnap_nn.errors import DataError, InputError, Problem
 from fitsnap_nn.inputs import CachedInput, DescriptorInput, input_class, join_batches
+from fitsnap_nn.memory import TRAINING_BYTES, shortage
 from fitsnap_nn.models import BPNN, Model, build_model
 from fitsnap_nn.models.baselines import FitStatistics, fit_composition
 from fitsnap_nn.settings.schema import Settings
@@ -52,6 +53,10 @@ def _create_new(settings: Settings) -> Model[Any]:
         from fitsnap_nn.interfaces.mace_files import run_and_convert
 
         description, state = run_and_convert(pretrained, settings.elements, settings.architecture.pretrained[1])
+        count = sum(tensor.numel() for tensor in state.values())
+        if settings.pytorch.num_epochs and (short := shortage(TRAINING_BYTES * count)):
+            what = f"[MACE] mace_model — training {count:.2g} weights needs {short}."
+            raise InputError([Problem(str(pretrained), what, "num_epochs = 0 exports it without training.")])
         model = build_model(description)
         model.load_state_dict(state)
         return model
