@@ -8,6 +8,7 @@ from pathlib import Path
 # Of a container, with versions 2 and 1 of control groups.
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 GIB = 2**30
+TRAINING_BYTES = 16  # per weight, in float32: the weight, its gradient, and two moments of Adam
 
 
 def total_memory() -> int:

@@ -210,7 +210,7 @@ BLOCKS = (
     "RealAgnosticResidualNonLinearInteractionBlock",
 )
 IRREPS = re.compile(r"\d+x\d+[eo](\s*\+\s*\d+x\d+[eo])*")
-MAX_IRREPS_DIGITS = 3  # 999 channels
+MAX_CHANNEL_DIGITS, MAX_DEGREE_DIGITS = 5, 3
 IRREPS_FORMAT = "irreps in e3nn notation, such as 32x0e + 32x1o"
 
 
@@ -287,9 +287,11 @@ class Mace(Architecture):
         hidden = [part.strip().split("x") for part in self.hidden_irreps.split("+")]
         if hidden[0][-1] != "0e" or len({channels for channels, *_ in hidden}) > 1:
             yield "hidden_irreps", f"'{self.hidden_irreps}' must start with scalars (0e), all with one multiplicity"
-        numbers = re.findall(r"\d+", f"{self.hidden_irreps} {self.edge_irreps} {self.MLP_irreps}")
-        if any(len(digits.lstrip("0")) > MAX_IRREPS_DIGITS for digits in numbers):
-            yield "hidden_irreps", f"multiplicities and degrees of irreps can have {MAX_IRREPS_DIGITS} digits"
+        irreps = f"{self.hidden_irreps} {self.edge_irreps} {self.MLP_irreps}"
+        for pattern, most in ((r"(\d+)x", MAX_CHANNEL_DIGITS), (r"(\d+)[eo]", MAX_DEGREE_DIGITS)):
+            if any(len(digits.lstrip("0")) > most for digits in re.findall(pattern, irreps)):
+                yield "hidden_irreps", f"multiplicities of irreps can have {MAX_CHANNEL_DIGITS} digits, degrees 3"
+                break
         if any(not part.strip().endswith("x0e") for part in self.MLP_irreps.split("+")):
             yield "MLP_irreps", f"'{self.MLP_irreps}' must be scalars, such as 16x0e"
         if self.radial_type == "chebyshev" and self.distance_transform != "Agnesi":

@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 
 from fitsnap_nn.errors import counted
+from fitsnap_nn.memory import TRAINING_BYTES, shortage
+from fitsnap_nn.settings.architectures import Mace
 from fitsnap_nn.settings.descriptors import n_descriptors
 from fitsnap_nn.settings.effects import add_notices
 from fitsnap_nn.settings.elements import SYMBOLS
@@ -17,6 +19,7 @@ from fitsnap_nn.settings.lammps_words import arguments_problem
 from fitsnap_nn.settings.layers import layers_problem, size_problem
 from fitsnap_nn.settings.linear_checks import check_linear
 from fitsnap_nn.settings.losses import UNITS, WITHOUT_DELTA, parse_deltas, parse_losses
+from fitsnap_nn.settings.mace_size import num_weights
 from fitsnap_nn.settings.outputs import check_files
 from fitsnap_nn.settings.problems import ValueProblem, did_you_mean
 from fitsnap_nn.settings.schema import Bispectrum, Reference, Settings
@@ -135,6 +138,18 @@ def _architecture(document: Document, settings: Settings) -> None:
     if model in settings.architectures:
         for key, what in settings.architecture.problems():
             document.report(model, key, what)
+        _weights(document, settings)
+
+
+def _weights(document: Document, settings: Settings) -> None:
+    """Check that the weights of a MACE fit into memory; those of a file are checked when it is read."""
+    network = settings.architecture
+    keys = ("hidden_irreps", "edge_irreps", "radial_MLP", "num_interactions", "max_ell")
+    if isinstance(network, Mace) and not network.mace_model and document.sound("MACE", *keys):
+        count = num_weights(network, len(settings.elements))
+        if short := shortage(TRAINING_BYTES * count):
+            what = f"a model with at least {count:.2g} weights needs {short}"
+            document.report("MACE", "hidden_irreps", what, "Use fewer channels.")
 
 
 def _targets(document: Document, settings: Settings) -> None:

@@ -13,9 +13,10 @@ from fitsnap_nn.data.configuration import Configuration, Floats, Subset, composi
 from fitsnap_nn.data.neighbours import is_isolated
 from fitsnap_nn.data.properties import ENERGY
 from fitsnap_nn.data.voigt import voigt
-from fitsnap_nn.errors import DataError
+from fitsnap_nn.errors import DataError, InputError, Problem
 from fitsnap_nn.inputs import CachedInput, DescriptorInput, input_class, join_batches
 from fitsnap_nn.inputs.snap.rows import SnapRows
+from fitsnap_nn.memory import TRAINING_BYTES, shortage
 from fitsnap_nn.models import BPNN, Model
 from fitsnap_nn.models.baselines import FitStatistics, fit_composition
 from fitsnap_nn.models.linear import LinearSnap
@@ -66,6 +67,10 @@ def _create_new(settings: Settings) -> Model[Any]:
         from fitsnap_nn.interfaces.mace_files import run_and_convert
 
         description, state = run_and_convert(pretrained, settings.elements, settings.architecture.pretrained[1])
+        count = sum(tensor.numel() for tensor in state.values())
+        if settings.pytorch.num_epochs and (short := shortage(TRAINING_BYTES * count)):
+            what = f"[MACE] mace_model — training {count:.2g} weights needs {short}."
+            raise InputError([Problem(str(pretrained), what, "num_epochs = 0 exports it without training.")])
         model = build_with_targets(description, settings)
         model.load_state_dict({**model.state_dict(), **state})
         return model

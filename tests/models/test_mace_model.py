@@ -30,6 +30,7 @@ from fitsnap_nn.models.mace import MACE, Hypers, arguments, float64_without_torc
 from fitsnap_nn.models.mace_kernels import weights_by_degree
 from fitsnap_nn.models.prediction import predict
 from fitsnap_nn.settings.architectures import Mace
+from fitsnap_nn.settings.mace_size import num_weights
 from fitsnap_nn.testing.graphs import GhostGraph, crystal, ghost_graph, make_graph, molecule
 from fitsnap_nn.testing.models import GraphModelTests, assert_close, forces_of, of_one, own_energies
 from fitsnap_nn.testing.padded import assert_padding_changes_nothing
@@ -196,6 +197,20 @@ def test_defaults_of_the_section_are_those_of_the_model() -> None:
 )
 def test_settings_that_make_no_model_are_found_first(key: str, values: dict[str, Any]) -> None:
     assert key in dict(Mace(**values).problems())
+
+
+@pytest.mark.parametrize(
+    "hypers",
+    [
+        {},
+        {"hidden_irreps": "48x0e + 48x1o", "interaction_first": AGNOSTIC, "num_interactions": 3},
+        {"hidden_irreps": "64x0e", "edge_irreps": "48x0e", "radial_MLP": (8,)},
+    ],
+)
+def test_the_number_of_weights_is_estimated_from_below(hypers: dict[str, Any]) -> None:
+    section, elements = Mace(**hypers), ["O", "H", "C"]
+    exact = sum(weight.numel() for weight in MACE(elements, **section.hyperparameters()).parameters())
+    assert 0.6 * exact < num_weights(section, len(elements)) < exact
 
 
 def test_importing_mace_leaves_the_process_as_it_was(tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ from fitsnap_nn.errors import CheckpointError, InputError
 from fitsnap_nn.export.export import export
 from fitsnap_nn.export.model_file import load_model
 from fitsnap_nn.testing.graphs import crystal
+from fitsnap_nn.testing.models import forces_of, of_one
+from fitsnap_nn.workflow import initialization
 
 pytestmark = pytest.mark.usefixtures("mace")
 
@@ -113,6 +115,19 @@ def test_wrong_elements_and_heads_are_named(mace_file: Path, tmp_path: Path) -> 
         export(out / "small.pt", tmp_path / "again", elements=["Ta"])
 
 
+@pytest.mark.usefixtures("in_process")
+def test_training_more_weights_than_fit_into_memory_is_refused(
+    mace_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "large.in"
+    path.write_text(INPUT.format(refit=0, data=SAMPLES / "Ta_JSON"))
+    monkeypatch.setattr(initialization, "TRAINING_BYTES", 2**40)  # as if there were so many weights
+    with pytest.raises(
+        InputError, match=r"small\.model.*training .* weights needs .* GiB of memory, but this computer"
+    ):
+        fitsnap_nn.fit(path, {"OUTFILE.folder": tmp_path / "fit", "PYTORCH.num_epochs": 1})
+
+
 INPUT = """\
 [CALCULATOR]
 calculator = LAMMPSGRAPH
@@ -151,3 +166,58 @@ def test_its_element_energies_adapt_to_the_data(mace_file: Path, tmp_path: Path)
     with without_plots():
         tested = fitsnap_nn.evaluate(path, result.model_file, overrides, quiet=True)
     assert [row.mae for row in tested.errors] == [row.mae for row in result.errors]
+
+
+REPLAY = """\
+[CALCULATOR]
+calculator = LAMMPSGRAPH
+elements = Ta O
+stress = 0
+[PYTORCH]
+model = MACE
+num_epochs = 12
+batch_size = 2
+learning_rate = 2e-3
+scheduler = constant
+warmup_fraction = 0
+ema_decay = 0
+manual_seed_flag = 1
+[MACE]
+mace_model = small.model
+mace_head_name = dft
+[SCRAPER]
+scraper = XYZ
+[PATH]
+dataPath = .
+[GROUPS]
+group_sections = name training_size testing_size eweight fweight vweight
+New = 1.0 0.0 1 1 0
+Replay = 1.0 0.0 {weight} {weight} 0
+"""
+
+
+@pytest.mark.usefixtures("in_process")
+def test_replay_of_another_group_keeps_what_the_model_knew(network: Any, mace_file: Path, tmp_path: Path) -> None:
+    """Labels of the replayed group are those of the pretrained model, of the new one twice its forces."""
+    from fitsnap_nn.interfaces.mace_files import convert
+
+    model = convert(network, ["Ta", "O"], "dft")
+    for group, factor in (("New", 2.0), ("Replay", 1.0)):
+        with (tmp_path / f"{group}.xyz").open("w", encoding="utf-8") as file:
+            for seed in range(4):
+                configuration = crystal(model.elements, seed + 10 * int(factor), count=2, lattice=3.0)
+                found = of_one(model, configuration)
+                cell = " ".join(map(str, configuration.cell.flatten()))
+                header = f'Lattice="{cell}" Properties=species:S:1:pos:R:3:forces:R:3 energy={float(found.energy):.12f}'
+                rows = np.column_stack([configuration.positions, factor * forces_of(found).numpy()])
+                lines = (" ".join([s, *map(str, row)]) for s, row in zip(configuration.species, rows, strict=True))
+                file.write("\n".join([str(len(rows)), header, *lines]) + "\n")
+    errors = {}
+    for weight in (0, 1):
+        path = tmp_path / f"replay{weight}.in"
+        path.write_text(REPLAY.format(weight=weight))
+        with without_plots():
+            result = fitsnap_nn.fit(path, {"OUTFILE.folder": tmp_path / f"fit{weight}"}, verify=False)
+        errors[weight] = {row.group: row.mae for row in result.errors if row.property == "Force"}
+    assert errors[1]["Replay"] < 0.7 * errors[0]["Replay"]
+    assert errors[0]["New"] < errors[1]["New"]

@@ -69,6 +69,21 @@ def test_thousands_of_channels_are_refused_with_the_memory_that_they_need(
     assert "has tensors of 0.000977 GiB; reading them needs at least 0.00293 GiB of memory, but this computer" in found
 
 
+@pytest.mark.parametrize(("memory_of", "refused"), [(8, True), (64, False)])
+def test_thousands_of_channels_are_refused_before_they_are_built(write_input, monkeypatch, memory_of, refused):
+    path = write_input(
+        ("[PATH]", "[PYTORCH]\nmodel = MACE\n[MACE]\nhidden_irreps = 4096x0e + 4096x1o + 4096x2e\n[PATH]"),
+        ("stress = 0", "stress = 0\ncalculator = LAMMPSGRAPH\nelements = W Be"),
+    )
+    monkeypatch.setattr(memory, "total_memory", lambda: memory_of * 2**30)
+    if not refused:
+        load_settings(path)
+        return
+    what = r"hidden_irreps — a model with at least .*e\+0[89] weights needs .* GiB of memory, but this computer has 8"
+    with pytest.raises(InputError, match=what):
+        load_settings(path)
+
+
 def test_unreadable_and_missing_files(tmp_path: Path):
     (tmp_path / "small.model").mkdir()
     assert problem(tmp_path / "small.model").startswith(f"{tmp_path / 'small.model'} is a folder, not a file")
