@@ -26,6 +26,7 @@ VALUES = {
     "SOAP_BPNN": {
         "cutoff_radius": "3.6", "cutoff_width": "1.5", "max_angular": "3", "max_radial": "3", "legacy": "0",
         "num_hidden_layers": "1", "num_neurons_per_layer": "5", "layernorm": "0", "heads": "mlp", "zbl": "1",
+        "add_lambda_basis": "0",
     },
     "NANOPET": {
         "cutoff": "3.6", "cutoff_width": "1.5", "d_pet": "12", "num_heads": "4", "num_attention_layers": "2",
@@ -40,29 +41,45 @@ VALUES = {
         "use_last_readout_only": "1", "use_agnostic_product": "1",
     },
 }  # fmt: skip
+# Keys without effect unless others are set, and these.
+NEEDS = {
+    **{key: {"long_range": "1"} for key in ("use_ewald", "smearing", "kspace_resolution")},
+    "interpolation_nodes": {"long_range": "1", "use_ewald": "0"},
+}
+LONG_RANGE = {
+    "long_range": "1", "use_ewald": "0", "smearing": "2", "kspace_resolution": "2.2", "interpolation_nodes": "3",
+}  # fmt: skip
+TARGETS = {"add_lambda_basis": "[TARGETS]\nq = per_atom spherical lambda=2\n"}
 LIBRARIES = {"SOAP_BPNN": "spex", "MACE": "mace"}  # and the fixtures that skip without them
 
 
-def made(folder: Path, section: str, **keys: str) -> GraphModel:
-    """Return the model of an input, in float64 and with the same random numbers."""
+def made(folder: Path, section: str, more: str = "", **keys: str) -> GraphModel:
+    """Return the model of an input with further sections, in float64 and with random weights."""
     (folder / "JSON" / "all").mkdir(parents=True, exist_ok=True)
     lines = [f"{key} = {value}" for key, value in {**BASES[section], **keys}.items()]
     text = f"[CALCULATOR]\ncalculator = LAMMPSGRAPH\nelements = Ga P\n[PYTORCH]\nmodel = {section}\n[{section}]\n"
     path = folder / "fit.in"
-    path.write_text(text + "\n".join([*lines, "[GROUPS]", "all = 1.0 1 1 0", ""]), encoding="utf-8")
-    torch.manual_seed(3)
+    path.write_text(text + "\n".join([*lines, more, "[GROUPS]", "all = 1.0 1 1 0", ""]), encoding="utf-8")
     model = create_model(load_settings(path))
     model.set_precision(torch.float64)
+    torch.manual_seed(3)
+    with torch.no_grad():
+        for one in model.parameters():  # some start from 0
+            one.add_(0.1 * torch.randn_like(one))
     return model
 
 
 @cache
-def base(folder: Path, section: str) -> GraphModel:
-    return made(folder, section)
+def base(folder: Path, section: str, more: str, needed: tuple[tuple[str, str], ...]) -> GraphModel:
+    return made(folder, section, more, **dict(needed))
 
 
 def energies(model: GraphModel) -> torch.Tensor:
     return model.atom_energies(make_graph(model, crystal(model.elements, lattice=3.0))).detach()
+
+
+for one in ("SOAP_BPNN", "NANOPET"):
+    VALUES[one] |= LONG_RANGE
 
 
 @pytest.mark.parametrize(("section", "key"), [(section, key) for section, keys in VALUES.items() for key in keys])
@@ -71,8 +88,12 @@ def test_a_key_changes_the_model(
 ) -> None:
     if section in LIBRARIES:
         request.getfixturevalue(LIBRARIES[section])
-    usual = base(tmp_path_factory.getbasetemp(), section)
-    other = made(tmp_path_factory.getbasetemp(), section, **{key: VALUES[section][key]})
+    if key in LONG_RANGE:
+        request.getfixturevalue("torchpme")
+    needed, more = NEEDS.get(key, {}), TARGETS.get(key, "")
+    folder = tmp_path_factory.getbasetemp()
+    usual = base(folder, section, more, tuple(needed.items()))
+    other = made(folder, section, more, **{**needed, key: VALUES[section][key]})
     weights, others = ({name: one.shape for name, one in model.named_parameters()} for model in (usual, other))
     if weights == others:
         with torch.no_grad():
