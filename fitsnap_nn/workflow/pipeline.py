@@ -52,6 +52,8 @@ from fitsnap_nn.workflow.training_run import (
 )
 from fitsnap_nn.workflow.warm_start import Start, find_start
 
+UNFITTED = "energy, force and stress of [CALCULATOR] are 0, so that the energy of this model is not fitted to anything"
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -144,7 +146,10 @@ def fit(
             files = delivery.report(settings, errors, results, prepared.properties, console, folder)
         verification = delivery.verify(settings, trainer.model, prepared, lammps_files, console) if verify else None
         console.line(render_tree(folder, {**delivery.contents(settings, lammps_files), **files}))
-        if lammps_files.deck:
+        calculator = settings.calculator
+        if not (calculator.energy or calculator.force or calculator.stress):
+            console.line(f"no molecular dynamics: {UNFITTED}")
+        elif lammps_files.deck:
             console.line(f"molecular dynamics: cd {folder} && lmp -in {lammps_files.deck.name}")
         history, training = history_of(folder), settings.pytorch
         epochs = training.num_epochs, training.early_stopping
