@@ -16,6 +16,7 @@ from small_fit import fit, without_plots
 import fitsnap_nn
 from fitsnap_nn.data.readers.ase_files import stored
 from fitsnap_nn.errors import DataError
+from fitsnap_nn.models import build_model
 from fitsnap_nn.reports.errors_table import ALL
 from fitsnap_nn.workflow.evaluation import evaluate_files
 
@@ -210,3 +211,17 @@ def test_unknown_outputs(folder: Path) -> None:
     features = potential.predict(cluster(0), outputs=["feature", "mtt::aux::energy_last_layer_features"]).values
     np.testing.assert_array_equal(features["features"], features["energy_last_layer_features"])
     assert features["features"].shape == (6, 8)
+
+
+@pytest.mark.parametrize("model", ["NANOPET", "SOAP_BPNN"])
+def test_targets_of_a_model_with_other_elements(folder: Path, model: str) -> None:
+    """Heads are kept where no weight of theirs belongs to an element; a baseline follows its element."""
+    text = (folder / f"{model}.in").read_text(encoding="utf-8").replace("max_radial = 3", "max_radial = 3\nlegacy = 0")
+    (folder / "elements.in").write_text(text, encoding="utf-8")
+    first = fit(folder / "elements.in", f"elements_{model}", num_epochs=0)
+    old = fitsnap_nn.load_potential(first.folder / "model.pt").model
+    description = {**old.description(), "elements": ["Cl", "Na"]}
+    new = build_model(description)
+    new.load_state_dict(new.state_for_elements(old.state_dict(), old.elements))
+    baseline = old.state_dict()["targets.second_baseline"]
+    assert torch.equal(new.state_dict()["targets.second_baseline"], baseline.flip(0))

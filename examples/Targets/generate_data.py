@@ -14,6 +14,8 @@ from ase import Atoms
 from ase.io import write
 from lammps import lammps
 
+from fitsnap_nn.data.voigt import voigt
+
 ELEMENTS = ("H", "C", "O")
 CHI = {"H": 4.5, "C": 5.3, "O": 8.7}  # eV/e
 ETA = {"H": 27.0, "C": 24.0, "O": 28.0}  # eV/e²; large, so that point charges at bonds do not become unstable
@@ -41,15 +43,22 @@ def charges(lmp: lammps, atoms: Atoms, field: np.ndarray, folder: Path) -> np.nd
     """Return the charges of a molecule in a field, e; each atom has a type of its own, with its chi in the field."""
     count, box = len(atoms), 60.0
     lmp.command("clear")
-    for line in ("units metal", "atom_style charge", "boundary f f f", f"region r block -{box} {box} -{box} {box} -{box} {box}"):
+    for line in ("units metal", "atom_style charge", "boundary f f f"):
         lmp.command(line)
+    lmp.command(f"region r block {-box} {box} {-box} {box} {-box} {box}")
     lmp.command(f"create_box {count} r")
     rows = []
     for number, (symbol, place) in enumerate(zip(atoms.symbols, atoms.positions, strict=True), start=1):
         lmp.command(f"create_atoms {number} single {place[0]:.15g} {place[1]:.15g} {place[2]:.15g}")
         rows.append(f"{number} {CHI[symbol] - field @ place:.15g} {ETA[symbol]} 0 0 0")
     (folder / "qeq").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    for line in ("mass * 1.0", "set group all charge 0.0", "pair_style zero 50.0", "pair_coeff * *", "neighbor 1.0 nsq"):
+    for line in (
+        "mass * 1.0",
+        "set group all charge 0.0",
+        "pair_style zero 50.0",
+        "pair_coeff * *",
+        "neighbor 1.0 nsq",
+    ):
         lmp.command(line)
     lmp.command("neigh_modify every 1 delay 0 check no one 100 page 1000")
     lmp.command(f"fix q all qeq/point 1 50.0 1e-12 500 {folder / 'qeq'}")
@@ -66,9 +75,14 @@ def labelled(lmp: lammps, atoms: Atoms, folder: Path) -> Atoms:
     for axis, direction in enumerate(np.eye(3)):
         there, back = (charges(lmp, atoms, sign * FIELD * direction, folder) for sign in (1.0, -1.0))
         alpha[axis] = (there - back) @ atoms.positions / (2.0 * FIELD)
+    energy = 0.5 * sum(CHI[symbol] * charge for symbol, charge in zip(atoms.symbols, own, strict=True))
     atoms.arrays["ref_charge"] = own
-    atoms.info |= {"dipole": own @ atoms.positions, "polarizability": 0.5 * (alpha + alpha.T)}
-    atoms.info |= {"config_type": "molecules", "REF_energy": sum(CHI[s] * q for s, q in zip(atoms.symbols, own, strict=True)) / 2}
+    atoms.info |= {
+        "config_type": "molecules",
+        "REF_energy": round(energy, 6),
+        "dipole": (own @ atoms.positions).round(6),
+        "polarizability": voigt(alpha).round(6),
+    }
     return atoms
 
 

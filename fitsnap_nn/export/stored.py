@@ -115,6 +115,8 @@ def _check_description(description: Payload, elements: list[str]) -> None:
     _require(list(description.get("elements", elements)) == elements, "description", "has other elements")
     section = name if name in architecture_names() else "PYTORCH"
     _check_values(section, description, lambda key: key.name)
+    for target in description.get("targets", ()):
+        _check_property(PropertyRow(**target, column=target["name"]))
     if "model_input" in description:
         model_input = input_from_payload(description["model_input"])
         _require(list(model_input.elements) == elements, "model_input", "has other elements")

@@ -25,7 +25,7 @@ from fitsnap_nn.models.constants import Float64Constants
 from fitsnap_nn.models.elements import PerElement, along
 from fitsnap_nn.settings.rows import PropertyRow
 
-TARGET_PARTS = ("targets.", "target_heads.")  # of a model's state dict
+TARGET_PARTS = ("targets.", "target_heads.", "target_networks.")  # of a model's state dict
 # Values of the irreducible blocks (atoms, 2l + 1) of each target, by name.
 Blocks = Mapping[str, Sequence[Tensor]]
 

@@ -157,6 +157,9 @@ def _targets(document: Document, settings: Settings) -> None:
     if not (calculator.energy or calculator.force or calculator.stress or any(row.weight for row in settings.targets)):
         what = "energy, force and stress are all 0: there is nothing to fit"
         document.report("CALCULATOR", "", what, "Set at least one of them to 1.")
+    elif not (calculator.energy or calculator.force or calculator.stress):
+        what = "energy, force and stress are all 0: only targets are fitted"
+        document.notices.append(f"[CALCULATOR] {what}. Do not run molecular dynamics with the model.")
     given = {name: getattr(training, name) is not None for name in ("energy_weight", "force_weight")}
     if sum(given.values()) == 1 and document.sound("PYTORCH", *given):
         has, lacks = sorted(given, key=lambda name: not given[name])

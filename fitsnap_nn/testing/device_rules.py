@@ -15,9 +15,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from fitsnap_nn.data.properties import STANDARD
 from fitsnap_nn.inputs.graph.padded import PaddedGraph
 from fitsnap_nn.models.base import GraphModel
 from fitsnap_nn.models.prediction import predict
+from fitsnap_nn.testing.targets import properties_of
 
 META = torch.device("meta")
 # Operations whose result the host waits for: values, or sizes that depend on values.
@@ -85,12 +87,13 @@ def assert_runs_on_a_device(model: GraphModel, graph: PaddedGraph, *, ordered: b
     """
     there, batch = copy.deepcopy(model).to(META), graph.to(META)
     weights = [weight for weight in there.parameters() if weight.requires_grad and weight.numel()]
+    properties = (*STANDARD, *properties_of(model))
     with DeviceRules(ordered=ordered) as rules:
-        found = predict(there, batch, create_graph=True)
+        found = predict(there, batch, properties, create_graph=True)
         loss = sum((values.double() ** 2).sum() for values in found.values.values())
         assert isinstance(loss, Tensor)
         gradients = torch.autograd.grad(loss, weights, allow_unused=True)
-        predict(there, batch)
+        predict(there, batch, properties)
     assert rules.count > 0
     assert any(one is not None for one in gradients)
     assert {one.device for one in (*gradients, *found.values.values()) if one is not None} == {META}

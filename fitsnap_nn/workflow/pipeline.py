@@ -57,6 +57,7 @@ from fitsnap_nn.workflow.training_run import (
 from fitsnap_nn.workflow.warm_start import Start, find_start
 
 OF_EPOCHS = (LOSS_FILE, METRICS_FILE, "learning_curve.png")  # files that fits of networks add to
+UNFITTED = "energy, force and stress of [CALCULATOR] are 0, so that the energy of this model is not fitted to anything"
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,10 @@ def fit(
             files |= outcome.write_more()
         verification = delivery.verify(settings, outcome.model, prepared, lammps_files, console) if verify else None
         console.line(render_tree(folder, {**delivery.contents(settings, lammps_files), **files}))
-        if lammps_files.deck:
+        calculator = settings.calculator
+        if not (calculator.energy or calculator.force or calculator.stress):
+            console.line(f"no molecular dynamics: {UNFITTED}")
+        elif lammps_files.deck:
             console.line(f"molecular dynamics: cd {folder} && lmp -in {lammps_files.deck.name}")
         lines = outcome.judge(results, errors)
         console.line("\n".join(lines))

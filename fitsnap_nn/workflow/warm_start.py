@@ -121,7 +121,7 @@ def create_from(start: Start, settings: Settings) -> Model[Any]:
     model = build_with_targets(description, settings)
     _refuse_changed_targets(start, settings)
     try:
-        model.state_for_elements(start.payload["state_dict"], start.elements)
+        model.state_for_elements(_stored_state(model, start), start.elements)
     except ValueError as error:
         what = f"the elements {' '.join(settings.elements)} differ from {' '.join(start.elements)}: {error}"
         hint = f"Use the elements {' '.join(start.elements)}, or fit a new model."
@@ -152,6 +152,12 @@ def _refuse_changed_targets(start: Start, settings: Settings) -> None:
             raise _refused(settings, what, "Use the same words, or another name.")
 
 
+def _stored_state(model: Model[Any], start: Start) -> dict[str, torch.Tensor]:
+    """Return the state dict of the file, with the initial values of targets that it lacks."""
+    initial = {name: value for name, value in model.state_dict().items() if name.startswith(TARGET_PARTS)}
+    return {**initial, **start.payload["state_dict"]}
+
+
 def initialize_from(start: Start, model: Model[Any], settings: Settings, prepared: Prepared) -> list[str]:
     """Give a model of `create_from` the weights and baselines of the file, and set its precision.
 
@@ -167,9 +173,7 @@ def initialize_from(start: Start, model: Model[Any], settings: Settings, prepare
         members = prepared.subset(Subset.TRAINING)
         model.fit_to_data(model.input.to_batch(one, prepared.store.cached(one)) for one in members)
         prepared.store.release()
-    initial = {name: value for name, value in model.state_dict().items() if name.startswith(TARGET_PARTS)}
-    known = {**initial, **start.payload["state_dict"]}
-    state = model.state_for_elements(known, start.elements)
+    state = model.state_for_elements(_stored_state(model, start), start.elements)
     model.load_state_dict({name: value for name, value in state.items() if name in model.state_dict()})
     notes = [] if start.resumed else ["element energies, scale and standardisation are those of the file"]
     if targets and added:

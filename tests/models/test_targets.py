@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from fitsnap_nn.inputs.graph.padded import pad
 from fitsnap_nn.models import build_model
 from fitsnap_nn.models.base import GraphModel
 from fitsnap_nn.models.mace import MACE
@@ -14,6 +15,7 @@ from fitsnap_nn.models.nanopet import Nanopet
 from fitsnap_nn.models.soap_bpnn import SoapBpnn
 from fitsnap_nn.models.targets import describe_targets
 from fitsnap_nn.settings.architectures import Mace
+from fitsnap_nn.testing.device_rules import assert_runs_on_a_device
 from fitsnap_nn.testing.graphs import crystal, make_graph
 from fitsnap_nn.testing.targets import (
     assert_targets_are_equivariant,
@@ -76,3 +78,8 @@ def test_the_description_makes_the_same_model(model: GraphModel) -> None:
     again = with_baselines(build_model(model.description()))
     again.load_state_dict(model.state_dict())
     assert again.description() == model.description()
+
+
+@pytest.mark.parametrize("model", MODELS, indirect=True)
+def test_without_waiting_for_the_device(model: GraphModel) -> None:
+    assert_runs_on_a_device(model, pad(make_graph(model, crystal(model.elements))))
