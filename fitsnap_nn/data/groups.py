@@ -175,8 +175,7 @@ def _weighted(
 
     The weight is that of the row, or that of [PYTORCH] if set, times the factor in the data file. With
     ``smartweights`` the weight of the row is divided by the number of label components in the set: the number of
-    configurations, times 3N for forces and 6 for the stress. Properties disabled in [CALCULATOR] get weight 0. Weights
-    of stage two are those of [PYTORCH], times the same factor.
+    configurations, times 3N for forces and 6 for the stress. Properties disabled in [CALCULATOR] get weight 0.
     """
     pytorch, calculator = settings.pytorch, settings.calculator
     rules = (
@@ -185,11 +184,7 @@ def _weighted(
         (STRESS, row.vweight, pytorch.stress_weight, calculator.stress),
         *((one, weight, None, True) for one, weight in user_weights(settings)),
     )
-    of_stage_two = (
-        (ENERGY, pytorch.stage_two_energy_weight, calculator.energy),
-        (FORCES, pytorch.stage_two_force_weight, calculator.force),
-        (STRESS, pytorch.stage_two_stress_weight, calculator.stress),
-    )
+    of_stage_two = _stage_two_weights(settings, row)
     weighted = []
     for configuration in members:
         weights = {}
@@ -197,10 +192,27 @@ def _weighted(
             divisor = len(members) * quantity.count(len(configuration)) if settings.groups.smartweights else 1
             weight = row_weight / divisor if override is None else override
             weights[quantity.name] = configuration.weight(quantity.name) * weight * fitted
-        later = {
-            quantity.name: configuration.weight(quantity.name) * weight * fitted
-            for quantity, weight, fitted in of_stage_two
-            if pytorch.stage_two and weight is not None
-        }
+        later = {name: configuration.weight(name) * weight for name, weight in of_stage_two.items()}
         weighted.append(replace(configuration, weights=weights, stage_two_weights=later, subset=subset))
     return weighted
+
+
+def _stage_two_weights(settings: Settings, row: GroupRow) -> dict[str, float]:
+    """Return the loss weights of a group that change in stage two of the training, by property name.
+
+    They are those of [PYTORCH], for all groups. A group whose weight is 0 keeps it, as one of isolated atoms for
+    instance, unless no group has a weight.
+    """
+    pytorch, calculator = settings.pytorch, settings.calculator
+    rules = (
+        (ENERGY, "eweight", pytorch.energy_weight, pytorch.stage_two_energy_weight, calculator.energy),
+        (FORCES, "fweight", pytorch.force_weight, pytorch.stage_two_force_weight, calculator.force),
+        (STRESS, "vweight", pytorch.stress_weight, pytorch.stage_two_stress_weight, calculator.stress),
+    )
+    weights = {}
+    for quantity, column, override, weight, fitted in rules:
+        if pytorch.stage_two and weight is not None:
+            others = any(getattr(one, column) > 0 for one in settings.groups.rows)
+            excluded = override is None and others and getattr(row, column) == 0
+            weights[quantity.name] = 0.0 if excluded or not fitted else weight
+    return weights

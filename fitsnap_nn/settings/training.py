@@ -222,13 +222,22 @@ class PytorchSection:
         None, "learning rate of stage two; None: a tenth of learning_rate", minimum=0
     )
     stage_two_energy_weight: float | None = option(
-        None, "weight of all energies in stage two; None: as before", unit="(eV/atom)⁻²", minimum=0
+        None,
+        "weight of all energies in stage two, except those of groups with weight 0; None: as before",
+        unit="(eV/atom)⁻²",
+        minimum=0,
     )
     stage_two_force_weight: float | None = option(
-        None, "weight of all forces in stage two; None: as before", unit="(eV/Å)⁻²", minimum=0
+        None,
+        "weight of all forces in stage two, except those of groups with weight 0; None: as before",
+        unit="(eV/Å)⁻²",
+        minimum=0,
     )
     stage_two_stress_weight: float | None = option(
-        None, "weight of all stresses in stage two; None: as before", unit="bar⁻²", minimum=0
+        None,
+        "weight of all stresses in stage two, except those of groups with weight 0; None: as before",
+        unit="bar⁻²",
+        minimum=0,
     )
     stage_two_average: bool = option(
         False,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.util import find_spec
+from types import MappingProxyType
 
 from fitsnap_nn.errors import counted
 from fitsnap_nn.settings.elements import SYMBOLS
@@ -12,6 +14,8 @@ from fitsnap_nn.settings.schema import Settings
 from fitsnap_nn.settings.training import KALMAN, SCHEDULE_FREE
 
 REFIT = "Remove the key; refit_element_energies = 1 adapts the element energies to these data."
+# Columns of the group table that the weights of [PYTORCH] replace.
+COLUMNS: Mapping[str, str] = MappingProxyType({"energy": "eweight", "force": "fweight", "stress": "vweight"})
 MAX_SNAPSHOTS = 10_000  # copies of the restart file; a folder with more is slow to list
 
 
@@ -91,8 +95,18 @@ def _stage_two(document: Document, settings: Settings) -> None:
         what = f"stage two would begin after {counted(start, 'epoch')}, but num_epochs is {training.num_epochs}"
         hint = f"Use less than {training.num_epochs} for stage_two_start, or more epochs."
         document.report("PYTORCH", "stage_two_start", what, hint)
-    weights = (training.stage_two_energy_weight, training.stage_two_force_weight, training.stage_two_stress_weight)
-    if all(weight is None for weight in weights):
+    weights = {label: getattr(training, f"stage_two_{label}_weight") for label in COLUMNS}
+    given = {label: weight for label, weight in weights.items() if weight is not None}
+    columns = settings.groups.group_sections
+    replaced = [
+        f"stage_two_{label}_weight = {weight:g} (column {COLUMNS[label]})"
+        for label, weight in given.items()
+        if COLUMNS[label] in columns and getattr(training, f"{label}_weight") is None
+    ]
+    if replaced:
+        what = f"weights of stage two replace those of all groups, except 0: {', '.join(replaced)}"
+        document.notices.append(f"[PYTORCH] {what}.")
+    if not given:
         rate = f"[PYTORCH] stage_two = 1 changes the learning rate only, to {training.second_rate:g}"
         document.notices.append(f"{rate}: the input sets no stage_two_energy_weight, _force_weight or _stress_weight.")
 

@@ -315,6 +315,24 @@ def test_weights_of_the_row_or_of_pytorch(folder: Path) -> None:
         assert weights_of(item) == expected
 
 
+def test_weights_of_stage_two(folder: Path) -> None:
+    """They replace those of all groups, except for a 0 among others; and a global 0."""
+    settings = settings_of(folder, row("A", 0.5, 0.5, "100 2 0"), row("B1", weights="0 2 0"))
+    keys = {"stage_two_energy_weight": 9.0, "stage_two_stress_weight": 5.0}
+
+    def found(**more: object) -> dict[str, dict[str, float]]:
+        changed = replace(settings, pytorch=PytorchSection(**{**keys, **more}))
+        return {item.group: dict(item.stage_two_weights) for item in load(changed).configurations}
+
+    assert found() == {"A": {}, "B1": {}}
+    assert found(stage_two=True) == {"A": {"energy": 9.0, "stress": 5.0}, "B1": {"energy": 0.0, "stress": 5.0}}
+    energies = found(stage_two=True, energy_weight=0.0, stage_two_stress_weight=None)
+    assert energies == {"A": {"energy": 9.0}, "B1": {"energy": 9.0}}
+    without = replace(settings.calculator, energy=False)
+    changed = replace(settings, calculator=without, pytorch=PytorchSection(**keys, stage_two=True))
+    assert load(changed).configurations[0].stage_two_weights["energy"] == 0.0
+
+
 def test_smartweights_divide_by_the_subset_and_the_components(folder: Path) -> None:
     settings = settings_of(folder, row("A", 9, 3, "18 18 18"), smartweights=True)
     for item in load(settings).configurations:

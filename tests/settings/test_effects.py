@@ -68,6 +68,10 @@ def pytorch(text: str) -> tuple[str, str]:
             [pytorch("stage_two = 1")],
             "[PYTORCH] stage_two = 1 changes the learning rate only, to 0.001: the input",
         ),
+        (
+            [pytorch("stage_two = 1\nstage_two_energy_weight = 9")],
+            "[PYTORCH] weights of stage two replace those of all groups, except 0: stage_two_energy_weight = 9 (column",
+        ),
         ([pytorch("stage_two_stress_weight = 1")], "[PYTORCH] stage_two_stress_weight has no effect with [CALCULATOR]"),
         ([pytorch("element_energies = W -1")], "[PYTORCH] element_energies lists W; those of Be are fitted."),
         ([pytorch("stress_weight = 1")], "[PYTORCH] stress_weight has no effect with [CALCULATOR] stress = 0."),
@@ -90,7 +94,7 @@ def test_a_key_without_effect_is_said(write_input, changes, notice):
     [
         [pytorch("early_stopping = 5\nscheduler = plateau\nplateau_factor = 0.3\nseed = 1\nmanual_seed_flag = 1")],
         [pytorch("early_stopping = 5\ntraining_fraction = 0.9")],
-        [pytorch("stage_two = 1\nstage_two_energy_weight = 9\nscheduler = exponential\nlr_scheduler_gamma = 0.9")],
+        [pytorch("scheduler = exponential\nlr_scheduler_gamma = 0.9")],
         [("[GROUPS]", "[GROUPS]\nrandom_seed = 3\nsampling_block = 5\nrandom_sampling = 1")],
         [
             pytorch("model = MACE"),
