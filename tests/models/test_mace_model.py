@@ -342,7 +342,7 @@ def test_what_a_file_lacks_is_said(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="Linear is not a MACE"):
         convert(nn.Linear(1, 1), ["H"])
     (tmp_path / "text.model").write_text("no pickle")
-    with pytest.raises(CheckpointError, match=r"text\.model is not a file of torch; it starts with .no pickle"):
+    with pytest.raises(CheckpointError, match=r"text\.model is not a file of torch; it starts with .no pickle."):
         run_and_convert(tmp_path / "text.model", ["H"])
 
 
