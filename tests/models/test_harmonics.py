@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fitsnap_nn.models.harmonics import SphericalHarmonics
-from fitsnap_nn.models.mace import libraries
+from fitsnap_nn.models.mace_network import libraries
 
 MAX_ANGULAR = 10
 

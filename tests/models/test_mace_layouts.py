@@ -15,7 +15,7 @@ from mace_layouts import LAYOUTS, layout
 from fitsnap_nn.data.voigt import voigt
 from fitsnap_nn.errors import CheckpointError
 from fitsnap_nn.interfaces.mace_files import convert
-from fitsnap_nn.models.mace import float64_without_torchscript, libraries
+from fitsnap_nn.models.mace_network import float64_without_torchscript, libraries
 from fitsnap_nn.testing.graphs import crystal
 from fitsnap_nn.testing.models import forces_of, of_one
 

@@ -26,8 +26,9 @@ from fitsnap_nn.inputs.graph.padded import pad
 from fitsnap_nn.interfaces.mace_files import convert, run_and_convert
 from fitsnap_nn.models.base import GraphModel
 from fitsnap_nn.models.evaluation import to_float64
-from fitsnap_nn.models.mace import MACE, Hypers, arguments, float64_without_torchscript, libraries
+from fitsnap_nn.models.mace import MACE
 from fitsnap_nn.models.mace_kernels import weights_by_degree
+from fitsnap_nn.models.mace_network import Hypers, arguments, float64_without_torchscript, libraries
 from fitsnap_nn.models.prediction import predict
 from fitsnap_nn.settings.architectures import Mace
 from fitsnap_nn.settings.mace_size import num_weights

@@ -32,7 +32,7 @@ E0 = (-13.6, -2043.9, -7.25)
 @pytest.fixture(scope="module")
 def network() -> Any:
     """A module of mace-torch with random weights, for three elements and two heads."""
-    from fitsnap_nn.models.mace import Hypers, arguments, float64_without_torchscript, libraries
+    from fitsnap_nn.models.mace_network import Hypers, arguments, float64_without_torchscript, libraries
 
     modules, _ = libraries()
     torch.manual_seed(5)

@@ -359,6 +359,8 @@ def test_tantalum_has_the_published_coefficients(tmp_path: Path, tantalum: DataS
         tantalum.configurations
     )
     if tantalum.configurations > 300:
-        np.testing.assert_allclose(values_of(found), PUBLISHED, rtol=1e-10)
+        # Without the kernel, strain derivatives are finite differences, with an error of 1e-7.
+        exact = found.model.input.strain_error == 0.0
+        np.testing.assert_allclose(values_of(found), PUBLISHED, rtol=1e-10 if exact else 1e-7)
         rmse = {row.property: row.rmse for row in found.errors if row.group == "*ALL"}
         assert (rmse["Energy"], rmse["Force"]) == (pytest.approx(0.379769, rel=2e-6), pytest.approx(0.160973, rel=3e-6))
