@@ -18,66 +18,13 @@ from fitsnap_nn.models.base import GraphModel
 from fitsnap_nn.models.elements import PerElement, along
 from fitsnap_nn.models.long_range import long_range_of
 from fitsnap_nn.models.soap import PowerSpectrum, SphericalExpansion
+from fitsnap_nn.models.soap_rows import AllRows, Rows
 from fitsnap_nn.models.soap_tensors import TargetHead, TensorBasis, normalize, uniform
 from fitsnap_nn.models.targets import Blocks, Targets
 from fitsnap_nn.models.zbl import Zbl
 
 NUM_PSEUDO_ELEMENTS = 4  # neighbour channels with legacy = False: learned linear combinations of the elements
 NORM_EPSILON = 1e-5
-
-
-class Rows(NamedTuple):
-    """Rows to evaluate: one per atom with neighbours, plus one per element shared by all atoms without.
-
-    Ghosts have no neighbours, so that they add no rows.
-
-    Attributes:
-        row_of_atom: (N,) row of each atom.
-        species: (R,) element of each row, sorted.
-        counts: number of rows per element.
-    """
-
-    row_of_atom: Tensor
-    species: Tensor
-    counts: list[int]
-
-    def of_atoms(self, values: Tensor) -> Tensor:
-        """Return the values (R,) of each atom, (N,)."""
-        return values.index_select(0, self.row_of_atom)
-
-    def linear(self, values: Tensor, weights: Tensor) -> Tensor:
-        """Return the rows (R, ..., in) times the matrix (out, in) of their element, or of all: (R, ..., out)."""
-        if len(weights) == 1:
-            return values @ weights[0].t()
-        return torch.cat([part @ w.t() for part, w in zip(torch.split(values, self.counts), weights, strict=True)])
-
-    def select(self, values: Tensor) -> Tensor:
-        """Return the values (S, K) of the element of each row: (R, K), or (1, K) if common to all elements."""
-        return values if len(values) == 1 else values.index_select(0, self.species)
-
-
-class AllRows(NamedTuple):
-    """One row per atom of a padded graph, with masks of the elements; methods as in `Rows`.
-
-    Attributes:
-        one_hot: (N, elements).
-    """
-
-    one_hot: Tensor
-
-    def of_atoms(self, values: Tensor) -> Tensor:
-        return values
-
-    def linear(self, values: Tensor, weights: Tensor) -> Tensor:
-        if len(weights) == 1:
-            return values @ weights[0].t()
-        # One product with the matrices of all elements, of which one result is kept.
-        by_element = (values @ weights.flatten(0, 1).t()).view(*values.shape[:-1], *weights.shape[:2])
-        one_hot = self.one_hot.view(len(values), *[1] * (values.dim() - 2), *self.one_hot.shape[1:], 1)
-        return (by_element * one_hot).sum(dim=-2)
-
-    def select(self, values: Tensor) -> Tensor:
-        return values if len(values) == 1 else (self.one_hot[:, :, None] * values).sum(dim=1)
 
 
 class Hidden(NamedTuple):
@@ -161,7 +108,7 @@ class SoapBpnn(GraphModel):
         targets: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         super().__init__(tuple(elements))
-        self.hyperparameters = {
+        self.hyperparameters: dict[str, Any] = {
             "max_angular": max_angular,
             "max_radial": max_radial,
             "cutoff_radius": cutoff_radius,
@@ -199,18 +146,21 @@ class SoapBpnn(GraphModel):
         self.long_range = long_range_of(self.hyperparameters, num_neurons_per_layer, cutoff_radius)
         self.has_long_range, self.takes_padding = long_range, not long_range
         if targets:
-            self.targets = Targets(targets, count)
-            widths = [channels * size for size in self.expansion.sizes]
-            networks = count if legacy else 1
-            self.target_heads = nn.ModuleDict(
-                {
-                    name: TargetHead(
-                        spec, spec.head or heads, num_neurons_per_layer, widths, networks, add_lambda_basis
-                    )
-                    for name, spec in self.specs.items()
-                }
-            )
-            self.hyperparameters["add_lambda_basis"] = add_lambda_basis
+            self._create_heads(targets, add_lambda_basis)
+
+    def _create_heads(self, targets: Sequence[Mapping[str, Any]], add_lambda_basis: bool) -> None:
+        count, hypers = len(self.elements), self.hyperparameters
+        self.targets = Targets(targets, count)
+        networks, channels = (count, count) if self.legacy else (1, NUM_PSEUDO_ELEMENTS)
+        widths = [channels * size for size in self.expansion.sizes]
+        shared = hypers["num_neurons_per_layer"]
+        self.target_heads = nn.ModuleDict(
+            {
+                name: TargetHead(spec, spec.head or hypers["heads"], shared, widths, networks, add_lambda_basis)
+                for name, spec in self.specs.items()
+            }
+        )
+        hypers["add_lambda_basis"] = add_lambda_basis
 
     def _create_first_layer(self, networks: int, outputs: int) -> None:
         """Create the parameters up to the first layer, (1 or 2, networks, outputs, D).

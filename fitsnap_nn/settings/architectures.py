@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import dataclass, is_dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from fitsnap_nn.settings.layers import layers_problem, size_problem
+from fitsnap_nn.settings.architecture import CUTOFF, CUTOFF_WIDTH, ZBL, texts
+from fitsnap_nn.settings.architecture import Architecture as Architecture
+from fitsnap_nn.settings.mace import Mace as Mace
 from fitsnap_nn.settings.options import option
+from fitsnap_nn.settings.pair_network import Custom as Custom
 from fitsnap_nn.settings.rows import PropertyRow
 
-CUTOFF = "neighbour cutoff radius"
-CUTOFF_WIDTH = "width of the smooth cutoff, which switches neighbours off towards the cutoff radius"
 LONG_RANGE = "add interactions beyond the cutoff: features from the potentials of learned charges of all atoms"
 USE_EWALD = "1: Ewald sum; 0: P3M on a mesh, for thousands of atoms (needs torch-pme); in training and in use alike"
 SMEARING = "standard deviation of the Gaussian charges"
@@ -24,74 +24,17 @@ INTERPOLATION_NODES = "mesh points per direction to which P3M distributes a char
 LONG_RANGE_KEYS = ("use_ewald", "smearing", "kspace_resolution", "interpolation_nodes")
 # The weight exp(-(2 pi smearing / kspace_resolution)^2 / 2) of the first wave vector that is left out is below 4e-4.
 MAX_RESOLUTION = 1.58  # in units of smearing
-ZBL = "add the ZBL nuclear repulsion, up to the sum of the covalent radii"
-
-
-def _texts(**values: str) -> Mapping[str, str]:
-    return MappingProxyType(values)
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """Base class of the sections of architectures, those of other packages included.
-
-    Attributes:
-        training_defaults: values of the keys of [PYTORCH] that an input for this architecture does not set, as text.
-            Keys that are not listed have FitSNAP's defaults.
-        recommended: keys of the section that the command ``new`` writes, as text.
-        several_elements: further keys of the section that ``new`` writes for more than one element, as text.
-        cutoff_key: key of the section with the neighbour cutoff; ``new`` derives its value from the data.
-        num_neighbours: minimum number of neighbours per atom within the cutoff that ``new`` writes. 22 are more
-            than two shells and at most three in bcc, fcc and diamond, whose first four shells contain 8, 14, 26 and
-            50, 12, 18, 42 and 54, and 4, 16, 28 and 34 atoms.
-        kalman_elements: maximum number of elements for which ``new`` writes the Kalman filter as optimiser; the number
-            of weights, and with it the cost of a step, grows with them.
-        num_steps: steps of Adam to which ``new`` reduces the number of epochs for large data sets.
-        takes_targets: whether the model is constructed with descriptions of the targets, which it then predicts.
-        isolated_energies: whether ``new`` takes element energies from isolated atoms; then the model has to learn the
-            binding energy, which is large against the differences between configurations.
-    """
-
-    training_defaults: ClassVar[Mapping[str, str]] = _texts()
-    recommended: ClassVar[Mapping[str, str]] = _texts()
-    several_elements: ClassVar[Mapping[str, str]] = _texts()
-    cutoff_key: ClassVar[str] = ""
-    num_neighbours: ClassVar[int] = 22
-    kalman_elements: ClassVar[int] = 0
-    num_steps: ClassVar[int] = 10_000
-    isolated_energies: ClassVar[bool] = True
-    takes_targets: ClassVar[bool] = False
-
-    def problems(self) -> Iterator[tuple[str, str]]:
-        """Yield keys whose values are inconsistent with those of other keys, each with the reason."""
-        yield from ()
-
-    def target_problem(self, row: PropertyRow) -> tuple[str, str] | None:
-        """Return why the model cannot predict a row of section TARGETS, and the remedy; ``None`` if it can.
-
-        An architecture of another package answers with `Model.predicts` once its model is built.
-        """
-        return None
-
-    def hyperparameters(self) -> dict[str, Any]:
-        """Return the keyword arguments of the model besides the elements."""
-        return asdict(self)
-
-    @property
-    def pretrained(self) -> tuple[str, str]:
-        """File of a pretrained model to start from, and the head in it; both empty without one."""
-        return "", ""
 
 
 @dataclass(frozen=True)
 class SoapBpnn(Architecture):
     """SOAP-BPNN: one neural network per element on the SOAP power spectrum."""
 
-    training_defaults: ClassVar[Mapping[str, str]] = _texts(
+    training_defaults: ClassVar[Mapping[str, str]] = texts(
         learning_rate="1e-3", num_epochs="200", batch_size="4", scheduler="cosine", warmup_fraction="0.05",
         ema_decay="0.995",
     )  # fmt: skip
-    recommended: ClassVar[Mapping[str, str]] = _texts(cutoff_radius="5.0", max_angular="6", max_radial="7")
+    recommended: ClassVar[Mapping[str, str]] = texts(cutoff_radius="5.0", max_angular="6", max_radial="7")
     cutoff_key: ClassVar[str] = "cutoff_radius"
     kalman_elements: ClassVar[int] = 1
     # Acetylacetone, 400 configurations: RMSE of 50 others 0.25 meV/atom and 24 meV/Å after 20 000 steps of 4.
@@ -154,11 +97,11 @@ class SoapBpnn(Architecture):
 class Nanopet(Architecture):
     """NanoPET: transformer on the neighbours of each atom; rotational invariance is learned by data augmentation."""
 
-    training_defaults: ClassVar[Mapping[str, str]] = _texts(
+    training_defaults: ClassVar[Mapping[str, str]] = texts(
         learning_rate="3e-4", num_epochs="300", batch_size="16", scheduler="cosine", warmup_fraction="0.05",
         ema_decay="0.99", gradient_clip="1.0",
     )  # fmt: skip
-    recommended: ClassVar[Mapping[str, str]] = _texts(cutoff="4.2", cutoff_width="1.0", d_pet="64", num_gnn_layers="1")
+    recommended: ClassVar[Mapping[str, str]] = texts(cutoff="4.2", cutoff_width="1.0", d_pet="64", num_gnn_layers="1")
     cutoff_key: ClassVar[str] = "cutoff"
     # Attention among many neighbours learns slowly: about two shells, see docs/nanopet.md.
     num_neighbours: ClassVar[int] = 13
@@ -199,201 +142,6 @@ def _coarse(smearing: float, resolution: float) -> Iterator[tuple[str, str]]:
             "kspace_resolution",
             f"{resolution:g} Å is too coarse for smearing = {smearing:g} Å: at most {limit:.3g} Å",
         )
-
-
-BLOCKS = (
-    "RealAgnosticResidualInteractionBlock",
-    "RealAgnosticInteractionBlock",
-    "RealAgnosticDensityInteractionBlock",
-    "RealAgnosticDensityResidualInteractionBlock",
-    "RealAgnosticAttResidualInteractionBlock",
-    "RealAgnosticResidualNonLinearInteractionBlock",
-)
-IRREPS = re.compile(r"\d+x\d+[eo](\s*\+\s*\d+x\d+[eo])*")
-MAX_CHANNEL_DIGITS, MAX_DEGREE_DIGITS = 5, 3
-IRREPS_FORMAT = "irreps in e3nn notation, such as 32x0e + 32x1o"
-
-
-@dataclass(frozen=True)
-class Mace(Architecture):
-    """MACE: equivariant message passing with many-body messages, built from the blocks of mace-torch."""
-
-    training_defaults: ClassVar[Mapping[str, str]] = _texts(
-        learning_rate="5e-3", num_epochs="200", batch_size="8", scheduler="cosine", warmup_fraction="0.05",
-        ema_decay="0.99", gradient_clip="10.0",
-    )  # fmt: skip
-    recommended: ClassVar[Mapping[str, str]] = _texts(r_max="5.0", hidden_irreps="32x0e + 32x1o", correlation="3")
-    cutoff_key: ClassVar[str] = "r_max"
-
-    takes_targets: ClassVar[bool] = True
-
-    mace_model: str = option(
-        "",
-        "pretrained model file of mace-torch to start from; it determines all keys below. "
-        "Loading it runs code stored in the file: use trusted files only",
-    )
-    mace_head_name: str = option("", "head of mace_model to use if it has several")
-    mace_head_target: str = option(
-        "energy",
-        "target that MACE's own readouts predict: energy, or an extensive or per_atom scalar of [TARGETS]; all others "
-        "have heads on the features of all layers",
-    )
-    r_max: float = option(5.0, CUTOFF, unit="Å", minimum=0.1, maximum=100)
-    num_radial_basis: int = option(8, "number of radial basis functions", minimum=1, maximum=1000)
-    radial_type: str = option("bessel", "type of the radial basis", choices=("bessel", "gaussian", "chebyshev"))
-    num_cutoff_basis: int = option(5, "power p of the polynomial cutoff function", minimum=2, maximum=100)
-    max_ell: int = option(3, "l_max: maximum degree of the spherical harmonics of the edges", minimum=1, maximum=11)
-    interaction: str = option(BLOCKS[0], "interaction block of all layers but the first", choices=BLOCKS)
-    num_interactions: int = option(
-        2, "message-passing layers; each extends the receptive field by one cutoff", minimum=1, maximum=100
-    )
-    hidden_irreps: str = option(
-        "128x0e + 128x1o + 128x2e", f"node features: {IRREPS_FORMAT}, with the same multiplicity for all"
-    )
-    edge_irreps: str = option("", "irreps of the node features used in messages; those of hidden_irreps when empty")
-    apply_cutoff: bool = option(
-        True, "1: apply the cutoff function to the radial basis; 0: to the output of the radial network"
-    )
-    avg_num_neighbors: float | None = option(
-        None, "normalisation of sums over neighbours; None: mean number of neighbours in the training set", minimum=0
-    )
-    pair_repulsion: bool = option(False, ZBL)
-    distance_transform: str = option(
-        "None", "transform of the distances before the radial basis", choices=("None", "Agnesi", "Soft")
-    )
-    correlation: int = option(3, "correlation order; messages have body order correlation + 1", minimum=1, maximum=6)
-    gate: str = option("silu", "activation of the last readout", choices=("silu", "tanh", "abs", "None"))
-    interaction_first: str = option(
-        BLOCKS[0],
-        f"interaction block of the first layer; with {BLOCKS[1]} an isolated atom has exactly its element energy",
-        choices=BLOCKS,
-    )
-    MLP_irreps: str = option("16x0e", "irreps of the hidden layer of the last readout, scalars only")
-    radial_MLP: tuple[int, ...] = option(
-        (64, 64, 64), "nodes of each hidden layer of the radial networks", minimum=1, maximum=4096
-    )
-    use_embedding_readout: bool = option(
-        False,
-        "read energies out of embeddings",
-        no_effect="it applies to embedded charges and spins of configurations, which are not supported",
-    )
-    use_last_readout_only: bool = option(False, "energy from the readout of the last layer only")
-    use_agnostic_product: bool = option(False, "share the weights of the product basis among all elements")
-
-    def problems(self) -> Iterator[tuple[str, str]]:
-        for key in ("hidden_irreps", "edge_irreps", "MLP_irreps"):
-            if (irreps := getattr(self, key)) and not IRREPS.fullmatch(irreps):
-                yield key, f"'{irreps}' is not a list of {IRREPS_FORMAT}"
-        hidden = [part.strip().split("x") for part in self.hidden_irreps.split("+")]
-        if hidden[0][-1] != "0e" or len({channels for channels, *_ in hidden}) > 1:
-            yield "hidden_irreps", f"'{self.hidden_irreps}' must start with scalars (0e), all with one multiplicity"
-        irreps = f"{self.hidden_irreps} {self.edge_irreps} {self.MLP_irreps}"
-        for pattern, most in ((r"(\d+)x", MAX_CHANNEL_DIGITS), (r"(\d+)[eo]", MAX_DEGREE_DIGITS)):
-            if any(len(digits.lstrip("0")) > most for digits in re.findall(pattern, irreps)):
-                yield "hidden_irreps", f"multiplicities of irreps can have {MAX_CHANNEL_DIGITS} digits, degrees 3"
-                break
-        if any(not part.strip().endswith("x0e") for part in self.MLP_irreps.split("+")):
-            yield "MLP_irreps", f"'{self.MLP_irreps}' must be scalars, such as 16x0e"
-        if self.radial_type == "chebyshev" and self.distance_transform != "Agnesi":
-            yield "radial_type", "chebyshev needs distances scaled to 0 … 1, that is distance_transform = Agnesi"
-        if self.use_last_readout_only and self.num_interactions == 1:
-            yield "use_last_readout_only", "has no effect with num_interactions = 1, which has one readout"
-
-    def target_problem(self, row: PropertyRow) -> tuple[str, str] | None:
-        if row.head == "mlp" and (0, False) not in row.blocks:
-            return "head=mlp applies to invariants, and it has none", "Use head=linear."
-        if self.mace_model:
-            return None  # its features are known once it is loaded
-        carried = {part.strip().partition("x")[2] for part in self.hidden_irreps.split("+")}
-        if row.blocks != ((0, False),) and self.num_interactions == 1:
-            what = "the features of the last layer, which is the only one with num_interactions = 1, are scalars"
-            return what, "Set [MACE] num_interactions to 2 or more."
-        needed = {f"{degree}{'o' if (degree % 2 == 1) != pseudo else 'e'}" for degree, pseudo in row.blocks}
-        if missing := sorted(needed - carried):
-            channels = self.hidden_irreps.partition("x")[0]
-            added = " + ".join(f"{channels}x{one}" for one in missing)
-            what = f"needs node features {', '.join(missing)}, which hidden_irreps = {self.hidden_irreps} lacks"
-            return what, f"Use [MACE] hidden_irreps = {self.hidden_irreps} + {added}."
-        return None
-
-    @property
-    def pretrained(self) -> tuple[str, str]:
-        return self.mace_model, self.mace_head_name
-
-    def hyperparameters(self) -> dict[str, Any]:
-        """Return the keyword arguments of a model that is not read from ``mace_model``."""
-        others = {"mace_model", "mace_head_name", "use_embedding_readout"}
-        if self.mace_head_target == "energy":
-            others.add("mace_head_target")
-        return {key: value for key, value in asdict(self).items() if key not in others}
-
-
-SWITCH = 3.5  # Å, where FitSNAP's cutoff function starts to fall
-
-
-@dataclass(frozen=True)
-class Custom(Architecture):
-    """FitSNAP's pair network: one network for the energy of each pair of neighbours, on Bessel functions and angles.
-
-    FitSNAP's inputs have calculator = LAMMPSCUSTOM, solver = NETWORK and a section [NETWORK], which is read as
-    [PYTORCH] with model = CUSTOM. The keys of the network are in [CUSTOM]; [NETWORK] and [PYTORCH] may have them too.
-    """
-
-    recommended: ClassVar[Mapping[str, str]] = _texts(
-        num_radial="8", num_3body="23", cutoff="5.0", cutoff_width="1.5", layer_sizes="num_desc 32 32 1"
-    )
-    several_elements: ClassVar[Mapping[str, str]] = _texts(multi_element_option="3")
-    cutoff_key: ClassVar[str] = "cutoff"
-    kalman_elements: ClassVar[int] = 118  # one network for all
-
-    num_radial: int = option(4, "number of Bessel functions of the distance", minimum=1, maximum=1000)
-    num_3body: int = option(
-        11,
-        "number of Gaussians of the cosine of the angle to each other neighbour",
-        minimum=0,
-        maximum=1000,
-    )
-    cutoff: float = option(5.0, CUTOFF, unit="Å", minimum=0.1, maximum=100)
-    cutoff_width: float | None = option(
-        None, f"{CUTOFF_WIDTH}; None: it starts at {SWITCH:g} Å, as in FitSNAP", unit="Å", minimum=0.01, maximum=100
-    )
-    layer_sizes: tuple[str, ...] = option(
-        ("num_desc", "512", "512", "1"), "nodes per layer; num_desc is num_radial + num_3body"
-    )
-    activation: str = option(
-        "softplus",
-        "activation of the hidden layers",
-        choices=("softplus", "tanh", "sigmoid", "silu", "gelu", "relu", "linear"),
-    )
-    multi_element_option: int = option(
-        1,
-        "1: one network for all pairs; 2: one network per element of the central atom; 3: one network with the "
-        "elements of both atoms as one-hot inputs",
-        minimum=1,
-        maximum=3,
-    )
-    type: tuple[str, ...] = option((), "chemical symbols; another name of [CALCULATOR] elements")
-    num_types: int = option(0, "number of elements", key="numTypes", no_effect="it follows from the list of elements")
-    num_atoms: int = option(1, "number of atoms", key="numAtoms", no_effect="each configuration states its own")
-    num_descriptors: int = option(0, "descriptors per pair", no_effect="it is num_radial + num_3body")
-
-    def problems(self) -> Iterator[tuple[str, str]]:
-        count = self.num_radial + self.num_3body
-        if problem := layers_problem(self.layer_sizes, "energy per pair"):
-            yield "layer_sizes", f"{problem}. Use, for instance, num_desc 32 32 1"
-        elif self.layer_sizes[0] not in ("num_desc", str(count)):
-            yield "layer_sizes", f"the first number is the number of inputs, which is {count} here; use num_desc"
-        elif problem := size_problem([count, *map(int, self.layer_sizes[1:])]):
-            yield "layer_sizes", problem
-        if self.cutoff_width is None and self.cutoff <= SWITCH:
-            what = f"{self.cutoff:g} Å is too short for FitSNAP's cutoff function, which starts to fall at {SWITCH:g} Å"
-            yield "cutoff", f"{what}: the energy would jump at the cutoff. Set cutoff_width too, for instance to 1"
-        if self.cutoff_width and self.cutoff_width > self.cutoff:
-            yield "cutoff_width", f"{self.cutoff_width:g} Å exceeds cutoff = {self.cutoff:g} Å"
-
-    def hyperparameters(self) -> dict[str, Any]:
-        others = {"type", "num_types", "num_atoms", "num_descriptors"}
-        return {key: value for key, value in asdict(self).items() if key not in others}
 
 
 ENTRY_POINT_GROUP = "fitsnap_nn.architectures"

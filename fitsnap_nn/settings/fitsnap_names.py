@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fitsnap_nn.settings.architectures import SWITCH
 from fitsnap_nn.settings.ini import COMMAND_LINE, Document, Entry
 from fitsnap_nn.settings.keys import keys_of
+from fitsnap_nn.settings.pair_network import SWITCH
 from fitsnap_nn.settings.problems import ValueProblem, parse_real
 
 CUSTOM = "CUSTOM"  # FitSNAP's pair network: the section of its calculator, and our name of the model

@@ -1,0 +1,138 @@
+"""Section MACE."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+from fitsnap_nn.settings.architecture import CUTOFF, ZBL, Architecture, texts
+from fitsnap_nn.settings.options import option
+from fitsnap_nn.settings.rows import PropertyRow
+
+BLOCKS = (
+    "RealAgnosticResidualInteractionBlock",
+    "RealAgnosticInteractionBlock",
+    "RealAgnosticDensityInteractionBlock",
+    "RealAgnosticDensityResidualInteractionBlock",
+    "RealAgnosticAttResidualInteractionBlock",
+    "RealAgnosticResidualNonLinearInteractionBlock",
+)
+IRREPS = re.compile(r"\d+x\d+[eo](\s*\+\s*\d+x\d+[eo])*")
+MAX_CHANNEL_DIGITS, MAX_DEGREE_DIGITS = 5, 3
+IRREPS_FORMAT = "irreps in e3nn notation, such as 32x0e + 32x1o"
+
+
+@dataclass(frozen=True)
+class Mace(Architecture):
+    """MACE: equivariant message passing with many-body messages, built from the blocks of mace-torch."""
+
+    training_defaults: ClassVar[Mapping[str, str]] = texts(
+        learning_rate="5e-3", num_epochs="200", batch_size="8", scheduler="cosine", warmup_fraction="0.05",
+        ema_decay="0.99", gradient_clip="10.0",
+    )  # fmt: skip
+    recommended: ClassVar[Mapping[str, str]] = texts(r_max="5.0", hidden_irreps="32x0e + 32x1o", correlation="3")
+    cutoff_key: ClassVar[str] = "r_max"
+
+    takes_targets: ClassVar[bool] = True
+
+    mace_model: str = option(
+        "",
+        "pretrained model file of mace-torch to start from; it determines all keys below. "
+        "Loading it runs code stored in the file: use trusted files only",
+    )
+    mace_head_name: str = option("", "head of mace_model to use if it has several")
+    mace_head_target: str = option(
+        "energy",
+        "target that MACE's own readouts predict: energy, or an extensive or per_atom scalar of [TARGETS]; all others "
+        "have heads on the features of all layers",
+    )
+    r_max: float = option(5.0, CUTOFF, unit="Å", minimum=0.1, maximum=100)
+    num_radial_basis: int = option(8, "number of radial basis functions", minimum=1, maximum=1000)
+    radial_type: str = option("bessel", "type of the radial basis", choices=("bessel", "gaussian", "chebyshev"))
+    num_cutoff_basis: int = option(5, "power p of the polynomial cutoff function", minimum=2, maximum=100)
+    max_ell: int = option(3, "l_max: maximum degree of the spherical harmonics of the edges", minimum=1, maximum=11)
+    interaction: str = option(BLOCKS[0], "interaction block of all layers but the first", choices=BLOCKS)
+    num_interactions: int = option(
+        2, "message-passing layers; each extends the receptive field by one cutoff", minimum=1, maximum=100
+    )
+    hidden_irreps: str = option(
+        "128x0e + 128x1o + 128x2e", f"node features: {IRREPS_FORMAT}, with the same multiplicity for all"
+    )
+    edge_irreps: str = option("", "irreps of the node features used in messages; those of hidden_irreps when empty")
+    apply_cutoff: bool = option(
+        True, "1: apply the cutoff function to the radial basis; 0: to the output of the radial network"
+    )
+    avg_num_neighbors: float | None = option(
+        None, "normalisation of sums over neighbours; None: mean number of neighbours in the training set", minimum=0
+    )
+    pair_repulsion: bool = option(False, ZBL)
+    distance_transform: str = option(
+        "None", "transform of the distances before the radial basis", choices=("None", "Agnesi", "Soft")
+    )
+    correlation: int = option(3, "correlation order; messages have body order correlation + 1", minimum=1, maximum=6)
+    gate: str = option("silu", "activation of the last readout", choices=("silu", "tanh", "abs", "None"))
+    interaction_first: str = option(
+        BLOCKS[0],
+        f"interaction block of the first layer; with {BLOCKS[1]} an isolated atom has exactly its element energy",
+        choices=BLOCKS,
+    )
+    MLP_irreps: str = option("16x0e", "irreps of the hidden layer of the last readout, scalars only")
+    radial_MLP: tuple[int, ...] = option(
+        (64, 64, 64), "nodes of each hidden layer of the radial networks", minimum=1, maximum=4096
+    )
+    use_embedding_readout: bool = option(
+        False,
+        "read energies out of embeddings",
+        no_effect="it applies to embedded charges and spins of configurations, which are not supported",
+    )
+    use_last_readout_only: bool = option(False, "energy from the readout of the last layer only")
+    use_agnostic_product: bool = option(False, "share the weights of the product basis among all elements")
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        for key in ("hidden_irreps", "edge_irreps", "MLP_irreps"):
+            if (irreps := getattr(self, key)) and not IRREPS.fullmatch(irreps):
+                yield key, f"'{irreps}' is not a list of {IRREPS_FORMAT}"
+        hidden = [part.strip().split("x") for part in self.hidden_irreps.split("+")]
+        if hidden[0][-1] != "0e" or len({channels for channels, *_ in hidden}) > 1:
+            yield "hidden_irreps", f"'{self.hidden_irreps}' must start with scalars (0e), all with one multiplicity"
+        irreps = f"{self.hidden_irreps} {self.edge_irreps} {self.MLP_irreps}"
+        for pattern, most in ((r"(\d+)x", MAX_CHANNEL_DIGITS), (r"(\d+)[eo]", MAX_DEGREE_DIGITS)):
+            if any(len(digits.lstrip("0")) > most for digits in re.findall(pattern, irreps)):
+                yield "hidden_irreps", f"multiplicities of irreps can have {MAX_CHANNEL_DIGITS} digits, degrees 3"
+                break
+        if any(not part.strip().endswith("x0e") for part in self.MLP_irreps.split("+")):
+            yield "MLP_irreps", f"'{self.MLP_irreps}' must be scalars, such as 16x0e"
+        if self.radial_type == "chebyshev" and self.distance_transform != "Agnesi":
+            yield "radial_type", "chebyshev needs distances scaled to 0 … 1, that is distance_transform = Agnesi"
+        if self.use_last_readout_only and self.num_interactions == 1:
+            yield "use_last_readout_only", "has no effect with num_interactions = 1, which has one readout"
+
+    def target_problem(self, row: PropertyRow) -> tuple[str, str] | None:
+        if row.head == "mlp" and (0, False) not in row.blocks:
+            return "head=mlp applies to invariants, and it has none", "Use head=linear."
+        if self.mace_model:
+            return None  # its features are known once it is loaded
+        carried = {part.strip().partition("x")[2] for part in self.hidden_irreps.split("+")}
+        if row.blocks != ((0, False),) and self.num_interactions == 1:
+            what = "the features of the last layer, which is the only one with num_interactions = 1, are scalars"
+            return what, "Set [MACE] num_interactions to 2 or more."
+        needed = {f"{degree}{'o' if (degree % 2 == 1) != pseudo else 'e'}" for degree, pseudo in row.blocks}
+        if missing := sorted(needed - carried):
+            channels = self.hidden_irreps.partition("x")[0]
+            added = " + ".join(f"{channels}x{one}" for one in missing)
+            what = f"needs node features {', '.join(missing)}, which hidden_irreps = {self.hidden_irreps} lacks"
+            return what, f"Use [MACE] hidden_irreps = {self.hidden_irreps} + {added}."
+        return None
+
+    @property
+    def pretrained(self) -> tuple[str, str]:
+        return self.mace_model, self.mace_head_name
+
+    def hyperparameters(self) -> dict[str, Any]:
+        """Return the keyword arguments of a model that is not read from ``mace_model``."""
+        others = {"mace_model", "mace_head_name", "use_embedding_readout"}
+        if self.mace_head_target == "energy":
+            others.add("mace_head_target")
+        return {key: value for key, value in asdict(self).items() if key not in others}
