@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, is_dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 from types import MappingProxyType
 from typing import ClassVar
 
@@ -76,7 +77,7 @@ class SoapBpnn(Architecture):
         if self.cutoff_width > self.cutoff_radius:
             yield "cutoff_width", f"{self.cutoff_width:g} Å exceeds cutoff_radius = {self.cutoff_radius:g} Å"
         if self.long_range:
-            yield from _coarse(self.smearing, self.kspace_resolution)
+            yield from _long_range_problems(self)
             if not self.num_hidden_layers:
                 yield "long_range", "needs num_hidden_layers above 0: charges are functions of the last hidden layer"
 
@@ -132,16 +133,16 @@ class Nanopet(Architecture):
         if self.d_pet % self.num_heads:
             yield "d_pet", f"{self.d_pet} is not a multiple of num_heads = {self.num_heads}"
         if self.long_range:
-            yield from _coarse(self.smearing, self.kspace_resolution)
+            yield from _long_range_problems(self)
 
 
-def _coarse(smearing: float, resolution: float) -> Iterator[tuple[str, str]]:
-    """Yield a resolution of the reciprocal space that is too coarse for the width of the charges."""
-    if resolution > (limit := MAX_RESOLUTION * smearing):
-        yield (
-            "kspace_resolution",
-            f"{resolution:g} Å is too coarse for smearing = {smearing:g} Å: at most {limit:.3g} Å",
-        )
+def _long_range_problems(section: SoapBpnn | Nanopet) -> Iterator[tuple[str, str]]:
+    """Yield what makes the long-range interactions of a section impossible."""
+    if section.kspace_resolution > (limit := MAX_RESOLUTION * section.smearing):
+        too_coarse = f"{section.kspace_resolution:g} Å is too coarse for smearing = {section.smearing:g} Å"
+        yield "kspace_resolution", f"{too_coarse}: at most {limit:.3g} Å"
+    if not section.use_ewald and find_spec("torchpme") is None:
+        yield "use_ewald", "P3M needs torch-pme (pip install 'fitsnap_nn[long_range]'); the Ewald sum, 1, does not"
 
 
 ENTRY_POINT_GROUP = "fitsnap_nn.architectures"

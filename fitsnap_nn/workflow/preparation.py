@@ -24,6 +24,7 @@ from fitsnap_nn.errors import DataError
 from fitsnap_nn.inputs import CachedInput, ModelInput
 from fitsnap_nn.inputs.cache.cache_key import reference_key
 from fitsnap_nn.inputs.cache.store import InputStore
+from fitsnap_nn.inputs.graph.placed import refuse_wires
 from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.settings.schema import Settings
 from fitsnap_nn.settings.training import LOSS
@@ -155,6 +156,8 @@ def read_dataset(settings: Settings, ranks: Ranks, split_seed: int | None = None
     seed = ranks.broadcast(split_seed or settings.groups.random_seed or draw_seed())
     configurations = [configuration for read, _, _ in shares for configuration in read]
     dataset = assemble(settings, configurations, seed, [finding for _, found, _ in shares for finding in found])
+    if getattr(settings.architecture, "long_range", False):
+        refuse_wires(dataset.configurations)
     missing = check_labels(settings, dataset.configurations, dataset.findings)
     return replace(dataset, findings=(*dataset.findings, *missing))
 

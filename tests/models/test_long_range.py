@@ -339,3 +339,42 @@ def test_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "fitsnap_nn.models.p3m", raising=False)
     with pytest.raises(ImportError, match=r"needs torch-pme: pip install 'fitsnap_nn\[long_range\]'"):
         Ions(use_ewald=False)
+
+
+def two_molecules(random: np.random.Generator) -> tuple[Configuration, float]:
+    """Return two molecules of charge +1 or -1, farther apart than the cutoff, and their Coulomb energy in eV."""
+    axis, *halves = (one / np.linalg.norm(one) for one in random.standard_normal((3, 3)))
+    centres = np.zeros(3), random.uniform(6.5, 11.0) * axis
+    positions = np.array([c + s * 1.2 * half for c, half in zip(centres, halves, strict=True) for s in (-1, 1)])
+    kinds = random.integers(0, 2, 2)
+    species = tuple(("Na", "Cl")[kind] for kind in kinds for _ in range(2))
+    distances = np.linalg.norm(positions[:2, None] - positions[2:], axis=2)
+    charges = 0.5 - kinds
+    configuration = Configuration("two", "g", species, positions, np.zeros((3, 3)), (False,) * 3)
+    return configuration, float(14.4 * charges[0] * charges[1] * (1.0 / distances).sum())
+
+
+@pytest.mark.slow
+def test_a_fit_of_what_is_beyond_the_cutoff() -> None:
+    random = np.random.default_rng(0)
+    configurations, energies = zip(*(two_molecules(random) for _ in range(120)), strict=True)
+    labels, errors = torch.tensor(energies), []
+    for long_range in (False, True):
+        torch.manual_seed(0)
+        options = {"d_pet": 16, "num_heads": 2, "num_attention_layers": 1, "num_gnn_layers": 1}
+        model = Nanopet(["Na", "Cl"], cutoff=4.0, **options, long_range=long_range)
+        training, test = (
+            make_graph(model, *part, dtype=torch.float32) for part in (configurations[:100], configurations[100:])
+        )
+        optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+        for _ in range(250):
+            optimizer.zero_grad()
+            residuals = training.sum_by_configuration(model.atom_energies(training)) - labels[:100]
+            residuals.square().mean().backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+        with torch.no_grad():
+            residuals = test.sum_by_configuration(model.atom_energies(test)) - labels[100:]
+        errors.append(float(residuals.square().mean().sqrt()))
+    assert errors[0] > 0.5  # eV
+    assert errors[1] < 0.1 * errors[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -75,14 +76,24 @@ def place_fields(configuration: Configuration) -> dict[str, Tensor]:
     Raises:
         DataError: one direction only is periodic.
     """
-    if sum(configuration.pbc) == 1:
-        raise DataError(f"{configuration.id}: {WIRE}, or remove the configuration.")
+    refuse_wires([configuration])
     positions = near_origin(configuration.positions, configuration.cell, configuration.pbc)
     return {
         "positions": torch.from_numpy(positions),
         "cells": torch.from_numpy(configuration.cell[None].copy()),
         "periodic": torch.tensor([configuration.pbc]),
     }
+
+
+def refuse_wires(configurations: Iterable[Configuration]) -> None:
+    """Refuse configurations of which one direction only is periodic.
+
+    Raises:
+        DataError: there is one; the message names the first.
+    """
+    for one in configurations:
+        if sum(one.pbc) == 1:
+            raise DataError(f"{one.id}: {WIRE}, or remove the configuration.")
 
 
 def near_origin(positions: Floats, cell: Floats, periodic: ArrayLike) -> Floats:
