@@ -19,6 +19,7 @@ from fitsnap_nn.cli import main
 from fitsnap_nn.errors import CheckpointError, InputError
 from fitsnap_nn.export.export import export
 from fitsnap_nn.export.model_file import load_model
+from fitsnap_nn.testing.graphs import crystal
 
 pytestmark = pytest.mark.usefixtures("mace")
 
@@ -62,8 +63,6 @@ def in_process(network: Any, mace_file: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.usefixtures("in_process", "mace_file")
 def test_targets_have_heads_on_the_features_of_the_file(network: Any, tmp_path: Path) -> None:
-    from fitsnap_nn.testing.graphs import crystal
-
     path = tmp_path / "targets.in"
     text = INPUT.format(refit=0, data=SAMPLES / "Ta_JSON")
     path.write_text(f"{text}[TARGETS]\npush = per_atom vector column=Forces\n", encoding="utf-8")
