@@ -235,11 +235,14 @@ def describe_model(path: str | Path, *, trust: bool = False) -> str:
     """
     payload = load_payload(path, trust=trust)
     description = {key: value for key, value in payload["description"].items() if key != "elements"}
-    model_input = description.pop("model_input", {})
+    model_input, targets = description.pop("model_input", {}), description.pop("targets", ())
     count = sum(tensor.numel() for tensor in payload["state_dict"].values())
     lines = [f"{path}: {FORMAT}, format {payload['version']}, LAMMPS units {payload['units']['lammps']}"]
     lines.append(f"elements    {' '.join(payload['elements'])} (LAMMPS types 1 to {len(payload['elements'])})")
     lines.append(f"model       {_listed(description)}; {count} numbers")
+    if targets:
+        named = (f"{one['name']} (per {one['per']}, {one['symmetry']})" for one in targets)
+        lines.append(f"targets     {', '.join(named)}")
     if model_input:
         lines.append(f"input       {_listed(input_from_payload(model_input).changed_options())}")
     defaults = asdict(Reference())

@@ -63,6 +63,24 @@ def in_process(network: Any, mace_file: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(mace_files, "run_and_convert", convert)
 
 
+@pytest.mark.usefixtures("in_process", "mace_file")
+def test_targets_have_heads_on_the_features_of_the_file(network: Any, tmp_path: Path) -> None:
+    path = tmp_path / "targets.in"
+    text = INPUT.format(refit=0, data=SAMPLES / "Ta_JSON")
+    path.write_text(f"{text}[TARGETS]\npush = per_atom vector column=Forces\n", encoding="utf-8")
+    with without_plots():
+        result = fitsnap_nn.fit(path, {"OUTFILE.folder": tmp_path / "fit"}, verify=False)
+    potential = fitsnap_nn.load_potential(result.model_file)
+    atoms = crystal(("Ta",))
+    found = potential.predict(atoms, outputs=["push", "features", "push_last_layer_features"])
+    assert found.energy == pytest.approx(energy_of_mace(network, atoms), abs=1e-9)
+    assert found.values["push"].shape == (len(atoms), 3)
+    assert found.values["push"].any()
+    path.write_text(f"{text}[TARGETS]\npush = per_atom spherical lambda=4 column=Forces\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"push \(λ=4\): the features of the layers, .*, lack it"):
+        fitsnap_nn.fit(path, {"OUTFILE.folder": tmp_path / "refused"}, verify=False)
+
+
 def energy_of_mace(network: Any, configuration: Any) -> float:
     """By the conversion whose energies are compared with mace-torch's own calculator in tests/models."""
     from fitsnap_nn.interfaces.mace_files import convert
