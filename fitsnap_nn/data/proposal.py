@@ -39,7 +39,7 @@ from fitsnap_nn.settings.elements import atomic_number
 from fitsnap_nn.settings.ini import COMMAND_LINE
 from fitsnap_nn.settings.keys import keys_of
 from fitsnap_nn.settings.template import BPNN_NEIGHBOURS, LINEAR, ON_DESCRIPTORS, Content, recommended
-from fitsnap_nn.settings.training import KALMAN
+from fitsnap_nn.settings.training import KALMAN, LOSS
 from fitsnap_nn.units import GPA
 
 MIN_EPOCHS = 40
@@ -119,7 +119,11 @@ def propose(reading: Reading, model: str, elements: Sequence[str], folder: str) 
             "REFERENCE": repulsion.values,
             "CALCULATOR": _targets(reading, weights),
             "GROUPS": blocks.values,
-            "PYTORCH": {**baseline.values, **_epochs(model, len(symbols), num_training)},
+            "PYTORCH": {
+                **baseline.values,
+                **_epochs(model, len(symbols), num_training),
+                **({} if any(one.validation for one in sizes.values()) else {"best_model_metric": LOSS}),
+            },
         },
         comments={
             "": (head,),

@@ -242,9 +242,9 @@ def _remarks_on_training(
         still_learning = history[-1].train_loss < best.train_loss
         unstable = "the learning_rate is too high" if has_rate else f"LKF is unstable: {STABLER}"
         cause = "the training loss fell further: overfitting" if still_learning else unstable
-        kept = f"The weights of epoch {best.epoch}" if _best_epoch(history) else "The initial weights"
+        kept = f"The weights of epoch {_best_epoch(history)}" if _best_epoch(history) else "The initial weights"
         yield (
-            f"best epoch early: {best.epoch} of {last}, the loss ended {final / losses.min():.2g} times as high. "
+            f"lowest loss early: epoch {best.epoch} of {last}; it ended {final / losses.min():.2g} times as high. "
             f"Probably {cause}. {kept} are kept"
         )
     yield from _spikes(history)

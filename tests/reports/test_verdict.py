@@ -120,7 +120,7 @@ def test_an_early_best_epoch_has_its_cause(make_results, learning):
     losses = [*np.linspace(1.0, 0.1, 10), *np.linspace(0.11, 0.5, 90)]
     training = converged() if learning else [*np.linspace(1.0, 0.1, 10), *np.full(90, 0.4)]
     lines = verdict(history(losses, training), make_results(), PROPERTIES, 100)
-    (line,) = [line for line in lines if "best epoch early" in line]
+    (line,) = [line for line in lines if "lowest loss early" in line]
     assert "10 of 100" in line
     assert ("overfitting" in line) == learning
     assert "the weights of epoch 10 are kept" in line.lower()
@@ -129,7 +129,7 @@ def test_an_early_best_epoch_has_its_cause(make_results, learning):
 def test_without_a_learning_rate_none_is_recommended(make_results):
     losses = [*np.linspace(1.0, 0.1, 10), *np.linspace(0.11, 0.5, 80), *np.full(10, 9.0)]
     lines = verdict(history(losses, losses, math.nan), make_results(0.9, 0.9), PROPERTIES, 100)
-    assert {"unstable", "best epoch early"} <= set(remarks(lines))
+    assert {"unstable", "lowest loss early"} <= set(remarks(lines))
     flat = verdict(history([1.0] * 50, learning_rate=math.nan), make_results(0.9, 0.9), PROPERTIES, 50)
     assert any("Try optimizer = Adam" in line for line in flat)
     assert sum("use balance = 1 or a larger batch_size" in line for line in lines) == 2
