@@ -22,6 +22,7 @@ from fitsnap_nn.errors import DataError
 from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.inputs.graph.placed import PlacedGraph
 from fitsnap_nn.models.periodic_box import PeriodicBox, periodic_box, slab_correction, wave_numbers
+from fitsnap_nn.settings.architectures import LONG_RANGE_KEYS
 
 MAX_PHASES = 100_000_000  # wave vectors times atoms; each takes about 50 bytes in float64, more in training
 
@@ -163,8 +164,7 @@ def long_range_of(hyperparameters: Mapping[str, Any], width: int, cutoff: float)
     """
     if not hyperparameters.get("long_range"):
         return None
-    names = ("use_ewald", "smearing", "kspace_resolution", "interpolation_nodes")
-    return LongRange(width, cutoff, **{name: hyperparameters[name] for name in names})
+    return LongRange(width, cutoff, **{name: hyperparameters[name] for name in LONG_RANGE_KEYS})
 
 
 def _require_p3m() -> None:
