@@ -128,7 +128,7 @@ def _of_training(document: Document, settings: Settings) -> Iterator[str]:
         unused = UNUSED_KEYS[KALMAN]
         yield from _without_effect(document, "PYTORCH", unused, "with optimizer = LKF, which has no such step")
         rest = "rate the epochs and balance the properties" if training.balance else "only rate the epochs"
-        reason = f"on the steps of optimizer = LKF, which measures mean absolute residuals; they {rest}"
+        reason = f"on the steps of optimizer = LKF, which measures root mean square residuals; they {rest}"
         yield from _without_effect(document, "PYTORCH", ["loss", "huber_delta"], reason)
     else:
         yield from _without_effect(document, "PYTORCH", ["initial_variance"], "without optimizer = LKF")

@@ -8,7 +8,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from fitsnap_nn.errors import InputError, Problem
+from fitsnap_nn.errors import InputError, Problem, counted
 from fitsnap_nn.settings.architectures import BUILT_IN, ArchitectureError, architecture_names, load_architecture
 from fitsnap_nn.settings.checks import check
 from fitsnap_nn.settings.fields import parse_number, parse_value
@@ -121,7 +121,8 @@ def outline(settings: Settings) -> str:
     document = read_ini(settings.text, settings.source)
     rows = {row.name for row in settings.groups.rows}
     keys = sum(key not in rows for entries in document.sections.values() for key in entries)
-    return f"{settings.source} ok ({len(document.sections)} sections, {keys} keys, {len(rows)} groups)"
+    counts = {"section": len(document.sections), "key": keys, "group": len(rows)}
+    return f"{settings.source} ok ({', '.join(counted(number, noun) for noun, number in counts.items())})"
 
 
 def _build(document: Document, folder: str, text: str) -> Settings:
