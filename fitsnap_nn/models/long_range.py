@@ -66,8 +66,8 @@ class LongRange(nn.Module):
     @property
     def summary(self) -> str:
         """Phrase for the log that names the method."""
-        method = "an Ewald sum" if self.use_ewald else f"P3M of {self.nodes} nodes"
-        return f"with {method} ({self.resolution:g} Å, smearing {self.smearing:g} Å) in training and in use alike"
+        method = "an Ewald sum" if self.use_ewald else f"P3M with {self.nodes} nodes"
+        return f"with {method} (kspace_resolution {self.resolution:g} Å, smearing {self.smearing:g} Å)"
 
     def forward(self, graph: Graph, features: Tensor) -> Tensor:
         """Return the long-range features (N, width) from the features (N, width) of the atoms."""
@@ -177,6 +177,6 @@ def _require_p3m() -> None:
         import_module("fitsnap_nn.models.p3m")
     except ImportError as error:
         raise ImportError(
-            f"P3M (use_ewald = 0) needs torch-pme: pip install 'fitsnap_nn[long_range]' ({error}). "
+            f"P3M (use_ewald = 0) needs torch-pme: pip install 'fitsnap_nn[long-range]' ({error}). "
             "The Ewald sum (use_ewald = 1) needs no other library."
         ) from error
