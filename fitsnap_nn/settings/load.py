@@ -94,18 +94,23 @@ def _read(path: str | os.PathLike[str], overrides: Overrides) -> tuple[Document,
         raise InputError([Problem(source, f"{problem.what}.", problem.hint)]) from None
     document = read_ini(text, source)
     document.override(overrides)
-    document.notices += adopt_fitsnap_names(document)
-    merge_earlier_name(document)
+    document.notices += _adopt_names(document)
     return document, text
+
+
+def _adopt_names(document: Document) -> list[str]:
+    """Replace the names of FitSNAP and of earlier versions by ours; return notices."""
+    merge_earlier_name(document)
+    return adopt_fitsnap_names(document)
 
 
 def document_of(settings: Settings) -> Document:
     """Return the document of checked settings, overrides included, with the locations of the keys in the input file."""
     document = read_ini(settings.text, settings.source)
-    adopt_fitsnap_names(document)
+    _adopt_names(document)
     try:
         written = read_ini(read_text(settings.source), settings.source)
-        adopt_fitsnap_names(written)
+        _adopt_names(written)
     except ValueProblem:  # removed since it was read
         return document
     document.headers = {section: written.headers.get(section, COMMAND_LINE) for section in document.headers}
