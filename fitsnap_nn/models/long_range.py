@@ -66,8 +66,10 @@ class LongRange(nn.Module):
     @property
     def summary(self) -> str:
         """Phrase for the log that names the method."""
-        method = "an Ewald sum" if self.use_ewald else f"P3M with {self.nodes} nodes"
-        return f"with {method} (kspace_resolution {self.resolution:g} Å, smearing {self.smearing:g} Å)"
+        options = f"kspace_resolution {self.resolution:g} Å, smearing {self.smearing:g} Å"
+        if self.use_ewald:
+            return f"with an Ewald sum ({options})"
+        return f"with P3M ({options}, interpolation_nodes {self.nodes})"
 
     def forward(self, graph: Graph, features: Tensor) -> Tensor:
         """Return the long-range features (N, width) from the features (N, width) of the atoms."""
