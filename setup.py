@@ -70,7 +70,7 @@ REQUIRES = [
 FEATURES = {
     "soap": ["torch-spex>=0.1,<0.2"],
     "mace": ["mace-torch>=0.3.16,<0.3.17"],
-    "long_range": ["torch-pme>=0.5,<0.6"],
+    "long-range": ["torch-pme>=0.5,<0.6"],
     "plots": ["matplotlib>=3.8"],
     "linear": ["scikit-learn>=1.3"],
     "schedulefree": ["schedulefree>=1.4,<2"],
@@ -93,7 +93,7 @@ EXTRAS = {
 setup(
     name="fitsnap_nn",
     version=version(),
-    description="Neural-network interatomic potentials for LAMMPS from FitSNAP-style inputs",
+    description="Neural-network and linear SNAP potentials for LAMMPS from FitSNAP-style inputs",
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     author="fitsnap_nn developers",

@@ -37,7 +37,7 @@ T = TypeVar("T")
 MPI_THREAD_MULTIPLE = 3  # in the ABI of MPICH and of Open MPI
 JOIN_CHECK = 1.0  # s between two looks at the other ranks, while this one waits for them
 JOIN_NOTE = 10.0  # s of waiting for other ranks after which that is said
-JOIN_LIMIT = 900.0  # s; on machines with much else to do, ranks can start minutes apart
+JOIN_LIMIT = 900.0  # s; on busy machines ranks can start minutes apart
 BUG = "This is a bug in fitsnap_nn. Please report it with the lines above and the input file."
 
 

@@ -26,6 +26,8 @@ NEWTON = JOULE / METRE
 PASCAL = JOULE / METRE**3
 BAR = 1e5 * PASCAL
 GPA = 1e9 * PASCAL
+# 1 bar of LAMMPS' units metal, from the digits of nktv2p (update.cpp), in which LAMMPS prints pressures.
+LAMMPS_BAR = 1.0 / 1.6021765e6
 
 LONGEST_NAME = 40  # characters of a unit in a message
 

@@ -111,7 +111,7 @@ def test_check_reads_and_computes_nothing(infile, calls, capsys, arguments):
     assert main([*arguments, "-k", "SOLVER", "nsam", "1"]) == 0
     assert [name for name, _, _ in calls] == ["check"]
     first, notice, *rest = capsys.readouterr().out.splitlines()
-    assert first == "Ta.in ok (4 sections, 3 keys, 1 groups)"
+    assert first == "Ta.in ok (4 sections, 3 keys, 1 group)"
     assert notice == "Without effect (for the reasons see docs/input.md): [SOLVER] nsam."
     assert rest == ["check ran", "2 configurations"]
 

@@ -206,7 +206,7 @@ def test_of_several_formats_the_one_with_most_configurations(tmp_path, capsys):
     settings, _ = new(tmp_path, "data")
     assert settings.scraper.scraper == "XYZ"
     assert [row.name for row in settings.groups.rows] == ["many"]
-    assert "1 configurations in 1 files of format JSON are left out" in capsys.readouterr().out
+    assert "left out: 1 configuration in 1 file of format JSON: an input reads one format." in capsys.readouterr().out
 
 
 def test_a_folder_with_a_file_for_each_configuration_is_one_group(tmp_path):

@@ -13,7 +13,7 @@ from fitsnap_nn.data.discovery import ASE, VASP, Candidate, discover
 from fitsnap_nn.data.files import list_files, natural_order
 from fitsnap_nn.data.findings import Finding
 from fitsnap_nn.data.readers import FORMATS, DataFile, ReadOptions
-from fitsnap_nn.errors import DataError
+from fitsnap_nn.errors import DataError, counted
 from fitsnap_nn.settings.schema import GroupRow, Groups, PathSection, Scraper, Settings
 
 MAX_BYTES = 2 * 2**30  # of files to read; larger data sets are sampled at even spacing
@@ -82,8 +82,9 @@ def explore(data: Path, say: Say) -> Reading | None:
     chosen = max(readings, key=lambda reading: reading.num_labelled)
     others = [
         Finding(
-            f"{len(one.configurations)} configurations in {one.num_files} files of format {one.scraper} are left out: "
-            "an input reads one format. Convert them to that of the others, or fit them with an input of their own."
+            f"left out: {counted(len(one.configurations), 'configuration')} in {counted(one.num_files, 'file')} of "
+            f"format {one.scraper}: an input reads one format. Convert them to that of the others, or fit them with an "
+            "input of their own."
         )
         for one in readings
         if one is not chosen

@@ -51,12 +51,15 @@ def check_labels(
 
 def looked_for(settings: Settings, name: str) -> str:
     """Return the names under which a label is searched in the files."""
+    columns = {row.name: row.column for row in settings.targets}
+    if name in columns:
+        return columns[name]
     given = [getattr(settings.scraper, key) for key in KEYS.get(name, "").split(" or ") if key]
     if any(given):
         return ", ".join(filter(None, given))
     if settings.scraper.scraper == "JSON":
         return name.capitalize()
-    if name not in KEYS or settings.scraper.scraper == "VASP":
+    if settings.scraper.scraper == "VASP":
         return name
     labels = (name, "virial") if name == "stress" else (name,)
     plain = ", ".join(alias for label in labels for kind in PLAIN_NAMES[label] for alias in kind)

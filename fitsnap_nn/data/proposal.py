@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -225,7 +226,7 @@ def _weights(
 
 def _stresses_comment(offsets: Mapping[str, float], num_groups: int) -> str:
     """Return which stresses are not fitted because they contradict the energies."""
-    known = {group: offset for group, offset in offsets.items() if offset == offset}
+    known = {group: offset for group, offset in offsets.items() if not math.isnan(offset)}
     if not known:
         return ""
     values = some([f"{group} {offset / GPA:+.1f} GPa" for group, offset in known.items()])

@@ -66,7 +66,7 @@ def _of_graph(model_input: GraphInput, model: GraphModel) -> Formats:
     reason = f"model nn supports networks on SNAP descriptors only, not a {type(model).__name__}"
     precision = dtype_name(next(p.dtype for p in model.parameters() if p.is_floating_point()))
     single_rank = SINGLE_RANK if model.has_long_range else ""
-    return Formats({"unified": unified_pickle(model)}, "", "unified", reason, precision, single_rank)
+    return Formats({"unified": unified_pickle(model)}, "", "unified", reason, precision, single_rank=single_rank)
 
 
 @formats_of.register

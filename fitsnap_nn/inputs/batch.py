@@ -84,9 +84,8 @@ class Batch(ABC):
 
 
 B = TypeVar("B", bound=Batch)
-CLASS_VARIABLES = frozenset(
-    {"indices", "long_indices", "differentiated"}
-)  # dataclasses lists class variables in __dataclass_fields__
+# dataclasses lists class variables in __dataclass_fields__.
+CLASS_VARIABLES = frozenset({"indices", "long_indices", "differentiated"})
 
 
 def atom_fields(configuration: Configuration, elements: Sequence[str]) -> dict[str, Tensor]:

@@ -17,8 +17,8 @@ from fitsnap_nn.lammps.data_file import data_text
 from fitsnap_nn.lammps.files import LammpsFiles
 from fitsnap_nn.lammps.program import Lammps
 from fitsnap_nn.lammps.reference import SPIN_FIX, atom_style_commands
+from fitsnap_nn.units import LAMMPS_BAR
 
-LAMMPS_BAR = 1.0 / 1.6021765e6  # 1 bar in eV/Å³, with the digits of nktv2p in LAMMPS' units metal (update.cpp)
 RESULTS = "results"
 ENERGIES = "energies"
 ANY_GRID = "* * *"

@@ -173,11 +173,16 @@ class Session(AbstractContextManager["Session"]):
         with self._guard(f"extract atom {name}") as lammps:
             return _ordered(lammps, lammps.numpy.extract_atom(name))
 
-    def atom_compute(self, name: str) -> NDArray[np.float64]:
-        """Return an (N, columns) copy of a per-atom compute, in the atom order of the configuration."""
+    def atom_compute(self, name: str, kind: int = ARRAY) -> NDArray[np.float64]:
+        """Return an (N, columns) copy of a per-atom compute, in the atom order of the configuration.
+
+        Args:
+            name: compute ID.
+            kind: ``VECTOR`` or ``ARRAY``.
+        """
         with self._guard(f"extract compute {name}") as lammps:
-            ordered = _ordered(lammps, lammps.numpy.extract_compute(name, PER_ATOM, ARRAY))
-        return ordered.reshape(len(ordered), -1)  # a single column is a vector in LAMMPS
+            ordered = _ordered(lammps, lammps.numpy.extract_compute(name, PER_ATOM, kind))
+        return ordered.reshape(len(ordered), -1)  # an array with a single column is a vector in LAMMPS
 
     def global_compute(self, name: str, kind: int) -> Any:
         """Return a global compute: a scalar, or a view of a vector or array.

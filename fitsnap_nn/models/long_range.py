@@ -22,6 +22,7 @@ from fitsnap_nn.errors import DataError
 from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.inputs.graph.placed import PlacedGraph
 from fitsnap_nn.models.periodic_box import PeriodicBox, periodic_box, slab_correction, wave_numbers
+from fitsnap_nn.settings.architectures import LONG_RANGE_KEYS
 
 MAX_PHASES = 100_000_000  # wave vectors times atoms; each takes about 50 bytes in float64, more in training
 
@@ -65,8 +66,10 @@ class LongRange(nn.Module):
     @property
     def summary(self) -> str:
         """Phrase for the log that names the method."""
-        method = "an Ewald sum" if self.use_ewald else f"P3M of {self.nodes} nodes"
-        return f"with {method} ({self.resolution:g} Å, smearing {self.smearing:g} Å) in training and in use alike"
+        options = f"kspace_resolution {self.resolution:g} Å, smearing {self.smearing:g} Å"
+        if self.use_ewald:
+            return f"with an Ewald sum ({options})"
+        return f"with P3M ({options}, interpolation_nodes {self.nodes})"
 
     def forward(self, graph: Graph, features: Tensor) -> Tensor:
         """Return the long-range features (N, width) from the features (N, width) of the atoms."""
@@ -163,8 +166,7 @@ def long_range_of(hyperparameters: Mapping[str, Any], width: int, cutoff: float)
     """
     if not hyperparameters.get("long_range"):
         return None
-    names = ("use_ewald", "smearing", "kspace_resolution", "interpolation_nodes")
-    return LongRange(width, cutoff, **{name: hyperparameters[name] for name in names})
+    return LongRange(width, cutoff, **{name: hyperparameters[name] for name in LONG_RANGE_KEYS})
 
 
 def _require_p3m() -> None:
@@ -177,6 +179,6 @@ def _require_p3m() -> None:
         import_module("fitsnap_nn.models.p3m")
     except ImportError as error:
         raise ImportError(
-            f"P3M (use_ewald = 0) needs torch-pme: pip install 'fitsnap_nn[long_range]' ({error}). "
+            f"P3M (use_ewald = 0) needs torch-pme: pip install 'fitsnap_nn[long-range]' ({error}). "
             "The Ewald sum (use_ewald = 1) needs no other library."
         ) from error

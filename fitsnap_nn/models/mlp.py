@@ -64,6 +64,11 @@ ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
 )
 
 
+def uniform(shape: tuple[int, ...], inputs: int) -> Tensor:
+    """Return initial weights with the distribution of ``nn.Linear``."""
+    return torch.empty(shape).uniform_(-1.0, 1.0) / math.sqrt(inputs)
+
+
 # Vector-Jacobian product: dL/dW and dL/db of all layers, from dL/de (N,) and dL/d(de/dx) (N, D).
 Pullback = Callable[[Tensor, Tensor], list[Tensor]]
 

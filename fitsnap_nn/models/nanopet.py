@@ -91,7 +91,7 @@ class Nanopet(GraphModel):
             "heads": heads,
             "zbl": zbl,
         }
-        if long_range:  # otherwise files are as those of before
+        if long_range:  # otherwise the description is that of earlier versions
             self._hyperparameters |= {
                 "long_range": True,
                 "use_ewald": use_ewald,

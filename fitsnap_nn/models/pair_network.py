@@ -21,12 +21,13 @@ from fitsnap_nn.models.angular_gaussians import AngularGaussians
 from fitsnap_nn.models.base import GraphModel
 from fitsnap_nn.models.baselines import standardize
 from fitsnap_nn.models.elements import PerElement, along
-from fitsnap_nn.models.mlp import ACTIVATIONS
+from fitsnap_nn.models.mlp import ACTIVATIONS, uniform
 from fitsnap_nn.models.pairs import cosine_cutoff
 from fitsnap_nn.models.tables import neighbour_tables
+from fitsnap_nn.settings.pair_network import SWITCH
 
 SHARED, PER_ELEMENT, ONE_HOT = 1, 2, 3
-SWITCH = 3.5  # Å, where FitSNAP's cutoff function starts to fall
+BASELINES = ("element_energies", "energy_scale")
 
 
 class PairNetwork(GraphModel):
@@ -83,13 +84,15 @@ class PairNetwork(GraphModel):
         sizes = [size, *map(int, layer_sizes[1:])]
         inputs = [size + 2 * count if self.option == ONE_HOT else size, *sizes[1:]]
         self.weights = nn.ParameterList(
-            _uniform((networks, b, a), fan) for (a, b), fan in zip(pairwise(sizes), inputs, strict=False)
+            nn.Parameter(uniform((networks, b, a), fan)) for (a, b), fan in zip(pairwise(sizes), inputs, strict=False)
         )
-        self.biases = nn.ParameterList(_uniform((networks, b), fan) for b, fan in zip(sizes[1:], inputs, strict=False))
+        self.biases = nn.ParameterList(
+            nn.Parameter(uniform((networks, b), fan)) for b, fan in zip(sizes[1:], inputs, strict=False)
+        )
         # The columns of the first layer that a one-hot input selects, for the element of each of the two atoms.
         self.element_weights: nn.Parameter | None = None
         if self.option == ONE_HOT:
-            self.element_weights = _uniform((2, count, sizes[1]), inputs[0])
+            self.element_weights = nn.Parameter(uniform((2, count, sizes[1]), inputs[0]))
         self.shift: Tensor
         self.scale: Tensor
         self.register_buffer("shift", torch.zeros(networks, size))
@@ -177,11 +180,3 @@ class PairNetwork(GraphModel):
                 for atoms, of_elements in zip((graph.edge_i, graph.edge_j), self.element_weights, strict=True):
                     values = values + one_hot.index_select(0, atoms) @ of_elements
         return values.squeeze(1)
-
-
-BASELINES = ("element_energies", "energy_scale")
-
-
-def _uniform(shape: tuple[int, ...], inputs: int) -> nn.Parameter:
-    """Return initial weights with the distribution of ``nn.Linear``."""
-    return nn.Parameter(torch.empty(shape).uniform_(-1.0, 1.0) / math.sqrt(inputs))

@@ -17,9 +17,10 @@ from fitsnap_nn.inputs.graph.padded import PaddedGraph
 from fitsnap_nn.models.base import GraphModel
 from fitsnap_nn.models.elements import PerElement, along
 from fitsnap_nn.models.long_range import long_range_of
+from fitsnap_nn.models.mlp import uniform
 from fitsnap_nn.models.soap import PowerSpectrum, SphericalExpansion
 from fitsnap_nn.models.soap_rows import AllRows, Rows
-from fitsnap_nn.models.soap_tensors import TargetHead, TensorBasis, normalize, uniform
+from fitsnap_nn.models.soap_tensors import TargetHead, TensorBasis, normalize
 from fitsnap_nn.models.targets import Blocks, Targets
 from fitsnap_nn.models.zbl import Zbl
 
@@ -120,7 +121,7 @@ class SoapBpnn(GraphModel):
             "heads": heads,
             "zbl": zbl,
         }
-        if long_range:  # otherwise files are as those of before
+        if long_range:  # otherwise the description is that of earlier versions
             self.hyperparameters |= {
                 "long_range": True,
                 "use_ewald": use_ewald,
@@ -189,9 +190,8 @@ class SoapBpnn(GraphModel):
         return bool(self.hyperparameters["legacy"])
 
     def description(self) -> dict[str, Any]:
-        return {"architecture": "SOAP_BPNN", "elements": list(self.elements), **self.hyperparameters} | (
-            self.described_targets()
-        )
+        named = {"architecture": "SOAP_BPNN", "elements": list(self.elements), **self.hyperparameters}
+        return named | self.described_targets()
 
     @property
     def layout(self) -> str:

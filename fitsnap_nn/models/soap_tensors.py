@@ -6,9 +6,7 @@ coefficients of degree 1, and of linear combinations of the expansion coefficien
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -16,22 +14,12 @@ from torch.nn.functional import silu
 
 from fitsnap_nn.data.symmetries import Block
 from fitsnap_nn.models.constants import Float64Constants
+from fitsnap_nn.models.mlp import uniform
+from fitsnap_nn.models.soap_rows import AllRows, Rows
 from fitsnap_nn.models.spherical import coupling, raise_degree
 from fitsnap_nn.models.targets import TargetSpec
 
 VANISHING = 1e-5  # root mean square of coefficients that vanish by symmetry, up to rounding; others are of order 0.1
-
-
-class Rows(Protocol):
-    """Rows of the network, see `soap_bpnn.Rows`."""
-
-    def of_atoms(self, values: Tensor) -> Tensor: ...
-    def linear(self, values: Tensor, weights: Tensor) -> Tensor: ...
-
-
-def uniform(shape: tuple[int, ...], inputs: int) -> Tensor:
-    """Return initial weights with the distribution of ``nn.Linear``."""
-    return torch.empty(shape).uniform_(-1.0, 1.0) / math.sqrt(inputs)
 
 
 class TensorBasis(nn.Module):
@@ -66,7 +54,7 @@ class TensorBasis(nn.Module):
         couplings = {str(one): coupling(one, torch.float64, cpu) for one in range(1, degree + 1)}
         self._couplings = Float64Constants(**couplings)
 
-    def forward(self, expansion: Sequence[Tensor], rows: Rows) -> Tensor:
+    def forward(self, expansion: Sequence[Tensor], rows: Rows | AllRows) -> Tensor:
         """Return the basis tensors (R, size, 2l + 1).
 
         Args:
@@ -123,7 +111,7 @@ class TargetHead(nn.Module):
         sizes = [bases[str(number)].size if str(number) in bases else 1 for number in range(len(spec.blocks))]
         self.last = nn.ParameterList(nn.Parameter(uniform((networks, size, width), width)) for size in sizes)
 
-    def forward(self, features: Tensor, expansion: Sequence[Tensor], rows: Rows) -> list[Tensor]:
+    def forward(self, features: Tensor, expansion: Sequence[Tensor], rows: Rows | AllRows) -> list[Tensor]:
         """Return the blocks (N, 2l + 1) of each atom.
 
         Args:
@@ -140,7 +128,7 @@ class TargetHead(nn.Module):
             blocks.append(rows.of_atoms(values))
         return blocks
 
-    def hidden_values(self, features: Tensor, rows: Rows) -> Tensor:
+    def hidden_values(self, features: Tensor, rows: Rows | AllRows) -> Tensor:
         """Return the inputs (R, width) of the last layer."""
         return features if self.hidden is None else silu(rows.linear(features, self.hidden))
 

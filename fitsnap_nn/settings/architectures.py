@@ -18,7 +18,7 @@ from fitsnap_nn.settings.pair_network import Custom as Custom
 from fitsnap_nn.settings.rows import PropertyRow
 
 LONG_RANGE = "add interactions beyond the cutoff: features from the potentials of learned charges of all atoms"
-USE_EWALD = "1: Ewald sum; 0: P3M on a mesh, for thousands of atoms (needs torch-pme); in training and in use alike"
+USE_EWALD = "1: Ewald sum; 0: P3M on a mesh, for thousands of atoms (needs torch-pme); in training, evaluation and MD"
 SMEARING = "standard deviation of the Gaussian charges"
 KSPACE_RESOLUTION = "shortest wavelength of the Ewald sum; upper limit of twice the mesh spacing of P3M"
 INTERPOLATION_NODES = "mesh points per direction to which P3M distributes a charge"
@@ -142,7 +142,7 @@ def _long_range_problems(section: SoapBpnn | Nanopet) -> Iterator[tuple[str, str
         too_coarse = f"{section.kspace_resolution:g} Å is too coarse for smearing = {section.smearing:g} Å"
         yield "kspace_resolution", f"{too_coarse}: at most {limit:.3g} Å"
     if not section.use_ewald and find_spec("torchpme") is None:
-        yield "use_ewald", "P3M needs torch-pme (pip install 'fitsnap_nn[long_range]'); the Ewald sum, 1, does not"
+        yield "use_ewald", "P3M needs torch-pme (pip install 'fitsnap_nn[long-range]'); the Ewald sum, 1, does not"
 
 
 ENTRY_POINT_GROUP = "fitsnap_nn.architectures"

@@ -127,8 +127,8 @@ def _of_training(document: Document, settings: Settings) -> Iterator[str]:
     if training.optimizer == KALMAN:
         unused = UNUSED_KEYS[KALMAN]
         yield from _without_effect(document, "PYTORCH", unused, "with optimizer = LKF, which has no such step")
-        rest = "rate the epochs and balance the properties" if training.balance else "only rate the epochs"
-        reason = f"on the steps of optimizer = LKF, which measures mean absolute residuals; they {rest}"
+        rest = "rates the epochs and balances the properties" if training.balance else "only rates the epochs"
+        reason = f"on the steps of optimizer = LKF, which measures root mean square residuals; the loss {rest}"
         yield from _without_effect(document, "PYTORCH", ["loss", "huber_delta"], reason)
     else:
         yield from _without_effect(document, "PYTORCH", ["initial_variance"], "without optimizer = LKF")

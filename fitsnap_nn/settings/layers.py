@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+# Activations of the hidden layers, the keys of `fitsnap_nn.models.mlp.ACTIVATIONS`.
+ACTIVATIONS = ("softplus", "tanh", "sigmoid", "silu", "gelu", "relu", "linear")
 MAX_DIGITS = 9  # of a number of nodes
 MAX_LAYERS = 1000
 MAX_PARAMETERS = 10**8

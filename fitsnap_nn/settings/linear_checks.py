@@ -15,9 +15,14 @@ Finding = tuple[str, str, str, str]  # section, key, what is wrong, remedy
 
 
 def check_linear(document: Document, settings: Settings) -> None:
-    """Report what a linear solver does not support."""
+    """Report what a linear solver does not support; note that a model without constants has to fit whole energies."""
     for finding in _findings(document, settings):
         document.report(*finding)
+    if settings.bispectrum.bzeroflag and not any(settings.eshift.values()):
+        document.notices.append(
+            "[BISPECTRUM] bzeroflag = 1: the linear model has no constant energy for each element, and none is "
+            "subtracted from the labels. bzeroflag = 0 adds the constants."
+        )
 
 
 def _findings(document: Document, settings: Settings) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from fitsnap_nn.errors import InputError, Problem
+from fitsnap_nn.errors import InputError, Problem, counted
 from fitsnap_nn.settings.architectures import BUILT_IN, ArchitectureError, architecture_names, load_architecture
 from fitsnap_nn.settings.checks import check
 from fitsnap_nn.settings.fields import parse_number, parse_value
@@ -94,18 +94,23 @@ def _read(path: str | os.PathLike[str], overrides: Overrides) -> tuple[Document,
         raise InputError([Problem(source, f"{problem.what}.", problem.hint)]) from None
     document = read_ini(text, source)
     document.override(overrides)
-    document.notices += adopt_fitsnap_names(document)
-    merge_earlier_name(document)
+    document.notices += _adopt_names(document)
     return document, text
+
+
+def _adopt_names(document: Document) -> list[str]:
+    """Replace the names of FitSNAP and of earlier versions by ours; return notices."""
+    merge_earlier_name(document)
+    return adopt_fitsnap_names(document)
 
 
 def document_of(settings: Settings) -> Document:
     """Return the document of checked settings, overrides included, with the locations of the keys in the input file."""
     document = read_ini(settings.text, settings.source)
-    adopt_fitsnap_names(document)
+    _adopt_names(document)
     try:
         written = read_ini(read_text(settings.source), settings.source)
-        adopt_fitsnap_names(written)
+        _adopt_names(written)
     except ValueProblem:  # removed since it was read
         return document
     document.headers = {section: written.headers.get(section, COMMAND_LINE) for section in document.headers}
@@ -121,7 +126,8 @@ def outline(settings: Settings) -> str:
     document = read_ini(settings.text, settings.source)
     rows = {row.name for row in settings.groups.rows}
     keys = sum(key not in rows for entries in document.sections.values() for key in entries)
-    return f"{settings.source} ok ({len(document.sections)} sections, {keys} keys, {len(rows)} groups)"
+    counts = {"section": len(document.sections), "key": keys, "group": len(rows)}
+    return f"{settings.source} ok ({', '.join(counted(number, noun) for noun, number in counts.items())})"
 
 
 def _build(document: Document, folder: str, text: str) -> Settings:

@@ -100,7 +100,8 @@ class Mace(Architecture):
         irreps = f"{self.hidden_irreps} {self.edge_irreps} {self.MLP_irreps}"
         for pattern, most in ((r"(\d+)x", MAX_CHANNEL_DIGITS), (r"(\d+)[eo]", MAX_DEGREE_DIGITS)):
             if any(len(digits.lstrip("0")) > most for digits in re.findall(pattern, irreps)):
-                yield "hidden_irreps", f"multiplicities of irreps can have {MAX_CHANNEL_DIGITS} digits, degrees 3"
+                limits = f"{MAX_CHANNEL_DIGITS} digits, degrees at most {MAX_DEGREE_DIGITS}"
+                yield "hidden_irreps", f"multiplicities of irreps can have at most {limits}"
                 break
         if any(not part.strip().endswith("x0e") for part in self.MLP_irreps.split("+")):
             yield "MLP_irreps", f"'{self.MLP_irreps}' must be scalars, such as 16x0e"

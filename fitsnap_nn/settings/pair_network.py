@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 from fitsnap_nn.settings.architecture import CUTOFF, CUTOFF_WIDTH, Architecture, texts
-from fitsnap_nn.settings.layers import layers_problem, size_problem
+from fitsnap_nn.settings.layers import ACTIVATIONS, layers_problem, size_problem
 from fitsnap_nn.settings.options import option
 
 SWITCH = 3.5  # Å, where FitSNAP's cutoff function starts to fall
@@ -42,11 +42,7 @@ class Custom(Architecture):
     layer_sizes: tuple[str, ...] = option(
         ("num_desc", "512", "512", "1"), "nodes per layer; num_desc is num_radial + num_3body"
     )
-    activation: str = option(
-        "softplus",
-        "activation of the hidden layers",
-        choices=("softplus", "tanh", "sigmoid", "silu", "gelu", "relu", "linear"),
-    )
+    activation: str = option("softplus", "activation of the hidden layers", choices=ACTIVATIONS)
     multi_element_option: int = option(
         1,
         "1: one network for all pairs; 2: one network per element of the central atom; 3: one network with the "

@@ -12,7 +12,7 @@ from fitsnap_nn.settings.schema import Settings
 from fitsnap_nn.settings.targets import SECTION
 
 DERIVED = ("forces", "stress", "force")  # follow from the energy, with its scale
-TENSOR_MODELS = ", ".join(BUILT_IN)
+TENSOR_MODELS = ", ".join(name for name, section in BUILT_IN.items() if section.takes_targets)
 
 
 def check_targets(document: Document, settings: Settings) -> None:
@@ -43,6 +43,10 @@ def _problem(row: PropertyRow, settings: Settings) -> tuple[str, str] | None:
             "directions"
         )
         return what, f"Use calculator = LAMMPSGRAPH and one of the models {TENSOR_MODELS}."
+    model = settings.pytorch.model
+    if model in BUILT_IN and not settings.architecture.takes_targets:
+        what = f"model = {model} predicts the energy and its derivatives only"
+        return what, f"Remove it, or use one of the models {TENSOR_MODELS}."
     return settings.architecture.target_problem(row)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from fitsnap_nn.settings.architectures import architecture_names
+from fitsnap_nn.settings.layers import ACTIVATIONS
 from fitsnap_nn.settings.losses import LossChoice, choose_losses, pairs_of
 from fitsnap_nn.settings.options import LARGEST_SEED, option
 from fitsnap_nn.settings.problems import ValueProblem, parse_real
@@ -57,7 +58,7 @@ class PytorchSection:
         "softplus",
         "BPNN: activation of the hidden layers; softplus, silu and gelu need a LAMMPS that runs Python, as the "
         "plugin's does",
-        choices=("softplus", "tanh", "sigmoid", "silu", "gelu", "relu", "linear"),
+        choices=ACTIVATIONS,
     )
     multi_element_option: int = option(
         1,
@@ -311,7 +312,7 @@ class PytorchSection:
     @property
     def second_stage(self) -> int | None:
         """Epochs before stage two; ``None`` without one."""
-        return (self.stage_two_start or max(1, self.num_epochs // 4 * 3)) if self.stage_two else None
+        return (self.stage_two_start or max(1, 3 * self.num_epochs // 4)) if self.stage_two else None
 
     @property
     def second_rate(self) -> float:

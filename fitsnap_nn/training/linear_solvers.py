@@ -127,7 +127,7 @@ def _sklearn(name: str) -> Any:
         from sklearn import linear_model
     except ImportError as error:
         raise TrainingError(
-            f"solver = ARD and LASSO need scikit-learn: pip install 'fitsnap_nn[linear]' ({error})."
+            f"the solvers ARD and LASSO need scikit-learn: pip install 'fitsnap_nn[linear]' ({error})."
         ) from error
     return getattr(linear_model, name)
 

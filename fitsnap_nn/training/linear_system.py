@@ -25,12 +25,9 @@ from fitsnap_nn.inputs.reference import reference_values
 from fitsnap_nn.inputs.snap.rows import CachedRows
 from fitsnap_nn.models.linear import LinearSnap
 from fitsnap_nn.training.distributed import Ranks
-from fitsnap_nn.units import BAR
+from fitsnap_nn.units import BAR, LAMMPS_BAR
 
 MIN_ROWS = 4096  # of a block, if there are few columns
-# LAMMPS' nktv2p: bar per eV/Å³. Predicted stresses are those that LAMMPS prints, as in FitSNAP. It differs by 8e-8 from
-# the exact constant, with which labels are converted to eV/Å³ and back.
-LAMMPS_BAR = 1.6021765e6
 
 
 class Rows(NamedTuple):
@@ -66,7 +63,8 @@ def rows_of(
         design = model.design(configuration, cached, one)
         values, subtracted = one.rows(label).ravel(), one.rows(reference[one.name]).ravel()
         if one == STRESS:
-            design, values, subtracted = -LAMMPS_BAR * design, -values / BAR, -LAMMPS_BAR * subtracted
+            # Predicted stresses are those that LAMMPS prints, as in FitSNAP. Labels were converted from bar exactly.
+            design, values, subtracted = -design / LAMMPS_BAR, -values / BAR, -subtracted / LAMMPS_BAR
         elif one == ENERGY:
             values, subtracted = values / len(configuration), subtracted / len(configuration)
         yield one, Rows(design, values - subtracted, configuration.weight(one.name))

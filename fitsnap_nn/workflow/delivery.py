@@ -134,7 +134,7 @@ def contents(settings: Settings, files: LammpsFiles) -> dict[str, str]:
     phrases |= {path.name: "file of the reference potential" for path in files.extra}
     if files.parameters:
         phrases[files.models["snap"].name] = "coefficients for pair_style snap"
-        phrases[files.parameters.name] = "its parameters"
+        phrases[files.parameters.name] = "parameters for pair_style snap"
     if files.descriptor:
         phrases[files.descriptor.name] = "descriptor options for LAMMPS"
     phrases[files.mod.name] = "pair style, to be included"

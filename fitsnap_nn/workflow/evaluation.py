@@ -17,7 +17,7 @@ from fitsnap_nn.data.fitted import user_columns
 from fitsnap_nn.data.groups import Dataset
 from fitsnap_nn.data.properties import STANDARD, Property, derivatives_of
 from fitsnap_nn.data.readers import Column, ReadOptions
-from fitsnap_nn.errors import CheckpointError, InputError, Problem
+from fitsnap_nn.errors import CheckpointError, InputError, Problem, counted
 from fitsnap_nn.export.model_file import ModelFile, load_model, load_payload, model_of
 from fitsnap_nn.files import one_line_errors
 from fitsnap_nn.folders import LOG_FILE
@@ -276,7 +276,8 @@ def _read(content: ModelFile, files: Sequence[str], ranks: Ranks, console: Conso
     for one in configurations:
         one.element_indices(content.model.elements)
     console.line(
-        f"data: {len(configurations)} configurations, {sum(map(len, configurations))} atoms in {len(files)} files"
+        f"data: {counted(len(configurations), 'configuration')}, {counted(sum(map(len, configurations)), 'atom')} in "
+        f"{counted(len(files), 'file')}"
     )
     found = [finding for _, share in shares for finding in share]
     for kind, warning in (("warning", True), ("note", False)):

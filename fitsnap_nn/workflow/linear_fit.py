@@ -20,7 +20,7 @@ from fitsnap_nn.models.linear import LinearSnap
 from fitsnap_nn.reports.linear_metrics import SETS
 from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.settings import Settings
-from fitsnap_nn.settings.outputs import COVARIANCE, DATA_FRAME, DESCRIPTORS, MEAN, TRUTH, WEIGHTS
+from fitsnap_nn.settings.outputs import COVARIANCE, DATA_FRAME, DESCRIPTORS, MEAN, TRUTH, WEIGHTS, system_names
 from fitsnap_nn.training.distributed import Ranks
 from fitsnap_nn.training.linear_solvers import Solution, needs_all_rows, solve
 from fitsnap_nn.training.linear_system import LinearSystem, Rows, gather_system, reduce_system, rows_of
@@ -91,10 +91,8 @@ def write_system(model: LinearSnap, solution: Solution, settings: Settings, prep
     Raises:
         OSError: a file cannot be written.
     """
-    extras, folder = settings.extras, Path(settings.output_folder)
-    wanted = {DESCRIPTORS: extras.dump_descriptors, TRUTH: extras.dump_truth, WEIGHTS: extras.dump_weights}
-    wanted[DATA_FRAME] = extras.dump_dataframe
-    parts: dict[str, list[Any]] = {name: [] for name, asked in wanted.items() if asked}
+    folder, written = Path(settings.output_folder), system_names(settings)
+    parts: dict[str, list[Any]] = {name: [] for name in written if name not in (COVARIANCE, MEAN)}
     for configuration in prepared.dataset.configurations if parts else ():
         cached = cast(CachedRows, prepared.store.cached(configuration))
         for one, rows in rows_of(model, configuration, cached, prepared.properties):
@@ -109,11 +107,11 @@ def write_system(model: LinearSnap, solution: Solution, settings: Settings, prep
     for name, array in arrays.items():
         with atomic_write(folder / name) as file:
             np.save(file, array, allow_pickle=False)
-    if extras.dump_dataframe:
+    if DATA_FRAME in written:
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([FRAME_COLUMNS, *lines])
         write_text(folder / DATA_FRAME, text.getvalue())
-    return {name: CONTENTS[name] for name in (*arrays, *([DATA_FRAME] if extras.dump_dataframe else []))}
+    return {name: CONTENTS[name] for name in written}
 
 
 def _training(prepared: Prepared, ranks: Ranks) -> Iterator[tuple[Configuration, CachedRows]]:

@@ -20,7 +20,7 @@ from fitsnap_nn.data.label_checks import check_labels
 from fitsnap_nn.data.properties import Property, derivatives_of
 from fitsnap_nn.data.readers import DataFile
 from fitsnap_nn.data.split import Split
-from fitsnap_nn.errors import DataError
+from fitsnap_nn.errors import DataError, counted
 from fitsnap_nn.inputs import CachedInput, ModelInput
 from fitsnap_nn.inputs.cache.cache_key import reference_key
 from fitsnap_nn.inputs.cache.store import InputStore
@@ -175,8 +175,8 @@ def refuse_missing_sets(settings: Settings, dataset: Dataset) -> None:
         return
     if Subset.TRAINING in found:
         raise DataError(
-            f"{settings.source}: [PYTORCH] best_model_metric = {metric} is of the validation set, which is empty: "
-            f"{describe_split(dataset.configurations)}. Give some groups a testing_size, or use loss."
+            f"{settings.source}: [PYTORCH] best_model_metric = {metric} needs a validation set, which is empty: "
+            f"{describe_split(dataset.configurations)}. Give some groups a testing_size, or remove the key."
         )
     column = "training_size" if "training_size" in settings.groups.group_sections else "size"
     key = "[PYTORCH] training_fraction" if settings.pytorch.training_fraction is not None else f"[GROUPS] {column}"
@@ -203,8 +203,8 @@ def describe_data(dataset: Dataset, settings: Settings) -> str:
     blocks = f" in blocks of up to {groups.sampling_block}" if groups.sampling_block > 1 else ""
     shuffled = f" · split{blocks} with random_seed = {dataset.seed}" if groups.random_sampling else ""
     lines = [
-        f"data: {len(members)} configurations, {sum(map(len, members))} atoms, "
-        f"{len({one.group for one in members})} groups · {describe_split(members)}{shuffled}"
+        f"data: {counted(len(members), 'configuration')}, {counted(sum(map(len, members)), 'atom')}, "
+        f"{counted(len({one.group for one in members}), 'group')} · {describe_split(members)}{shuffled}"
     ]
     lines += [f"  warning: {warning}" for warning in dataset.warnings]
     return "\n".join([*lines, *(f"  note: {note}" for note in dataset.notes)])

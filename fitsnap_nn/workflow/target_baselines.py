@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -49,7 +50,7 @@ def fit_targets(
     ]
 
 
-def targets_of(model: Model) -> Targets | None:  # type: ignore[type-arg]
+def targets_of(model: Model[Any]) -> Targets | None:
     """Return the targets of a model that has any."""
     found = getattr(model, "targets", None)
     return found if isinstance(found, Targets) else None

@@ -22,6 +22,7 @@ from fitsnap_nn.data.files import list_files, read_files
 from fitsnap_nn.data.findings import summarize
 from fitsnap_nn.data.groups import assemble
 from fitsnap_nn.settings import load_settings
+from fitsnap_nn.settings.linear import Solver
 from fitsnap_nn.settings.schema import Bispectrum, GroupRow, Groups, PathSection, PytorchSection, Scraper, Settings
 from fitsnap_nn.units import BOHR, GPA, HARTREE
 
@@ -114,6 +115,7 @@ def test_acetylacetone_gives_no_warning(shared_file: Callable[[str], Path], tmp_
     isolated = "isolated atoms, but element_energies = least_squares"
     assert [isolated in note for note in notes_of(training, settings)] == [True]
     assert notes_of(training, replace(settings, pytorch=PytorchSection(element_energies=("isolated",)))) == []
+    assert notes_of(training, replace(settings, solver=Solver("SVD"))) == []
     for factor, what in ((-1.0, "the forces have the wrong sign"), (BOHR / HARTREE, "times too small")):
         (line,) = warnings_of(scaled("forces", factor, "", configurations), settings)
         assert what in line

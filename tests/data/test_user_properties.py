@@ -16,6 +16,7 @@ from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.files import list_files, read_files
 from fitsnap_nn.data.fitted import fitted_properties, property_of
 from fitsnap_nn.data.groups import assemble
+from fitsnap_nn.data.label_checks import check_labels
 from fitsnap_nn.errors import DataError
 from fitsnap_nn.settings.rows import PropertyRow
 from fitsnap_nn.settings.schema import Bispectrum, GroupRow, Groups, PathSection, Scraper, Settings
@@ -88,6 +89,15 @@ def test_a_missing_label_is_absent(tmp_path: Path, kind: str) -> None:
     (configuration,) = load(settings_of(tmp_path, kind, *FOUR))
     assert "gap" in configuration.labels
     assert configuration.labels.keys().isdisjoint({"charge", "moment", "dipole"})
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_label_that_no_file_has_is_named_by_its_column(tmp_path: Path, kind: str) -> None:
+    WRITERS[kind](tmp_path, gap=1.25, energy=-1.0)
+    settings = settings_of(tmp_path, kind, GAP, CHARGE)
+    (warned,) = (one.what for one in check_labels(settings, load(settings), []) if "for charge has this" in one.what)
+    assert f"(looked for: {CHARGE.column})" in warned
+    assert "Correct column= in [TARGETS]" in warned
 
 
 @pytest.mark.parametrize("kind", WRITERS)

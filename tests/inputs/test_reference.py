@@ -12,7 +12,8 @@ from clusters import ELEMENTS, Oracle, displaced, finite_difference, make_config
 
 from fitsnap_nn.errors import DataError, LammpsError
 from fitsnap_nn.inputs.snap.compute import SnapCompute
-from fitsnap_nn.lammps.reference import with_files
+from fitsnap_nn.lammps.cell import to_lammps
+from fitsnap_nn.lammps.reference import ReferencePotential, with_files
 from fitsnap_nn.settings.schema import Bispectrum, Reference
 
 SNAP = Bispectrum(num_types=2, type=ELEMENTS, twojmax=(2,), rcutfac=1.0, wj=(1.0, 0.9), radelem=(2.2, 2.0))
@@ -73,6 +74,20 @@ def test_energy_forces_and_stress(case, cell, oracle):
     for direction in range(6):
         slope = finite_difference(lambda h: energy(strained(configuration, direction, h)), 1e-4)  # noqa: B023
         assert stress[direction] == pytest.approx(slope / configuration.volume, rel=1e-6, abs=1e-7)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_energies_of_atoms_add_up(case):
+    reference, _, _ = CASES[case]
+    configuration = make_configuration(SKEWED, THREE, ("In", "P", "P"))
+    potential = ReferencePotential(reference, ELEMENTS, Path())
+    cell = to_lammps(configuration)
+    energies = potential.atom_energies(configuration, cell)
+    energy, *_ = potential.compute(configuration, cell)
+    potential.close()
+    assert energies.shape == (3,)
+    assert np.ptp(energies) > 1e-6
+    assert energies.sum() == pytest.approx(energy, rel=1e-12)
 
 
 def test_one_element_from_a_file_of_lammps_potentials():

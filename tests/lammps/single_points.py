@@ -16,10 +16,10 @@ from fitsnap_nn.data.voigt import FROM_LAMMPS
 from fitsnap_nn.export.unified import POINTER_COMMANDS, unified_pickle
 from fitsnap_nn.lammps.cell import in_lammps_frame, to_lammps
 from fitsnap_nn.lammps.data_file import data_text
-from fitsnap_nn.lammps.evaluate import LAMMPS_BAR
 from fitsnap_nn.lammps.program import Lammps
 from fitsnap_nn.models import GraphModel, predict
 from fitsnap_nn.testing.graphs import make_graph
+from fitsnap_nn.units import LAMMPS_BAR
 
 ELEMENTS = ("Ta", "O")
 PRESSURES = ("pxx", "pyy", "pzz", "pxy", "pxz", "pyz")

@@ -329,7 +329,7 @@ def test_files_of_models_without_long_range_are_those_of_before() -> None:
     assert "long_range" not in Nanopet(["Ta"], d_pet=8).description()
     assert Nanopet(["Ta"], d_pet=8).layout == ""
     model = Nanopet(["Ta"], d_pet=8, long_range=True)
-    assert model.layout == "with an Ewald sum (1.33 Å, smearing 1.4 Å) in training and in use alike"
+    assert model.layout == "with an Ewald sum (kspace_resolution 1.33 Å, smearing 1.4 Å)"
     description = model.description()
     assert [description[key] for key in ("long_range", "use_ewald", "smearing")] == [True, True, 1.4]
 
@@ -337,7 +337,7 @@ def test_files_of_models_without_long_range_are_those_of_before() -> None:
 def test_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchpme", None)
     monkeypatch.delitem(sys.modules, "fitsnap_nn.models.p3m", raising=False)
-    with pytest.raises(ImportError, match=r"needs torch-pme: pip install 'fitsnap_nn\[long_range\]'"):
+    with pytest.raises(ImportError, match=r"needs torch-pme: pip install 'fitsnap_nn\[long-range\]'"):
         Ions(use_ewald=False)
 
 

@@ -198,4 +198,4 @@ def test_the_library_of_the_mesh_is_missing(write_input, monkeypatch):
     monkeypatch.setattr("fitsnap_nn.settings.architectures.find_spec", lambda name: None)
     text = "[PYTORCH]\nmodel = NANOPET\n[NANOPET]\nlong_range = 1\nuse_ewald = 0\n[PATH]"
     (found,) = problems(write_input(("[PATH]", text), GRAPH))
-    assert "[NANOPET] use_ewald — P3M needs torch-pme (pip install 'fitsnap_nn[long_range]')" in found
+    assert "[NANOPET] use_ewald — P3M needs torch-pme (pip install 'fitsnap_nn[long-range]')" in found

@@ -10,6 +10,7 @@ import pytest
 from fitsnap_nn.errors import InputError
 from fitsnap_nn.settings import load_settings
 from fitsnap_nn.settings.ini import Document, Entry
+from fitsnap_nn.settings.load import document_of
 from fitsnap_nn.settings.rows import PropertyRow
 from fitsnap_nn.settings.targets import SECTION, format_row, read_targets
 
@@ -48,7 +49,11 @@ def test_rows_there_and_back(row: PropertyRow) -> None:
 
 def test_both_names_of_the_section(with_targets: Callable[..., Path]) -> None:
     path = with_targets("NANOPET", "charge = per_atom scalar\n[PROPERTIES]\ndipole = per_configuration vector")
-    assert [row.name for row in load_settings(path).targets] == ["charge", "dipole"]
+    settings = load_settings(path)
+    assert [row.name for row in settings.targets] == ["charge", "dipole"]
+    assert {entry.where for entry in document_of(settings).sections["TARGETS"].values()} == {
+        row.where for row in settings.targets
+    }
     replaced = load_settings(path, [("PROPERTIES", "charge", "per_atom vector")]).targets
     assert [(row.name, row.symmetry) for row in replaced] == [("charge", "vector"), ("dipole", "vector")]
     twice = with_targets("NANOPET", "charge = per_atom scalar\n[PROPERTIES]\ncharge = per_atom vector")
@@ -93,6 +98,7 @@ def test_targets_alone_can_be_fitted(write_input: Callable[..., Path]) -> None:
         ("MACE", "q = per_atom vector head=mlp", "", "", "head=mlp applies to invariants, and it has none"),
         ("MACE", "q = per_atom vector", "", "[MACE]\nmace_head_target = q", "q is not a sum of invariants of atoms"),
         ("MACE", "q = per_atom scalar", "", "[MACE]\nmace_head_target = p", "p is not a target of this fit"),
+        ("CUSTOM", "q = per_atom scalar", "", "", "Remove it, or use one of the models SOAP_BPNN, NANOPET, MACE."),
         ("NANOPET", "q = per_atom scalar", "per_structure_targets = q", "", "q is per_atom and never divided"),
         ("NANOPET", "q = per_atom scalar", "per_structure_targets = energy", "", "energy is always divided"),
         ("NANOPET", "q = per_atom scalar", "fixed_scaling_weights = forces 1", "", "forces follows from the energy"),

@@ -46,7 +46,8 @@ def test_stage_two_has_its_own_rate_and_the_cosine_ends_before_it():
     assert {schedule.learning_rate(step) for step in (60, 79, 500)} == {0.1}
     given = PytorchSection(num_epochs=8, stage_two=True, stage_two_start=2, stage_two_learning_rate=0.0)
     assert Schedule(given, 10).learning_rate(20) == 0.0
-    assert PytorchSection(num_epochs=2, stage_two=True).second_stage == 1
+    epochs = {2: 1, 6: 4, 7: 5, 200: 150}
+    assert {n: PytorchSection(num_epochs=n, stage_two=True).second_stage for n in epochs} == epochs
 
 
 def test_schedule_free_optimisers_have_the_warm_up_only():

@@ -196,4 +196,4 @@ def test_keys_without_effect(tmp_path: Path):
     path = write_small_input(tmp_path, ("batch_size = 4", "optimizer = LKF\nbalance = 1\nloss = huber\nema_decay = 0"))
     notices = "\n".join(load_settings(path).notices)
     assert "[PYTORCH] learning_rate has no effect with optimizer = LKF" in notices
-    assert "mean absolute residuals; they rate the epochs and balance the properties." in notices
+    assert "root mean square residuals; the loss rates the epochs and balances the properties." in notices

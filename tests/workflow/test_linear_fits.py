@@ -297,6 +297,12 @@ def test_a_missing_scikit_learn_is_said_before_anything_runs(folder: Path, monke
     assert load_settings(folder / "linear.in", [("SOLVER", "solver", "RIDGE")]).solver.is_linear
 
 
+def test_missing_constants_are_said(folder: Path) -> None:
+    without = load_settings(folder / "linear.in", [("BISPECTRUM", "bzeroflag", "1")]).notices
+    assert any(notice.startswith("[BISPECTRUM] bzeroflag = 1: the linear model has no constant") for notice in without)
+    assert not any("bzeroflag" in notice for notice in load_settings(folder / "linear.in").notices)
+
+
 def test_keys_without_effect_are_said(folder: Path) -> None:
     changes = [("PYTORCH", "learning_rate", "1"), ("PYTORCH", "output_file", "a.pt"), ("RIDGE", "alpha", "1")]
     settings = load_settings(folder / "linear.in", changes)

@@ -144,7 +144,7 @@ def test_a_stress_weight_of_stage_two_fits_stresses(tmp_path: Path):
 
 def test_a_product_needs_a_validation_set(tmp_path: Path):
     path = write_small_input(tmp_path, (" 6 2 ", " 6 0 "), (" 5 2 ", " 5 0 "))
-    with pytest.raises(DataError, match="best_model_metric = rmse_prod is of the validation set, which is empty: "):
+    with pytest.raises(DataError, match="best_model_metric = rmse_prod needs a validation set, which is empty: "):
         check(load_settings(path, [("PYTORCH", "best_model_metric", "rmse_prod")]))
 
 

@@ -74,7 +74,12 @@ def unused_isolated_atoms(data: Measures) -> list[Finding]:
 
 
 def _by_least_squares(data: Measures) -> bool:
-    """Return whether the element energies are fitted, and not those of trained weights."""
+    """Return whether the element energies are fitted before training, and not those of trained weights.
+
+    A linear model has none: its constants are coefficients, and its solver says if the data do not determine them.
+    """
+    if data.settings.solver.is_linear:
+        return False
     training = data.settings.pytorch
     trained = data.settings.initial_file or data.settings.architecture.pretrained[0]
     return training.composition_baseline and training.element_energies == ("least_squares",) and not trained
