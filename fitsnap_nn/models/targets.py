@@ -127,6 +127,10 @@ class Targets(nn.Module):
                 parts[number] = parts[number] + self.get_buffer(f"{name}_baseline")[species][:, None]
         return torch.cat(parts, dim=1)
 
+    def components(self, name: str, blocks: Sequence[Tensor], species: Tensor) -> Tensor:
+        """Return the components (atoms, components) that `of_atoms` stands for, float64; same arguments."""
+        return self.of_atoms(name, blocks, species) @ self._from_blocks[name].t()
+
     def values(self, name: str, blocks: Sequence[Tensor], batch: Batch) -> Tensor:
         """Return the values of a target.
 
@@ -139,12 +143,12 @@ class Targets(nn.Module):
             (N or C, components) float64.
         """
         spec = self.specs[name]
-        found = self.of_atoms(name, blocks, batch.species)
+        found = self.components(name, blocks, batch.species)
         if spec.per == "configuration":
             found = batch.sum_by_configuration(found)
             if spec.intensive:
                 found = found / batch.n_atoms[:, None]
-        return found @ self._from_blocks[name].t()
+        return found
 
 
 class TargetModel(ABC):
@@ -184,6 +188,25 @@ class TargetModel(ABC):
         assert self.targets is not None, "the caller has asked `predicts`"
         values = {name: self.targets.values(name, found, graph) for name, found in blocks.items()}
         return self.energies_of(graph, outputs), values
+
+    def targets_of_atoms(self, graph: Graph, names: Collection[str]) -> Mapping[str, Tensor]:
+        """Return the values (owned atoms, components) of targets, float64.
+
+        Of a target per configuration they are the contributions of the atoms, of which it is the sum or, if it is
+        intensive, the mean.
+
+        Args:
+            graph: owned atoms, followed by ghosts.
+            names: names of targets.
+        """
+        _, blocks = self.outputs(graph, names)
+        assert self.targets is not None, "the caller has asked `predicts`"
+        own = graph.owned
+        species = graph.species[:own]
+        return {
+            name: self.targets.components(name, [block[:own] for block in found], species)
+            for name, found in blocks.items()
+        }
 
     @property
     def specs(self) -> Mapping[str, TargetSpec]:

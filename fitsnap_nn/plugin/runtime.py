@@ -8,15 +8,17 @@ import os
 import pickle
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fitsnap_nn.errors import CheckpointError
 from fitsnap_nn.integrity import check_seal, damaged
 from fitsnap_nn.plugin import stubs
-from fitsnap_nn.plugin.data import Data, ListStep
+from fitsnap_nn.plugin.data import Data, Floats, ListStep, PairStyle, on_host
 
 OWN_PACKAGE = __name__.partition(".")[0]
 TORCH_SUFFIXES = (".pt", ".pth")
@@ -41,6 +43,9 @@ class UnifiedInterface:
     - ``follows_lists``: True if the model has a method ``compute_lists`` that takes a `ListStep` and returns the
       energy. On a single rank it is called in place of the other methods;
     - ``note``: a line that LAMMPS prints before the first run;
+    - ``atom_targets``: number of components by name, of quantities of atoms that LAMMPS' ``fix pair`` can read. The
+      model then has a method ``compute_targets`` that takes a `Data` and names, and returns an array (nlocal, sum of
+      components); if it follows lists, also ``compute_list_targets`` that takes a `ListStep` and names;
     - ``reference``: pair styles, separated by blanks, that the input must add to the model.
 
     Args:
@@ -75,6 +80,9 @@ class UnifiedInterface:
         self.reference = str(getattr(model, "reference", None) or "")
         self.follows_lists = bool(getattr(model, "follows_lists", False))
         self.note = str(getattr(model, "note", None) or "")
+        targets = dict(getattr(model, "atom_targets", None) or {})
+        self.target_names = tuple(str(name) for name in targets)
+        self.target_components = tuple(int(count) for count in targets.values())
         model.interface = self
 
     def compute(self, *step: Any) -> float:
@@ -102,6 +110,30 @@ class UnifiedInterface:
             Energy, in LAMMPS' energy unit.
         """
         return float(self.model.compute_lists(ListStep(self, *step)))
+
+    def compute_targets(self, link: PairStyle, names: Sequence[str], values: Floats, nlocal: int, *step: Any) -> None:
+        """Evaluate targets on the step that `compute` has seen; called only when LAMMPS asks for them.
+
+        Args:
+            link: for exchanges.
+            names: names in ``atom_targets``, in their order.
+            values: (nlocal x components,) output.
+            nlocal: number of owned atoms.
+            step: arguments of `Data` from ``elems`` to ``rij``. Energies and forces are not those of LAMMPS.
+        """
+        data = Data(self, link, 0, 0, nlocal, *step, eatoms=np.zeros(0), f=np.zeros((0, 3)))
+        self._assign(values, self.model.compute_targets(data, names))
+
+    def compute_list_targets(self, link: PairStyle, names: Sequence[str], values: Floats, *step: Any) -> None:
+        """Evaluate targets on the step that `compute_lists` has seen; arguments as in `compute_targets`.
+
+        ``step`` are the fields of `ListStep` from ``cell`` to ``positions``.
+        """
+        full = ListStep(self, link, 0, True, *step, eatoms=np.zeros(0), f=np.zeros((0, 3)))
+        self._assign(values, self.model.compute_list_targets(full, names))
+
+    def _assign(self, values: Floats, found: Any) -> None:
+        values[:] = on_host(found).ravel()
 
     def compute_descriptors(self, data: Data) -> None:
         self.model.compute_descriptors(data)
