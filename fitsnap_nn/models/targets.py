@@ -142,13 +142,33 @@ class Targets(nn.Module):
         Returns:
             (N or C, components) float64.
         """
-        spec = self.specs[name]
-        found = self.components(name, blocks, batch.species)
-        if spec.per == "configuration":
-            found = batch.sum_by_configuration(found)
-            if spec.intensive:
-                found = found / batch.n_atoms[:, None]
+        return self._summed(name, self.components(name, blocks, batch.species), batch)
+
+    def baseline_values(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the values of all targets for blocks x that are 0, see `values`.
+
+        Args:
+            batch: N atoms in C configurations; it may be on another device than the baselines.
+        """
+        found, device = {}, batch.species.device
+        for name, spec in self.specs.items():
+            baseline = self.get_buffer(f"{name}_baseline").to(device)[batch.species][:, None]
+            blocks = [
+                baseline if block.is_invariant else baseline.new_zeros(len(baseline), block.size)
+                for block in spec.blocks
+            ]
+            components = torch.cat(blocks, dim=1) @ self._from_blocks[name].t().to(device)
+            found[name] = self._summed(name, components, batch)
         return found
+
+    def _summed(self, name: str, components: Tensor, batch: Batch) -> Tensor:
+        """Return the values of a target from the components (N, components) of the atoms."""
+        spec = self.specs[name]
+        if spec.per == "configuration":
+            components = batch.sum_by_configuration(components)
+            if spec.intensive:
+                components = components / batch.n_atoms[:, None]
+        return components
 
 
 class TargetModel(ABC):
@@ -220,6 +240,10 @@ class TargetModel(ABC):
     def layouts_of_targets(self) -> dict[str, PerElement]:
         """Return the layouts of the baselines of targets, see `Model.per_element`."""
         return {f"targets.{name}_baseline": along(torch.zeros(1)) for name in self.specs}
+
+    def baseline_values(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Return the values of targets without the network, see `Model.baseline_values`."""
+        return {} if self.targets is None else self.targets.baseline_values(batch)
 
     def predicts(self, name: str) -> bool:
         """Return whether the model predicts a target, see `Model.predicts`."""
