@@ -12,13 +12,8 @@ from fitsnap_nn.export.chemical import symmetrized
 from fitsnap_nn.export.mliappy import MliapModel, say_cpu, to_pickle
 from fitsnap_nn.export.nn_text import UNITS_TAG, nn_text, unsupported_reason
 from fitsnap_nn.export.snap_files import coefficients_text, parameters_text
-from fitsnap_nn.export.unified import (
-    UnifiedModel,
-    components_of_targets,
-    dtype_name,
-    on_this_rank,
-    unified_pickle,
-)
+from fitsnap_nn.export.targets_of_atoms import components_of_targets
+from fitsnap_nn.export.unified import UnifiedModel, dtype_name, on_this_rank, unified_pickle
 from fitsnap_nn.inputs import ModelInput
 from fitsnap_nn.inputs.graph.input import GraphInput
 from fitsnap_nn.inputs.snap.input import SnapInput

@@ -37,6 +37,7 @@ from fitsnap_nn.export.rank_graph import (
     is_kokkos,
 )
 from fitsnap_nn.export.resident import ResidentModel, contact_message
+from fitsnap_nn.export.targets_of_atoms import components_of_targets, values_of_atoms
 from fitsnap_nn.export.threads import limit_threads
 from fitsnap_nn.export.whole_system import ONE_RANK, WholeSystem
 from fitsnap_nn.inputs.graph.batch import Graph
@@ -123,7 +124,7 @@ class UnifiedModel:
             return resident.compute(step)
 
     def compute_list_targets(self, step: ListStep, names: Sequence[str]) -> NDArray[np.float64]:
-        """Return the values (nlocal, components) of targets one after the other, see `TargetModel.targets_of_atoms`.
+        """Return the values (nlocal, components) of targets, from the neighbour lists of LAMMPS.
 
         Args:
             step: as for `compute_lists`, but its results are not used.
@@ -131,23 +132,18 @@ class UnifiedModel:
         """
         with self._on(self.device):
             # A new graph, because the lists may have changed since targets were asked for.
-            return self._targets(WholeSystem(self.model, self.dtype, self.device).graph(step), names)
+            graph = WholeSystem(self.model, self.dtype, self.device).graph(step)
+            return values_of_atoms(self.model, graph, names)
 
     def compute_targets(self, data: LammpsData, names: Sequence[str]) -> NDArray[np.float64]:
-        """Return the same on any number of ranks, for `compute_forces`.
+        """Return the same from the atoms and pairs of this rank.
 
         Args:
-            data: atoms and pairs of this rank.
+            data: as for `compute_forces`, but its results are not used.
             names: names of targets.
         """
         with self._on(self.device):
-            return self._targets(self._graph(data, exchanges=True), names)
-
-    @torch.no_grad()
-    def _targets(self, graph: Graph, names: Sequence[str]) -> NDArray[np.float64]:
-        found = self.model.targets_of_atoms(graph, names)
-        values: NDArray[np.float64] = torch.cat([found[name] for name in names], dim=1).cpu().numpy()
-        return values
+            return values_of_atoms(self.model, self._graph(data, exchanges=True), names)
 
     def compute_descriptors(self, data: LammpsData) -> None:
         """Do nothing; required by LAMMPS. `compute_forces` does all the work."""
@@ -329,11 +325,6 @@ def unified_pickle(model: GraphModel) -> bytes:
         model: the model.
     """
     return seal(pickle.dumps(UnifiedModel(model), protocol=4))
-
-
-def components_of_targets(model: GraphModel) -> dict[str, int]:
-    """Return the number of components of each target of a model, by name."""
-    return {name: spec.tensor.components for name, spec in model.specs.items()}
 
 
 def from_bytes(payload: bytes) -> UnifiedModel:

@@ -25,6 +25,7 @@ TORCH_SUFFIXES = (".pt", ".pth")
 # Bytes that model and restart files of fits contain, and those of the pickles that they are exported to.
 MODEL_FILE = b"fitsnap_nn model"
 EXPORTED = b"fitsnap_nn.export."
+NO_RESULTS = (np.zeros(0), np.zeros((0, 3)))  # in place of the arrays for energies and forces
 
 
 class UnifiedInterface:
@@ -120,16 +121,16 @@ class UnifiedInterface:
             values: (nlocal x components,) output.
             step: arguments of `Data` from ``nlocal`` to ``rij``.
         """
-        data = Data(self, link, 0, 0, *step, *_no_results())
-        values[:] = on_host(self.model.compute_targets(data, names)).ravel()
+        arguments: list[Any] = [link, 0, 0, *step, *NO_RESULTS]
+        _assign(values, self.model.compute_targets(Data(self, *arguments), names))
 
     def compute_list_targets(self, link: PairStyle, names: Sequence[str], values: Floats, *step: Any) -> None:
         """Evaluate targets on the step that `compute_lists` has seen; arguments as in `compute_targets`.
 
         ``step`` are the fields of `ListStep` from ``cell`` to ``positions``.
         """
-        full = ListStep(self, link, 0, True, *step, *_no_results())
-        values[:] = on_host(self.model.compute_list_targets(full, names)).ravel()
+        arguments: list[Any] = [link, 0, True, *step, *NO_RESULTS]
+        _assign(values, self.model.compute_list_targets(ListStep(self, *arguments), names))
 
     def compute_descriptors(self, data: Data) -> None:
         self.model.compute_descriptors(data)
@@ -141,9 +142,16 @@ class UnifiedInterface:
         self.model.compute_forces(data)
 
 
-def _no_results() -> tuple[Floats, Floats]:
-    """Return arrays in place of those that receive energies and forces."""
-    return np.zeros(0), np.zeros((0, 3))
+def _assign(values: Floats, found: Any) -> None:
+    """Copy the values of targets to the array that LAMMPS reads.
+
+    Raises:
+        ValueError: the model has returned another number of values.
+    """
+    flat = on_host(found).ravel()
+    if len(flat) != len(values):
+        raise ValueError(f"the model returned {len(flat)} values of targets, but {len(values)} are required")
+    values[:] = flat
 
 
 def load_unified(file: str, ranks: int) -> UnifiedInterface:

