@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
+from types import MappingProxyType
 
 import numpy as np
 
@@ -47,6 +48,7 @@ def deck_text(
     location: Sequence[str],
     *,
     several_ranks: bool = True,
+    targets: Mapping[str, int] = MappingProxyType({}),
 ) -> str:
     """Return a LAMMPS input that relaxes large forces, then runs at constant temperature and at constant energy.
 
@@ -59,6 +61,7 @@ def deck_text(
         atom_style: LAMMPS atom style.
         location: commands that find the folder of the files, see `location_commands`.
         several_ranks: whether the potential runs on several ranks.
+        targets: see `Formats`.
     """
     cell = to_lammps(structure)
     pressure = " press" if cell.boundary == "p p p" else ""  # undefined without a volume
@@ -91,6 +94,7 @@ def deck_text(
         "  \"print 'Largest force $(fmax:%.3g) eV/A: the atoms are relaxed.'\" &",
         '  "min_modify dmax 0.05" "minimize 0.0 0.05 200 1000" "reset_timestep 0"',
         "",
+        *_lines_for_targets(targets),
         "# Constant temperature. A single atom has no temperature.",
         'if "$(atoms) > 1" then "velocity all create ${temperature} 4928459 mom yes rot yes dist gaussian"',
         *([] if atom_style == "spin" else ["fix integrate all nve"]),
@@ -101,6 +105,20 @@ def deck_text(
         *CONSTANT_ENERGY,
     ]
     return "\n".join(lines) + "\n"
+
+
+def _lines_for_targets(targets: Mapping[str, int]) -> list[str]:
+    """Return comments with commands that write targets to a dump file."""
+    if not targets:
+        return []
+    found = "f_targets" if sum(targets.values()) == 1 else "f_targets[*]"  # a vector or an array of atoms
+    return [
+        "# Targets at the atoms every 100 steps: remove the # of the next two lines. Those of a configuration are sums",
+        "# over the atoms, or means if they are intensive. Energies of atoms: compute pe/atom.",
+        f"# fix targets all pair 100 mliap {' '.join(f'{name} 0' for name in targets)}",
+        f"# dump targets all custom 100 targets.dump id type x y z {found}",
+        "",
+    ]
 
 
 def starting_structure(candidates: Iterable[tuple[Configuration, Evaluation]]) -> Configuration:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import singledispatch
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from fitsnap_nn.errors import LammpsError
@@ -11,6 +12,7 @@ from fitsnap_nn.export.chemical import symmetrized
 from fitsnap_nn.export.mliappy import MliapModel, say_cpu, to_pickle
 from fitsnap_nn.export.nn_text import UNITS_TAG, nn_text, unsupported_reason
 from fitsnap_nn.export.snap_files import coefficients_text, parameters_text
+from fitsnap_nn.export.targets_of_atoms import components_of_targets
 from fitsnap_nn.export.unified import UnifiedModel, dtype_name, on_this_rank, unified_pickle
 from fitsnap_nn.inputs import ModelInput
 from fitsnap_nn.inputs.graph.input import GraphInput
@@ -36,6 +38,7 @@ class Formats(NamedTuple):
         precision: floating-point type of the evaluation in LAMMPS, ``float32`` or ``float64``.
         parameters: content of the parameter file of format ``snap``; empty without this format.
         single_rank: why the model runs on one rank only, and with the plugin; empty if it runs on several.
+        targets: number of components of each target by name that LAMMPS' ``fix pair`` reads, with the plugin.
     """
 
     contents: Mapping[str, bytes]
@@ -45,6 +48,7 @@ class Formats(NamedTuple):
     precision: str
     parameters: str = ""
     single_rank: str = ""
+    targets: Mapping[str, int] = MappingProxyType({})
 
 
 @singledispatch
@@ -66,7 +70,9 @@ def _of_graph(model_input: GraphInput, model: GraphModel) -> Formats:
     reason = f"model nn supports networks on SNAP descriptors only, not a {type(model).__name__}"
     precision = dtype_name(next(p.dtype for p in model.parameters() if p.is_floating_point()))
     single_rank = SINGLE_RANK if model.has_long_range else ""
-    return Formats({"unified": unified_pickle(model)}, "", "unified", reason, precision, single_rank=single_rank)
+    content = {"unified": unified_pickle(model)}
+    targets = components_of_targets(model)
+    return Formats(content, "", "unified", reason, precision, single_rank=single_rank, targets=targets)
 
 
 @formats_of.register

@@ -103,7 +103,10 @@ def write_lammps_files(
     if structure and files.deck and files.data:
         _write(files.data, data_text(structure, model.elements, reference.atom_style).encode())
         names = files.deck.name, files.mod.name, files.data.name
-        deck = deck_text(structure, *names, reference.atom_style, location, several_ranks=not files.single_rank)
+        several_ranks, targets = not files.single_rank, formats.targets
+        deck = deck_text(
+            structure, *names, reference.atom_style, location, several_ranks=several_ranks, targets=targets
+        )
         _write(files.deck, deck.encode())
     return files
 

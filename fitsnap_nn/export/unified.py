@@ -37,6 +37,7 @@ from fitsnap_nn.export.rank_graph import (
     is_kokkos,
 )
 from fitsnap_nn.export.resident import ResidentModel, contact_message
+from fitsnap_nn.export.targets_of_atoms import components_of_targets, values_of_atoms
 from fitsnap_nn.export.threads import limit_threads
 from fitsnap_nn.export.whole_system import ONE_RANK, WholeSystem
 from fitsnap_nn.inputs.graph.batch import Graph
@@ -66,6 +67,7 @@ class UnifiedModel:
         reference: pair styles that the model was fitted on top of, separated by blanks; empty if unknown.
         follows_lists: whether our plugin passes the neighbour lists of LAMMPS to `compute_lists`, on a single rank.
         note: the line that says which GPU is used; empty on the CPU.
+        atom_targets: number of components of each target by name; ``fix pair`` reads their values in LAMMPS.
     """
 
     units = "metal"
@@ -99,6 +101,7 @@ class UnifiedModel:
         on_lists = model.has_long_range or (device != CPU and model.takes_padding)
         self.follows_lists = on_lists if follows_lists is None else follows_lists
         self.note = _note(device, self.dtype)
+        self.atom_targets = components_of_targets(model)
         self._residents: WeakKeyDictionary[object, ResidentModel | WholeSystem] = WeakKeyDictionary()
 
     def compute_lists(self, step: ListStep) -> float:
@@ -119,6 +122,28 @@ class UnifiedModel:
                 kind = WholeSystem if self.model.has_long_range else ResidentModel
                 resident = self._residents[step.simulation] = kind(self.model, self.dtype, self.device)
             return resident.compute(step)
+
+    def compute_list_targets(self, step: ListStep, names: Sequence[str]) -> NDArray[np.float64]:
+        """Return the values (nlocal, components) of targets, from the neighbour lists of LAMMPS.
+
+        Args:
+            step: as for `compute_lists`, but its results are not used.
+            names: names of targets.
+        """
+        with self._on(self.device):
+            # A new graph, because the lists may have changed since targets were asked for.
+            graph = WholeSystem(self.model, self.dtype, self.device).graph(step)
+            return values_of_atoms(self.model, graph, names)
+
+    def compute_targets(self, data: LammpsData, names: Sequence[str]) -> NDArray[np.float64]:
+        """Return the same from the atoms and pairs of this rank.
+
+        Args:
+            data: as for `compute_forces`, but its results are not used.
+            names: names of targets.
+        """
+        with self._on(self.device):
+            return values_of_atoms(self.model, self._graph(data, exchanges=True), names)
 
     def compute_descriptors(self, data: LammpsData) -> None:
         """Do nothing; required by LAMMPS. `compute_forces` does all the work."""
@@ -180,17 +205,18 @@ class UnifiedModel:
 
     def _evaluate(self, data: LammpsData, exchanges: bool) -> tuple[Tensor, Tensor | None]:
         """Return energies (nlistatoms,), eV, and edge gradients (npairs, 3), eV/Å (``None`` without pairs), float64."""
-        own = int(data.nlistatoms)
         if not exchanges:
             self._check_input(data)
-        if not self.model.num_message_passing:
-            graph = graph_without_messages(data, len(self.element_types), self.dtype, self.device)
-        elif exchanges:
-            graph = graph_of_rank(data, self.dtype, self.device)
-        else:
-            graph = graph_of_all(data, self._tags(data.ntotal), self.dtype, self.device)
-        energies, edge_gradients = self._results(data, graph, own)
+        energies, edge_gradients = self._results(data, self._graph(data, exchanges), int(data.nlistatoms))
         return energies, edge_gradients if len(edge_gradients) else None
+
+    def _graph(self, data: LammpsData, exchanges: bool) -> Graph:
+        """Return the graph of the atoms of this rank, which come first; ``exchanges``: with our plugin."""
+        if not self.model.num_message_passing:
+            return graph_without_messages(data, len(self.element_types), self.dtype, self.device)
+        if exchanges:
+            return graph_of_rank(data, self.dtype, self.device)
+        return graph_of_all(data, self._tags(data.ntotal), self.dtype, self.device)
 
     def _results(self, data: LammpsData, graph: Graph, own: int) -> tuple[Tensor, Tensor]:
         """Return energies (own,), eV, and edge gradients (E, 3), eV/Å, of a graph; float64."""

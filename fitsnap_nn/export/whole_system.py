@@ -57,7 +57,7 @@ class WholeSystem:
                 "virials of single atoms (compute stress/atom and others) are not defined with long-range "
                 "interactions. Use the pressure of the system."
             )
-        graph = self._graph(step)
+        graph = self.graph(step)
         energies, gradients = self._model.energies_and_gradients(graph)
         step.eatoms[:] = energies.cpu().numpy()
         step.f[:] = graph.forces(gradients).cpu().numpy()
@@ -65,9 +65,16 @@ class WholeSystem:
         step.pair_style.add_virial(np.ascontiguousarray(-virial[np.argsort(FROM_LAMMPS)]))
         return float(energies.sum())
 
-    def _graph(self, step: ListStep) -> PlacedGraph:
-        """Return the graph of the pairs within the cutoff."""
-        if sum(step.periodic) == 1:
+    def graph(self, step: ListStep) -> PlacedGraph:
+        """Return the graph of the pairs within the cutoff.
+
+        Args:
+            step: its results are not used.
+
+        Raises:
+            LammpsError: as `compute`.
+        """
+        if self._model.has_long_range and sum(step.periodic) == 1:
             raise LammpsError(f"{WIRE}.")
         if step.changed or self._lists is None:
             self._lists = None  # an error below must not leave the previous ones

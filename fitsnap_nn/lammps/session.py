@@ -181,8 +181,11 @@ class Session(AbstractContextManager["Session"]):
             kind: ``VECTOR`` or ``ARRAY``.
         """
         with self._guard(f"extract compute {name}") as lammps:
-            ordered = _ordered(lammps, lammps.numpy.extract_compute(name, PER_ATOM, kind))
-        return ordered.reshape(len(ordered), -1)  # an array with a single column is a vector in LAMMPS
+            values = lammps.numpy.extract_compute(name, PER_ATOM, kind)
+            if values is None:  # an array with a single column is a vector in LAMMPS
+                values = lammps.numpy.extract_compute(name, PER_ATOM, VECTOR)
+            ordered = _ordered(lammps, values)
+        return ordered.reshape(len(ordered), -1)
 
     def global_compute(self, name: str, kind: int) -> Any:
         """Return a global compute: a scalar, or a view of a vector or array.

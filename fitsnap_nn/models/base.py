@@ -162,6 +162,14 @@ class Model(torch.nn.Module, ABC, Generic[B]):
         """
         return False
 
+    def baseline_values(self, batch: B) -> Mapping[str, Tensor]:
+        """Return what properties other than the energy are without the network, as `property_values`; none: 0.
+
+        Args:
+            batch: N atoms in C configurations; it may be on another device than the model.
+        """
+        return {}
+
     def property_values(self, batch: B, properties: Sequence[Property]) -> Mapping[str, Tensor]:
         """Return predictions of properties for which `predicts` is true.
 

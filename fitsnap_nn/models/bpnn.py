@@ -196,6 +196,9 @@ class BPNN(DescriptorModel):
     def predicts(self, name: str) -> bool:
         return self.targets is not None and name in self.targets.specs
 
+    def baseline_values(self, batch: DescriptorBatch) -> Mapping[str, Tensor]:
+        return {} if self.targets is None else self.targets.baseline_values(batch)
+
     def property_values(self, batch: DescriptorBatch, properties: Sequence[Property]) -> Mapping[str, Tensor]:
         if self.targets is None:
             return super().property_values(batch, properties)

@@ -161,7 +161,7 @@ def mean_prediction(found: Sequence[Prediction]) -> Prediction:
 
 
 def predict_baseline(model: Model[B], batch: B, properties: Iterable[Property]) -> Prediction:
-    """Return the prediction of the element energies alone: everything else is 0.
+    """Return the prediction of the element energies and the baselines of targets alone: everything else is 0.
 
     Args:
         model: the model; it may be on another device.
@@ -170,8 +170,11 @@ def predict_baseline(model: Model[B], batch: B, properties: Iterable[Property]) 
     """
     count = len(batch.n_atoms)
     atom_energies = model.element_energies.to(batch.species.device)[batch.species]
+    baselines = model.baseline_values(batch)
     values = {
-        one.name: atom_energies.new_zeros(len(atom_energies) if one.per == "atom" else count, one.symmetry.components)
+        one.name: baselines[one.name]
+        if one.name in baselines
+        else atom_energies.new_zeros(len(atom_energies) if one.per == "atom" else count, one.symmetry.components)
         for one in properties
     }
     return Prediction(atom_energies, {**values, ENERGY.name: batch.sum_by_configuration(atom_energies)})

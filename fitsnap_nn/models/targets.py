@@ -127,6 +127,10 @@ class Targets(nn.Module):
                 parts[number] = parts[number] + self.get_buffer(f"{name}_baseline")[species][:, None]
         return torch.cat(parts, dim=1)
 
+    def components(self, name: str, blocks: Sequence[Tensor], species: Tensor) -> Tensor:
+        """Return the components (atoms, components) that `of_atoms` stands for, float64; same arguments."""
+        return self.of_atoms(name, blocks, species) @ self._from_blocks[name].t()
+
     def values(self, name: str, blocks: Sequence[Tensor], batch: Batch) -> Tensor:
         """Return the values of a target.
 
@@ -138,13 +142,33 @@ class Targets(nn.Module):
         Returns:
             (N or C, components) float64.
         """
+        return self._summed(name, self.components(name, blocks, batch.species), batch)
+
+    def baseline_values(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the values of all targets for blocks x that are 0, see `values`.
+
+        Args:
+            batch: N atoms in C configurations; it may be on another device than the baselines.
+        """
+        found, device = {}, batch.species.device
+        for name, spec in self.specs.items():
+            baseline = self.get_buffer(f"{name}_baseline").to(device)[batch.species][:, None]
+            blocks = [
+                baseline if block.is_invariant else baseline.new_zeros(len(baseline), block.size)
+                for block in spec.blocks
+            ]
+            components = torch.cat(blocks, dim=1) @ self._from_blocks[name].t().to(device)
+            found[name] = self._summed(name, components, batch)
+        return found
+
+    def _summed(self, name: str, components: Tensor, batch: Batch) -> Tensor:
+        """Return the values of a target from the components (N, components) of the atoms."""
         spec = self.specs[name]
-        found = self.of_atoms(name, blocks, batch.species)
         if spec.per == "configuration":
-            found = batch.sum_by_configuration(found)
+            components = batch.sum_by_configuration(components)
             if spec.intensive:
-                found = found / batch.n_atoms[:, None]
-        return found @ self._from_blocks[name].t()
+                components = components / batch.n_atoms[:, None]
+        return components
 
 
 class TargetModel(ABC):
@@ -185,6 +209,25 @@ class TargetModel(ABC):
         values = {name: self.targets.values(name, found, graph) for name, found in blocks.items()}
         return self.energies_of(graph, outputs), values
 
+    def targets_of_atoms(self, graph: Graph, names: Collection[str]) -> Mapping[str, Tensor]:
+        """Return the values (owned atoms, components) of targets, float64.
+
+        Of a target per configuration they are the contributions of the atoms, of which it is the sum or, if it is
+        intensive, the mean.
+
+        Args:
+            graph: owned atoms, followed by ghosts.
+            names: names of targets.
+        """
+        _, blocks = self.outputs(graph, names)
+        assert self.targets is not None, "the caller has asked `predicts`"
+        own = graph.owned
+        species = graph.species[:own]
+        return {
+            name: self.targets.components(name, [block[:own] for block in found], species)
+            for name, found in blocks.items()
+        }
+
     @property
     def specs(self) -> Mapping[str, TargetSpec]:
         """Targets by name."""
@@ -197,6 +240,10 @@ class TargetModel(ABC):
     def layouts_of_targets(self) -> dict[str, PerElement]:
         """Return the layouts of the baselines of targets, see `Model.per_element`."""
         return {f"targets.{name}_baseline": along(torch.zeros(1)) for name in self.specs}
+
+    def baseline_values(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Return the values of targets without the network, see `Model.baseline_values`."""
+        return {} if self.targets is None else self.targets.baseline_values(batch)
 
     def predicts(self, name: str) -> bool:
         """Return whether the model predicts a target, see `Model.predicts`."""

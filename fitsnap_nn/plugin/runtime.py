@@ -8,21 +8,24 @@ import os
 import pickle
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fitsnap_nn.errors import CheckpointError
 from fitsnap_nn.integrity import check_seal, damaged
 from fitsnap_nn.plugin import stubs
-from fitsnap_nn.plugin.data import Data, ListStep
+from fitsnap_nn.plugin.data import Data, Floats, ListStep, PairStyle, on_host
 
 OWN_PACKAGE = __name__.partition(".")[0]
 TORCH_SUFFIXES = (".pt", ".pth")
 # Bytes that model and restart files of fits contain, and those of the pickles that they are exported to.
 MODEL_FILE = b"fitsnap_nn model"
 EXPORTED = b"fitsnap_nn.export."
+NO_RESULTS = (np.zeros(0), np.zeros((0, 3)))  # in place of the arrays for energies and forces
 
 
 class UnifiedInterface:
@@ -41,6 +44,9 @@ class UnifiedInterface:
     - ``follows_lists``: True if the model has a method ``compute_lists`` that takes a `ListStep` and returns the
       energy. On a single rank it is called in place of the other methods;
     - ``note``: a line that LAMMPS prints before the first run;
+    - ``atom_targets``: number of components by name, of quantities of atoms that LAMMPS' ``fix pair`` can read. The
+      model then has a method ``compute_targets`` that takes a `Data` and names, and returns an array (nlocal, sum of
+      components); if it follows lists, also ``compute_list_targets`` that takes a `ListStep` and names;
     - ``reference``: pair styles, separated by blanks, that the input must add to the model.
 
     Args:
@@ -75,6 +81,9 @@ class UnifiedInterface:
         self.reference = str(getattr(model, "reference", None) or "")
         self.follows_lists = bool(getattr(model, "follows_lists", False))
         self.note = str(getattr(model, "note", None) or "")
+        targets = dict(getattr(model, "atom_targets", None) or {})
+        self.target_names = tuple(str(name) for name in targets)
+        self.target_components = tuple(int(count) for count in targets.values())
         model.interface = self
 
     def compute(self, *step: Any) -> float:
@@ -103,6 +112,26 @@ class UnifiedInterface:
         """
         return float(self.model.compute_lists(ListStep(self, *step)))
 
+    def compute_targets(self, link: PairStyle, names: Sequence[str], values: Floats, *step: Any) -> None:
+        """Evaluate targets on the step that `compute` has seen; called only when LAMMPS asks for them.
+
+        Args:
+            link: for exchanges.
+            names: names in ``atom_targets``, in their order.
+            values: (nlocal x components,) output.
+            step: arguments of `Data` from ``nlocal`` to ``rij``.
+        """
+        arguments: list[Any] = [link, 0, 0, *step, *NO_RESULTS]
+        _assign(values, self.model.compute_targets(Data(self, *arguments), names))
+
+    def compute_list_targets(self, link: PairStyle, names: Sequence[str], values: Floats, *step: Any) -> None:
+        """Evaluate targets on the step that `compute_lists` has seen; arguments as in `compute_targets`.
+
+        ``step`` are the fields of `ListStep` from ``cell`` to ``positions``.
+        """
+        arguments: list[Any] = [link, 0, True, *step, *NO_RESULTS]
+        _assign(values, self.model.compute_list_targets(ListStep(self, *arguments), names))
+
     def compute_descriptors(self, data: Data) -> None:
         self.model.compute_descriptors(data)
 
@@ -111,6 +140,18 @@ class UnifiedInterface:
 
     def compute_forces(self, data: Data) -> None:
         self.model.compute_forces(data)
+
+
+def _assign(values: Floats, found: Any) -> None:
+    """Copy the values of targets to the array that LAMMPS reads.
+
+    Raises:
+        ValueError: the model has returned another number of values.
+    """
+    flat = on_host(found).ravel()
+    if len(flat) != len(values):
+        raise ValueError(f"the model returned {len(flat)} values of targets, but {len(values)} are required")
+    values[:] = flat
 
 
 def load_unified(file: str, ranks: int) -> UnifiedInterface:

@@ -108,7 +108,9 @@ class PytorchSection:
         "errors, as per_structure=1 in their rows",
     )
     log_separate_blocks: bool = option(
-        False, "1: list the errors of tensors of [TARGETS] by irreducible block (trace, λ = 2 ...) too"
+        False,
+        "1: list the errors of tensors of [TARGETS] by irreducible block (trace, λ = 2 ...) too, in the final table of "
+        "errors only",
     )
     dtype_setting: int = option(
         1, "precision: 1: float32, 2: float64; energies are always summed in float64", minimum=1, maximum=2

@@ -320,7 +320,7 @@ def _rank(one: Property) -> int:
 
 
 def _weighted_square(one: Property, model: Model[Any], training: SampleSet) -> float:
-    """Return the mean square of the labels of a property, element energies subtracted, times their weights."""
+    """Return the mean square of the labels of a property, baselines subtracted, times their weights."""
     total, count = 0.0, 0
     for sample in training.samples:
         found = residuals(one, predict_baseline(model, sample.batch, [one]), sample.labels, sample.batch)

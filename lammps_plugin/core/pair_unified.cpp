@@ -22,6 +22,16 @@
 using namespace LAMMPS_NS;
 
 namespace fitsnap_nn {
+namespace {
+
+double to_double(const PyRef &number) {
+  const double value = PyFloat_AsDouble(number.get());
+  if (value == -1.0 && PyErr_Occurred())
+    throw PythonError();
+  return value;
+}
+
+}    // namespace
 
 PairUnified::PairUnified(LAMMPS *lmp) : PairModel(lmp), neighbors_(lmp), exchange_(lmp, this) {
   comm_forward = comm_reverse = comm_reverse_off = Exchange::chunk;
@@ -55,6 +65,7 @@ void PairUnified::load() {
     pairwise_ = get_double(model_.get(), "pairwise") != 0.0;
     follows_lists_ = get_double(model_.get(), "follows_lists") != 0.0;
     note_ = get_string(model_.get(), "note");
+    targets_.declare(model_.get());
   });
   check_units(units);
   if (neighbor_options_.layers > 1)
@@ -102,25 +113,36 @@ void PairUnified::set_communication_cutoff() {
 
 void PairUnified::compute(int eflag, int vflag) {
   ev_init(eflag, vflag);
-  const int excluded = excluded_atoms(pairwise_);
-  exchange_.begin_step(neighbors_, neighbor_options_.cutoff);
-  const std::string failure = error_of([&] {
-    bool changed = false;
-    if (follows_lists_)
-      changed = neighbors_.follow(*list, element_of_, excluded);
-    else
-      neighbors_.build(*list, element_of_, excluded, neighbor_options_);
+  targets_.invalidate();
+  run_step([&] {
     zero_results();
     if (follows_lists_)
-      call_model_on_lists(vflag, changed);
+      call_model_on_lists(vflag);
     else
       call_model(eflag, vflag);
     check_results();
   });
-  exchange_.finish_step(failure);
   add_results();
   if (vflag_fdotr)
     virial_fdotr_compute();
+}
+
+// Reads the neighbour lists of this step, then runs `work`, in which the model may exchange features. Collective.
+void PairUnified::run_step(const std::function<void()> &work) {
+  const int excluded = excluded_atoms(pairwise_);
+  exchange_.begin_step(neighbors_, neighbor_options_.cutoff);
+  const std::string failure = error_of([&] {
+    if (follows_lists_) {
+      if (neighbors_.follow(*list, element_of_, excluded)) {
+        lists_changed_ = true;
+        find_owners();
+      }
+    } else {
+      neighbors_.build(*list, element_of_, excluded, neighbor_options_);
+    }
+    work();
+  });
+  exchange_.finish_step(failure);
 }
 
 void PairUnified::zero_results() {
@@ -135,58 +157,45 @@ void PairUnified::zero_results() {
 }
 
 void PairUnified::call_model(int eflag, int vflag) {
-  const int atoms = neighbors_.atoms(), local = neighbors_.local();
-  const int centres = neighbors_.centres(), pairs = neighbors_.pairs();
-  const std::array<PyRef, 14> arguments = {checked(PyLong_FromLong(eflag)),
-                                           checked(PyLong_FromLong(vflag)),
-                                           checked(PyLong_FromLong(local)),
-                                           neighbors_.elements.rows(atoms),
-                                           neighbors_.tags.rows(atoms),
-                                           neighbors_.centre_atoms.rows(centres),
-                                           neighbors_.centre_elements.rows(centres),
-                                           neighbors_.centre_pairs.rows(centres),
-                                           neighbors_.pair_i.rows(pairs),
-                                           neighbors_.pair_j.rows(pairs),
-                                           neighbors_.pair_elements.rows(pairs),
-                                           neighbors_.vectors.rows(pairs),
-                                           atom_energies_.rows(local),
-                                           forces_.rows(atoms)};
   static PyObject *method = checked(PyUnicode_InternFromString("compute")).release();
-  energy_ = call(method, arguments);
+  const std::array<PyRef, 2> flags = {checked(PyLong_FromLong(eflag)), checked(PyLong_FromLong(vflag))};
+  const std::array<PyRef, 2> results = {atom_energies_.rows(neighbors_.local()), forces_.rows(neighbors_.atoms())};
+  energy_ = to_double(call(method, flags, atoms_and_pairs(), results));
 }
 
-void PairUnified::call_model_on_lists(int vflag, bool changed) {
-  const int atoms = neighbors_.atoms(), local = neighbors_.local();
-  if (changed)
-    find_owners();
-  const std::array<PyRef, 12> arguments = {checked(PyLong_FromLong(vflag)),
-                                           checked(PyBool_FromLong(changed)),
-                                           cell(),
-                                           periodic(),
-                                           neighbors_.elements.rows(atoms),
-                                           neighbors_.tags.rows(atoms),
-                                           owners_.rows(atoms),
-                                           neighbors_.centre_pairs.rows(local),
-                                           neighbors_.pair_j.rows(neighbors_.pairs()),
-                                           neighbors_.positions.rows(atoms),
-                                           atom_energies_.rows(local),
-                                           forces_.rows(local)};
+std::array<PyRef, 10> PairUnified::atoms_and_pairs() const {
+  const int atoms = neighbors_.atoms(), centres = neighbors_.centres(), pairs = neighbors_.pairs();
+  return {checked(PyLong_FromLong(neighbors_.local())),
+          neighbors_.elements.rows(atoms),
+          neighbors_.tags.rows(atoms),
+          neighbors_.centre_atoms.rows(centres),
+          neighbors_.centre_elements.rows(centres),
+          neighbors_.centre_pairs.rows(centres),
+          neighbors_.pair_i.rows(pairs),
+          neighbors_.pair_j.rows(pairs),
+          neighbors_.pair_elements.rows(pairs),
+          neighbors_.vectors.rows(pairs)};
+}
+
+void PairUnified::call_model_on_lists(int vflag) {
   static PyObject *method = checked(PyUnicode_InternFromString("compute_lists")).release();
-  energy_ = call(method, arguments);
+  const int local = neighbors_.local();
+  const std::array<PyRef, 2> flags = {checked(PyLong_FromLong(vflag)), checked(PyBool_FromLong(lists_changed_))};
+  const std::array<PyRef, 2> results = {atom_energies_.rows(local), forces_.rows(local)};
+  lists_changed_ = false;
+  energy_ = to_double(call(method, flags, atoms_and_lists(), results));
 }
 
-// Calls a method of the model that takes a link to this pair style and arguments, and returns the energy.
-template <std::size_t count>
-double PairUnified::call(PyObject *method, const std::array<PyRef, count> &arguments) {
-  const ModelLink link(this);
-  // Vectorcall avoids a tuple of arguments per step; it must not drop the references, which `arguments` owns.
-  std::array<PyObject *, count + 2> stack = {model_.get(), link.get()};
-  std::transform(arguments.begin(), arguments.end(), stack.begin() + 2, [](const PyRef &item) { return item.get(); });
-  const PyRef energy = checked(PyObject_VectorcallMethod(method, stack.data(), stack.size(), nullptr));
-  const double value = PyFloat_AsDouble(energy.get());
-  if (PyErr_Occurred())
-    throw PythonError();
-  return value;
+std::array<PyRef, 8> PairUnified::atoms_and_lists() const {
+  const int atoms = neighbors_.atoms(), local = neighbors_.local();
+  return {cell(),
+          periodic(),
+          neighbors_.elements.rows(atoms),
+          neighbors_.tags.rows(atoms),
+          owners_.rows(atoms),
+          neighbors_.centre_pairs.rows(local),
+          neighbors_.pair_j.rows(neighbors_.pairs()),
+          neighbors_.positions.rows(atoms)};
 }
 
 // Ghosts learn their owners by forward communication, which needs no atom IDs.
@@ -208,18 +217,18 @@ PyRef PairUnified::periodic() const {
   return checked(Py_BuildValue("(iii)", domain->xperiodic, domain->yperiodic, domain->zperiodic));
 }
 
+void PairUnified::fail_not_finite(const char *quantity, int row) const {
+  throw std::runtime_error(not_finite_message(quantity, neighbors_.tags.data()[row], neighbors_.elements.data()[row]));
+}
+
 void PairUnified::check_results() const {
-  const auto fail = [this](const char *quantity, int row) {
-    throw std::runtime_error(
-        not_finite_message(quantity, neighbors_.tags.data()[row], neighbors_.elements.data()[row]));
-  };
   for (int row = 0; row < neighbors_.local(); ++row)
     if (!std::isfinite(atom_energies_.data()[row]))
-      fail("the energy", row);
+      fail_not_finite("the energy", row);
   for (int row = 0; row < neighbors_.atoms(); ++row) {
     const double *force = forces_.data() + 3 * std::ptrdiff_t(row);
     if (!std::isfinite(force[0] + force[1] + force[2]))
-      fail("the force", row);
+      fail_not_finite("the force", row);
   }
   if (!std::isfinite(energy_))
     throw std::runtime_error("the total energy of the model in " + file_ + " is not a finite number");
@@ -326,7 +335,8 @@ void PairUnified::unpack_reverse_comm(int count, int *atoms, double *buffer) {
 }
 
 double PairUnified::memory_usage() {
-  return Pair::memory_usage() + neighbors_.bytes() + atom_energies_.bytes() + forces_.bytes() + owners_.bytes();
+  return Pair::memory_usage() + neighbors_.bytes() + atom_energies_.bytes() + forces_.bytes() + owners_.bytes() +
+         targets_.bytes();
 }
 
 }    // namespace fitsnap_nn

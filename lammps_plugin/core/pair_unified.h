@@ -3,14 +3,17 @@
 #ifndef FITSNAP_NN_PAIR_UNIFIED_H
 #define FITSNAP_NN_PAIR_UNIFIED_H
 
+#include "atom_targets.h"
 #include "exchange.h"
 #include "model_link.h"
 #include "neighbor_arrays.h"
 #include "pair_model.h"
 
+#include <algorithm>
 #include <array>
-#include <cstddef>
+#include <functional>
 #include <string>
+#include <tuple>
 
 namespace fitsnap_nn {
 
@@ -23,6 +26,8 @@ class PairUnified : public PairModel, private ModelCalls {
   void init_style_for(LAMMPS_NS::Pair *owner) override;
   double init_one(int i, int j) override;
   void compute(int eflag, int vflag) override;
+  void *extract(const char *name, int &dimension) override;
+  void *extract_peratom(const char *name, int &columns) override;
   double memory_usage() override;
 
   int pack_forward_comm(int count, int *atoms, double *buffer, int, int *) override;
@@ -42,13 +47,18 @@ class PairUnified : public PairModel, private ModelCalls {
 
   void load();
   void set_communication_cutoff();
+  void run_step(const std::function<void()> &work);
   void zero_results();
   void call_model(int eflag, int vflag);
-  void call_model_on_lists(int vflag, bool changed);
-  template <std::size_t count> double call(PyObject *method, const std::array<PyRef, count> &arguments);
+  void call_model_on_lists(int vflag);
+  std::array<PyRef, 10> atoms_and_pairs() const;
+  std::array<PyRef, 8> atoms_and_lists() const;
+  template <class... Arguments> PyRef call(PyObject *method, const Arguments &...arguments);
+  void evaluate_targets();
   void find_owners();
   PyRef cell() const;
   PyRef periodic() const;
+  [[noreturn]] void fail_not_finite(const char *quantity, int row) const;
   void check_results() const;
   void add_results();
   void tally_virial(int pair, const double *force);
@@ -62,12 +72,27 @@ class PairUnified : public PairModel, private ModelCalls {
   double model_cutghost_ = 0.0;    // the larger value that this pair style set instead, 0 for none
 
   NeighborArrays neighbors_;
+  bool lists_changed_ = false;    // since the model has seen them last
   Exchange exchange_;
   NumpyArray<double> atom_energies_;    // (local,)
   NumpyArray<double, 3> forces_;        // (atoms, 3)
   NumpyArray<double> owners_;           // (atoms,) row of the local atom that each atom is an image of
   double energy_ = 0.0;
+  AtomTargets targets_;
 };
+
+// Calls a method of the model that takes a link to this pair style and groups of arguments.
+template <class... Arguments> PyRef PairUnified::call(PyObject *method, const Arguments &...arguments) {
+  const ModelLink link(this);
+  // Vectorcall avoids a tuple of arguments per step; it must not drop the references, which `arguments` own.
+  std::array<PyObject *, 2 + (std::tuple_size_v<Arguments> + ...)> stack = {model_.get(), link.get()};
+  auto end = stack.begin() + 2;
+  const auto append = [&end](const auto &group) {
+    end = std::transform(group.begin(), group.end(), end, [](const PyRef &item) { return item.get(); });
+  };
+  (append(arguments), ...);
+  return checked(PyObject_VectorcallMethod(method, stack.data(), stack.size(), nullptr));
+}
 
 }    // namespace fitsnap_nn
 

@@ -47,6 +47,14 @@ std::string to_string(PyObject *string) {
   return characters;
 }
 
+std::vector<PyRef> get_items(PyObject *object, const char *attribute) {
+  const PyRef sequence = checked(PyObject_GetAttrString(object, attribute));
+  std::vector<PyRef> result;
+  for (Py_ssize_t item = 0; item < PySequence_Size(sequence.get()); ++item)
+    result.push_back(checked(PySequence_GetItem(sequence.get(), item)));
+  return result;
+}
+
 }    // namespace
 
 PythonError::PythonError() : std::runtime_error(format_exception(fetch_exception())) {}
@@ -70,10 +78,18 @@ std::string get_string(PyObject *object, const char *attribute) {
 }
 
 std::vector<std::string> get_strings(PyObject *object, const char *attribute) {
-  const PyRef sequence = checked(PyObject_GetAttrString(object, attribute));
   std::vector<std::string> result;
-  for (Py_ssize_t item = 0; item < PySequence_Size(sequence.get()); ++item)
-    result.push_back(to_string(checked(PySequence_GetItem(sequence.get(), item)).get()));
+  for (const PyRef &item : get_items(object, attribute))
+    result.push_back(to_string(item.get()));
+  return result;
+}
+
+std::vector<int> get_integers(PyObject *object, const char *attribute) {
+  std::vector<int> result;
+  for (const PyRef &item : get_items(object, attribute))
+    result.push_back(static_cast<int>(PyLong_AsLong(item.get())));
+  if (PyErr_Occurred())
+    throw PythonError();
   return result;
 }
 

@@ -70,6 +70,7 @@ PyRef checked(PyObject *owned);
 double get_double(PyObject *object, const char *attribute);
 std::string get_string(PyObject *object, const char *attribute);
 std::vector<std::string> get_strings(PyObject *object, const char *attribute);
+std::vector<int> get_integers(PyObject *object, const char *attribute);
 
 }    // namespace fitsnap_nn
 

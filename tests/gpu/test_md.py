@@ -18,7 +18,9 @@ from toy_model import AtomMessages
 from fitsnap_nn.devices import VARIABLE
 from fitsnap_nn.export.unified import unified_pickle
 from fitsnap_nn.models import build_model
+from fitsnap_nn.models.targets import describe_targets
 from fitsnap_nn.plugin import plugin_dir
+from fitsnap_nn.settings.rows import PropertyRow
 from fitsnap_nn.testing.graphs import crystal
 
 # One process runs them, since they share their runs.
@@ -92,17 +94,17 @@ def has(library: str) -> bool:
     return find_spec(library) is not None
 
 
-def save(folder: Path, name: str) -> None:
+def save(folder: Path, name: str, **more: Any) -> None:
     """Write the file that LAMMPS loads."""
     torch.manual_seed(5)
-    model = build_model({"architecture": name, "elements": list(ELEMENTS), **MODELS[name]})
+    model = build_model({"architecture": name, "elements": list(ELEMENTS), **MODELS[name], **more})
     model.set_precision(torch.float64)
     model.element_energies += torch.tensor([-30.0, 2.5])
     (folder / f"{name}.unified").write_bytes(unified_pickle(model.eval()))  # type: ignore[arg-type]
 
 
-def script(model: str, part: str, name: str) -> str:
-    return (SETTINGS + part).format(model=model, name=name, columns=COLUMNS)
+def script(model: str, part: str, name: str, more: str = "") -> str:
+    return (SETTINGS + part).format(model=model, name=name, columns=COLUMNS + more)
 
 
 def lammps(folder: Path, commands: str, device: str, ranks: int) -> str:
@@ -137,6 +139,19 @@ def test_the_same_as_on_the_cpu(runs: Callable[[int], tuple[Path, str]], model: 
     assert np.abs(found[..., forces] - expected[..., forces]).max() < TOLERANCE * scale
     assert np.abs(found[..., 8] - expected[..., 8]).max() < TOLERANCE * scale
     assert np.abs(found[..., 9:] - expected[..., 9:]).max() < TOLERANCE * np.abs(expected[..., 9:]).max()
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_targets_of_atoms(tmp_path: Path, device: str, ranks: int) -> None:
+    rows = [PropertyRow("charge", "atom", "scalar", "q"), PropertyRow("dipole", "configuration", "vector", "d")]
+    save(tmp_path, "NANOPET", targets=describe_targets(rows))
+    fix = "fix targets all pair 5 mliap charge 0 dipole 0\n"
+    lammps(tmp_path, script("NANOPET", fix + RUN, "targets", " f_targets[*]"), device, ranks)
+    lammps(tmp_path, script("NANOPET", fix + RERUN, "targets", " f_targets[*]"), "cpu", 1)
+    found, expected = (frames(tmp_path / f"NANOPET.targets.{which}") for which in ("dump", "cpu"))
+    assert found.shape == expected.shape == (7, 128, 19)
+    assert np.abs(found[..., 15:]).max() > 0.01
+    assert np.abs(found[..., 15:] - expected[..., 15:]).max() < TOLERANCE
 
 
 @pytest.mark.parametrize("ranks", [1, 2])

@@ -9,12 +9,16 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from test_least_squares import CPU, OBJECTIVE, network, sample_set
+from stand_in_input import StandInInput
+from test_least_squares import CPU, ELEMENTS, OBJECTIVE, SIZE, network, sample_set
 
+from fitsnap_nn.data.fitted import property_of
 from fitsnap_nn.data.properties import ENERGY, FORCES, STANDARD, STRESS, Property
 from fitsnap_nn.errors import TrainingError
 from fitsnap_nn.models import BPNN
 from fitsnap_nn.models.prediction import predict
+from fitsnap_nn.models.targets import describe_targets
+from fitsnap_nn.settings.rows import PropertyRow
 from fitsnap_nn.training import kalman
 from fitsnap_nn.training.batches import SampleSet, Target, collate
 from fitsnap_nn.training.differentiation import Share
@@ -25,11 +29,13 @@ from fitsnap_nn.training.kalman import (
     FORGETTING,
     FORGETTING_RATE,
     LARGEST_STEP,
+    NOISE,
     KalmanFilter,
     KalmanStep,
     scales_of,
 )
-from fitsnap_nn.training.objective import Objective, residuals
+from fitsnap_nn.training.losses import SquaredError
+from fitsnap_nn.training.objective import Objective, Term, residuals
 from fitsnap_nn.training.steps import Fitted
 
 PRIOR = 50.0
@@ -224,6 +230,37 @@ def test_weights_of_balanced_losses_do_not_matter_between_properties(updates: Me
     for (h, residual), (expected, value) in zip(*found, strict=True):
         torch.testing.assert_close(h, expected, rtol=1e-10, atol=1e-10)
         assert residual == pytest.approx(value, rel=1e-10)
+
+
+TARGET_ROWS = (
+    PropertyRow("charge", "atom", "scalar", "charge"),
+    PropertyRow("energy_hf", "configuration", "scalar", "energy_hf"),
+    PropertyRow("gap", "configuration", "scalar", "gap", intensive=True),
+)
+
+
+@pytest.mark.parametrize("row", TARGET_ROWS, ids=lambda row: row.name)
+def test_the_noise_of_a_target_is_what_its_baseline_leaves(row: PropertyRow):
+    """The baseline of the second element is a thousand times what the network has to learn."""
+    random, baseline = np.random.default_rng(5), np.array([3.0, -700.0])
+    model = BPNN(StandInInput(ELEMENTS, SIZE), [5], "tanh", 1, targets=describe_targets([row]))
+    model.set_precision(torch.float64)
+    assert model.targets is not None
+    model.targets.set_baseline(row.name, baseline, np.ones(1))
+    one, whole, squares, changed = property_of(row), sample_set(), [], []
+    for sample in whole.samples:
+        expected = baseline[sample.batch.species.numpy()][:, None]
+        divisor = len(expected) if one.per == "configuration" else 1  # the residual of an extensive target is per atom
+        if one.per == "configuration":
+            expected = (expected.mean(axis=0) if one.intensive else expected.sum(axis=0))[None]
+        rest = random.normal(size=expected.shape)
+        labels = torch.from_numpy(expected + rest)
+        target = Target(labels, torch.full_like(labels, 2.0), torch.ones_like(labels, dtype=torch.bool))
+        changed.append(sample._replace(labels={one.name: target}, counts={one.name: len(labels)}))
+        squares.append(2.0 * (rest / (1 if one.intensive else divisor)) ** 2)
+    objective = Objective([Term(one, SquaredError())])
+    step = step_of(model, SampleSet(changed, torch.float64), objective)
+    assert step._scale == pytest.approx(1.0 / (NOISE * math.sqrt(np.concatenate(squares).mean())), rel=1e-10)
 
 
 def teach(samples: SampleSet, properties: Sequence[Property]) -> None:
