@@ -87,7 +87,7 @@ def test_baselines_can_be_left_out(tmp_path: Path) -> None:
     assert note == ""
     scaled, note = initialized(tmp_path, "graph", "composition_baseline = 0", WATER, HYDROGEN)
     assert float(scaled.energy_scale) == pytest.approx(((14.2 / 3) ** 2 / 2 + 2.3**2 / 2) ** 0.5)
-    assert note.startswith("targets are scaled by ")
+    assert note.startswith("energies, forces and stresses are scaled by ")
 
 
 def test_compositions_that_leave_them_open_are_said_so(tmp_path: Path) -> None:

@@ -96,7 +96,9 @@ class PytorchSection:
         "start_from, save_state_input and mace_model: refit the element energies to what the initial model leaves of "
         "the energies of the training set, for data of another reference method",
     )
-    scale_targets: bool = option(True, "scale the training targets to order 1")
+    scale_targets: bool = option(
+        True, "scale energies, forces and stresses, and each target of [TARGETS], to order 1 in training"
+    )
     fixed_scaling_weights: tuple[str, ...] = option(
         (),
         "scales of targets instead of those fitted to the training set, as pairs such as energy 0.5 dipole 2.0; energy "

@@ -156,7 +156,7 @@ def _set_baselines(model: Model[Any], settings: Settings, training: Sequence[Lab
         fixed = settings.pytorch.fixed_scales.get(ENERGY.name)
         scale = model.target_scale(_statistics(residuals[weighted], training)) if fixed is None else fixed
         model.energy_scale.fill_(scale)
-        notes.append(f"targets are scaled by {float(model.energy_scale):.4g} eV")
+        notes.append(f"energies, forces and stresses are scaled by {float(model.energy_scale):.4g} eV")
     return notes
 
 

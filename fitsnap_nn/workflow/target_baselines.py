@@ -77,7 +77,7 @@ def _fit(
                 parts[number] = parts[number] - (fractions @ baseline)[:, None]
                 remark = "" if found.determined else " (minimum-norm solution)"
                 pairs = zip(elements, baseline, strict=True)
-                text = f"baseline {', '.join(f'{element} {value:.4g}' for element, value in pairs)}{remark}, "
+                text = f"{', '.join(f'{element} {value:.4g}' for element, value in pairs)}{remark}; "
         roots = [float(np.sqrt(np.square(part).mean())) for part in parts]
         _refuse_faint(targets, row, [block for block, root in zip(blocks, roots, strict=True) if root > 0.0])
         if settings.pytorch.scale_targets:
