@@ -7,21 +7,9 @@ from typing import Literal
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.properties import ENERGY, FORCES, STRESS, Property, user_property
-from fitsnap_nn.data.symmetries import Cartesian, Scalar, Spherical, Symmetry
-from fitsnap_nn.settings.rows import SPHERICAL, PropertyRow
+from fitsnap_nn.data.symmetries import symmetry_of
+from fitsnap_nn.settings.rows import PropertyRow
 from fitsnap_nn.settings.schema import Settings
-
-
-def symmetry_of(word: str, degree: int, pseudo: bool) -> Symmetry:
-    """Return the symmetry that a word and two options of a row of section [TARGETS] describe."""
-    found: dict[str, Symmetry] = {
-        "scalar": Scalar(pseudo),
-        "vector": Cartesian(1, pseudo),
-        "symmetric_tensor": Cartesian(2, pseudo),
-        "tensor": Cartesian(2, pseudo, symmetric=False),
-        SPHERICAL: Spherical(degree, pseudo),
-    }
-    return found[word]
 
 
 def property_of(row: PropertyRow) -> Property:

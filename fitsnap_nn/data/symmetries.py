@@ -142,3 +142,15 @@ def _matrices() -> tuple[Floats, Floats, Floats]:
     # A_ij = epsilon_ijk a_k / sqrt(2)
     levi_civita = np.stack([np.outer(a, b) - np.outer(b, a) for a, b in ((y, z), (z, x), (x, y))])
     return np.eye(3)[None] / math.sqrt(3.0), levi_civita[list(Y_Z_X)] / math.sqrt(2.0), traceless
+
+
+def symmetry_of(word: str, degree: int, pseudo: bool) -> Symmetry:
+    """Return the symmetry that a word and two options of a row of section [TARGETS] describe."""
+    found: dict[str, Symmetry] = {
+        "scalar": Scalar(pseudo),
+        "vector": Cartesian(1, pseudo),
+        "symmetric_tensor": Cartesian(2, pseudo),
+        "tensor": Cartesian(2, pseudo, symmetric=False),
+        "spherical": Spherical(degree, pseudo),
+    }
+    return found[word]

@@ -10,20 +10,21 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from fitsnap_nn.data.configuration import Floats
-from fitsnap_nn.data.fitted import symmetry_of
 from fitsnap_nn.data.properties import Property
-from fitsnap_nn.data.symmetries import Block, Symmetry, from_blocks
+from fitsnap_nn.data.symmetries import Block, Symmetry, from_blocks, symmetry_of
 from fitsnap_nn.inputs.batch import Batch
 from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.models.constants import Float64Constants
 from fitsnap_nn.models.elements import PerElement, along
-from fitsnap_nn.settings.rows import PropertyRow
+
+if TYPE_CHECKING:
+    from fitsnap_nn.settings.rows import PropertyRow
 
 TARGET_PARTS = ("targets.", "target_heads.", "target_networks.")  # of a model's state dict
 # Values of the irreducible blocks (atoms, 2l + 1) of each target, by name.

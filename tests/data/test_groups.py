@@ -421,7 +421,7 @@ def test_fitsnap_counts_of_the_tantalum_example(tantalum: DataSet) -> None:
     assert len(ids(dataset, TRAINING)) == tantalum.training
     assert len(ids(dataset, VALIDATION)) == tantalum.configurations - tantalum.training
     assert sum(len(item) for item in dataset.configurations) == tantalum.atoms
-    assert dataset.warnings == []
+    assert [warning for warning in dataset.warnings if "(Pulay stress)" not in warning] == []
     assert [source.path for source in list_files(settings_of(tantalum.folder, row("*")))] == [
         source.path for source in list_files(settings_of(tantalum.folder, *rows))
     ]
