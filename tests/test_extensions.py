@@ -96,7 +96,7 @@ energy = 1
 force = 1
 stress = 0
 [PYTORCH]
-model = {model}
+model = ChargeModel
 num_epochs = 60
 batch_size = 4
 learning_rate = 1e-2
@@ -148,8 +148,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     frames = [frame(seed) for seed in range(30)]
     del frames[3].arrays["ref_charge"]
     write(tmp_path / "data.xyz", frames, format="extxyz")
-    for model in ("ChargeModel", "NANOPET"):
-        (tmp_path / f"{model}.in").write_text(INPUT.format(model=model))
+    (tmp_path / "ChargeModel.in").write_text(INPUT)
     return tmp_path
 
 
@@ -193,6 +192,7 @@ def test_a_resumed_fit_of_a_property_is_the_same_on_two_ranks(folder: Path) -> N
 
 
 def test_a_model_that_does_not_predict_a_property_is_refused(folder: Path) -> None:
-    done = run([sys.executable, "-m", "fitsnap_nn", "NANOPET.in"], folder, timeout=100)
+    (folder / "other.in").write_text(INPUT.replace("charge = per_atom", "spin = per_atom"))
+    done = run([sys.executable, "-m", "fitsnap_nn", "other.in"], folder, timeout=100)
     assert done.returncode == 2
-    assert "[TARGETS] charge: a NANOPET model does not predict this" in done.stderr
+    assert "[TARGETS] spin: a ChargeModel model does not predict this" in done.stderr
