@@ -64,12 +64,12 @@ def offset_stresses(data: Measures) -> list[Finding]:
     """Find groups whose stresses have an offset; wrong units, which cause offsets, are reported instead."""
     if groups_in_wrong_units(data):
         return []
-    offsets = stress_offsets(data.pairs, data.configurations)
-    return [
-        Finding(describe(offset) + REMEDY, f"group {group}", _are_fitted(data, group))
-        for group, offset in offsets.items()
-        if offset
-    ]
+    findings = []
+    for group, offset in stress_offsets(data.pairs, data.configurations).items():
+        if offset:
+            fitted = _are_fitted(data, group)
+            findings.append(Finding(describe(offset) + (REMEDY if fitted else ""), f"group {group}", fitted))
+    return findings
 
 
 def describe(offset: float) -> str:
