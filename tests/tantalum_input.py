@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-TEMPLATE = """\
+DESCRIPTORS = """\
 [BISPECTRUM]
 numTypes = 1
 twojmax = 6
@@ -15,6 +15,10 @@ rmin0 = 0.0
 wj = 1.0
 radelem = 0.5
 type = Ta
+"""
+TEMPLATE = (
+    DESCRIPTORS
+    + """\
 wselfallflag = 0
 chemflag = 0
 bzeroflag = 1
@@ -70,6 +74,7 @@ dump_configs = 1
 [MEMORY]
 override = 0
 """
+)
 WEIGHTS = {
     "Displaced_A15": "100 1 1.00E-08",
     "Displaced_BCC": "100 1 1.00E-08",

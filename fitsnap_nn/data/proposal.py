@@ -217,10 +217,11 @@ def _weights(
     whole = typical_spread(members, elements, typical)
     chosen: dict[str, tuple[float, ...]] = {}
     for group in groups:
-        energy, force, stress = choose_weights(measure_spread(group.members, elements, typical), whole)
-        chosen[group.name] = (energy, force, 0.0 if group.name in offsets else stress)
         if _is_isolated(group):
             chosen[group.name] = (0.0, 0.0, 0.0)
+            continue
+        energy, force, stress = choose_weights(measure_spread(group.members, elements, typical), whole)
+        chosen[group.name] = (energy, force, 0.0 if group.name in offsets else stress)
     return chosen
 
 

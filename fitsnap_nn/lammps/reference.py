@@ -165,7 +165,7 @@ class ReferencePotential:
         with session.temporary_compute("own all pe/atom"), session.temporary_compute("sum all reduce sum c_own"):
             session.command("thermo_style custom step pe c_sum")
             session.run()
-            energies = session.atom_compute("own", VECTOR).ravel()
+            energies = session.atom_compute("own").ravel()
             session.command("thermo_style custom step pe")
         return energies
 

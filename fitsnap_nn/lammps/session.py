@@ -173,16 +173,11 @@ class Session(AbstractContextManager["Session"]):
         with self._guard(f"extract atom {name}") as lammps:
             return _ordered(lammps, lammps.numpy.extract_atom(name))
 
-    def atom_compute(self, name: str, kind: int = ARRAY) -> NDArray[np.float64]:
-        """Return an (N, columns) copy of a per-atom compute, in the atom order of the configuration.
-
-        Args:
-            name: compute ID.
-            kind: ``VECTOR`` or ``ARRAY``.
-        """
+    def atom_compute(self, name: str) -> NDArray[np.float64]:
+        """Return an (N, columns) copy of a per-atom compute, in the atom order of the configuration."""
         with self._guard(f"extract compute {name}") as lammps:
-            values = lammps.numpy.extract_compute(name, PER_ATOM, kind)
-            if values is None:  # an array with a single column is a vector in LAMMPS
+            values = lammps.numpy.extract_compute(name, PER_ATOM, ARRAY)
+            if values is None:  # a single column is a vector in LAMMPS
                 values = lammps.numpy.extract_compute(name, PER_ATOM, VECTOR)
             ordered = _ordered(lammps, values)
         return ordered.reshape(len(ordered), -1)

@@ -23,10 +23,9 @@ from fitsnap_nn.models.elements import PerElement, along
 from fitsnap_nn.models.evaluation import to_float64
 from fitsnap_nn.models.explicit import Explicit, Pullback, mean_of
 from fitsnap_nn.models.last_layer import HiddenFeatures
-from fitsnap_nn.models.mlp import ACTIVATIONS, energy_and_gradient
+from fitsnap_nn.models.mlp import ACTIVATIONS, ONE_HOT, PER_ELEMENT, SHARED, energy_and_gradient
 from fitsnap_nn.models.targets import Targets
 
-SHARED, PER_ELEMENT, ONE_HOT = 1, 2, 3
 FIRST_WEIGHT = "networks.{}.0.weight"
 
 

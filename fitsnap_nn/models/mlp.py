@@ -62,6 +62,7 @@ ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
         "linear": Activation(torch.clone, lambda x, y: torch.ones_like(x), lambda x, y, slope: torch.zeros_like(x)),
     }
 )
+SHARED, PER_ELEMENT, ONE_HOT = 1, 2, 3  # values of multi_element_option
 
 
 def uniform(shape: tuple[int, ...], inputs: int) -> Tensor:

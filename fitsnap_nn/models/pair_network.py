@@ -21,12 +21,11 @@ from fitsnap_nn.models.angular_gaussians import AngularGaussians
 from fitsnap_nn.models.base import GraphModel
 from fitsnap_nn.models.baselines import standardize
 from fitsnap_nn.models.elements import PerElement, along
-from fitsnap_nn.models.mlp import ACTIVATIONS, uniform
+from fitsnap_nn.models.mlp import ACTIVATIONS, ONE_HOT, PER_ELEMENT, SHARED, uniform
 from fitsnap_nn.models.pairs import cosine_cutoff
 from fitsnap_nn.models.tables import neighbour_tables
 from fitsnap_nn.settings.pair_network import SWITCH
 
-SHARED, PER_ELEMENT, ONE_HOT = 1, 2, 3
 BASELINES = ("element_energies", "energy_scale")
 
 

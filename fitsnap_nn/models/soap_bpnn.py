@@ -34,7 +34,7 @@ class Hidden(NamedTuple):
     Attributes:
         shared: (R, K) values of the last layer that heads share.
         last: (R, K) inputs of the last layer of the energy.
-        expansion: coefficients by degree, (R, 2 l + 1, channels).
+        expansion: coefficients by degree, (R, channels, 2l + 1).
         rows: the R rows.
     """
 

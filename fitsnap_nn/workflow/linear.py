@@ -12,7 +12,7 @@ from fitsnap_nn.data.properties import Property
 from fitsnap_nn.errors import counted
 from fitsnap_nn.inputs import DescriptorInput
 from fitsnap_nn.models import BPNN, Model
-from fitsnap_nn.models.bpnn import PER_ELEMENT
+from fitsnap_nn.models.mlp import PER_ELEMENT
 from fitsnap_nn.reports.errors_table import digits
 from fitsnap_nn.settings import Settings
 from fitsnap_nn.settings.checks import MAX_COLUMNS

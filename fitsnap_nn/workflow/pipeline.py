@@ -161,7 +161,7 @@ def fit(
 
 
 class _Run(NamedTuple):
-    """What the steps of a fit share; ``names`` are those of the files that it may write."""
+    """Shared arguments of the steps of a fit; ``names`` are those of the files that it may write."""
 
     settings: Settings
     prepared: Prepared

@@ -26,10 +26,10 @@ from fitsnap_nn.data.configuration import Configuration, Floats, Subset
 from fitsnap_nn.data.voigt import FROM_LAMMPS
 from fitsnap_nn.lammps.cell import to_lammps
 from fitsnap_nn.reports.errors_table import ALL
+from fitsnap_nn.units import BAR
 
 SYMBOLS = ("Na", "Na", "Na", "Na", "Cl", "Cl", "Cl", "Cl")
 APART = 4.5  # Å
-BAR = 1e5 / 1.602176634e11  # eV/Å³
 INPUT = """\
 [CALCULATOR]
 calculator = LAMMPSGRAPH

@@ -13,7 +13,7 @@ from places import DataSet
 from processes import run_on_ranks
 from random_potentials import crystal, random_linear
 from small_fit import without_plots
-from tantalum_input import WEIGHTS
+from tantalum_input import DESCRIPTORS, WEIGHTS
 
 import fitsnap_nn
 from fitsnap_nn.cli import main
@@ -317,16 +317,9 @@ def test_keys_without_effect_are_said(folder: Path) -> None:
     assert f"[EXTRAS] {dumps} have no effect with [SOLVER] solver = PYTORCH." in network.notices
 
 
-TANTALUM = """\
-[BISPECTRUM]
-numTypes = 1
-twojmax = 6
-rcutfac = 4.67637
-rfac0 = 0.99363
-rmin0 = 0.0
-wj = 1.0
-radelem = 0.5
-type = Ta
+TANTALUM = (
+    DESCRIPTORS
+    + """\
 [SOLVER]
 solver = SVD
 [PATH]
@@ -341,6 +334,7 @@ pair_coeff2 = * * zbl 73 73
 group_sections = name training_size testing_size eweight fweight vweight
 {groups}
 """
+)
 # Coefficients of FitSNAP for this input and its tantalum data, 26 May 2021, and the rmse of all energies and forces.
 PUBLISHED = (
     -2.97994848705222237, -0.0114374539722844198, -0.00765461855113633814, -0.0502616837463119095,

@@ -1,4 +1,4 @@
-"""What long-range interactions cannot describe is found when the data are read, by ``check`` too."""
+"""Data that long-range interactions cannot describe are found when they are read, by ``check`` too."""
 
 from __future__ import annotations
 

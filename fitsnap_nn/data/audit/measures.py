@@ -125,9 +125,14 @@ class Measures:
             if (label := configuration.labels.get(name)) is not None:
                 yield index, configuration, label
 
-    def is_fitted(self, name: str) -> bool:
-        """Return whether a label enters the loss with a weight: only then is a mistake in it more than a note."""
-        return any(one.weight(name) > 0.0 for _, one, _ in self.labelled(name))
+    def is_fitted(self, name: str, group: str | None = None) -> bool:
+        """Return whether a label enters the loss with a weight: only then is a mistake in it more than a note.
+
+        Args:
+            name: name of the property.
+            group: in this group; ``None``: in any.
+        """
+        return any(one.weight(name) > 0.0 for _, one, _ in self.labelled(name) if group in (None, one.group))
 
 
 @lru_cache(maxsize=4096)

@@ -15,7 +15,7 @@ from fitsnap_nn.data.audit.consistency import groups_in_wrong_units
 from fitsnap_nn.data.audit.factors import HARMONIC, MIN_PAIRS_FOR_SMALL, works_of
 from fitsnap_nn.data.audit.measures import Measures
 from fitsnap_nn.data.audit.pairs import Pairs
-from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.data.configuration import Configuration, Floats
 from fitsnap_nn.data.findings import Finding
 from fitsnap_nn.units import GPA
 
@@ -23,8 +23,8 @@ MAX_STRAIN = 0.03  # up to which the work along a straight path is accurate
 MIN_CHANGE = 5e-3  # relative change of the volume
 # eV/Å³; in sets with converged stresses, of elements and compounds, the largest offset of a group is 0.12 GPa.
 MIN_OFFSET = 0.5 * GPA
-REMEDY = " Set its vweight to 0, or calculate its stresses with a higher cutoff."
 MAX_DEVIATION = 0.5  # median absolute deviation of the offsets of pairs over their median
+REMEDY = " Set its vweight to 0, or calculate its stresses with a higher cutoff."
 
 
 def stress_offsets(pairs: Pairs, members: Sequence[Configuration]) -> Mapping[str, float]:
@@ -53,7 +53,7 @@ def stress_offsets(pairs: Pairs, members: Sequence[Configuration]) -> Mapping[st
     }
 
 
-def _common(offsets: np.ndarray) -> float:
+def _common(offsets: Floats) -> float:
     """Return the offset that pairs have in common; 0 if it is small or they have none."""
     median = float(np.median(offsets))
     deviation = float(np.median(np.abs(offsets - median)))
@@ -67,12 +67,12 @@ def offset_stresses(data: Measures) -> list[Finding]:
     findings = []
     for group, offset in stress_offsets(data.pairs, data.configurations).items():
         if offset:
-            fitted = _are_fitted(data, group)
-            findings.append(Finding(describe(offset) + (REMEDY if fitted else ""), f"group {group}", fitted))
+            fitted = data.is_fitted("stress", group)
+            findings.append(Finding(_describe(offset) + (REMEDY if fitted else ""), f"group {group}", fitted))
     return findings
 
 
-def describe(offset: float) -> str:
+def _describe(offset: float) -> str:
     """Return what an offset of the stresses of a group, eV/Å³, means."""
     sign = "tensile" if offset > 0.0 else "compressive"
     return (
@@ -80,8 +80,3 @@ def describe(offset: float) -> str:
         "cells, as after calculations with too low a cutoff of the plane waves (Pulay stress). A model cannot fit "
         "both, and its energies suffer."
     )
-
-
-def _are_fitted(data: Measures, group: str) -> bool:
-    members = (data.configurations[k] for k in data.groups[group])
-    return any(one.stress is not None and one.weight("stress") > 0.0 for one in members)
