@@ -11,7 +11,7 @@ of a round is a difference of two runs of the command lines, which removes start
 * test errors: after those 100 epochs, from each program's own table. Both split at random with the same seed, but not
   into the same sets, and both draw their initial weights: the medians matter.
 
-``--tuned`` adds an input of our own for the same data: its errors, and the CPU time of its training.
+``--tuned`` adds an input of our own for the same data: its errors, and the CPU time of its training, in each round.
 """
 
 from __future__ import annotations
@@ -158,20 +158,31 @@ def print_table(names: Iterable[str], rounds: dict[str, list[dict[str, float]]])
         print(f"{quantity:26} " + " ".join(f"{cell:>27}" for cell in cells) + f" {ratio:7.3f}")
 
 
-def run_tuned(program: Program, source: Path, data: Path) -> None:
-    """Our own input for the same data: errors, and CPU seconds of training alone."""
+def measure_tuned(program: Program, source: Path, data: Path, seed: int) -> dict[str, float]:
+    """Our own input for the same data, with a seed for split and weights: CPU seconds of training alone, and errors."""
     costs = []
     for flags in (("--nofit",), program.flags):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             overrides = [*("-k", "PATH", "dataPath", str(data)), *("-k", "OUTFILE", "metrics", "errors.txt")]
             overrides += ["-k", "OUTFILE", "metrics_style", "DF"]
+            overrides += ["-k", "GROUPS", "random_seed", str(seed), "-k", "PYTORCH", "seed", str(seed)]
             costs.append(run(program.python, ["-m", program.module, str(source), *overrides, *flags], folder).cpu)
             errors = errors_held_out(folder) if flags == program.flags else {}
-    print(
-        f"{source.name}: {1e3 * errors['Energy']:.1f} meV/atom, {1e3 * errors['Force']:.1f} meV/Å "
-        f"after {costs[1] - costs[0]:.1f} CPU s of training"
-    )
+    return {
+        "CPU s of training": costs[1] - costs[0],
+        "meV/atom": 1e3 * errors["Energy"],
+        "meV/Å": 1e3 * errors["Force"],
+    }
+
+
+def print_tuned(name: str, tuned: list[dict[str, float]], theirs: list[dict[str, float]]) -> None:
+    """Print median and all rounds of our own input, and what FitSNAP's epochs took in the same rounds."""
+    for quantity in tuned[0]:
+        values = [found[quantity] for found in tuned]
+        print(f"{name}: {statistics.median(values):.1f} {quantity} ({', '.join(f'{value:.1f}' for value in values)})")
+    epochs = [MANY * found["epoch, CPU s"] for found in theirs]
+    print(f"FitSNAP's {MANY} epochs: {', '.join(f'{value:.1f}' for value in epochs)} CPU s")
 
 
 def main() -> None:
@@ -186,15 +197,18 @@ def main() -> None:
     ours = Program("fitsnap_nn", Path(sys.executable), "fitsnap_nn", ("--no-verify",))
     theirs = Program("FitSNAP", options.fitsnap_python.absolute(), "fitsnap3")
     rounds: dict[str, list[dict[str, float]]] = {ours.name: [], theirs.name: []}
+    tuned: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory() as name:
         copies = write_copies(data, Path(name), COPIES)
         theirs.fit(data, 1, None)  # its first run ever writes tables of coefficients, for over a minute
         for number in range(options.rounds):
             for program in (ours, theirs):
                 rounds[program.name].append(measure(program, data, copies, 1234 + number))
+            if options.tuned:
+                tuned.append(measure_tuned(ours, options.tuned.resolve(), data, 1234 + number))
     print_table((ours.name, theirs.name), rounds)
-    if options.tuned:
-        run_tuned(ours, options.tuned.resolve(), data)
+    if tuned:
+        print_tuned(options.tuned.name, tuned, rounds[theirs.name])
 
 
 if __name__ == "__main__":
