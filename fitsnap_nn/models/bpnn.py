@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from fitsnap_nn.data.properties import ENERGY, Property
 from fitsnap_nn.inputs import DescriptorInput, input_from_payload
 from fitsnap_nn.inputs.snap.batch import DescriptorBatch
-from fitsnap_nn.models.base import DescriptorModel
 from fitsnap_nn.models.baselines import standardize as standardization
 from fitsnap_nn.models.bpnn_targets import TargetNetworks
+from fitsnap_nn.models.descriptor_model import DescriptorModel
 from fitsnap_nn.models.elements import PerElement, along
 from fitsnap_nn.models.evaluation import to_float64
 from fitsnap_nn.models.explicit import Explicit, Pullback, mean_of
