@@ -188,6 +188,14 @@ class Model(torch.nn.Module, ABC, Generic[B]):
         """
         raise NotImplementedError(f"{type(self).__name__} does not provide its features")
 
+    def last_layer_parameters(self) -> Sequence[Tensor]:
+        """Return the parameters that the energy is a linear function of: those of the last layers.
+
+        Raises:
+            NotImplementedError: the model does not name them.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not name the parameters of its last layer")
+
     @abstractmethod
     def atom_energies(self, batch: B) -> Tensor:
         """Return per-atom energies, differentiable with respect to the inputs of the batch.

@@ -271,6 +271,9 @@ class BPNN(DescriptorModel):
 
         return Explicit([tensor for _, weights, biases in parts for tensor in (*weights, *biases)], run_networks)
 
+    def last_layer_parameters(self) -> Sequence[Tensor]:
+        return [tensor for layer in self.last_layers for tensor in (layer.weight, layer.bias)]
+
     @property
     def last_layers(self) -> list[nn.Linear]:
         """The output layer of each network."""

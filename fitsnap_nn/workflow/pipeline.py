@@ -21,12 +21,14 @@ from fitsnap_nn.folders import refuse_foreign_files
 from fitsnap_nn.lammps.verify import Verification
 from fitsnap_nn.models import Model
 from fitsnap_nn.models.linear import LinearSnap
+from fitsnap_nn.models.uncertainty import Uncertainty
 from fitsnap_nn.reports.epochs import LOSS_FILE, METRICS_FILE, EpochRow
 from fitsnap_nn.reports.errors_table import ErrorRow, errors_table, summary
 from fitsnap_nn.reports.linear import with_linear
 from fitsnap_nn.reports.results import Result
 from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.reports.tree import render_tree
+from fitsnap_nn.reports.uncertainty import write_uncertainty
 from fitsnap_nn.reports.verdict import verdict, verdict_of_errors
 from fitsnap_nn.settings import Settings
 from fitsnap_nn.training.distributed import Ranks, session
@@ -54,6 +56,7 @@ from fitsnap_nn.workflow.training_run import (
     run_training,
     set_seed,
 )
+from fitsnap_nn.workflow.uncertainty import find_uncertainty, with_calibrated_spread
 from fitsnap_nn.workflow.warm_start import Start, find_start
 
 OF_EPOCHS = (LOSS_FILE, METRICS_FILE, "learning_curve.png")  # files that fits of networks add to
@@ -138,16 +141,19 @@ def fit(
         run = _Run(settings, prepared, ranks, console, folder, names)
         outcome = _solve(run, model) if settings.solver.is_linear else _train(run, model, start, restart, seed, resume)
         results = predict_all(outcome.model, prepared, ranks, console)
+        calibrated = find_uncertainty(settings, outcome.model, prepared, results, ranks, console)
+        uncertainty = calibrated.uncertainty if calibrated else None
         if not ranks.is_first:
             return Fit(folder, [], model_file, outcome.model)
+        results = with_calibrated_spread(results, uncertainty)
         errors = with_linear(delivery.errors_of(results, prepared, settings), outcome.linear)
         structure = starting_structure(results)
         with finishing(outcome.restart_file, ranks, console) as saved:
-            delivery.save(settings, outcome.model, outcome.origin, prepared, model_file, errors, structure)
+            delivery.save(settings, outcome.model, outcome.origin, prepared, model_file, errors, structure, uncertainty)
             saved.append(model_file)
-            lammps_files = delivery.deploy(settings, outcome.model, structure)
+            lammps_files = delivery.deploy(settings, outcome.model, structure, uncertainty)
             files = delivery.report(settings, errors, results, prepared.properties, console, folder)
-            files |= outcome.write_more()
+            files |= outcome.write_more() | write_uncertainty(folder, calibrated)
         verification = delivery.verify(settings, outcome.model, prepared, lammps_files, console) if verify else None
         console.line(render_tree(folder, {**delivery.contents(settings, lammps_files), **files}))
         calculator = settings.calculator
@@ -314,10 +320,21 @@ def _linear_errors(
     return rows
 
 
-def predict_all(model: Model[Any], prepared: Prepared, ranks: Ranks, console: Console) -> list[Result]:
+def predict_all(
+    model: Model[Any], prepared: Prepared, ranks: Ranks, console: Console, uncertainty: Uncertainty | None = None
+) -> list[Result]:
     """Return predictions and labels of all configurations on the first rank, an empty list on the others."""
     configurations, properties = prepared.dataset.configurations, prepared.properties
     release = prepared.releaser()
     inputs_of = prepared.inputs_of
-    found = evaluate_all(model, configurations, inputs_of, ranks, properties, release=release, say=console.line)
+    found = evaluate_all(
+        model,
+        configurations,
+        inputs_of,
+        ranks,
+        properties,
+        release=release,
+        say=console.line,
+        uncertainty=uncertainty,
+    )
     return [Result(*both) for both in zip(configurations, found, strict=True)] if ranks.is_first else []
