@@ -119,7 +119,8 @@ def watch_text(files: LammpsFiles, uncertainty: Uncertainty) -> str:
     ]
     dump = [
         "dump uncertainty all custom ${uncertainty_every} ${uncertainty_file} id type element x y z f_uncertainty",
-        f"dump_modify uncertainty sort id element {' '.join(files.elements)} skip v_uncertainty_skip format float %.10g",
+        f"dump_modify uncertainty sort id format float %.10g element {' '.join(files.elements)}",
+        "dump_modify uncertainty skip v_uncertainty_skip",
     ]
     format_check = ['if "${potential_format} != mliappy" then "variable uncertainty_missing string yes"']
     lines = [
