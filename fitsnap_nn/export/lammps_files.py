@@ -107,21 +107,28 @@ def write_lammps_files(
     _write(files.mod, mod_text(files, [*identity_commands(identity), *location, *commands]).encode())
     if uncertainty and files.uncertainty:
         _write(files.uncertainty, watch_text(files, uncertainty).encode())
-    if structure and files.deck and files.data:
-        _write(files.data, data_text(structure, model.elements, reference.atom_style).encode())
-        names = files.deck.name, files.mod.name, files.data.name
-        several_ranks, targets = not files.single_rank, formats.targets
-        deck = deck_text(
-            structure,
-            *names,
-            reference.atom_style,
-            location,
-            several_ranks=several_ranks,
-            targets=targets,
-            uncertainty=files.uncertainty,
-        )
-        _write(files.deck, deck.encode())
+    if structure:
+        _write_example(files, structure, location, formats)
     return files
+
+
+def _write_example(files: LammpsFiles, structure: Configuration, location: Sequence[str], formats: Formats) -> None:
+    """Write the example input for molecular dynamics and its atoms."""
+    assert files.deck is not None, "there is a structure"
+    assert files.data is not None, "there is a structure"
+    _write(files.data, data_text(structure, files.elements, files.atom_style).encode())
+    deck = deck_text(
+        structure,
+        files.deck.name,
+        files.mod.name,
+        files.data.name,
+        files.atom_style,
+        location,
+        several_ranks=not files.single_rank,
+        targets=formats.targets,
+        uncertainty=files.uncertainty,
+    )
+    _write(files.deck, deck.encode())
 
 
 def _write_model(files: LammpsFiles, formats: Formats, stem: str) -> None:

@@ -109,9 +109,12 @@ def calibrate(raw: Uncertainty, results: Sequence[Result]) -> Calibrated | None:
         return None
     force_scale = float(np.sqrt((error**2).sum() / (sigma**2).sum()))
     sigma = sigma * force_scale
-    found = replace(
-        raw, force_scale=force_scale, energy_scale=_energy_scale(used, force_scale), threshold=float(sigma.max())
-    )
+    energy_scale = _energy_scale(used, force_scale)
+    if len(raw.displacements):
+        # Realistic changes of the forces: of much smaller ones, rounding in float32 would be a large part.
+        raw = replace(raw, displacements=raw.displacements * force_scale)
+        energy_scale, force_scale = energy_scale / force_scale, 1.0
+    found = replace(raw, force_scale=force_scale, energy_scale=energy_scale, threshold=float(sigma.max()))
     sizes = np.concatenate([np.linalg.norm(label, axis=1) for label in labels])
     groups = [one.configuration.group for one in used for _ in range(len(one.configuration))]
     return Calibrated(found, sigma, error, sizes, groups)

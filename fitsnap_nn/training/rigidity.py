@@ -15,7 +15,7 @@ from fitsnap_nn.models.prediction import predict
 from fitsnap_nn.training.batches import SampleSet
 from fitsnap_nn.training.distributed import Ranks
 
-DISPLACEMENTS = 8  # the statistical error of a variance from S displacements of a vector is sqrt(2 / 3 S), or 30 %
+DISPLACEMENTS = 6  # the relative error of a variance from S displacements of a vector is sqrt(2 / 3 S), or 33 %
 PROJECTIONS = 4  # random sums of the force components of a configuration that are differentiated
 REGULARISATION = 1e-6  # of the mean eigenvalue of C
 
@@ -77,5 +77,5 @@ def _displacements(sums: Tensor) -> Tensor:
     orthogonal, _ = torch.linalg.qr(random)
     # The symmetric root does not depend on the signs of the eigenvectors, which libraries choose.
     root = (vectors * roots) @ vectors.t()
-    displacements: Tensor = (root @ orthogonal).t() * (size / count) ** 0.5
+    displacements: Tensor = (root @ orthogonal).t() * size**0.5
     return displacements.contiguous()

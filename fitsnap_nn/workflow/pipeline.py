@@ -18,6 +18,7 @@ from fitsnap_nn.data.configuration import Subset
 from fitsnap_nn.errors import counted
 from fitsnap_nn.export.deck import starting_structure
 from fitsnap_nn.folders import refuse_foreign_files
+from fitsnap_nn.lammps.files import LammpsFiles
 from fitsnap_nn.lammps.verify import Verification
 from fitsnap_nn.models import Model
 from fitsnap_nn.models.linear import LinearSnap
@@ -28,7 +29,7 @@ from fitsnap_nn.reports.linear import with_linear
 from fitsnap_nn.reports.results import Result
 from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.reports.tree import render_tree
-from fitsnap_nn.reports.uncertainty import write_uncertainty
+from fitsnap_nn.reports.uncertainty import Calibrated, write_uncertainty
 from fitsnap_nn.reports.verdict import verdict, verdict_of_errors
 from fitsnap_nn.settings import Settings
 from fitsnap_nn.training.distributed import Ranks, session
@@ -140,12 +141,10 @@ def fit(
             return Fit(folder, [], model_file)
         run = _Run(settings, prepared, ranks, console, folder, names)
         outcome = _solve(run, model) if settings.solver.is_linear else _train(run, model, start, restart, seed, resume)
-        results = predict_all(outcome.model, prepared, ranks, console)
-        calibrated = find_uncertainty(settings, outcome.model, prepared, results, ranks, console)
+        results, calibrated = _results(run, outcome.model)
         uncertainty = calibrated.uncertainty if calibrated else None
         if not ranks.is_first:
             return Fit(folder, [], model_file, outcome.model)
-        results = with_calibrated_spread(results, uncertainty)
         errors = with_linear(delivery.errors_of(results, prepared, settings), outcome.linear)
         structure = starting_structure(results)
         with finishing(outcome.restart_file, ranks, console) as saved:
@@ -156,11 +155,7 @@ def fit(
             files |= outcome.write_more() | write_uncertainty(folder, calibrated)
         verification = delivery.verify(settings, outcome.model, prepared, lammps_files, console) if verify else None
         console.line(render_tree(folder, {**delivery.contents(settings, lammps_files), **files}))
-        calculator = settings.calculator
-        if not (calculator.energy or calculator.force or calculator.stress):
-            console.line(f"no molecular dynamics: {UNFITTED}")
-        elif lammps_files.deck:
-            console.line(f"molecular dynamics: cd {folder} && lmp -in {lammps_files.deck.name}")
+        _say_dynamics(settings, lammps_files, console)
         lines = outcome.judge(results, errors)
         console.line("\n".join(lines))
         return Fit(folder, errors, model_file, outcome.model, history_of(folder), verification, lines)
@@ -238,6 +233,23 @@ def _solve(run: _Run, model: Model[Any]) -> _Outcome:
     write = partial(write_system, linear, solution, settings, prepared) if solution else dict
     origin = {"solver": settings.solver.solver, "solution": solution.note if solution else ""}
     return _Outcome(model, origin, lambda results, _: verdict_of_errors(results, prepared.properties), write_more=write)
+
+
+def _results(run: _Run, model: Model[Any]) -> tuple[list[Result], Calibrated | None]:
+    """Return predictions and labels of all configurations, and the uncertainty, on the first rank."""
+    settings, prepared, ranks, console, *_ = run
+    results = predict_all(model, prepared, ranks, console)
+    calibrated = find_uncertainty(settings, model, prepared, results, ranks, console)
+    return with_calibrated_spread(results, calibrated.uncertainty if calibrated else None), calibrated
+
+
+def _say_dynamics(settings: Settings, files: LammpsFiles, console: Console) -> None:
+    """Print how to run molecular dynamics, or why there is none."""
+    calculator = settings.calculator
+    if not (calculator.energy or calculator.force or calculator.stress):
+        console.line(f"no molecular dynamics: {UNFITTED}")
+    elif files.deck:
+        console.line(f"molecular dynamics: cd {files.folder} && lmp -in {files.deck.name}")
 
 
 @dataclass(frozen=True)
