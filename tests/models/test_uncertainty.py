@@ -72,7 +72,7 @@ def test_displacements_have_the_covariance_of_the_rigidity(request: pytest.Fixtu
     model, graph = graph_model("SOAP_BPNN", request)
     parameters = model.last_layer_parameters()
     size = sum(tensor.numel() for tensor in parameters)
-    samples = SampleSet([Sample(graph, {}, {})] * 400, torch.float64)
+    samples = SampleSet([Sample(graph, {}, {})] * 150, torch.float64)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("fitsnap_nn.training.rigidity.DISPLACEMENTS", size)
         found = displacements_of(model, samples, True, Ranks())
@@ -84,8 +84,8 @@ def test_displacements_have_the_covariance_of_the_rigidity(request: pytest.Fixtu
     curvature.diagonal().add_(1e-6 * curvature.diagonal().mean())
     variances = (rows[1:] @ found.T).square().mean(dim=1)
     exact = (rows[1:] * torch.linalg.solve(curvature, rows[1:].T).T).sum(dim=1)
-    assert np.corrcoef(variances.log(), exact.log())[0, 1] > 0.95  # random signs, 1600 of them
-    torch.testing.assert_close(variances.mean(), exact.mean(), rtol=0.1, atol=0.0)
+    assert np.corrcoef(variances.log(), exact.log())[0, 1] > 0.95  # random signs, 600 of them
+    torch.testing.assert_close(variances.mean(), exact.mean(), rtol=0.15, atol=0.0)
 
 
 def test_the_spread_is_scaled_and_agrees_in_batches() -> None:
