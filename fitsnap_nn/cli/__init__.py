@@ -15,7 +15,7 @@ from typing import Protocol
 
 import fitsnap_nn
 from fitsnap_nn import interrupts
-from fitsnap_nn.cli import check, doctor, export, fit, lmp, new, plugin_dir, show, test
+from fitsnap_nn.cli import check, doctor, export, fit, harvest, lmp, new, plugin_dir, show, test
 from fitsnap_nn.cli.arguments import Parser
 from fitsnap_nn.errors import InputError, Problem
 from fitsnap_nn.job import job, outcome
@@ -43,6 +43,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "test": test,
         "export": export,
         "show": show,
+        "harvest": harvest,
         "new": new,
         "doctor": doctor,
         "plugin-dir": plugin_dir,

@@ -19,9 +19,10 @@ class Evaluation:
         values: predictions by property name, in internal units: ``energy`` () eV, ``forces`` (N, 3) eV/Å, ``stress``
             (6,) eV/Å³ in Voigt order xx yy zz yz xz xy and ASE's sign, and user-defined properties. Properties that
             were not requested are absent, and so is the stress of cells that are not fully periodic.
-        spread: sample standard deviations over the members of a committee, a measure of uncertainty: ``energies``
-            (N,) of the atom energies, eV; ``energy`` () of their sum, eV; ``forces`` (N,), eV/Å, if requested, root of
-            the sum of the variances of the three components. Empty for other models.
+        spread: uncertainties as standard deviations: ``energies`` (N,) of the atom energies, eV; ``energy`` () of their
+            sum, eV; ``forces`` (N,), eV/Å, if requested, root of the sum of the variances of the three components.
+            Empty if they were not computed. See `fitsnap_nn.models.uncertainty`; those of a committee that is not
+            calibrated are sample standard deviations over its members.
         reference: contribution of the reference potential to energy, forces and stress; empty if unknown, as for
             results of LAMMPS.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -49,6 +50,7 @@ def deck_text(
     *,
     several_ranks: bool = True,
     targets: Mapping[str, int] = MappingProxyType({}),
+    uncertainty: Path | None = None,
 ) -> str:
     """Return a LAMMPS input that relaxes large forces, then runs at constant temperature and at constant energy.
 
@@ -62,6 +64,7 @@ def deck_text(
         location: commands that find the folder of the files, see `location_commands`.
         several_ranks: whether the potential runs on several ranks.
         targets: see `Formats`.
+        uncertainty: see `LammpsFiles`.
     """
     cell = to_lammps(structure)
     pressure = " press" if cell.boundary == "p p p" else ""  # undefined without a volume
@@ -95,6 +98,7 @@ def deck_text(
         '  "min_modify dmax 0.05" "minimize 0.0 0.05 200 1000" "reset_timestep 0"',
         "",
         *_lines_for_targets(targets),
+        *_lines_for_uncertainty(uncertainty),
         "# Constant temperature. A single atom has no temperature.",
         'if "$(atoms) > 1" then "velocity all create ${temperature} 4928459 mom yes rot yes dist gaussian"',
         *([] if atom_style == "spin" else ["fix integrate all nve"]),
@@ -119,6 +123,13 @@ def _lines_for_targets(targets: Mapping[str, int]) -> list[str]:
         f"# dump targets all custom 100 targets.dump id type x y z {found}",
         "",
     ]
+
+
+def _lines_for_uncertainty(uncertainty: Path | None) -> list[str]:
+    """Return commands that watch the uncertainty of forces."""
+    if uncertainty is None:
+        return []
+    return ["# Warn of atoms outside the domain of the training set.", f"include {in_home(uncertainty.name)}", ""]
 
 
 def starting_structure(candidates: Iterable[tuple[Configuration, Evaluation]]) -> Configuration:

@@ -63,6 +63,7 @@ def export(
             structure=content.structure,
             reference_folder=path.parent,
             home=Path(folder),
+            uncertainty=content.uncertainty,
         )
         targets = {written: Path(folder) / written.name for written in (*converted, *files.all)}
         with one_line_errors():

@@ -13,6 +13,7 @@ from fitsnap_nn.export.mliappy import MliapModel, say_cpu, to_pickle
 from fitsnap_nn.export.nn_text import UNITS_TAG, nn_text, unsupported_reason
 from fitsnap_nn.export.snap_files import coefficients_text, parameters_text
 from fitsnap_nn.export.targets_of_atoms import components_of_targets
+from fitsnap_nn.export.uncertainty import factor_of_deviations, networks_of_others
 from fitsnap_nn.export.unified import UnifiedModel, dtype_name, on_this_rank, unified_pickle
 from fitsnap_nn.inputs import ModelInput
 from fitsnap_nn.inputs.graph.input import GraphInput
@@ -21,6 +22,7 @@ from fitsnap_nn.inputs.snap.rows import SnapRows
 from fitsnap_nn.models import BPNN, GraphModel, Model
 from fitsnap_nn.models.bpnn import PlainNetwork
 from fitsnap_nn.models.linear import LinearSnap
+from fitsnap_nn.models.uncertainty import Uncertainty
 from fitsnap_nn.settings.schema import Bispectrum
 
 SINGLE_RANK = "One rank only, with the plugin: long-range interactions need the positions of all atoms at once"
@@ -52,12 +54,13 @@ class Formats(NamedTuple):
 
 
 @singledispatch
-def formats_of(model_input: ModelInput, model: Model[Any]) -> Formats:
+def formats_of(model_input: ModelInput, model: Model[Any], uncertainty: Uncertainty | None = None) -> Formats:
     """Return a model in every supported format; packages that add a model input register a function here.
 
     Args:
         model_input: ``model.input``, whose type selects the function.
         model: the model.
+        uncertainty: how its uncertainty is found; not passed if there is none.
 
     Raises:
         LammpsError: no format supports the model.
@@ -66,20 +69,20 @@ def formats_of(model_input: ModelInput, model: Model[Any]) -> Formats:
 
 
 @formats_of.register
-def _of_graph(model_input: GraphInput, model: GraphModel) -> Formats:
+def _of_graph(model_input: GraphInput, model: GraphModel, uncertainty: Uncertainty | None = None) -> Formats:
     reason = f"model nn supports networks on SNAP descriptors only, not a {type(model).__name__}"
     precision = dtype_name(next(p.dtype for p in model.parameters() if p.is_floating_point()))
     single_rank = SINGLE_RANK if model.has_long_range else ""
-    content = {"unified": unified_pickle(model)}
+    content = {"unified": unified_pickle(model, uncertainty)}
     targets = components_of_targets(model)
     return Formats(content, "", "unified", reason, precision, single_rank=single_rank, targets=targets)
 
 
 @formats_of.register
-def _of_snap(model_input: SnapInput, model: BPNN) -> Formats:
+def _of_snap(model_input: SnapInput, model: BPNN, uncertainty: Uncertainty | None = None) -> Formats:
     bispectrum = model_input.bispectrum
     networks = symmetrized(model.plain_networks(), bispectrum)
-    mliap = _mliap_model(networks, bispectrum)
+    mliap = _mliap_model(networks, bispectrum, model, uncertainty)
     contents = {"mliappy": to_pickle(mliap)}
     reason = unsupported_reason(networks, bispectrum.quadraticflag)
     if not reason:
@@ -97,12 +100,15 @@ def _of_rows(model_input: SnapRows, model: LinearSnap) -> Formats:
 
 
 @singledispatch
-def lammps_object(model_input: ModelInput, model: Model[Any]) -> MliapModel | UnifiedModel:
+def lammps_object(
+    model_input: ModelInput, model: Model[Any], uncertainty: Uncertainty | None = None
+) -> MliapModel | UnifiedModel:
     """Return a model as the Python object that LAMMPS calls; registered like `formats_of`.
 
     Args:
         model_input: ``model.input``, whose type selects the function.
         model: the model.
+        uncertainty: as for `formats_of`.
 
     Raises:
         LammpsError: LAMMPS cannot run the model.
@@ -111,19 +117,32 @@ def lammps_object(model_input: ModelInput, model: Model[Any]) -> MliapModel | Un
 
 
 @lammps_object.register
-def _graph_object(model_input: GraphInput, model: GraphModel) -> UnifiedModel:
-    return on_this_rank(model)
+def _graph_object(model_input: GraphInput, model: GraphModel, uncertainty: Uncertainty | None = None) -> UnifiedModel:
+    return on_this_rank(model, uncertainty=uncertainty)
 
 
 @lammps_object.register
-def _snap_object(model_input: SnapInput, model: BPNN | LinearSnap) -> MliapModel:
+def _snap_object(
+    model_input: SnapInput, model: BPNN | LinearSnap, uncertainty: Uncertainty | None = None
+) -> MliapModel:
     bispectrum = model_input.bispectrum
     say_cpu()
-    return _mliap_model(symmetrized(model.plain_networks(), bispectrum), bispectrum)
+    return _mliap_model(symmetrized(model.plain_networks(), bispectrum), bispectrum, model, uncertainty)
 
 
-def _mliap_model(networks: Sequence[PlainNetwork], bispectrum: Bispectrum) -> MliapModel:
-    return MliapModel(networks, bispectrum.quadraticflag, descriptor_text(bispectrum))
+def _mliap_model(
+    networks: Sequence[PlainNetwork],
+    bispectrum: Bispectrum,
+    model: BPNN | LinearSnap | None = None,
+    uncertainty: Uncertainty | None = None,
+) -> MliapModel:
+    """Return the object for networks; the uncertainty is that of the model."""
+    others: list[list[PlainNetwork]] = []
+    factor = 1.0
+    if uncertainty is not None and isinstance(model, BPNN):
+        others = [symmetrized(one, bispectrum) for one in networks_of_others(model, uncertainty)]
+        factor = factor_of_deviations(uncertainty, len(others))
+    return MliapModel(networks, bispectrum.quadraticflag, descriptor_text(bispectrum), others, factor)
 
 
 def descriptor_text(bispectrum: Bispectrum) -> str:

@@ -16,12 +16,14 @@ from fitsnap_nn.export.deck import deck_text
 from fitsnap_nn.export.formats import Formats, formats_of
 from fitsnap_nn.export.location import identity_commands, identity_of, in_home, location_commands
 from fitsnap_nn.export.pair_style import ModelStyle, pair_commands
+from fitsnap_nn.export.uncertainty import watch_text
 from fitsnap_nn.export.unified import POINTER_COMMANDS
 from fitsnap_nn.files import atomic_write
 from fitsnap_nn.lammps.data_file import data_text
 from fitsnap_nn.lammps.files import LammpsFiles
 from fitsnap_nn.lammps.reference import with_files
 from fitsnap_nn.models import Model
+from fitsnap_nn.models.uncertainty import Uncertainty
 from fitsnap_nn.settings.lammps_names import unreadable_folder, unreadable_name
 from fitsnap_nn.settings.outputs import LAMMPS_SUFFIXES
 from fitsnap_nn.settings.schema import Reference
@@ -52,6 +54,7 @@ def write_lammps_files(
     structure: Configuration | None = None,
     reference_folder: Path = Path(),
     home: Path | None = None,
+    uncertainty: Uncertainty | None = None,
 ) -> LammpsFiles:
     """Write the LAMMPS files of a model, replacing existing files.
 
@@ -63,6 +66,7 @@ def write_lammps_files(
         structure: atoms of the example input; without it no example is written.
         reference_folder: folder to which file names in ``reference`` are relative; the files are copied to ``folder``.
         home: folder where the files will be used, for ``folder`` is a temporary one; ``folder`` by default.
+        uncertainty: how the uncertainty of its forces is found, if it is known.
 
     Returns:
         Paths and formats of the files.
@@ -73,7 +77,7 @@ def write_lammps_files(
     if problem := unreadable_name(stem) or unreadable_folder(str(home or folder)):
         raise LammpsError(f"[OUTFILE] potential and folder: {problem}.")
     folder.mkdir(parents=True, exist_ok=True)
-    formats = formats_of(model.input, model)
+    formats = formats_of(model.input, model, *((uncertainty,) if uncertainty else ()))
     resolved, named = with_files(reference, model.elements, reference_folder)
     # Without its .mod file, a folder in which the other files have been replaced only partly is not a potential.
     (folder / f"{stem}.mod").unlink(missing_ok=True)
@@ -93,6 +97,7 @@ def write_lammps_files(
         atom_style=reference.atom_style,
         parameters=folder / f"{stem}.snapparam" if formats.parameters else None,
         single_rank=formats.single_rank,
+        uncertainty=folder / f"{stem}.uncertainty.mod" if uncertainty else None,
     )
     _write_model(files, formats, stem)
     commands = setup_commands(files, resolved, copies)
@@ -100,15 +105,30 @@ def write_lammps_files(
     identity = identity_of([*contents, "\n".join(commands).encode()])
     location = location_commands(files.mod.name, identity, home or folder)
     _write(files.mod, mod_text(files, [*identity_commands(identity), *location, *commands]).encode())
-    if structure and files.deck and files.data:
-        _write(files.data, data_text(structure, model.elements, reference.atom_style).encode())
-        names = files.deck.name, files.mod.name, files.data.name
-        several_ranks, targets = not files.single_rank, formats.targets
-        deck = deck_text(
-            structure, *names, reference.atom_style, location, several_ranks=several_ranks, targets=targets
-        )
-        _write(files.deck, deck.encode())
+    if uncertainty and files.uncertainty:
+        _write(files.uncertainty, watch_text(files, uncertainty).encode())
+    if structure:
+        _write_example(files, structure, location, formats)
     return files
+
+
+def _write_example(files: LammpsFiles, structure: Configuration, location: Sequence[str], formats: Formats) -> None:
+    """Write the example input for molecular dynamics and its atoms."""
+    assert files.deck is not None, "there is a structure"
+    assert files.data is not None, "there is a structure"
+    _write(files.data, data_text(structure, files.elements, files.atom_style).encode())
+    deck = deck_text(
+        structure,
+        files.deck.name,
+        files.mod.name,
+        files.data.name,
+        files.atom_style,
+        location,
+        several_ranks=not files.single_rank,
+        targets=formats.targets,
+        uncertainty=files.uncertainty,
+    )
+    _write(files.deck, deck.encode())
 
 
 def _write_model(files: LammpsFiles, formats: Formats, stem: str) -> None:

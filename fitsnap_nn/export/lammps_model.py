@@ -43,6 +43,7 @@ def from_content(content: dict[str, Any], name: str) -> MliapModel | UnifiedMode
 
 def _lammps_object(content: ModelFile) -> MliapModel | UnifiedModel:
     limit_threads()
-    found = lammps_object(content.model.input, content.model.requires_grad_(False))
+    uncertainty = () if content.uncertainty is None else (content.uncertainty,)
+    found = lammps_object(content.model.input, content.model.requires_grad_(False), *uncertainty)
     found.reference = " ".join(reference_styles(content.reference))
     return found

@@ -48,14 +48,25 @@ class MliapModel:
     errors_are_collective = False
     reference = ""
 
-    def __init__(self, networks: Sequence[Network], quadratic: bool = False, descriptor: str = "") -> None:
+    def __init__(
+        self,
+        networks: Sequence[Network],
+        quadratic: bool = False,
+        descriptor: str = "",
+        others: Sequence[Sequence[Network]] = (),
+        factor: float = 1.0,
+    ) -> None:
         """
         Args:
             networks: shift (D,), scale (D,), layers (weight, bias) and activation per element, float64.
             quadratic: whether the D inputs are descriptors, their halved squares and their products.
             descriptor: content of the descriptor file.
+            others: the networks of other models, whose deviations from this one make up the uncertainty.
+            factor: of the deviations.
         """
         self.descriptor = descriptor
+        self.others = tuple(tuple(networks) for networks in others)
+        self.factor = factor
         self.networks = tuple(networks)
         self.quadratic = quadratic
         inputs = len(self.networks[0][0])
@@ -84,6 +95,32 @@ class MliapModel:
         with abort_all_ranks_on_error(self.errors_are_collective):
             self._fill(elems, descriptors, beta, energy)
 
+    @property
+    def deviations(self) -> int:
+        """Number of other models."""
+        return len(self.others)
+
+    def deviation(
+        self,
+        number: int,
+        elems: NDArray[np.int32],
+        descriptors: NDArray[np.float64],
+        output: NDArray[np.float64],
+    ) -> None:
+        """Compute the deviation of another model from this one; the variance of a force is the sum of their squares.
+
+        Args:
+            number: number of the other model.
+            elems, descriptors: see `__call__`.
+            output: (N, D), output: deviation of dE_i/dB_i, eV.
+        """
+        for element, pair in enumerate(zip(self.networks, self.others[number], strict=True)):
+            (members,) = np.nonzero(elems == element)
+            inputs = torch.from_numpy(descriptors[members])
+            evaluate = _evaluate_products if self.quadratic else _evaluate
+            (_, own), (_, other) = (evaluate(network, inputs.clone()) for network in pair)
+            output[members] = (self.factor * (other - own)).numpy()
+
     def _fill(
         self,
         elems: NDArray[np.int32],
@@ -110,6 +147,8 @@ class MliapModel:
             "networks": [tuple(network) for network in self.networks],
             "quadratic": self.quadratic,
             "descriptor": self.descriptor,
+            "others": [[tuple(network) for network in networks] for networks in self.others],
+            "factor": self.factor,
         }
         return from_bytes, (serialize(content),)
 

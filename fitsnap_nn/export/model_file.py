@@ -22,6 +22,8 @@ from fitsnap_nn.inputs import input_from_payload
 from fitsnap_nn.integrity import check_seal, damaged, deserialize, is_sealed, serialize
 from fitsnap_nn.lammps.reference import read_files
 from fitsnap_nn.models import Model
+from fitsnap_nn.models.uncertainty import Uncertainty
+from fitsnap_nn.models.uncertainty import from_payload as uncertainty_from
 from fitsnap_nn.settings.lammps_words import printable
 from fitsnap_nn.settings.rows import PropertyRow
 from fitsnap_nn.settings.schema import Reference, Settings
@@ -60,6 +62,7 @@ class ModelFile(NamedTuple):
         split: training and validation set of the fit; ``None`` if the file does not contain them, as those written
             before they were stored.
         properties: user-defined properties of the fit.
+        uncertainty: how uncertainties are found; ``None`` if the fit has not determined it.
         files: files of the reference potential by the words that name them; ``None`` if the file does not contain
             them, as those written before they were stored.
         path: the model file.
@@ -74,6 +77,7 @@ class ModelFile(NamedTuple):
     provenance: dict[str, Any]
     split: Split | None = None
     properties: tuple[PropertyRow, ...] = ()
+    uncertainty: Uncertainty | None = None
     files: dict[str, bytes] | None = None
     path: Path = Path()
     trust: bool = False
@@ -93,6 +97,7 @@ def model_payload(
     provenance: Mapping[str, Any],
     structure: Configuration | None = None,
     split: Split | None = None,
+    uncertainty: Uncertainty | None = None,
 ) -> Payload:
     """Return a model and its settings as plain values and tensors; the weights are copied.
 
@@ -102,6 +107,7 @@ def model_payload(
         provenance: plain values: input text, versions, seed, date, metrics.
         structure: initial structure of the example input for molecular dynamics.
         split: training and validation set of the fit.
+        uncertainty: how uncertainties are found.
     """
     files = read_files(settings.reference, model.elements, Path(settings.folder))
     return {
@@ -119,6 +125,7 @@ def model_payload(
         "provenance": dict(provenance),
         "split": None if split is None else _plain_split(split),
         "properties": [asdict(row) for row in settings.targets],
+        "uncertainty": None if uncertainty is None else uncertainty.payload(),
     }
 
 
@@ -129,19 +136,20 @@ def save_model(
     provenance: Mapping[str, Any],
     structure: Configuration | None = None,
     split: Split | None = None,
+    uncertainty: Uncertainty | None = None,
 ) -> None:
     """Write a model file; see `model_payload`.
 
     Args:
         path: the file.
-        model, settings, provenance, structure, split: see `model_payload`.
+        model, settings, provenance, structure, split, uncertainty: see `model_payload`.
 
     Raises:
         CheckpointError: the file cannot be written; an existing one is left unchanged.
     """
     try:
         with atomic_write(Path(path)) as file:
-            file.write(serialize(model_payload(model, settings, provenance, structure, split)))
+            file.write(serialize(model_payload(model, settings, provenance, structure, split, uncertainty)))
     except OSError as error:
         raise CheckpointError(f"cannot write {path}: {error.strerror}. The previous file is unchanged.") from error
 
@@ -173,6 +181,7 @@ def model_of(payload: Payload, path: str | Path, *, trust: bool = False) -> Mode
         payload["provenance"],
         split_of(payload),
         tuple(PropertyRow(**row) for row in payload.get("properties", ())),
+        uncertainty_from(payload.get("uncertainty")),
         files_of(payload),
         Path(path),
         trust,
@@ -251,6 +260,8 @@ def describe_model(path: str | Path, *, trust: bool = False) -> str:
     if payload["eshift"]:
         lines.append(f"eshift      {_listed(payload['eshift'])} eV, added to the data's energies")
     lines.append(f"split       {_described(split_of(payload))}")
+    if uncertainty := uncertainty_from(payload.get("uncertainty")):
+        lines.append(f"uncertainty {uncertainty.method}; threshold {uncertainty.threshold:.3g} eV/Å per atom")
     if payload.get("files"):
         lines.append(f"files       {', '.join(payload['files'])}, of the reference potential")
     if not is_sealed(path):

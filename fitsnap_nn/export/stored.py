@@ -22,6 +22,7 @@ from fitsnap_nn.errors import CheckpointError, FitsnapError
 from fitsnap_nn.inputs import DescriptorInput, input_from_payload
 from fitsnap_nn.lammps.reference import words_of
 from fitsnap_nn.models import ARCHITECTURES, Model, build_model
+from fitsnap_nn.models.uncertainty import COMMITTEE, LAST_LAYER, Uncertainty
 from fitsnap_nn.settings.architectures import architecture_names
 from fitsnap_nn.settings.elements import SYMBOLS
 from fitsnap_nn.settings.fields import format_value, parse_value
@@ -73,6 +74,8 @@ def check_payload(payload: Payload, trust: bool) -> None:
         _check_split(payload["split"])
     for row in payload.get("properties", ()):
         _check_property(PropertyRow(**row))
+    if payload.get("uncertainty") is not None:
+        _check_uncertainty(payload["uncertainty"])
 
 
 def reference_of(payload: Payload) -> Reference:
@@ -164,6 +167,16 @@ def _check_split(plain: Payload) -> None:
     _require(isinstance(plain["seed"], int), "split", "has no seed")
     for name in ("training", "validation", "earlier"):
         _require(plain[name].dtype == torch.uint8 and plain[name].ndim == 1, "split", f"has wrong keys ({name})")
+
+
+def _check_uncertainty(plain: Payload) -> None:
+    found = Uncertainty(**plain)
+    numbers, displacements = (found.force_scale, found.energy_scale, found.threshold), found.displacements
+    _require(found.method in (LAST_LAYER, COMMITTEE), "uncertainty", "has an unknown method")
+    _require(found.action in ("warn", "dump", "stop"), "uncertainty", "has an unknown action")
+    _require(all(math.isfinite(one) and one >= 0 for one in numbers), "uncertainty", "is not finite")
+    sound = displacements.dtype == torch.float64 and displacements.ndim == 2 and bool(displacements.isfinite().all())
+    _require(sound, "uncertainty", "has wrong displacements")
 
 
 def _check_property(row: PropertyRow) -> None:

@@ -39,11 +39,14 @@ from fitsnap_nn.export.rank_graph import (
 from fitsnap_nn.export.resident import ResidentModel, contact_message
 from fitsnap_nn.export.targets_of_atoms import components_of_targets, values_of_atoms
 from fitsnap_nn.export.threads import limit_threads
+from fitsnap_nn.export.uncertainty import UNCERTAINTY, uncertainty_of_graph, uncertainty_of_rank
 from fitsnap_nn.export.whole_system import ONE_RANK, WholeSystem
 from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.integrity import deserialize, seal, serialize
 from fitsnap_nn.launch import is_first_rank, local_rank, local_size, world_size
 from fitsnap_nn.models import GraphModel, build_model
+from fitsnap_nn.models.uncertainty import Uncertainty
+from fitsnap_nn.models.uncertainty import from_payload as uncertainty_from
 from fitsnap_nn.plugin.data import ListStep
 
 CPU = torch.device("cpu")
@@ -82,6 +85,7 @@ class UnifiedModel:
         device: torch.device = CPU,
         *,
         follows_lists: bool | None = None,
+        uncertainty: Uncertainty | None = None,
     ) -> None:
         """
         Args:
@@ -90,6 +94,7 @@ class UnifiedModel:
             device: on which it is evaluated, unless the data of LAMMPS are on a GPU.
             follows_lists: see the class; by default on a GPU, where selecting the pairs costs little. On a CPU it costs
                 more than LAMMPS needs for it. Models with long-range interactions need the positions in the lists.
+            uncertainty: how the uncertainty of forces is found, if it is known.
         """
         self._lammps = lammps
         self.model = model
@@ -101,7 +106,8 @@ class UnifiedModel:
         on_lists = model.has_long_range or (device != CPU and model.takes_padding)
         self.follows_lists = on_lists if follows_lists is None else follows_lists
         self.note = _note(device, self.dtype)
-        self.atom_targets = components_of_targets(model)
+        self.uncertainty = uncertainty
+        self.atom_targets = components_of_targets(model) | ({UNCERTAINTY: 1} if uncertainty else {})
         self._residents: WeakKeyDictionary[object, ResidentModel | WholeSystem] = WeakKeyDictionary()
 
     def compute_lists(self, step: ListStep) -> float:
@@ -133,7 +139,9 @@ class UnifiedModel:
         with self._on(self.device):
             # A new graph, because the lists may have changed since targets were asked for.
             graph = WholeSystem(self.model, self.dtype, self.device).graph(step)
-            return values_of_atoms(self.model, graph, names)
+            if self.uncertainty is None or UNCERTAINTY not in names:
+                return values_of_atoms(self.model, graph, names)
+            return uncertainty_of_graph(self.model, self.uncertainty, graph)
 
     def compute_targets(self, data: LammpsData, names: Sequence[str]) -> NDArray[np.float64]:
         """Return the same from the atoms and pairs of this rank.
@@ -143,7 +151,18 @@ class UnifiedModel:
             names: names of targets.
         """
         with self._on(self.device):
-            return values_of_atoms(self.model, self._graph(data, exchanges=True), names)
+            graph = self._graph(data, exchanges=True)
+            if UNCERTAINTY in names:
+                return self._uncertainty_of(data, graph)
+            return values_of_atoms(self.model, graph, names)
+
+    def _uncertainty_of(self, data: LammpsData, graph: Graph) -> NDArray[np.float64]:
+        """Return the uncertainty (nlocal, 1) of the forces on the atoms of this rank, eV/Å."""
+        assert self.uncertainty is not None, "the quantity is declared"
+        own = int(data.nlistatoms)
+        if not own:
+            return np.zeros((0, 1))  # the plugin takes part in the exchanges of the other ranks
+        return uncertainty_of_rank(self.model, self.uncertainty, data, lambda: self._results(data, graph, own)[1])
 
     def compute_descriptors(self, data: LammpsData) -> None:
         """Do nothing; required by LAMMPS. `compute_forces` does all the work."""
@@ -314,17 +333,19 @@ class UnifiedModel:
             "description": self.model.description(),
             "dtype": dtype_name(self.dtype),
             "state_dict": {name: tensor.detach().cpu() for name, tensor in self.model.state_dict().items()},
+            "uncertainty": self.uncertainty.payload() if self.uncertainty else None,
         }
         return from_bytes, (serialize(content),)
 
 
-def unified_pickle(model: GraphModel) -> bytes:
+def unified_pickle(model: GraphModel, uncertainty: Uncertainty | None = None) -> bytes:
     """Return the content of the file that LAMMPS opens.
 
     Args:
         model: the model.
+        uncertainty: how its uncertainty is found, if it is known.
     """
-    return seal(pickle.dumps(UnifiedModel(model), protocol=4))
+    return seal(pickle.dumps(UnifiedModel(model, uncertainty=uncertainty), protocol=4))
 
 
 def from_bytes(payload: bytes) -> UnifiedModel:
@@ -339,20 +360,20 @@ def from_bytes(payload: bytes) -> UnifiedModel:
     if world_size() > 1:
         limit_threads()
     pointer = getattr(getattr(sys.modules["__main__"], POINTER_NAME, None), "lammps", None)
-    return on_this_rank(_model(payload), pointer)
+    return on_this_rank(*_content(payload), pointer)
 
 
-def on_this_rank(model: GraphModel, lammps: Any = None) -> UnifiedModel:
+def on_this_rank(model: GraphModel, uncertainty: Uncertainty | None = None, lammps: Any = None) -> UnifiedModel:
     """Return the object that LAMMPS calls, for the device of this rank: a GPU if there is one.
 
     Args:
         model: the model.
-        lammps: see `UnifiedModel`.
+        uncertainty, lammps: see `UnifiedModel`.
 
     Raises:
         InputError: ``FITSNAP_NN_DEVICE`` names a device that does not exist.
     """
-    return UnifiedModel(model, lammps, devices.choose(local_rank=local_rank()))
+    return UnifiedModel(model, lammps, devices.choose(local_rank=local_rank()), uncertainty=uncertainty)
 
 
 def _note(device: torch.device, dtype: torch.dtype) -> str:
@@ -370,9 +391,9 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 # Scripts that clear LAMMPS for each structure load the same file every time, and building MACE takes half a second.
 @lru_cache(maxsize=2)
-def _model(payload: bytes) -> GraphModel:
+def _content(payload: bytes) -> tuple[GraphModel, Uncertainty | None]:
     content = deserialize(payload, NAME)
     model = cast(GraphModel, build_model(content["description"]))
     model.set_precision(getattr(torch, content["dtype"]))
     model.load_state_dict(content["state_dict"])
-    return model.eval().requires_grad_(False)
+    return model.eval().requires_grad_(False), uncertainty_from(content.get("uncertainty"))

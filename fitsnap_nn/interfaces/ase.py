@@ -20,8 +20,8 @@ class Calculator(AseCalculator):  # type: ignore[misc]
     ``results`` also has the targets of the fit, by name, and the other outputs of `Potential.predict` that the argument
     ``outputs`` names.
 
-    With a committee ``results`` also has the sample standard deviations over its members: ``energies_std`` (N,) of the
-    atom energies and ``energy_std`` of the energy, eV, and ``forces_std`` (N,), eV/Å; see `Evaluation`.
+    With a committee, or with ``outputs=["forces_std"]``, ``results`` also has uncertainties: ``energies_std`` (N,) of
+    the atom energies and ``energy_std`` of the energy, eV, and ``forces_std`` (N,), eV/Å; see `Evaluation.spread`.
 
     Args:
         potential: a potential, or the path of a model or restart file.

@@ -26,6 +26,7 @@ from fitsnap_nn.lammps.cell import to_lammps
 from fitsnap_nn.lammps.reference import ReferencePotential
 from fitsnap_nn.models import Model
 from fitsnap_nn.models.evaluation import evaluate, to_float64
+from fitsnap_nn.models.uncertainty import Uncertainty
 from fitsnap_nn.settings.rows import PropertyRow
 from fitsnap_nn.settings.schema import Reference
 
@@ -41,6 +42,7 @@ class Potential:
         folder: folder to which file names in ``reference`` are relative.
         device: where the model is evaluated; ``None`` for the device of ``model``.
         targets: rows of section [TARGETS] of the fit.
+        uncertainty: how uncertainties are found; ``None`` if the fit has not determined it.
 
     Attributes:
         model: the float64 model.
@@ -55,8 +57,10 @@ class Potential:
         folder: Path = Path(),
         device: torch.device | None = None,
         targets: Sequence[PropertyRow] = (),
+        uncertainty: Uncertainty | None = None,
     ) -> None:
         self.model = to_float64(model, device)
+        self.uncertainty = uncertainty
         self.elements = model.elements
         self._reference = reference
         self._folder = folder
@@ -85,12 +89,13 @@ class Potential:
                 By default energy, forces and stress if there are no ``outputs`` either.
             outputs: names of requested outputs besides the properties: ``forces``, ``stress``, a target of the fit;
                 ``energies`` of atoms; ``features`` of atoms before the heads of the model; and
-                ``energy_last_layer_features`` and so on, before the last layer of the energy or a target. metatrain's
-                names are accepted.
+                ``energy_last_layer_features`` and so on, before the last layer of the energy or a target; the
+                uncertainties ``forces_std``, ``energy_std`` and ``energies_std``. metatrain's names are accepted.
 
         Returns:
-            Energy (eV), forces (eV/Å) and stress (eV/Å³); with a committee also their ``spread``. Outputs are in its
-            ``values``: (N,) eV for ``energies``, (N, K) for features, and targets in the shapes of their labels.
+            Energy (eV), forces (eV/Å) and stress (eV/Å³); with a committee, or if uncertainties are requested, also
+            their ``spread``. Other outputs are in its ``values``: (N,) eV for ``energies``, (N, K) for features, and
+            targets in the shapes of their labels.
 
         Raises:
             DataError: the potential was not fitted for an element of the configuration, atoms are at the same place, an
@@ -110,13 +115,27 @@ class Potential:
         requested = dict.fromkeys((*properties, *named.properties))
         wanted = [one for one in requested if one != STRESS or all(configuration.pbc)]
         cached = self._compute(derivatives_of(wanted)).compute(configuration)
-        found = evaluate(self.model, configuration, cached, wanted)
+        found = evaluate(self.model, configuration, cached, wanted, self._uncertainty(named))
         targets = {
             one.name: np.asarray(plain_value(one, found.values[one.name])) for one in wanted if one in self.targets
         }
         found = replace(found, values={**found.values, **targets, **self._of_atoms(configuration, cached, named)})
         _require_finite(configuration, found)
         return found
+
+    def _uncertainty(self, named: Outputs) -> Uncertainty | None:
+        """Return how the spread is found: that of displaced last layers costs as much as a prediction for each.
+
+        Raises:
+            DataError: uncertainties are requested, but the fit has not determined them.
+        """
+        committee = len(self.model.members()) > 1
+        if named.deviations and not (committee or self.uncertainty):
+            raise DataError(
+                "this potential has no uncertainties. Continue its fit with [EXTRAS] uncertainty = last_layer and "
+                "--resume: a complete fit is not trained again."
+            )
+        return self.uncertainty if named.deviations or committee else None
 
     @torch.no_grad()
     def _of_atoms(self, configuration: Configuration, cached: CachedInput, named: Outputs) -> dict[str, Floats]:
@@ -185,4 +204,5 @@ def load_potential(path: str | Path, *, trust: bool = False, device: str = "auto
         InputError: torch does not find the requested GPU.
     """
     chosen, content = devices.choose(device), load_model(path, trust=trust)
-    return Potential(content.model, content.located_reference(), Path(path).parent, chosen, content.properties)
+    reference, folder = content.located_reference(), Path(path).parent
+    return Potential(content.model, reference, folder, chosen, content.properties, content.uncertainty)

@@ -26,6 +26,7 @@ class LammpsFiles:
         atom_style: argument of LAMMPS' ``atom_style``.
         parameters: parameter file of the format ``snap``; ``None`` without this format.
         single_rank: why the potential runs on one rank only, and with the plugin; empty if it runs on several.
+        uncertainty: file to ``include`` that watches the uncertainty of forces; ``None`` if the potential has none.
     """
 
     folder: Path
@@ -42,6 +43,7 @@ class LammpsFiles:
     atom_style: str
     parameters: Path | None = None
     single_rank: str = ""
+    uncertainty: Path | None = None
 
     @property
     def potential(self) -> tuple[Path, ...]:
@@ -60,4 +62,4 @@ class LammpsFiles:
     @property
     def all(self) -> tuple[Path, ...]:
         """All files, including the example input."""
-        return (*self.potential, *(path for path in (self.deck, self.data) if path))
+        return (*self.potential, *(path for path in (self.deck, self.data, self.uncertainty) if path))

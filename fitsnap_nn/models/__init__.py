@@ -8,8 +8,9 @@ from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Any
 
-from fitsnap_nn.models.base import DescriptorModel, GraphModel, Model
+from fitsnap_nn.models.base import GraphModel, Model
 from fitsnap_nn.models.bpnn import BPNN
+from fitsnap_nn.models.descriptor_model import DescriptorModel
 from fitsnap_nn.models.prediction import Prediction, predict
 
 # Module and class of each architecture. Imported on use, since some depend on optional libraries.

@@ -16,18 +16,9 @@ from torch import Tensor
 from fitsnap_nn.data.properties import Property
 from fitsnap_nn.inputs.batch import Batch
 from fitsnap_nn.inputs.graph.batch import Graph
-from fitsnap_nn.inputs.snap.batch import DescriptorBatch
-from fitsnap_nn.models.baselines import FitStatistics, half_spread_scale, rms_scale
+from fitsnap_nn.models.baselines import FitStatistics, rms_scale
 from fitsnap_nn.models.elements import PerElement, for_elements
-from fitsnap_nn.models.explicit import (
-    Derived,
-    Explicit,
-    ExplicitRun,
-    contract_strain,
-    predict_explicitly,
-    run_explicitly,
-)
-from fitsnap_nn.models.pairs import pair_forces
+from fitsnap_nn.models.explicit import Derived, ExplicitRun
 from fitsnap_nn.models.targets import TargetModel
 
 if TYPE_CHECKING:
@@ -197,6 +188,14 @@ class Model(torch.nn.Module, ABC, Generic[B]):
         """
         raise NotImplementedError(f"{type(self).__name__} does not provide its features")
 
+    def last_layer_parameters(self) -> Sequence[Tensor]:
+        """Return the parameters that the energy is a linear function of: those of the last layers.
+
+        Raises:
+            NotImplementedError: the model does not name them.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not name the parameters of its last layer")
+
     @abstractmethod
     def atom_energies(self, batch: B) -> Tensor:
         """Return per-atom energies, differentiable with respect to the inputs of the batch.
@@ -260,49 +259,6 @@ class Model(torch.nn.Module, ABC, Generic[B]):
             self.forces_from(batch, gradients) if forces else None,
             self.virials_from(batch, gradients) if virials else None,
         )
-
-
-class DescriptorModel(Model[DescriptorBatch]):
-    """Base class of models on per-atom descriptors; batches are `DescriptorBatch`.
-
-    With descriptors B, F_j = -sum_i dE_i/dB_i . dB_i/dR_j and stress = sum_i dE_i/dB_i . dB_i/d(strain) / V.
-    """
-
-    def target_scale(self, statistics: FitStatistics) -> float:
-        return half_spread_scale(statistics)
-
-    def energies_and_gradients(self, batch: DescriptorBatch) -> tuple[Tensor, Tensor]:
-        """Return per-atom energies (N,), eV, and dE_i/dB_i (N, D), eV."""
-        create_graph = torch.is_grad_enabled()
-        with torch.enable_grad():
-            batch = replace(batch, descriptors=batch.descriptors.detach().requires_grad_(True))
-            energies = self.atom_energies(batch)
-            (beta,) = torch.autograd.grad(energies.sum(), batch.descriptors, create_graph=create_graph)
-        return (energies if create_graph else energies.detach()), beta
-
-    def forces_from(self, batch: DescriptorBatch, gradients: Tensor) -> Tensor:
-        return pair_forces(gradients, batch.gradients, batch.pair_i, batch.pair_j)
-
-    def virials_from(self, batch: DescriptorBatch, gradients: Tensor) -> Tensor:
-        return contract_strain(batch, gradients)
-
-    def explicit(self, batch: DescriptorBatch) -> Explicit | None:
-        """Return the model with analytic derivatives, or ``None`` (the default) to use automatic differentiation.
-
-        Args:
-            batch: the batch that it is applied to.
-        """
-        return None
-
-    def start_training_step(self, batch: DescriptorBatch, *, forces: bool, virials: bool) -> ExplicitRun | None:
-        explicit = self.explicit(batch)
-        return None if explicit is None else run_explicitly(explicit, batch, forces=forces, virials=virials)
-
-    def derivatives(self, batch: DescriptorBatch, *, forces: bool, virials: bool) -> Derived:
-        explicit = self.explicit(batch)
-        if explicit is None:
-            return super().derivatives(batch, forces=forces, virials=virials)
-        return predict_explicitly(explicit, batch, forces=forces, virials=virials)
 
 
 class GraphModel(TargetModel, Model[Graph]):

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from fitsnap_nn.data.properties import ENERGY, Property
 from fitsnap_nn.inputs import DescriptorInput, input_from_payload
 from fitsnap_nn.inputs.snap.batch import DescriptorBatch
-from fitsnap_nn.models.base import DescriptorModel
 from fitsnap_nn.models.baselines import standardize as standardization
 from fitsnap_nn.models.bpnn_targets import TargetNetworks
+from fitsnap_nn.models.descriptor_model import DescriptorModel
 from fitsnap_nn.models.elements import PerElement, along
 from fitsnap_nn.models.evaluation import to_float64
 from fitsnap_nn.models.explicit import Explicit, Pullback, mean_of
@@ -270,6 +270,9 @@ class BPNN(DescriptorModel):
             return self._energies(batch, outputs), gradients, pull_back
 
         return Explicit([tensor for _, weights, biases in parts for tensor in (*weights, *biases)], run_networks)
+
+    def last_layer_parameters(self) -> Sequence[Tensor]:
+        return [tensor for layer in self.last_layers for tensor in (layer.weight, layer.bias)]
 
     @property
     def last_layers(self) -> list[nn.Linear]:

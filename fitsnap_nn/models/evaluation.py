@@ -11,12 +11,13 @@ from torch import Tensor
 
 from fitsnap_nn.data.configuration import Configuration, Floats
 from fitsnap_nn.data.evaluation import Evaluation
-from fitsnap_nn.data.properties import ENERGY, FORCES, STANDARD, STRESS, Property
+from fitsnap_nn.data.properties import ENERGY, STANDARD, STRESS, Property
 from fitsnap_nn.inputs.base import CachedInput
 from fitsnap_nn.inputs.batch import join_batches
 from fitsnap_nn.inputs.reference import reference_values
 from fitsnap_nn.models.base import Model
-from fitsnap_nn.models.prediction import Prediction, mean_prediction, predict
+from fitsnap_nn.models.prediction import mean_prediction, predict
+from fitsnap_nn.models.uncertainty import Uncertainty, deviations
 
 M = TypeVar("M", bound=Model[Any])
 
@@ -37,7 +38,11 @@ def to_float64(model: M, device: torch.device | None = None) -> M:
 
 
 def evaluate(
-    model: Model[Any], configuration: Configuration, cached: CachedInput, properties: Iterable[Property] = STANDARD
+    model: Model[Any],
+    configuration: Configuration,
+    cached: CachedInput,
+    properties: Iterable[Property] = STANDARD,
+    uncertainty: Uncertainty | None = None,
 ) -> Evaluation:
     """Return the prediction for a configuration, reference potential included.
 
@@ -46,11 +51,12 @@ def evaluate(
         configuration: the configuration.
         cached: its cached input, with the derivatives that the properties require.
         properties: requested properties. A stress is returned for fully periodic cells only.
+        uncertainty: how the spread is found; ``None``: that of the members of a committee, uncalibrated.
 
     Returns:
         The predicted values in internal units.
     """
-    return evaluate_together(model, [configuration], [cached], properties)[0]
+    return evaluate_together(model, [configuration], [cached], properties, uncertainty)[0]
 
 
 def evaluate_together(
@@ -58,6 +64,7 @@ def evaluate_together(
     configurations: Sequence[Configuration],
     cached: Sequence[CachedInput],
     properties: Iterable[Property] = STANDARD,
+    uncertainty: Uncertainty | None = None,
 ) -> list[Evaluation]:
     """Return the predictions for several configurations, computed in one batch on the device of the model.
 
@@ -65,7 +72,7 @@ def evaluate_together(
         model: a model in float64, see `to_float64`.
         configurations: the configurations.
         cached: their cached inputs, in the same order.
-        properties: as in `evaluate`.
+        properties, uncertainty: as in `evaluate`.
 
     Returns:
         One evaluation per configuration, in the same order.
@@ -77,8 +84,9 @@ def evaluate_together(
     requested = [one for one in properties if one != STRESS or any(stressed)]
     predictions = [predict(one, batch, requested) for one in model.members()]
     mean = mean_prediction(predictions)
+    spreads = uncertainty.spread(model, batch, requested, predictions) if uncertainty else deviations(predictions)
     # One transfer per property and batch, not per configuration.
-    values, spread = _on_host(mean.values), _on_host(_spread(predictions))
+    values, spread = _on_host(mean.values), _on_host(spreads)
     evaluations, end = [], 0
     for number, (configuration, one) in enumerate(pairs):
         atoms, end = slice(end, end + len(configuration)), end + len(configuration)
@@ -91,20 +99,6 @@ def evaluate_together(
 
 def _on_host(values: Mapping[str, Tensor]) -> dict[str, Floats]:
     return {name: rows.double().cpu().numpy() for name, rows in values.items()}
-
-
-def _spread(found: Sequence[Prediction]) -> dict[str, Tensor]:
-    """Return the standard deviations of the predictions of the members of a committee, see `Evaluation`."""
-    if len(found) == 1:
-        return {}
-    deviations = {
-        "energies": torch.stack([one.atom_energies for one in found]).std(dim=0),
-        ENERGY.name: torch.stack([one.energy for one in found]).std(dim=0),
-    }
-    if FORCES.name in found[0].values:
-        components = torch.stack([one.values[FORCES.name] for one in found])
-        deviations[FORCES.name] = components.var(dim=0).sum(dim=1).sqrt()
-    return deviations
 
 
 def _values_of(

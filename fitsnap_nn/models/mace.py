@@ -26,7 +26,7 @@ from fitsnap_nn.models.harmonics import SphericalHarmonics
 from fitsnap_nn.models.mace_edges import arrange_edges
 from fitsnap_nn.models.mace_kernels import SymmetricProduct, Unsorted
 from fitsnap_nn.models.mace_network import RESIDUAL, Hypers, create_network, libraries
-from fitsnap_nn.models.mace_targets import TargetHead, hidden_of_readout, normalize
+from fitsnap_nn.models.mace_targets import TargetHead, hidden_of_readout, last_layer_of_readout, normalize
 from fitsnap_nn.models.targets import Blocks, Targets, TargetSpec
 
 # Blocks whose radial weights depend on the distance only, so that an edge and its reverse have equal weights.
@@ -203,6 +203,13 @@ class MACE(GraphModel):
             readouts = zip(features[-len(self.network.readouts) :], self.network.readouts, strict=True)
             features = [hidden_of_readout(readout, one) for one, readout in readouts]
         return torch.cat(features, dim=1)
+
+    def last_layer_parameters(self) -> Sequence[Tensor]:
+        if self.mace_head_target != ENERGY.name:
+            head = self.target_heads[ENERGY.name]
+            assert isinstance(head, TargetHead)
+            return list(head.last.parameters())
+        return [tensor for readout in self.network.readouts for tensor in last_layer_of_readout(readout).parameters()]
 
     def prior_energies(self, graph: Graph) -> Tensor:
         if not self.hypers.pair_repulsion:

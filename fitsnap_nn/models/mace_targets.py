@@ -144,3 +144,9 @@ def hidden_of_readout(readout: Any, features: Tensor) -> Tensor:
         hidden = readout.non_linearity(readout.linear_mid(hidden))
     found: Tensor = hidden
     return found
+
+
+def last_layer_of_readout(readout: Any) -> nn.Module:
+    """Return the last layer of a readout of mace."""
+    layer: nn.Module = readout.linear_2 if hasattr(readout, "linear_2") else readout.linear
+    return layer

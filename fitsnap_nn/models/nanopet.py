@@ -159,6 +159,9 @@ class Nanopet(GraphModel):
             found = next(self.target_heads[of].children())(features)
         return found
 
+    def last_layer_parameters(self) -> Sequence[Tensor]:
+        return list(self.last_layer.parameters())
+
     def _features_with_long_range(self, graph: Graph) -> Tensor:
         features = self.features(graph)
         if self.long_range is not None:

@@ -132,6 +132,9 @@ class PairNetwork(GraphModel):
         outputs = self._networks(graph, self.descriptors(graph))
         return graph.sum_by_centre(outputs * cosine_cutoff(distances, self.cutoff, self.cutoff_width))
 
+    def last_layer_parameters(self) -> Sequence[Tensor]:
+        return [self.weights[-1], self.biases[-1]]
+
     def descriptors(self, graph: Graph) -> Tensor:
         """Return the descriptors (E, D) of each edge: num_radial Bessel functions, then num_3body Gaussians."""
         distances = torch.linalg.vector_norm(graph.vectors, dim=1)

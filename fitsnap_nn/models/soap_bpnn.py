@@ -281,6 +281,9 @@ class SoapBpnn(GraphModel):
             last = head.hidden_values(hidden.shared, hidden.rows)
         return hidden.rows.of_atoms(last if of else hidden.shared)
 
+    def last_layer_parameters(self) -> Sequence[Tensor]:
+        return [self.layers[-1] if len(self.layers) else self.first]
+
     def fit_to_data(self, graphs: Iterable[Graph]) -> None:
         """Normalise the basis tensors of targets.
 

@@ -26,6 +26,7 @@ DEFAULTS: Mapping[str, tuple[float]] = MappingProxyType(
     }
 )
 COUPLING = "mliap_model_python_couple"
+UNCERTAINTY = "uncertainty"  # also defined in the C++ pair style
 
 
 class DescriptorModel:
@@ -34,8 +35,10 @@ class DescriptorModel:
     A model is a callable with the arguments elements (N,), descriptors (N, D), and two output arrays: the derivatives
     (N, D) of the energies with respect to the descriptors, and the energies (N,). It must have the attributes
     ``n_descriptors`` and ``n_elements``. Optional attributes are ``units`` (the LAMMPS units that it requires),
-    ``num_threads`` (torch threads per rank), ``descriptor`` (content of the descriptor file of the fit) and
-    ``reference`` (pair styles, separated by blanks, that the input must add to the model). An attribute
+    ``num_threads`` (torch threads per rank), ``descriptor`` (content of the descriptor file of the fit),
+    ``reference`` (pair styles, separated by blanks, that the input must add to the model) and ``deviations``, the
+    number of scaled deviations of other models from this one. Their derivatives follow from a method ``deviation`` with
+    the arguments number, elements (N,), descriptors (N, D) and output (N, D). An attribute
     ``errors_are_collective`` is set to True, which tells the model that it may raise exceptions: the pair style passes
     them to all ranks.
 
@@ -48,6 +51,8 @@ class DescriptorModel:
     Attributes:
         units: LAMMPS units declared by the model; empty if not declared.
         reference: pair styles declared by the model.
+        deviations: number of deviations declared by the model, whose forces make up the uncertainty.
+        target_names, target_components: what LAMMPS' fixes can read at the atoms: the uncertainty, if there is one.
     """
 
     def __init__(self, name: str, ranks: int, n_descriptors: int, n_elements: int, descriptor: str) -> None:
@@ -58,6 +63,9 @@ class DescriptorModel:
         self._name = name
         self._ranks = ranks
         self._counts = {"n_descriptors": n_descriptors, "n_elements": n_elements}
+        self.deviations = 0
+        self.target_names: tuple[str, ...] = ()
+        self.target_components: tuple[int, ...] = ()
 
     def use(self, model: Any) -> None:
         """Check and store the callable.
@@ -90,6 +98,9 @@ class DescriptorModel:
         limit_threads(self._ranks, getattr(model, "num_threads", None))
         self.units = str(getattr(model, "units", None) or "")
         self.reference = str(getattr(model, "reference", None) or "")
+        self.deviations = int(getattr(model, "deviations", None) or 0)
+        if self.deviations:
+            self.target_names, self.target_components = (UNCERTAINTY,), (1,)
         self._model = model
 
     def connect(self) -> None:
@@ -125,6 +136,17 @@ class DescriptorModel:
         """
         shape = (len(elements), self._counts["n_descriptors"])
         self._model(elements, descriptors.reshape(shape), gradients.reshape(shape), energies)
+
+    def compute_deviation(
+        self,
+        number: int,
+        elements: NDArray[np.int32],
+        descriptors: NDArray[np.float64],
+        gradients: NDArray[np.float64],
+    ) -> None:
+        """Evaluate one of the deviations; arguments as in `compute`."""
+        shape = (len(elements), self._counts["n_descriptors"])
+        self._model.deviation(number, elements, descriptors.reshape(shape), gradients.reshape(shape))
 
 
 def descriptor_differences(fitted: str, given: str) -> list[str]:

@@ -15,6 +15,7 @@ DIRECT = ("alphabig", "lambdasmall", "threshold_lambda")  # keys of ARD with dir
 BPNN_KEYS = ("layer_sizes", "activation", "multi_element_option", "standardize", "committee", "initial")
 OF_LINEAR = ("output_file", "device")  # keys of PYTORCH that a linear fit has a use for
 OF_SYSTEM = ("dump_descriptors", "dump_truth", "dump_weights", "dump_dataframe")  # keys of EXTRAS for linear fits
+OF_UNCERTAINTY = ("uncertainty", "on_uncertainty")
 PRETRAINED_KEYS = ("mace_model", "mace_head_name", "mace_head_target")
 
 
@@ -57,10 +58,15 @@ def _of_solver(document: Document, settings: Settings) -> Iterator[str]:
         yield from _without_effect(document, "SOLVER", ["cov_nugget"], f"with solver = {solver}")
     if settings.solver.is_linear:
         keys = [name for name, key in keys_of("PYTORCH").items() if name not in OF_LINEAR and not key.no_effect]
-        yield from _without_effect(document, "PYTORCH", keys, f"with [SOLVER] solver = {solver}, a linear model")
+        reason = f"with [SOLVER] solver = {solver}, a linear model"
+        yield from _without_effect(document, "PYTORCH", keys, reason)
+        yield from _without_effect(document, "EXTRAS", OF_UNCERTAINTY, reason)
     else:
         wanted = [key for key in OF_SYSTEM if getattr(settings.extras, key)]
         yield from _without_effect(document, "EXTRAS", wanted, f"with [SOLVER] solver = {solver}")
+        if settings.uncertainty == "none":
+            reason = "without an uncertainty: set [EXTRAS] uncertainty"
+            yield from _without_effect(document, "EXTRAS", ["on_uncertainty"], reason)
 
 
 def _sections(document: Document, settings: Settings) -> Iterator[str]:

@@ -12,11 +12,21 @@ from fitsnap_nn.settings.mace_file import mace_file_problem
 from fitsnap_nn.settings.schema import Settings
 
 # Files of every fit, besides those that the input names, and the folders of the cache and of tests.
-FIXED = ("run.log", "input.used.in", "loss_vs_epochs.dat", "metrics.csv", "in.md", "md.data", "learning_curve.png")
+FIXED = (
+    "run.log",
+    "input.used.in",
+    "loss_vs_epochs.dat",
+    "metrics.csv",
+    "in.md",
+    "md.data",
+    "learning_curve.png",
+    "uncertainty.json",
+)
 FOLDERS = ("cache", "test")
 OWN = ("fitsnap_nn.files", "fitsnap_nn.lock")
 LAMMPS_SUFFIXES = (
-    ".mod", ".mliap.descriptor", ".mliap.nn", ".mliap.mliappy", ".mliap.unified", ".snapcoeff", ".snapparam",
+    ".mod", ".uncertainty.mod", ".mliap.descriptor", ".mliap.nn", ".mliap.mliappy", ".mliap.unified", ".snapcoeff",
+    ".snapparam",
 )  # fmt: skip
 # Files of the system of a linear fit, with FitSNAP's names except the last, which is not a pickle.
 DESCRIPTORS, TRUTH, WEIGHTS, DATA_FRAME = "Descriptors.npy", "Truth-Ref.npy", "Weights.npy", "FitSNAP.csv"

@@ -193,6 +193,18 @@ class Extras:
 
     dump_peratom: bool = option(False, "write peratom.dat: labelled and predicted forces of every atom")
     dump_perconfig: bool = option(False, "write perconfig.dat: labelled and predicted energy of every configuration")
+    uncertainty: str = option(
+        "auto",
+        "uncertainty of predictions, calibrated on the validation set and exported: last_layer (of every network), "
+        "committee (spread of its members); auto: committee if there is one, otherwise none",
+        choices=("auto", "none", "last_layer", "committee"),
+    )
+    on_uncertainty: str = option(
+        "warn",
+        "what the exported example of MD does when an atom is more uncertain than any of the validation set: warn; "
+        "dump: also write the frame; stop: also end the run",
+        choices=("warn", "dump", "stop"),
+    )
     dump_configs: bool = option(False, "pickle of all configurations", no_effect="pickles are unsafe to load")
     only_test: bool = option(False, "evaluate only", no_effect="use the command `test`")
     dump_descriptors: bool = option(
@@ -288,6 +300,14 @@ class Settings:
             delta = shared.delta if row.delta is None else row.delta
             chosen[row.name] = LossChoice(row.loss or shared.kind, delta)
         return chosen
+
+    @property
+    def uncertainty(self) -> str:
+        """Method of uncertainties: ``last_layer``, ``committee`` or ``none``."""
+        if self.extras.uncertainty != "auto":
+            return "none" if self.solver.is_linear else self.extras.uncertainty
+        committee = self.pytorch.model == "BPNN" and self.pytorch.committee > 1 and not self.solver.is_linear
+        return "committee" if committee else "none"
 
     @property
     def data_path(self) -> str:

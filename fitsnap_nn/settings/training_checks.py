@@ -21,7 +21,7 @@ MAX_SNAPSHOTS = 10_000  # copies of the restart file; a folder with more is slow
 
 def check_training(document: Document, settings: Settings) -> None:
     """Run the checks of the trainer; problems and notices are added to the document."""
-    for step in (_batches, _baselines, _optimizer, _stage_two, _snapshots):
+    for step in (_batches, _baselines, _optimizer, _stage_two, _snapshots, _uncertainty):
         step(document, settings)
 
 
@@ -117,3 +117,15 @@ def _snapshots(document: Document, settings: Settings) -> None:
     if every and training.num_epochs // every > MAX_SNAPSHOTS:
         what = f"{training.num_epochs // every} copies of the restart file, above the maximum of {MAX_SNAPSHOTS}"
         document.report("PYTORCH", "checkpoint_interval", what, "Increase checkpoint_interval.")
+
+
+def _uncertainty(document: Document, settings: Settings) -> None:
+    """Check that the method of uncertainties fits the model."""
+    method = settings.uncertainty
+    members = settings.pytorch.committee if settings.pytorch.model == "BPNN" else 1
+    if method == "committee" and members == 1:
+        what = "there is no committee"
+        document.report("EXTRAS", "uncertainty", what, "Use last_layer, or BPNN with [PYTORCH] committee above 1.")
+    elif method == "last_layer" and members > 1:
+        what = "last_layer is for single networks"
+        document.report("EXTRAS", "uncertainty", what, "Use committee, or set [PYTORCH] committee = 1.")

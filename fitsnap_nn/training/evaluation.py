@@ -15,6 +15,7 @@ from fitsnap_nn.errors import FitsnapError
 from fitsnap_nn.inputs.base import CachedInput
 from fitsnap_nn.models.base import Model
 from fitsnap_nn.models.evaluation import evaluate_together, to_float64
+from fitsnap_nn.models.uncertainty import Uncertainty
 from fitsnap_nn.training.distributed import Ranks, rank_batches
 
 MAX_ATOMS = 300.0  # per batch: amortises the overhead of a batch, with little memory
@@ -33,6 +34,7 @@ def evaluate_all(
     release: Callable[[], None] = lambda: None,
     device: torch.device | None = None,
     say: Callable[[str], None] = lambda _: None,
+    uncertainty: Uncertainty | None = None,
 ) -> list[Evaluation]:
     """Evaluate a model in float64 on all ranks and collect the predictions on rank 0.
 
@@ -45,6 +47,7 @@ def evaluate_all(
         release: called after each batch, to release the memory of its cached inputs.
         device: where to evaluate; ``None`` for the device of the model.
         say: prints a line, on rank 0.
+        uncertainty: see `fitsnap_nn.models.evaluation.evaluate`.
 
     Returns:
         One evaluation per configuration, in the same order, on rank 0; an empty list on other ranks.
@@ -57,7 +60,7 @@ def evaluate_all(
 
     def evaluate(numbers: Sequence[int]) -> None:
         members = [configurations[number] for number in numbers]
-        predictions = evaluate_together(model, members, inputs_of(members), properties)
+        predictions = evaluate_together(model, members, inputs_of(members), properties, uncertainty)
         evaluations.update(zip(numbers, predictions, strict=True))
         release()
 

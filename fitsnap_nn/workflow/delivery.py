@@ -20,6 +20,7 @@ from fitsnap_nn.lammps.files import LammpsFiles
 from fitsnap_nn.lammps.verify import Verification
 from fitsnap_nn.lammps.verify import verify as compare
 from fitsnap_nn.models import Model
+from fitsnap_nn.models.uncertainty import Uncertainty
 from fitsnap_nn.reports.blocks import with_blocks
 from fitsnap_nn.reports.epochs import LOSS_FILE, METRICS_FILE
 from fitsnap_nn.reports.errors_table import ErrorRow, errors_table, summary
@@ -71,6 +72,7 @@ def save(
     model_file: Path,
     errors: Sequence[ErrorRow],
     structure: Configuration,
+    uncertainty: Uncertainty | None = None,
 ) -> None:
     """Write the model file, with the weights that the errors were computed with.
 
@@ -87,10 +89,12 @@ def save(
         **origin,
         "errors": {one.value: text for one in Subset if (text := summary(errors, one, prepared.properties))},
     }
-    save_model(model_file, model, settings, provenance, structure, prepared.split)
+    save_model(model_file, model, settings, provenance, structure, prepared.split, uncertainty)
 
 
-def deploy(settings: Settings, model: Model[Any], structure: Configuration) -> LammpsFiles:
+def deploy(
+    settings: Settings, model: Model[Any], structure: Configuration, uncertainty: Uncertainty | None = None
+) -> LammpsFiles:
     """Write the LAMMPS files."""
     return write_lammps_files(
         model,
@@ -99,6 +103,7 @@ def deploy(settings: Settings, model: Model[Any], structure: Configuration) -> L
         settings.outfile.potential,
         structure=structure,
         reference_folder=Path(settings.folder),
+        uncertainty=uncertainty,
     )
 
 
@@ -138,6 +143,8 @@ def contents(settings: Settings, files: LammpsFiles) -> dict[str, str]:
     if files.descriptor:
         phrases[files.descriptor.name] = "descriptor options for LAMMPS"
     phrases[files.mod.name] = "pair style, to be included"
+    if files.uncertainty:
+        phrases[files.uncertainty.name] = "watches the uncertainty in molecular dynamics, to be included"
     if files.deck and files.data:
         phrases |= {files.deck.name: "molecular dynamics, ready to run", files.data.name: "its atoms"}
     return phrases | {

@@ -22,6 +22,7 @@ from fitsnap_nn.export.model_file import ModelFile, load_model, load_payload, mo
 from fitsnap_nn.files import one_line_errors
 from fitsnap_nn.folders import LOG_FILE
 from fitsnap_nn.lammps.reference import read_files, with_files
+from fitsnap_nn.models.uncertainty import Uncertainty
 from fitsnap_nn.reports.errors_table import STYLES, ErrorRow, errors_table
 from fitsnap_nn.reports.predictions import are_predictions, write_predictions
 from fitsnap_nn.reports.results import Result
@@ -123,7 +124,7 @@ def evaluate(
 
         prepared = prepare(settings, content.model.input, ranks, console, seed, relabel=relabel)
         content.model.to(use_device(choose_device(settings, ranks), ranks, console))
-        results = predict_all(content.model, prepared, ranks, console)
+        results = predict_all(content.model, prepared, ranks, console, _uncertainty(content, output))
         if not ranks.is_first:
             return Fit(folder, [], Path(model), content.model)
         start_log(folder, names, console)
@@ -182,6 +183,7 @@ def evaluate_files(
                 ranks,
                 properties,
                 say=console.line,
+                uncertainty=_uncertainty(content, output),
             )
         if not ranks.is_first:
             return Fit(folder, [], Path(model), content.model)
@@ -193,6 +195,12 @@ def evaluate_files(
         verdict = verdict_of_errors(results, properties)
         _close(console, output, results, properties, verdict, Settings(targets=content.properties))
         return Fit(folder, errors, Path(model), content.model, verdict=verdict)
+
+
+def _uncertainty(content: ModelFile, output: str | Path | None) -> Uncertainty | None:
+    """Return how uncertainties are found; those of last layers, which cost several predictions, for ``output`` only."""
+    committee = len(content.model.members()) > 1
+    return content.uncertainty if committee or output is not None else None
 
 
 def _with_files(settings: Settings, content: ModelFile) -> Reference:

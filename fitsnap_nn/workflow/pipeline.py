@@ -18,15 +18,18 @@ from fitsnap_nn.data.configuration import Subset
 from fitsnap_nn.errors import counted
 from fitsnap_nn.export.deck import starting_structure
 from fitsnap_nn.folders import refuse_foreign_files
+from fitsnap_nn.lammps.files import LammpsFiles
 from fitsnap_nn.lammps.verify import Verification
 from fitsnap_nn.models import Model
 from fitsnap_nn.models.linear import LinearSnap
+from fitsnap_nn.models.uncertainty import Uncertainty
 from fitsnap_nn.reports.epochs import LOSS_FILE, METRICS_FILE, EpochRow
 from fitsnap_nn.reports.errors_table import ErrorRow, errors_table, summary
 from fitsnap_nn.reports.linear import with_linear
 from fitsnap_nn.reports.results import Result
 from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.reports.tree import render_tree
+from fitsnap_nn.reports.uncertainty import Calibrated, write_uncertainty
 from fitsnap_nn.reports.verdict import verdict, verdict_of_errors
 from fitsnap_nn.settings import Settings
 from fitsnap_nn.training.distributed import Ranks, session
@@ -54,6 +57,7 @@ from fitsnap_nn.workflow.training_run import (
     run_training,
     set_seed,
 )
+from fitsnap_nn.workflow.uncertainty import find_uncertainty, with_calibrated_spread
 from fitsnap_nn.workflow.warm_start import Start, find_start
 
 OF_EPOCHS = (LOSS_FILE, METRICS_FILE, "learning_curve.png")  # files that fits of networks add to
@@ -137,24 +141,21 @@ def fit(
             return Fit(folder, [], model_file)
         run = _Run(settings, prepared, ranks, console, folder, names)
         outcome = _solve(run, model) if settings.solver.is_linear else _train(run, model, start, restart, seed, resume)
-        results = predict_all(outcome.model, prepared, ranks, console)
+        results, calibrated = _results(run, outcome.model)
+        uncertainty = calibrated.uncertainty if calibrated else None
         if not ranks.is_first:
             return Fit(folder, [], model_file, outcome.model)
         errors = with_linear(delivery.errors_of(results, prepared, settings), outcome.linear)
         structure = starting_structure(results)
         with finishing(outcome.restart_file, ranks, console) as saved:
-            delivery.save(settings, outcome.model, outcome.origin, prepared, model_file, errors, structure)
+            delivery.save(settings, outcome.model, outcome.origin, prepared, model_file, errors, structure, uncertainty)
             saved.append(model_file)
-            lammps_files = delivery.deploy(settings, outcome.model, structure)
+            lammps_files = delivery.deploy(settings, outcome.model, structure, uncertainty)
             files = delivery.report(settings, errors, results, prepared.properties, console, folder)
-            files |= outcome.write_more()
+            files |= outcome.write_more() | write_uncertainty(folder, calibrated)
         verification = delivery.verify(settings, outcome.model, prepared, lammps_files, console) if verify else None
         console.line(render_tree(folder, {**delivery.contents(settings, lammps_files), **files}))
-        calculator = settings.calculator
-        if not (calculator.energy or calculator.force or calculator.stress):
-            console.line(f"no molecular dynamics: {UNFITTED}")
-        elif lammps_files.deck:
-            console.line(f"molecular dynamics: cd {folder} && lmp -in {lammps_files.deck.name}")
+        _say_dynamics(settings, lammps_files, console)
         lines = outcome.judge(results, errors)
         console.line("\n".join(lines))
         return Fit(folder, errors, model_file, outcome.model, history_of(folder), verification, lines)
@@ -232,6 +233,23 @@ def _solve(run: _Run, model: Model[Any]) -> _Outcome:
     write = partial(write_system, linear, solution, settings, prepared) if solution else dict
     origin = {"solver": settings.solver.solver, "solution": solution.note if solution else ""}
     return _Outcome(model, origin, lambda results, _: verdict_of_errors(results, prepared.properties), write_more=write)
+
+
+def _results(run: _Run, model: Model[Any]) -> tuple[list[Result], Calibrated | None]:
+    """Return predictions and labels of all configurations, and the uncertainty, on the first rank."""
+    settings, prepared, ranks, console, *_ = run
+    results = predict_all(model, prepared, ranks, console)
+    calibrated = find_uncertainty(settings, model, prepared, results, ranks, console)
+    return with_calibrated_spread(results, calibrated.uncertainty if calibrated else None), calibrated
+
+
+def _say_dynamics(settings: Settings, files: LammpsFiles, console: Console) -> None:
+    """Print how to run molecular dynamics, or why there is none."""
+    calculator = settings.calculator
+    if not (calculator.energy or calculator.force or calculator.stress):
+        console.line(f"no molecular dynamics: {UNFITTED}")
+    elif files.deck:
+        console.line(f"molecular dynamics: cd {files.folder} && lmp -in {files.deck.name}")
 
 
 @dataclass(frozen=True)
@@ -314,10 +332,21 @@ def _linear_errors(
     return rows
 
 
-def predict_all(model: Model[Any], prepared: Prepared, ranks: Ranks, console: Console) -> list[Result]:
+def predict_all(
+    model: Model[Any], prepared: Prepared, ranks: Ranks, console: Console, uncertainty: Uncertainty | None = None
+) -> list[Result]:
     """Return predictions and labels of all configurations on the first rank, an empty list on the others."""
     configurations, properties = prepared.dataset.configurations, prepared.properties
     release = prepared.releaser()
     inputs_of = prepared.inputs_of
-    found = evaluate_all(model, configurations, inputs_of, ranks, properties, release=release, say=console.line)
+    found = evaluate_all(
+        model,
+        configurations,
+        inputs_of,
+        ranks,
+        properties,
+        release=release,
+        say=console.line,
+        uncertainty=uncertainty,
+    )
     return [Result(*both) for both in zip(configurations, found, strict=True)] if ranks.is_first else []

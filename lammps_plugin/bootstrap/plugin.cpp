@@ -1,5 +1,6 @@
-// Entry point of the plugin: registers the pair styles with LAMMPS.
+// Entry point of the plugin: registers pair styles and a fix with LAMMPS.
 
+#include "fix_uncertainty.h"
 #include "guards.h"
 #include "pair_mliap_dispatch.h"
 
@@ -41,10 +42,22 @@ bool overrides_builtin() {
   return !choice || std::string(choice) != "off";
 }
 
+Fix *create_fix(LAMMPS *lmp, int narg, char **arg) {
+  return new FixUncertainty(lmp, narg, arg);
+}
+
 void register_style(LAMMPS *lmp, void *handle, RegisterStyle *register_with_lammps, const char *name) {
   StyleDescription style = {lmp->version, "pair",
                             name,         "pair style mliap with models in Python",
                             "fitsnap_nn", reinterpret_cast<void *>(&create_pair),
+                            handle};
+  register_with_lammps(&style, lmp);
+}
+
+void register_fix(LAMMPS *lmp, void *handle, RegisterStyle *register_with_lammps) {
+  StyleDescription style = {lmp->version,        "fix",
+                            "mliap/uncertainty", "uncertainty of the forces of pair style mliap",
+                            "fitsnap_nn",        reinterpret_cast<void *>(&create_fix),
                             handle};
   register_with_lammps(&style, lmp);
 }
@@ -72,4 +85,5 @@ FITSNAP_NN_EXPORT void lammpsplugin_init(void *lammps, void *handle, void *regis
     setenv(QUOTE_VARIABLE, "'", 1);
   }
   register_style(lmp, handle, register_with_lammps, "mliap/py");
+  register_fix(lmp, handle, register_with_lammps);
 }

@@ -10,7 +10,7 @@ void AtomTargets::declare(PyObject *model) {
   const std::vector<int> components = get_integers(model, "target_components");
   targets_.clear();
   for (std::size_t k = 0; k < names.size(); ++k)
-    targets_.push_back({names[k], components.at(k), false, false, 0, {}, {}});
+    targets_.push_back({names[k], components.at(k), false, false, false, 0, {}, {}});
 }
 
 AtomTarget *AtomTargets::find(const std::string &name) {
@@ -32,10 +32,16 @@ std::string AtomTargets::names() const {
   return result;
 }
 
-PyRef AtomTargets::requested() const {
+void AtomTargets::choose(AtomTarget *target) {
+  target->requested = true;
+  for (AtomTarget &other : targets_)
+    other.chosen = other.requested && (other.name == UNCERTAINTY) == (target->name == UNCERTAINTY);
+}
+
+PyRef AtomTargets::chosen() const {
   PyRef names = checked(PyList_New(0));
   for (const AtomTarget &target : targets_)
-    if (target.requested && PyList_Append(names.get(), checked(PyUnicode_FromString(target.name.c_str())).get()) < 0)
+    if (target.chosen && PyList_Append(names.get(), checked(PyUnicode_FromString(target.name.c_str())).get()) < 0)
       throw PythonError();
   return names;
 }
@@ -43,7 +49,7 @@ PyRef AtomTargets::requested() const {
 int AtomTargets::width() const {
   int sum = 0;
   for (const AtomTarget &target : targets_)
-    sum += target.requested ? target.components : 0;
+    sum += target.chosen ? target.components : 0;
   return sum;
 }
 
@@ -51,7 +57,7 @@ void AtomTargets::store(const std::vector<int> &atom_of, int local, int atoms) {
   const double *column = output.data();
   const std::ptrdiff_t stride = width();
   for (AtomTarget &target : targets_) {
-    if (!target.requested)
+    if (!target.chosen)
       continue;
     const std::ptrdiff_t count = target.components;
     target.values.assign(std::max(atoms, 1) * count, 0.0);

@@ -11,10 +11,14 @@
 
 namespace fitsnap_nn {
 
+// Name of the uncertainty of the forces, in the list of targets of a model.
+constexpr const char *UNCERTAINTY = "uncertainty";
+
 struct AtomTarget {
   std::string name;
   int components;
-  bool requested;               // by a fix pair, now or earlier
+  bool requested;               // by a fix, now or earlier
+  bool chosen;                  // to be evaluated now
   bool current;                 // values are those of this step
   int trigger;                  // set and reset by a fix pair with flag 1; not needed here
   std::vector<double> values;   // (local atoms, components)
@@ -35,8 +39,12 @@ class AtomTargets {
   AtomTarget *find_by_trigger(const std::string &name);    // name of the target and `_flag`
   std::string names() const;                               // for messages; empty without targets
 
-  // The requested targets, whose values the model writes to `output` (local, sum of components) row by row.
-  PyRef requested() const;    // list of names
+  // Chooses what is evaluated for a target: all that have been requested, so that the model runs once. The uncertainty,
+  // which costs several times as much and is needed less often, is evaluated alone.
+  void choose(AtomTarget *target);
+
+  // The chosen targets, whose values the model writes to `output` (local, sum of components) row by row.
+  PyRef chosen() const;       // list of names
   int width() const;          // sum of components
   NumpyArray<double> output;
 

@@ -34,6 +34,10 @@ std::string requested_instruction_set() {
 
 }    // namespace
 
+PairMliappy::PairMliappy(LAMMPS *lmp) : PairModel(lmp), neighbors_(lmp), exchange_(lmp, this) {
+  comm_reverse = comm_reverse_off = Exchange::chunk;
+}
+
 void PairMliappy::settings(int narg, char **arg) {
   std::string descriptor_file;
   for (int i = 0; i < narg; i += 3) {
@@ -69,6 +73,7 @@ void PairMliappy::load(const std::string &descriptor_file) {
                                          descriptor.text.c_str()));
     units = get_string(model_.get(), "units");
     reference_ = get_string(model_.get(), "reference");
+    targets_.declare(model_.get());
   });
   if (file_ != LATER)
     check_units(units);
@@ -80,6 +85,7 @@ void PairMliappy::connect() {
     checked(PyObject_CallMethod(model_.get(), "connect", nullptr));
     units = get_string(model_.get(), "units");
     reference_ = get_string(model_.get(), "reference");
+    targets_.declare(model_.get());
   });
   check_units(units);
 }
@@ -101,6 +107,7 @@ double PairMliappy::init_one(int i, int j) {
 
 void PairMliappy::compute(int eflag, int vflag) {
   ev_init(eflag, vflag);
+  targets_.invalidate();
   const int excluded = excluded_atoms(false);
   call_on_all_ranks(lmp, [this, excluded] {
     find_neighbors(excluded);
@@ -180,7 +187,7 @@ void PairMliappy::add_results() {
 double PairMliappy::memory_usage() {
   const double vectors = static_cast<double>(first_.capacity() * sizeof(int) + forces_.capacity() * sizeof(double));
   return Pair::memory_usage() + vectors + neighbors_.bytes() + components_.bytes() + beta_.bytes() + energies_.bytes() +
-         descriptor_->memory_usage();
+         descriptor_->memory_usage() + targets_.bytes() + double(deviations_.capacity() * sizeof(double));
 }
 
 }    // namespace fitsnap_nn

@@ -4,6 +4,7 @@
 #ifndef FITSNAP_NN_PAIR_MLIAPPY_H
 #define FITSNAP_NN_PAIR_MLIAPPY_H
 
+#include "exchange.h"
 #include "neighbor_arrays.h"
 #include "numpy_array.h"
 #include "pair_model.h"
@@ -16,7 +17,7 @@ namespace fitsnap_nn {
 
 class PairMliappy : public PairModel {
  public:
-  explicit PairMliappy(LAMMPS_NS::LAMMPS *lmp) : PairModel(lmp), neighbors_(lmp) {}
+  explicit PairMliappy(LAMMPS_NS::LAMMPS *lmp);
 
   void settings(int narg, char **arg) override;
   void init_style_for(LAMMPS_NS::Pair *owner) override;
@@ -24,7 +25,12 @@ class PairMliappy : public PairModel {
   void compute(int eflag, int vflag) override;
   double memory_usage() override;
 
+  int pack_reverse_comm(int count, int first, double *buffer) override;
+  void unpack_reverse_comm(int count, int *atoms, double *buffer) override;
+
  private:
+  void evaluate_targets() override;
+  void compute_deviation(int number, int count);
   void load(const std::string &descriptor_file);
   void connect();
   void find_neighbors(int excluded);
@@ -41,6 +47,8 @@ class PairMliappy : public PairModel {
   std::vector<double> forces_;              // (pairs, 3): dE by the vector from i to j
   NumpyArray<double> components_, beta_;    // (centres * components,)
   NumpyArray<double> energies_;             // (centres,)
+  Exchange exchange_;
+  std::vector<double> deviations_;    // (atoms, 3 * count): of the forces by other models, see evaluate_targets
 };
 
 }    // namespace fitsnap_nn

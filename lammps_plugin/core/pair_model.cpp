@@ -98,6 +98,36 @@ void PairModel::allocate() {
   allocated = 1;
 }
 
+// A fix asks for the values of atoms. When it is defined, only the number of columns matters.
+void *PairModel::extract_peratom(const char *name, int &columns) {
+  AtomTarget *target = targets_.find(name);
+  if (!target && std::string(name) == UNCERTAINTY)
+    error->all(FLERR, "The model in " + file_ + " has no uncertainty of forces: repeat its fit, or continue it, with " +
+                          "uncertainty in section EXTRAS");
+  if (!target) {
+    const std::string names = targets_.names();
+    error->all(FLERR, "The model in " + file_ + " has no target " + name + ": " +
+                          (names.empty() ? "it has none" : "its targets are " + names) +
+                          ". Compute pe/atom provides the energies of atoms");
+  }
+  columns = target->columns();
+  target->requested = true;
+  if (update->whichflag == 0)
+    return nullptr;
+  if (!target->current) {
+    targets_.choose(target);
+    evaluate_targets();
+  }
+  return target->data();
+}
+
+// Targets are evaluated when they are asked for, so that no trigger is needed.
+void *PairModel::extract(const char *name, int &dimension) {
+  AtomTarget *target = targets_.find_by_trigger(name);
+  dimension = 0;
+  return target ? &target->trigger : nullptr;
+}
+
 // A many-body energy is well defined without an atom, but not without some of its pairs. Exclusions of a group from the
 // group `all` remove atoms entirely, as fix gcmc does for a trial deletion: these atoms are hidden from the model. Any
 // other exclusion is partial.

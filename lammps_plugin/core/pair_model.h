@@ -1,8 +1,10 @@
-// Base class of the pair styles whose forces come from a Python model: elements, units and excluded atoms.
+// Base class of the pair styles whose forces come from a Python model: elements, units, excluded atoms and
+// targets.
 
 #ifndef FITSNAP_NN_PAIR_MODEL_H
 #define FITSNAP_NN_PAIR_MODEL_H
 
+#include "atom_targets.h"
 #include "inner_pair.h"
 
 #include <string>
@@ -16,8 +18,12 @@ class PairModel : public InnerPair {
   ~PairModel() override;
 
   void coeff(int narg, char **arg) override;
+  void *extract(const char *name, int &dimension) override;
+  void *extract_peratom(const char *name, int &columns) override;
 
  protected:
+  // Evaluates the requested targets on the atoms of this step. Collective.
+  virtual void evaluate_targets() = 0;
   // Raises a LAMMPS error if the model declares other units than the input script.
   void check_units(const std::string &units);
   // Warns, once, if the input script lacks a pair style that the model was fitted on top of.
@@ -32,6 +38,7 @@ class PairModel : public InnerPair {
   std::vector<std::string> elements_;    // of the model
   std::string reference_;                // pair styles of its reference potential, separated by blanks
   std::vector<int> element_of_;          // element index of each LAMMPS type, -1 for NULL
+  AtomTargets targets_;
 
  private:
   void allocate();

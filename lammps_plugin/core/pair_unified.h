@@ -3,7 +3,6 @@
 #ifndef FITSNAP_NN_PAIR_UNIFIED_H
 #define FITSNAP_NN_PAIR_UNIFIED_H
 
-#include "atom_targets.h"
 #include "exchange.h"
 #include "model_link.h"
 #include "neighbor_arrays.h"
@@ -26,8 +25,6 @@ class PairUnified : public PairModel, private ModelCalls {
   void init_style_for(LAMMPS_NS::Pair *owner) override;
   double init_one(int i, int j) override;
   void compute(int eflag, int vflag) override;
-  void *extract(const char *name, int &dimension) override;
-  void *extract_peratom(const char *name, int &columns) override;
   double memory_usage() override;
 
   int pack_forward_comm(int count, int *atoms, double *buffer, int, int *) override;
@@ -54,7 +51,7 @@ class PairUnified : public PairModel, private ModelCalls {
   std::array<PyRef, 10> atoms_and_pairs() const;
   std::array<PyRef, 8> atoms_and_lists() const;
   template <class... Arguments> PyRef call(PyObject *method, const Arguments &...arguments);
-  void evaluate_targets();
+  void evaluate_targets() override;
   void find_owners();
   PyRef cell() const;
   PyRef periodic() const;
@@ -78,7 +75,6 @@ class PairUnified : public PairModel, private ModelCalls {
   NumpyArray<double, 3> forces_;        // (atoms, 3)
   NumpyArray<double> owners_;           // (atoms,) row of the local atom that each atom is an image of
   double energy_ = 0.0;
-  AtomTargets targets_;
 };
 
 // Calls a method of the model that takes a link to this pair style and groups of arguments.

@@ -1,0 +1,98 @@
+"""The uncertainty of a model that has been fitted: displacements of its last layer, and calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from fitsnap_nn.data.configuration import Subset
+from fitsnap_nn.data.properties import ENERGY, FORCES
+from fitsnap_nn.errors import InputError, Problem
+from fitsnap_nn.models import Model
+from fitsnap_nn.models.uncertainty import COMMITTEE, LAST_LAYER, Uncertainty
+from fitsnap_nn.reports.results import Result
+from fitsnap_nn.reports.runlog import Console
+from fitsnap_nn.reports.uncertainty import Calibrated, calibrate
+from fitsnap_nn.settings import Settings
+from fitsnap_nn.training.distributed import Ranks
+from fitsnap_nn.training.evaluation import evaluate_all
+from fitsnap_nn.training.rigidity import displacements_of
+from fitsnap_nn.workflow.preparation import Prepared
+
+NOT_CALIBRATED = "no uncertainty: it is calibrated on forces of the validation set, which has none"
+
+
+def find_uncertainty(
+    settings: Settings,
+    model: Model[Any],
+    prepared: Prepared,
+    results: Sequence[Result],
+    ranks: Ranks,
+    console: Console,
+) -> Calibrated | None:
+    """Return the calibrated uncertainty of a model on the first rank, if the input asks for one.
+
+    Args:
+        settings: settings of the fit.
+        model: the model.
+        prepared: the data.
+        results: predictions and labels; on the first rank.
+        ranks: share the work.
+        console: receives what it says about the validation set.
+
+    Raises:
+        InputError: the architecture does not support ``uncertainty = last_layer``.
+    """
+    method = settings.uncertainty
+    if method == "none":
+        return None
+    validation = prepared.subset(Subset.VALIDATION)
+    if not any(FORCES.name in one.labels for one in validation):
+        console.line(NOT_CALIBRATED)
+        return None
+    if method == "committee":
+        raw = Uncertainty(COMMITTEE, 1.0, 1.0, 0.0, torch.zeros(0, 0, dtype=torch.float64))
+        found = [one for one in results if one.configuration.subset is Subset.VALIDATION]
+    else:
+        raw = _last_layer(settings, model, prepared, ranks)
+        release = prepared.releaser()
+        evaluations = evaluate_all(
+            model, validation, prepared.inputs_of, ranks, (ENERGY, FORCES), release=release, uncertainty=raw
+        )
+        found = [Result(*both) for both in zip(validation, evaluations, strict=True)] if ranks.is_first else []
+    calibrated = calibrate(replace(raw, action=settings.extras.on_uncertainty), found)
+    for line in calibrated.lines() if calibrated else [NOT_CALIBRATED] * ranks.is_first:
+        console.line(line)
+    return calibrated
+
+
+def _last_layer(settings: Settings, model: Model[Any], prepared: Prepared, ranks: Ranks) -> Uncertainty:
+    samples = prepared.samples(Subset.TRAINING, torch.float64)
+    forces = any(FORCES.name in one.labels for one in prepared.subset(Subset.TRAINING))
+    try:
+        displacements = displacements_of(model, samples, forces, ranks, prepared.releaser())
+    except NotImplementedError as error:
+        raise InputError([Problem(settings.source, f"[EXTRAS] uncertainty = last_layer: {error}.")]) from error
+    return Uncertainty(LAST_LAYER, 1.0, 1.0, 0.0, displacements)
+
+
+def with_calibrated_spread(results: Sequence[Result], uncertainty: Uncertainty | None) -> list[Result]:
+    """Return the results of a committee with its calibrated spread.
+
+    Args:
+        results: with sample standard deviations over the members.
+        uncertainty: of the committee.
+    """
+    if uncertainty is None:
+        return list(results)
+    return [one._replace(evaluation=replace(one.evaluation, spread=_scaled(one, uncertainty))) for one in results]
+
+
+def _scaled(result: Result, uncertainty: Uncertainty) -> dict[str, Any]:
+    return {
+        name: values * (uncertainty.force_scale if name == FORCES.name else uncertainty.energy_scale)
+        for name, values in result.evaluation.spread.items()
+    }
