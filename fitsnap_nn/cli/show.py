@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from fitsnap_nn.cli.arguments import add_model, add_trust, say, trusted
+from fitsnap_nn.cli.arguments import add_model, add_trust, loading, say, trusted
 
 HELP = "describe a model file"
 
@@ -17,6 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
-    from fitsnap_nn.export.model_file import describe_model
+    with loading(options, options.model):
+        from fitsnap_nn.export.card import describe_model
 
-    say(describe_model(options.model, **trusted(options)))
+        text = describe_model(options.model, **trusted(options))
+    say(text)

@@ -13,7 +13,8 @@ from fitsnap_nn.settings.schema import Settings
 
 # Files of every fit, besides those that the input names, and the folders of the cache and of tests.
 FIXED = ("run.log", "input.used.in", "loss_vs_epochs.dat", "metrics.csv", "in.md", "md.data", "learning_curve.png")
-FOLDERS = ("cache", "test")
+TENSORBOARD = "tensorboard"
+FOLDERS = ("cache", "test", TENSORBOARD)
 OWN = ("fitsnap_nn.files", "fitsnap_nn.lock")
 LAMMPS_SUFFIXES = (
     ".mod", ".mliap.descriptor", ".mliap.nn", ".mliap.mliappy", ".mliap.unified", ".snapcoeff", ".snapparam",
@@ -112,7 +113,7 @@ def _folders(settings: Settings) -> Iterator[Finding]:
             return
     if problem := unreadable_folder(settings.output_folder):
         yield "OUTFILE", "folder", problem, "Choose another name."
-    for name in FOLDERS:  # of the cache, and of a test of the model
+    for name in FOLDERS:  # of the cache, of a test of the model, and of event files
         if place := data_folder_of(os.path.join(settings.output_folder, name), settings):
             hint = "Move the data, or choose another [OUTFILE] folder."
             yield "PATH", "dataPath", f"{place} is a folder that the fit writes to", hint

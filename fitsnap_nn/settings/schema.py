@@ -128,6 +128,7 @@ class Outfile:
     metrics: str = option("fitsnap_metrics", "table of errors by group")
     potential: str = option("fitsnap_potential", "prefix of the LAMMPS files")
     output_style: str = option("SNAP", "style of the LAMMPS files", no_effect="it follows from the model")
+    tensorboard: bool = option(False, "write event files for TensorBoard to the subfolder tensorboard")
     detailed_errors: bool = option(False, "errors by group", no_effect=ALWAYS)
     metrics_style: str = option("MD", "format of the table", choices=("MD", "CSV", "SSV", "JSON", "DF"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -30,6 +31,7 @@ STAGE_TWO_KEYS = (
     "stage_two_start", "stage_two_learning_rate", "stage_two_energy_weight", "stage_two_force_weight",
     "stage_two_stress_weight", "stage_two_average",
 )  # fmt: skip
+TIME = re.compile(r"(?:(?:(?:(\d+)-)?(\d+):)?(\d+):)?(\d+(?:\.\d*)?)")  # d-hh:mm:ss
 LOSS = "loss"  # default of best_model_metric
 LOWERED = 0.1  # default learning rate of stage two over that before
 
@@ -44,6 +46,28 @@ def parse_scale(word: str) -> float:
     if not scale > 0:
         raise ValueProblem(f"'{word}' is not a positive number")
     return scale
+
+
+def parse_time(text: str) -> float | None:
+    """Convert ``hh:mm:ss``, ``mm:ss`` or seconds, the formats of LAMMPS' ``timer timeout``, or ``d-hh:mm:ss`` of SLURM.
+
+    Args:
+        text: the time; empty, ``off`` or ``unlimited`` for none.
+
+    Returns:
+        Seconds, or ``None`` for none.
+
+    Raises:
+        ValueProblem: it is not a positive time.
+    """
+    if text.lower() in ("", "off", "none", "unlimited"):
+        return None
+    if not (match := TIME.fullmatch(text)):
+        raise ValueProblem(f"'{text}' is not a time")
+    days, hours, minutes, seconds = (float(part or 0) for part in match.groups())
+    if not (total := 86400 * days + 3600 * hours + 60 * minutes + seconds):
+        raise ValueProblem(f"'{text}' is not above 0")
+    return total
 
 
 @dataclass(frozen=True)
@@ -263,8 +287,16 @@ class PytorchSection:
         "1: train with matrix products in TF32 on a GPU, faster for large networks, with a relative precision of 1e-3 "
         "instead of the 1e-7 of float32; evaluation and MD are not affected",
     )
+    max_time: str = option(
+        "",
+        "wall time after which the fit is saved and ends, to be continued with --resume: hh:mm:ss, mm:ss or seconds, "
+        "counted from the start of the program; empty or off: no limit",
+    )
     log_interval: int = option(
-        1, "epochs between the lines of a fit on the screen; metrics.csv contains all", minimum=1, maximum=10**9
+        0,
+        "epochs between the lines of a fit on screen and in the log; metrics.csv contains all. 0: at most 200 lines",
+        minimum=0,
+        maximum=10**9,
     )
     log_mae: bool = option(
         False, "1: print RMSE and MAE of the validation set after each epoch; 0: MAE only. metrics.csv contains both"
@@ -312,6 +344,15 @@ class PytorchSection:
         minimum, *others = self.batch_atom_bounds
         maximum = others[0] if others else None
         return (minimum or 0, maximum or None) if minimum or maximum else None
+
+    @property
+    def time_limit(self) -> float | None:
+        """Seconds of ``max_time``; ``None`` without a limit.
+
+        Raises:
+            ValueProblem: it is not a time.
+        """
+        return parse_time(self.max_time)
 
     @property
     def second_stage(self) -> int | None:

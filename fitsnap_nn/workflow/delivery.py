@@ -52,10 +52,11 @@ def report(
     Returns:
         The content of each file that was written.
     """
-    files, notes = write_reports(folder, errors, results, properties, settings)
+    with console.task("writing tables and drawing plots"):
+        files, notes = write_reports(folder, errors, results, properties, settings)
     for subset in Subset:
         if text := summary(errors, subset, properties):
-            console.line(f"errors ({subset.name.lower()} set, mean absolute): {text}")
+            console.line(f"errors ({subset.name.lower()} set, mean absolute): {text}", final=True)
         if text := summary(errors, subset, properties, linear=True):
             console.line(f"  linear SNAP on the same descriptors: {text}")
     for note in notes:
@@ -110,16 +111,23 @@ def verify(
     candidates: list[Configuration] = next((members for members in sets if members), [])
     one_each = {configuration.group: configuration for configuration in reversed(candidates)}
     chosen = [in_lammps_frame(configuration) for configuration in list(one_each.values())[:VERIFIED_CONFIGURATIONS]]
-    potential = Potential(model, settings.reference, Path(settings.folder))
-    expected = [potential.predict(configuration) for configuration in chosen]
-    verification = compare(
-        files,
-        chosen,
-        expected,
-        shear=not model.needs_augmentation,
-        stress_tolerance=model.input.strain_error,
-    )
-    console.line(str(verification))
+    with console.task("verification in LAMMPS") as task:
+
+        def progress(what: str, done: int, total: int) -> None:
+            task.name = f"verification in LAMMPS, {what}"
+            task.update(done, total)
+
+        potential = Potential(model, settings.reference, Path(settings.folder))
+        expected = [potential.predict(configuration) for configuration in chosen]
+        verification = compare(
+            files,
+            chosen,
+            expected,
+            shear=not model.needs_augmentation,
+            stress_tolerance=model.input.strain_error,
+            progress=progress,
+        )
+    console.line(str(verification), final=True)
     return verification
 
 
