@@ -51,8 +51,8 @@ class Bars:
             self._console.show_cursor(True)  # rich hides it, and it would stay hidden if this process is killed
         progress = self._progress
         known = list(progress.task_ids)
-        for number in known[len(tasks) :]:
-            progress.remove_task(number)
+        for extra in known[len(tasks) :]:
+            progress.remove_task(extra)
         for number, task in enumerate(tasks):
             if number >= len(known):
                 known.append(progress.add_task("", total=None, counts="", time=""))

@@ -34,7 +34,7 @@ class EventLog(AbstractContextManager["EventLog"]):
                 path.unlink()
         purged = None if after is None else after + 1
         with named_errors(self._folder):
-            self._writer = SummaryWriter(str(self._folder), purge_step=purged)  # type: ignore[no-untyped-call]
+            self._writer = SummaryWriter(str(self._folder), purge_step=purged)
 
     def write(self, row: EpochRow) -> None:
         """Add an epoch.
@@ -53,10 +53,10 @@ class EventLog(AbstractContextManager["EventLog"]):
                 numbers[f"{one.title.lower()}/{kind} of validation ({one.report_unit.label})"] = value
         for name, value in numbers.items():
             if not math.isnan(value):
-                self._writer.add_scalar(name, value, row.epoch)  # type: ignore[no-untyped-call]
+                self._writer.add_scalar(name, value, row.epoch)
         with named_errors(self._folder):
-            self._writer.flush()  # type: ignore[no-untyped-call]
+            self._writer.flush()
 
     def __exit__(self, *error: object) -> None:
         """Close the file."""
-        self._writer.close()  # type: ignore[no-untyped-call]
+        self._writer.close()

@@ -259,6 +259,11 @@ class Settings:
     text: str = ""
     notices: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        model = self.solver.solver if self.solver.is_linear else self.pytorch.model
+        data = f"{' '.join(self.elements)}, {len(self.groups.rows)} rows of groups"
+        return f"Settings({self.source!r}, {model}, {data}, output folder {self.output_folder!r})"
+
     @property
     def architecture(self) -> Architecture:
         """Section of the chosen model; an empty one for BPNN, which has none."""

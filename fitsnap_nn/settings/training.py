@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -11,7 +10,7 @@ from fitsnap_nn.settings.architectures import architecture_names
 from fitsnap_nn.settings.layers import ACTIVATIONS
 from fitsnap_nn.settings.losses import LossChoice, choose_losses, pairs_of
 from fitsnap_nn.settings.options import LARGEST_SEED, option
-from fitsnap_nn.settings.problems import ValueProblem, parse_real
+from fitsnap_nn.settings.problems import ValueProblem, parse_real, parse_time
 
 KALMAN = "LKF"  # value of optimizer: the layer-wise Kalman filter
 SCHEDULE_FREE = "ScheduleFree"  # value of optimizer: schedule-free AdamW
@@ -31,7 +30,6 @@ STAGE_TWO_KEYS = (
     "stage_two_start", "stage_two_learning_rate", "stage_two_energy_weight", "stage_two_force_weight",
     "stage_two_stress_weight", "stage_two_average",
 )  # fmt: skip
-TIME = re.compile(r"(?:(?:(?:(\d+)-)?(\d+):)?(\d+):)?(\d+(?:\.\d*)?)")  # d-hh:mm:ss
 LOSS = "loss"  # default of best_model_metric
 LOWERED = 0.1  # default learning rate of stage two over that before
 
@@ -46,28 +44,6 @@ def parse_scale(word: str) -> float:
     if not scale > 0:
         raise ValueProblem(f"'{word}' is not a positive number")
     return scale
-
-
-def parse_time(text: str) -> float | None:
-    """Convert ``hh:mm:ss``, ``mm:ss`` or seconds, the formats of LAMMPS' ``timer timeout``, or ``d-hh:mm:ss`` of SLURM.
-
-    Args:
-        text: the time; empty, ``off`` or ``unlimited`` for none.
-
-    Returns:
-        Seconds, or ``None`` for none.
-
-    Raises:
-        ValueProblem: it is not a positive time.
-    """
-    if text.lower() in ("", "off", "none", "unlimited"):
-        return None
-    if not (match := TIME.fullmatch(text)):
-        raise ValueProblem(f"'{text}' is not a time")
-    days, hours, minutes, seconds = (float(part or 0) for part in match.groups())
-    if not (total := 86400 * days + 3600 * hours + 60 * minutes + seconds):
-        raise ValueProblem(f"'{text}' is not above 0")
-    return total
 
 
 @dataclass(frozen=True)

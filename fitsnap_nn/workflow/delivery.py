@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fitsnap_nn import __version__
+from fitsnap_nn.data.audit.table import group_table
 from fitsnap_nn.data.configuration import Configuration, Subset
 from fitsnap_nn.data.properties import Property
 from fitsnap_nn.export.lammps_files import write_lammps_files
@@ -22,7 +23,7 @@ from fitsnap_nn.lammps.verify import verify as compare
 from fitsnap_nn.models import Model
 from fitsnap_nn.reports.blocks import with_blocks
 from fitsnap_nn.reports.epochs import LOSS_FILE, METRICS_FILE
-from fitsnap_nn.reports.errors_table import ErrorRow, errors_table, summary
+from fitsnap_nn.reports.errors_table import ALL, STYLES, ErrorRow, errors_table, summary
 from fitsnap_nn.reports.results import Result
 from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.reports.write import write_reports
@@ -87,6 +88,9 @@ def save(
         },
         **origin,
         "errors": {one.value: text for one in Subset if (text := summary(errors, one, prepared.properties))},
+        "error_table": STYLES["MD"]([row for row in errors if row.group == ALL]),
+        "data": "\n".join(group_table(prepared.dataset.configurations, [row.name for row in settings.targets])),
+        "data_hash": prepared.digest(),
     }
     save_model(model_file, model, settings, provenance, structure, prepared.split)
 

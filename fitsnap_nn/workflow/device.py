@@ -42,6 +42,6 @@ def report_usage(watch: Stopwatch, ranks: Ranks, console: Console) -> None:
     Args:
         watch: start of the run.
     """
-    gpu = torch.cuda.max_memory_reserved() if torch.cuda.is_initialized() else 0
+    gpu = torch.cuda.max_memory_reserved() if torch.cuda.is_available() else 0
     if found := ranks.gather(watch.usage(gpu)):
         console.line(describe_usage(watch.wall(), found), final=True)

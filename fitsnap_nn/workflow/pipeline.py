@@ -23,7 +23,7 @@ from fitsnap_nn.lammps.verify import Verification
 from fitsnap_nn.models import Model
 from fitsnap_nn.models.linear import LinearSnap
 from fitsnap_nn.reports.epochs import LOSS_FILE, METRICS_FILE, EpochRow
-from fitsnap_nn.reports.errors_table import ErrorRow, errors_table, summary
+from fitsnap_nn.reports.errors_table import ALL, ErrorRow, ErrorTable, errors_table, summary
 from fitsnap_nn.reports.linear import with_linear
 from fitsnap_nn.reports.results import Result
 from fitsnap_nn.reports.runlog import Console
@@ -80,7 +80,7 @@ class Fit:
     """
 
     folder: Path
-    errors: list[ErrorRow]
+    errors: Sequence[ErrorRow]
     model_file: Path
     model: Model[Any] | None = None
     history: list[EpochRow] = field(default_factory=list)
@@ -89,8 +89,14 @@ class Fit:
 
     def __repr__(self) -> str:
         best = next((row.epoch for row in reversed(self.history) if row.best), None)
-        epochs = f", {len(self.history)} epochs, best {best}" if self.history else ""
-        return f"Fit({str(self.folder)!r}{epochs}, {len(self.errors)} rows of errors)"
+        epochs = f", {counted(len(self.history), 'epoch')}, best {best}" if self.history else ""
+        overall = [row for row in self.errors if row.group == ALL]
+        shown = [f"{row.property} {row.rmse:.3g} {row.unit}" for row in overall if row.subset == overall[-1].subset]
+        errors = f", RMSE {overall[-1].subset}: {', '.join(shown)}" if overall else ""
+        return f"Fit({str(self.folder)!r}{epochs}{errors})"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "errors", ErrorTable(self.errors))  # a frozen dataclass has no other way
 
 
 def fit(

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fitsnap_nn.data.properties import Property
 from fitsnap_nn.export.model_file import model_payload
@@ -21,6 +21,9 @@ from fitsnap_nn.training.checkpoint import save_restart
 from fitsnap_nn.training.trainer import EpochReport, Trainer
 from fitsnap_nn.workflow.going_on import Saved
 from fitsnap_nn.workflow.preparation import Prepared
+
+if TYPE_CHECKING:
+    from fitsnap_nn.reports.tensorboard import EventLog
 
 MOST_LINES = 200  # printed epochs with log_interval = 0
 
@@ -59,7 +62,7 @@ class Records(ExitStack):
             path.unlink()
             console.line(f"removed {path}, of an earlier fit")
         arguments = Path(settings.output_folder), self._properties, None if fresh else trainer.epoch
-        self._logs = [self.enter_context(EpochLog(*arguments))]
+        self._logs: list[EpochLog | EventLog] = [self.enter_context(EpochLog(*arguments))]
         if settings.outfile.tensorboard:
             from fitsnap_nn.reports.tensorboard import EventLog  # its package is optional
 

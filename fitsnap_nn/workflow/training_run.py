@@ -135,7 +135,8 @@ def _go_on(trainer: Trainer, settings: Settings, prepared: Prepared, console: Co
         refuse_differences(restart["path"], ["the data, their split or their weights have changed"])
     with refused(restart["path"]):
         trainer.load_state_dict(restart["trainer"])
-    console.line(f"continuing from {restart['path']} after epoch {trainer.epoch}")
+    steps = f" and step {trainer.part.steps} of the next one" if trainer.part else ""
+    console.line(f"continuing from {restart['path']} after epoch {trainer.epoch}{steps}")
     before, now = restart["settings"]["pytorch"]["num_epochs"], settings.pytorch.num_epochs
     if before != now:
         _note_on_schedule(trainer, settings.pytorch, f"num_epochs changed from {before} to {now}", console)

@@ -228,7 +228,8 @@ def test_schedule_free_weights_follow_the_equations_of_the_paper():
     assert not torch.allclose(inside, x, rtol=1e-4)
     assert trainer.best.epoch == 4
     with trainer.holding(x):
-        assert trainer.errors.of(trainer.validation, lambda done, total: None).loss == pytest.approx(report.validation.loss, rel=1e-9)
+        found = trainer.errors.of(trainer.validation, lambda done, total: None)
+        assert found.loss == pytest.approx(report.validation.loss, rel=1e-9)
     assert torch.equal(trainer.flat.vector, kept)  # those of the best epoch, for files and reports
 
 
