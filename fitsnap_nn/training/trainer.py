@@ -136,7 +136,7 @@ class Trainer:
         deferred, autograd = deferred_signals(self.ranks.is_first), torch.autograd.set_multithreading_enabled(False)
         products = tf32(self.options.tf32)
         with autograd, products, frozen_objects(), explaining_memory(), deferred as self.stopping.signalled:
-            if self.objective.balanced and not self.epoch:
+            if self.objective.balanced and not (self.epoch or self.part):
                 self._balance_start()
             while self._goes_on():
                 after_epoch(self._run_epoch())
