@@ -82,7 +82,9 @@ EXTRAS = {
     "all": [requirement for feature in FEATURES.values() for requirement in feature],
     "dev": [
         "hypothesis>=6.100",
+        "ipykernel>=6.29",
         "mypy>=2.4,<2.5",
+        "nbclient>=0.10",
         "pytest>=8",
         "pytest-cov>=7",
         "pytest-timeout>=2.3",
