@@ -32,27 +32,32 @@ class Task:
         self.name = name
         self.total = total
         self.done = self._first = done
-        self.started = clock()
+        self.started = self._updated = clock()
         self.spoken = False
         self._clock = clock
 
     def update(self, done: float, total: int | None = None) -> None:
         """Set how many parts are done, and how many there are."""
-        self.done = done
+        self.done, self._updated = done, self._clock()
         if total is not None:
             self.total = total
 
     def restart(self, name: str, total: int = 0) -> None:
         """Go on with another task of the same kind, which is not announced again."""
-        self.name, self.total, self.done, self._first, self.started = name, total, 0.0, 0.0, self._clock()
+        self.name, self.total, self.done, self._first = name, total, 0.0, 0.0
+        self.started = self._updated = self._clock()
 
     def time(self) -> str:
         """Return the time left, or the time so far if the end is not known."""
         passed = self._clock() - self.started
         if not self.total:
             return duration(passed)
-        gained = self.done - self._first
-        return f"{duration(passed * (self.total - self.done) / gained)} left" if gained > 0 else "? left"
+        gained, since = self.done - self._first, passed + self.started - self._updated
+        if gained <= 0:
+            return "? left"
+        # Within a long part the time that it was expected to take runs down; beyond, nothing is known about it.
+        left = (passed - since) * (self.total - self.done) / gained - since
+        return f"{duration(left)} left" if left >= 0 else "? left"
 
     def counts(self) -> str:
         """Return ``12/100``; empty if the end is not known."""

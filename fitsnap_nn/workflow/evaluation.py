@@ -283,7 +283,7 @@ def _read(content: ModelFile, files: Sequence[str], ranks: Ranks, console: Conso
     mine = ranks.mine([float(os.path.getsize(path)) if os.path.exists(path) else 0.0 for path in files])
     findings: list[Finding] = []
     read: dict[int, list[Configuration]] = {}
-    with console.task("reading data", len(mine)) as task:
+    with console.task("reading data", len(mine) if len(mine) > 1 else 0) as task:
         for number in mine:
             read[number] = read_any(files[number], options, findings)
             task.update(len(read))

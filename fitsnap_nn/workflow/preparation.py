@@ -157,7 +157,7 @@ def read_dataset(
     ranks.require_same([(source.path, os.path.getsize(source.path)) for source in sources], "list of data files")
     mine = ranks.mine([float(os.path.getsize(source.path)) for source in sources])
     unlisted = unlisted_groups(settings) if ranks.is_first else []
-    with console.task("reading data", len(mine)) as task:
+    with console.task("reading data", len(mine) if len(mine) > 1 else 0) as task:
         shares = ranks.share(_read(settings, [sources[number] for number in mine], unlisted, task.update))
     # Each rank reads some of the files, and the error has to name all that are unusable.
     if problems := [problem for _, _, problem in shares if problem]:
