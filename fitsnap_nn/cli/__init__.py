@@ -6,7 +6,6 @@ Torch, LAMMPS and ASE are imported only by the command that needs them, so a wro
 from __future__ import annotations
 
 import argparse
-import gc
 import os
 import signal
 import sys
@@ -58,10 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         make_printable(stream)
     with interrupts.handled():
-        code = _main(arguments)
-    if argv is None:
-        gc.freeze()  # this process ends: a last collection among all objects of torch takes a second
-    return code
+        return _main(arguments)
 
 
 def _main(arguments: list[str]) -> int:

@@ -28,7 +28,7 @@ from fitsnap_nn.reports.results import Result
 from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.reports.write import write_reports
 from fitsnap_nn.settings import Settings
-from fitsnap_nn.settings.outputs import snapshot_names
+from fitsnap_nn.settings.outputs import TENSORBOARD, snapshot_names
 from fitsnap_nn.workflow.preparation import Prepared
 
 VERIFIED_CONFIGURATIONS = 5
@@ -155,6 +155,7 @@ def contents(settings: Settings, files: LammpsFiles) -> dict[str, str]:
     return phrases | {
         LOSS_FILE: "losses of each epoch",
         METRICS_FILE: "losses and errors of each epoch",
+        TENSORBOARD: "the same for TensorBoard",
         LOG_FILE: "everything printed",
         "input.used.in": "the input",
         MARKER: "list of the files of fitsnap_nn here",
