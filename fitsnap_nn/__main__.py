@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 from fitsnap_nn import interrupts
@@ -12,7 +13,9 @@ def main() -> int:
     with interrupts.handled():
         from fitsnap_nn.cli import main as run
 
-        return run()
+        code = run()
+    gc.freeze()  # this process ends: a last collection among all objects of torch takes up to seconds
+    return code
 
 
 if __name__ == "__main__":

@@ -44,11 +44,13 @@ class FitsnapError(Exception):
 
     Attributes:
         exit_code: exit status of the command line.
+        label: word before the message.
         ranks: on which of several ranks it occurred; empty if on all, or if only this rank knows of it.
         shared: whether all ranks raise it, so that the first one reports it.
     """
 
     exit_code = 1
+    label = "error"
     ranks = ""
     shared = False
 
@@ -118,6 +120,13 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, number: int) -> None:
         self.exit_code = 128 + number
         super().__init__("interrupted")
+
+
+class TimeLimit(FitsnapError):
+    """The fit has reached ``max_time``; its state is saved, and it can go on."""
+
+    exit_code = 9
+    label = "stopped"
 
 
 class VerificationError(FitsnapError):

@@ -23,6 +23,8 @@ from fitsnap_nn.launch import is_first_rank, rank_number
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 GRACE = 4.0  # s for the main thread of the first rank, or of the only process, to end by itself
+SAVING = 24.0  # s for it while it trains: it finishes the step and saves. SLURM kills 30 s after SIGTERM by default
+NOTICE = 1.5  # s after which it is said that this takes time
 OTHER_RANKS = 4.0  # s more for other ranks, which the first one ends
 SAME_SIGNAL = 0.3  # s: a terminal and a launcher can both send the same Ctrl-C
 
@@ -34,6 +36,7 @@ class _State:
         self.number = 0  # of the first signal that has arrived; 0: none
         self.handling = False  # whether the handlers of `handled` are installed
         self.joining = False
+        self.grace = GRACE
         self.speaks = is_first_rank()
         self.acts = True  # whether a signal interrupts the main thread: not on ranks that the first one ends
         self.said = False
@@ -172,10 +175,15 @@ def _print_line() -> None:
 def _main_thread_ends(pipe: RawIOBase) -> bool:
     """Return whether the main thread ends by itself, within the time that it has; a second signal ends the wait."""
     started = time.monotonic()
-    deadline = started + GRACE + (0 if _state.acts else OTHER_RANKS)
+    deadline = started + _state.grace + (0 if _state.acts else OTHER_RANKS)
+    notice = started + NOTICE if _state.grace == SAVING and _state.speaks else deadline
     while (left := deadline - time.monotonic()) > 0:
-        if not select.select([pipe], [], [], left)[0]:
-            return False
+        if not select.select([pipe], [], [], min(left, max(0.0, notice - time.monotonic())))[0]:
+            if notice == deadline:
+                return False
+            notice = deadline
+            sys.stderr.write("the current step is finished and saved; a second signal ends the program at once\n")
+            continue
         received = pipe.read(1)
         if not received:
             return True
@@ -187,7 +195,7 @@ def _main_thread_ends(pipe: RawIOBase) -> bool:
 
 
 @contextmanager
-def deferred_signals(is_first: bool) -> Iterator[Callable[[], None]]:
+def deferred_signals(is_first: bool) -> Iterator[Callable[[], int]]:
     """Defer the first SIGINT or SIGTERM in the block; a second one has its usual effect at once.
 
     A launcher passes the signal on to all ranks. Only the first rank acts on it, and then ends all: if each rank
@@ -197,10 +205,10 @@ def deferred_signals(is_first: bool) -> Iterator[Callable[[], None]]:
         is_first: whether this is the first rank.
 
     Yields:
-        Function that raises `Interrupted` on the first rank if a signal has arrived.
+        Function that returns the number of the signal that has arrived, on the first rank; otherwise 0.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield lambda: None  # only the main thread can handle signals
+        yield lambda: 0  # only the main thread can handle signals
         return
     noted: list[int] = []
     previous = {number: signal.getsignal(number) for number in SIGNALS}
@@ -213,13 +221,11 @@ def deferred_signals(is_first: bool) -> Iterator[Callable[[], None]]:
         noted.append(number)
         restore()
 
-    def stop_if_asked() -> None:
-        if noted and is_first:
-            raise Interrupted(noted[0])
-
     for number in SIGNALS:
         signal.signal(number, note)
     try:
-        yield stop_if_asked
+        _state.grace = SAVING
+        yield lambda: noted[0] if noted and is_first else 0
     finally:
+        _state.grace = GRACE
         restore()

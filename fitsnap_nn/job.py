@@ -165,7 +165,7 @@ def outcome(error: BaseException, verbose: bool = False) -> tuple[int, str]:
         return 1, f"{trace}{BUG}\n"
     separator = "\n" if isinstance(error, InputError) else " "
     ranks = f"({error.ranks})\n" if error.ranks else ""
-    return error.exit_code, f"{trace if verbose else ''}error:{separator}{error}\n{ranks}"
+    return error.exit_code, f"{trace if verbose else ''}{error.label}:{separator}{error}\n{ranks}"
 
 
 def _join() -> Job:

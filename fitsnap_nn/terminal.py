@@ -1,15 +1,21 @@
-"""Terminals that are not UTF-8: characters that they do not have are replaced, so that printing never fails."""
+"""Terminals that are not UTF-8, whose missing characters are replaced; and what is said of long preparations."""
 
 from __future__ import annotations
 
 import codecs
 import io
+import sys
+import threading
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TextIO
 
+from fitsnap_nn.launch import is_first_rank
+
 ERRORS = "fitsnap_nn.ascii"
+PATIENCE = 2.0  # s
 REPLACEMENTS: Mapping[str, str] = MappingProxyType(
     {
         "·": "-", "–": "-", "—": "-", "−": "-", "…": "...", "×": "x", "│": "|", "├": "|", "└": "`", "─": "-",
@@ -38,3 +44,21 @@ def _ascii(character: str) -> str:
 
 
 codecs.register_error(ERRORS, _replaced)
+
+
+@contextmanager
+def announced(text: str, quiet: bool = False) -> Iterator[None]:
+    """Say on stderr what the program is doing if the block takes longer than two seconds; on the first rank.
+
+    Args:
+        text: such as ``loading torch``.
+        quiet: say nothing.
+    """
+    timer = threading.Timer(PATIENCE, lambda: print(f"{text} ...", file=sys.stderr, flush=True))
+    timer.daemon = True
+    if not quiet and is_first_rank():
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

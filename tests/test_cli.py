@@ -57,7 +57,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple, dict]]:
     stand_in("fitsnap_nn.workflow.pipeline", fit=None, check="2 configurations")
     stand_in("fitsnap_nn.workflow.evaluation", evaluate_input=None, evaluate_files=None)
     stand_in("fitsnap_nn.export.export", export=["a.mod", "b.pt"])
-    stand_in("fitsnap_nn.export.model_file", describe_model="a model")
+    stand_in("fitsnap_nn.export.card", describe_model="a model")
     stand_in("fitsnap_nn.lammps.doctor", report="all well")
     return record
 
@@ -74,21 +74,23 @@ def test_a_file_alone_is_fitted(infile, calls, arguments):
     ((name, (settings,), options),) = calls
     assert name == "fit"
     assert settings.elements == ("Ta",)
+    assert options.pop("watch").wall() > 0
     assert options == {
         "train": True,
         "verify": True,
-        **dict.fromkeys(("overwrite", "resume", "verbose", "strict"), False),
+        **dict.fromkeys(("overwrite", "resume", "verbose", "brief", "strict"), False),
     }
 
 
 def test_flags_of_fit(infile, calls):
-    flags = "--overwrite --strict -nf --resume --no-verify -v -r -k PYTORCH num_epochs 3 --set PYTORCH.seed=-0"
+    flags = "--overwrite --quiet --strict -nf --resume --no-verify -v -r -k PYTORCH num_epochs 3 --set PYTORCH.seed=-0"
     assert main([*flags.split(), "Ta.in", "-k", "ESHIFT", "Ta", "-1.5", "--set", "OUTFILE.folder = out"]) == 0
     ((_, (settings,), options),) = calls
+    del options["watch"]
     assert options == {
         "train": False,
         "verify": False,
-        **dict.fromkeys(("overwrite", "resume", "verbose", "strict"), True),
+        **dict.fromkeys(("overwrite", "resume", "verbose", "brief", "strict"), True),
     }
     assert (settings.pytorch.num_epochs, settings.eshift, settings.outfile.folder) == (3, {"Ta": -1.5}, "out")
 
@@ -123,14 +125,15 @@ def test_other_commands_hand_on_their_arguments(infile, calls, capsys):
     assert main(["export", "x.pt", "out"]) == 0
     assert main(["show", "x.pt"]) == 0
     assert main(["doctor"]) == 0
+    not_given = {"overwrite": False, "brief": False}
     assert calls[:3] == [
-        ("evaluate_input", ("Ta.in", [], "x.pt"), {"output": None, "overwrite": True}),
-        ("evaluate_input", ("Ta.in", [("PYTORCH", "device", "cpu")], None), {"output": None, "overwrite": False}),
-        ("evaluate_files", ("x.pt", ["a.xyz", "b.json"]), {"output": "out.xyz", "overwrite": False}),
+        ("evaluate_input", ("Ta.in", [], "x.pt"), {"output": None, "overwrite": True, "brief": False}),
+        ("evaluate_input", ("Ta.in", [("PYTORCH", "device", "cpu")], None), {"output": None, **not_given}),
+        ("evaluate_files", ("x.pt", ["a.xyz", "b.json"]), {"output": "out.xyz", **not_given}),
     ]
     assert calls[3:] == [
         ("export", ("x.pt", "out"), {"overwrite": False, "elements": [], "head": ""}),
-        ("describe_model", ("x.pt",), {}),
+        ("describe_model", ("x.pt",), {"head": "", "with_input": False}),
         ("report", (), {}),
     ]
     assert {"a.mod", "b.pt", "a model", "all well"} <= set(capsys.readouterr().out.splitlines())

@@ -17,7 +17,8 @@ from small_fit import SMALL_INPUT, without_plots, write_small_input
 import fitsnap_nn
 from fitsnap_nn.cli import main
 from fitsnap_nn.errors import CheckpointError, DataError, InputError
-from fitsnap_nn.export.model_file import describe_model, load_model
+from fitsnap_nn.export.card import describe_model
+from fitsnap_nn.export.model_file import load_model
 from fitsnap_nn.workflow.evaluation import evaluate_files, evaluate_input
 from fitsnap_nn.workflow.pipeline import Fit
 

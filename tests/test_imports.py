@@ -18,7 +18,7 @@ MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 # not named here are the public face (fit(), load_potential()) and may import all.
 BASE = {
     "errors", "units", "files", "folders", "terminal", "integrity", "launch", "environment", "interrupts", "job",
-    "devices", "memory",
+    "devices", "memory", "usage",
 }  # fmt: skip
 DATA = BASE | {"settings", "data"}
 LAMMPS = DATA | {"plugin", "lammps"}
@@ -32,7 +32,8 @@ ALLOWED = {
     "files": {"errors"},
     "integrity": {"errors"},
     "folders": {"errors", "files"},
-    "terminal": set(),
+    "terminal": {"launch"},
+    "usage": {"errors", "memory"},
     "launch": set(),
     "environment": set(),
     "memory": set(),
@@ -50,7 +51,7 @@ ALLOWED = {
     "interfaces": EXPORT,
     "testing": MODELS,
     "workflow": EXPORT | TRAINING | {"reports", "__version__"},
-    "cli": BASE | {"settings", "data", "workflow", "export", "lammps", "plugin"},
+    "cli": BASE | {"settings", "data", "workflow", "export", "lammps", "plugin", "reports"},
 }
 # Where a library may be imported, as folders or files of the package.
 HOMES = {

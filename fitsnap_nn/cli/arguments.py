@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import functools
+from contextlib import AbstractContextManager
 from typing import Any, NoReturn
 
 from fitsnap_nn.errors import InputError, Problem
 from fitsnap_nn.launch import is_first_rank
 from fitsnap_nn.settings import Settings, load_settings
 from fitsnap_nn.settings.ini import COMMAND_LINE, WeightsFrom
+from fitsnap_nn.terminal import announced
 
 
 class Parser(argparse.ArgumentParser):
@@ -47,6 +49,16 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
 def add_overwrite(parser: argparse.ArgumentParser) -> None:
     """Add the option that allows replacing files."""
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
+
+
+def add_quiet(parser: argparse.ArgumentParser) -> None:
+    """Add the option that limits the output to warnings, errors and results."""
+    parser.add_argument("-q", "--quiet", action="store_true", help="print warnings, errors and results only")
+
+
+def loading(options: argparse.Namespace, what: str = "torch") -> AbstractContextManager[None]:
+    """Say that libraries or files are read, if the block takes long."""
+    return announced(f"loading {what}", getattr(options, "quiet", False))
 
 
 def add_strict(parser: argparse.ArgumentParser) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from fitsnap_nn.cli.arguments import say
+from fitsnap_nn.terminal import announced
 
 HELP = "report what this machine and its LAMMPS can do"
 
@@ -16,10 +17,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
-    from fitsnap_nn.lammps.doctor import report
-
     if options.rebuild:
         from fitsnap_nn.plugin.build import rebuild
 
-        say(f"LAMMPS plugin built in {rebuild()}")
-    say(report())
+        with announced("compiling the LAMMPS plugin"):
+            folder = rebuild()
+        say(f"LAMMPS plugin built in {folder}")
+    with announced("examining torch, MPI and LAMMPS"):
+        from fitsnap_nn.lammps.doctor import report
+
+        text = report()
+    say(text)

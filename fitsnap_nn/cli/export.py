@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from fitsnap_nn.cli.arguments import add_overwrite, add_trust, say, trusted
+from fitsnap_nn.cli.arguments import add_overwrite, add_quiet, add_trust, loading, say, trusted
 from fitsnap_nn.settings.files import MACE_SUFFIX
 
 HELP = "write the LAMMPS files of a model"
@@ -14,6 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_overwrite(parser)
     add_trust(parser)
+    add_quiet(parser)
     add = parser.add_argument
     add("model", help="model or restart file, or a .model file of mace-torch, which must come from a trusted source")
     add("folder", nargs="?", default=".", help="where to write; by default the working folder")
@@ -23,19 +24,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
-    from fitsnap_nn.export.export import export
+    with loading(options):
+        from fitsnap_nn.export.export import export
 
     if options.model.endswith(MACE_SUFFIX):
         say(f"note: code stored in {options.model} is run to read it; use files from trusted sources only")
-    written = export(
-        options.model,
-        options.folder,
-        overwrite=options.overwrite,
-        elements=options.elements,
-        head=options.head,
-        **trusted(options),
-    )
-    for path in written:
+    with loading(options, f"{options.model} and writing its files"):
+        written = export(
+            options.model,
+            options.folder,
+            overwrite=options.overwrite,
+            elements=options.elements,
+            head=options.head,
+            **trusted(options),
+        )
+    for path in () if options.quiet else written:
         say(path)
     kinds = {path.rpartition(".")[2] for path in written}
     if "mliappy" in kinds and not kinds & {"nn", "snapcoeff"}:

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any, NoReturn, TextIO, cast
 
 from fitsnap_nn import interrupts
-from fitsnap_nn.cli.arguments import add_input, add_overwrite, add_strict, load
+from fitsnap_nn.cli.arguments import add_input, add_overwrite, add_quiet, add_strict, load, loading
 from fitsnap_nn.cli.check import report
 from fitsnap_nn.errors import InputError, Problem
 from fitsnap_nn.files import named_errors, one_line_errors
@@ -24,6 +24,7 @@ from fitsnap_nn.launch import is_first_rank, repeated_command
 from fitsnap_nn.settings import Settings
 from fitsnap_nn.settings.ini import COMMAND_LINE
 from fitsnap_nn.settings.outputs import data_folder_of, output_names
+from fitsnap_nn.usage import Stopwatch
 
 HELP = "fit a model, write it for LAMMPS, and verify it there"
 
@@ -33,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_input(parser)
     add_overwrite(parser)
     add_strict(parser)
+    add_quiet(parser)
     add = parser.add_argument
     add("--nofit", "-nf", dest="train", action="store_false", help="compute the model inputs, do not train")
     add("--resume", action="store_true", help="continue an interrupted fit from its restart file")
@@ -47,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
     if options.check:
-        report(load(options), options.strict)
+        report(load(options), options.strict, options.quiet)
         return
     with job() as process:
         settings = process.agreed(lambda: load(options), lambda found: found.text, f"input {options.infile}")
@@ -61,7 +63,8 @@ def _fit(options: argparse.Namespace, settings: Settings) -> None:
         folder = os.path.normpath(os.path.join(settings.folder, settings.output_folder))
         settings = replace(settings, outfile=replace(settings.outfile, folder=folder))
     with _copied_to(options.log, settings):
-        from fitsnap_nn.workflow.pipeline import fit
+        with loading(options):
+            from fitsnap_nn.workflow.pipeline import fit
 
         fit(
             settings,
@@ -70,7 +73,9 @@ def _fit(options: argparse.Namespace, settings: Settings) -> None:
             train=options.train,
             verify=options.verify,
             verbose=options.verbose,
+            brief=options.quiet,
             strict=options.strict,
+            watch=Stopwatch.of_process(),
         )
 
 

@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from fitsnap_nn.cli.arguments import say
+from fitsnap_nn.cli.arguments import add_quiet, say
 from fitsnap_nn.errors import InputError, Problem
 from fitsnap_nn.files import one_line_errors, write_text
 from fitsnap_nn.settings.elements import SYMBOLS
@@ -14,6 +14,7 @@ from fitsnap_nn.settings.files import nearest
 from fitsnap_nn.settings.ini import COMMAND_LINE
 from fitsnap_nn.settings.problems import did_you_mean
 from fitsnap_nn.settings.template import known_models, render_template
+from fitsnap_nn.terminal import announced
 
 HELP = "write an input file for a folder or file of data"
 
@@ -31,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="chemical symbols, in the order of LAMMPS' types; default: those of the data in alphabetical order",
     )
     add("--model", default="BPNN", help=f"architecture: {', '.join(known_models())}")
+    add_quiet(parser)
     add("--every-key", action="store_true", help="list the keys that keep their defaults too, as comments")
 
 
@@ -43,18 +45,21 @@ def run(options: argparse.Namespace) -> None:
     """
     if problems := _problems(options):
         raise InputError(problems)
-    from fitsnap_nn.data.exploration import explore
-    from fitsnap_nn.data.proposal import propose
+    with announced("reading the data", options.quiet):
+        from fitsnap_nn.data.exploration import explore
 
-    reading = explore(Path(options.data), say)
+        reading = explore(Path(options.data), say)
     if reading is None:
         what = "contains no FitSNAP JSON files, XYZ files, VASP runs, ASE databases or trajectories."
         raise InputError([Problem(options.data, what, "Give the folder that contains a subfolder or file per group.")])
-    proposal = propose(reading, options.model, options.elements, os.path.dirname(options.infile) or ".")
+    with announced("examining the data", options.quiet):
+        from fitsnap_nn.data.proposal import propose
+
+        proposal = propose(reading, options.model, options.elements, os.path.dirname(options.infile) or ".")
     text = render_template(options.model, proposal.elements, proposal.content, every_key=options.every_key)
     with one_line_errors():
         write_text(Path(options.infile), text)
-    for line in proposal.lines:
+    for line in () if options.quiet else proposal.lines:
         say(line)
     rows = len(proposal.content.rows)
     say(f"{options.infile} written, {rows} group rows. Next: python -m fitsnap_nn check {options.infile}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import zipfile
 
-from fitsnap_nn.cli.arguments import add_overrides, add_overwrite, add_trust, trusted
+from fitsnap_nn.cli.arguments import add_overrides, add_overwrite, add_quiet, add_trust, loading, trusted
 from fitsnap_nn.errors import InputError, Problem
 from fitsnap_nn.files import irregularity
 from fitsnap_nn.settings.ini import COMMAND_LINE
@@ -20,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_overrides(parser)
     add_overwrite(parser)
     add_trust(parser)
+    add_quiet(parser)
     parser.add_argument("--model", help="with INPUT: model or restart file; by default that of the input's own fit")
     parser.add_argument("-o", "--output", metavar="FILE", help="write labels and predictions as extended XYZ")
 
@@ -27,9 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
     _check(options)
-    from fitsnap_nn.workflow.evaluation import evaluate_files, evaluate_input
+    with loading(options):
+        from fitsnap_nn.workflow.evaluation import evaluate_files, evaluate_input
 
-    writing = {"output": options.output, "overwrite": options.overwrite, **trusted(options)}
+    writing = {"output": options.output, "overwrite": options.overwrite, "brief": options.quiet, **trusted(options)}
     if options.files:
         evaluate_files(options.target, options.files, **writing)
     else:

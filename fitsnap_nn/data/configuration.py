@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -71,6 +72,12 @@ class Configuration:
 
     def __len__(self) -> int:
         return len(self.species)
+
+    def __repr__(self) -> str:
+        counts = Counter(self.species)
+        formula = "".join(f"{element}{number if number > 1 else ''}" for element, number in counts.items())
+        labels = ", ".join(self.labels) or "no labels"
+        return f"Configuration({self.id!r}, {formula}, {self.subset.value}, {labels})"
 
     @property
     def energy(self) -> float | None:

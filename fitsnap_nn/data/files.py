@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -185,7 +185,12 @@ def _files_of(group: str, path: Path, file_format: Format, layout: Layout) -> li
     return sorted(data_files, key=lambda data_file: natural_order(data_file.id))
 
 
-def read_files(settings: Settings, sources: Iterable[DataFile], findings: list[Finding]) -> list[Configuration]:
+def read_files(
+    settings: Settings,
+    sources: Iterable[DataFile],
+    findings: list[Finding],
+    progress: Callable[[int], None] = lambda _: None,
+) -> list[Configuration]:
     """Read the configurations of data files and add ESHIFT to their energies.
 
     Frames of groups that are not in the group table are counted and left out. Files are independent of each other, so
@@ -195,6 +200,7 @@ def read_files(settings: Settings, sources: Iterable[DataFile], findings: list[F
         settings: checked settings.
         sources: data files to read.
         findings: receives remarks on the files.
+        progress: called with the number of files that have been read.
 
     Raises:
         DataError: files cannot be read, have inconsistent shapes, or contain elements that are not in the settings;
@@ -206,7 +212,8 @@ def read_files(settings: Settings, sources: Iterable[DataFile], findings: list[F
     left_out: Counter[str] = Counter()
     unknown: dict[str, list[str]] = {}  # ids of configurations by the elements that are not in the settings
     problems: list[str] = []
-    for source in sources:
+    for number, source in enumerate(sources):
+        progress(number)
         try:
             for configuration in read(source, options, findings):
                 if row_of(settings.groups.rows, configuration.group) is None:

@@ -50,7 +50,7 @@ def export(
     with tempfile.TemporaryDirectory() as temporary:
         converted = []
         if path.suffix == MACE_SUFFIX:
-            converted = [_convert(path, Path(temporary), elements, head)]
+            converted = [convert_mace(path, Path(temporary), elements, head)]
         elif elements or head:
             what = f"--elements and --head are for models of mace-torch ({MACE_SUFFIX}), not for {path}."
             raise InputError([Problem(COMMAND_LINE, what, "Its elements are fixed.")])
@@ -93,8 +93,17 @@ def _deliver(targets: Mapping[Path, Path], folder: Path, overwrite: bool, last: 
                 file.write(written.read_bytes())
 
 
-def _convert(path: Path, folder: Path, elements: Sequence[str], head: str) -> Path:
-    """Convert a model of mace-torch to a model file of this package, and return its path."""
+def convert_mace(path: Path, folder: Path, elements: Sequence[str] = (), head: str = "") -> Path:
+    """Convert a model of mace-torch to a model file of this package, and return its path.
+
+    Args:
+        path: the file, whose code is run.
+        folder: where to write.
+        elements, head: see `export`.
+
+    Raises:
+        CheckpointError, InputError: see `export`.
+    """
     from fitsnap_nn.interfaces.mace_files import run_and_convert
 
     if twice := [element for element in dict.fromkeys(elements) if elements.count(element) > 1]:

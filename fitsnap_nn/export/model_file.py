@@ -18,8 +18,7 @@ from fitsnap_nn.errors import CheckpointError
 from fitsnap_nn.export.reference_files import located
 from fitsnap_nn.export.stored import UNITS, build_stored, check_payload, files_of, reference_of, refused
 from fitsnap_nn.files import atomic_write, read_regular
-from fitsnap_nn.inputs import input_from_payload
-from fitsnap_nn.integrity import check_seal, damaged, deserialize, is_sealed, serialize
+from fitsnap_nn.integrity import check_seal, damaged, deserialize, serialize
 from fitsnap_nn.lammps.reference import read_files
 from fitsnap_nn.models import Model
 from fitsnap_nn.models.uncertainty import Uncertainty
@@ -232,46 +231,6 @@ def validated(content: Any, path: str | Path, *, trust: bool = False) -> Payload
     return payload
 
 
-def describe_model(path: str | Path, *, trust: bool = False) -> str:
-    """Return a human-readable summary of a model file.
-
-    Args:
-        path: a model or restart file.
-        trust: see `load_model`.
-
-    Raises:
-        CheckpointError: see `load_model`.
-    """
-    payload = load_payload(path, trust=trust)
-    description = {key: value for key, value in payload["description"].items() if key != "elements"}
-    model_input, targets = description.pop("model_input", {}), description.pop("targets", ())
-    count = sum(tensor.numel() for tensor in payload["state_dict"].values())
-    lines = [f"{path}: {FORMAT}, format {payload['version']}, LAMMPS units {payload['units']['lammps']}"]
-    lines.append(f"elements    {' '.join(payload['elements'])} (LAMMPS types 1 to {len(payload['elements'])})")
-    lines.append(f"model       {_listed(description)}; {count} numbers")
-    if targets:
-        named = (f"{one['name']} (per {one['per']}, {one['symmetry']})" for one in targets)
-        lines.append(f"targets     {', '.join(named)}")
-    if model_input:
-        lines.append(f"input       {_listed(input_from_payload(model_input).changed_options())}")
-    defaults = asdict(Reference())
-    reference = {key: value for key, value in payload["reference"].items() if value != defaults[key]}
-    lines.append(f"reference   {_listed(reference) or 'none'}")
-    if payload["eshift"]:
-        lines.append(f"eshift      {_listed(payload['eshift'])} eV, added to the data's energies")
-    lines.append(f"split       {_described(split_of(payload))}")
-    if uncertainty := uncertainty_from(payload.get("uncertainty")):
-        lines.append(f"uncertainty {uncertainty.method}; threshold {uncertainty.threshold:.3g} eV/Å per atom")
-    if payload.get("files"):
-        lines.append(f"files       {', '.join(payload['files'])}, of the reference potential")
-    if not is_sealed(path):
-        lines.append("digest      none, as in files of earlier versions; checksums of the zip archive were compared")
-    for key, value in payload["provenance"].items():
-        text = "\n".join(map(printable, str(value).splitlines()))
-        lines.append(f"{key}:\n{text.rstrip()}" if "\n" in text else f"{key:<11} {text}")
-    return "\n".join(lines)
-
-
 def _read(path: str | Path) -> Any:
     """Return the content of a file, loaded without running code in it."""
     try:
@@ -338,20 +297,3 @@ def split_of(payload: Payload) -> Split | None:
         return tuple(content[start : start + KEY_BYTES] for start in range(0, len(content), KEY_BYTES))
 
     return Split(plain["seed"], keys(plain["training"]), keys(plain["validation"]), keys(plain["earlier"]))
-
-
-def _described(split: Split | None) -> str:
-    if split is None:
-        return "not in this file: which configurations the model was trained on is unknown"
-    seed = f"random_seed {split.seed}"
-    earlier = f", {len(split.earlier)} in earlier fits" if split.earlier else ""
-    return f"{len(split.training)} training and {len(split.validation)} validation configurations{earlier}, {seed}"
-
-
-def _listed(values: Mapping[str, Any]) -> str:
-    """Return ``key value, key value``."""
-
-    def text(value: Any) -> str:
-        return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-
-    return ", ".join(f"{key} {text(value)}" for key, value in values.items())

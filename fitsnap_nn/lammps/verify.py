@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
@@ -89,6 +89,7 @@ def verify(
     timeout: float = 600,
     shear: bool = True,
     stress_tolerance: float = 0.0,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> Verification:
     """Run an exported potential in LAMMPS in every supported format, and compare with the trainer's predictions.
 
@@ -102,6 +103,7 @@ def verify(
         shear: compare shear stresses as well. LAMMPS computes the xy virial as the sum of x f_y, which equals the
             symmetric stress only if the energy is rotationally invariant.
         stress_tolerance: minimum relative tolerance of the stress, for strain derivatives from finite differences.
+        progress: called before each run of LAMMPS with what is run, the number of runs before, and of all.
 
     Returns:
         The maximum differences, or the reason why LAMMPS could not be run.
@@ -126,18 +128,21 @@ def verify(
     tolerances = tolerances._replace(stress=max(tolerances.stress, stress_tolerance))
     differences = []
     used: set[int] = set()
-    for name in formats:
-        # Without the plugin, unified models cannot exchange messages between ranks.
-        for count in rank_counts if lammps.plugin or name != "unified" else (1,):
-            used.add(count)
-            try:
-                found = evaluate_in_lammps(files, configurations, lammps, name, ranks=count, timeout=timeout)
-            except LammpsError as error:
-                raise VerificationError(f"LAMMPS cannot run the exported {files.mod}: {error}") from error
-            where = f"LAMMPS {lammps.version}, model {name}, {counted(count, 'rank')}"
-            for configuration, expected, evaluation in zip(configurations, predictions, found, strict=True):
-                if evaluation is not None:
-                    differences.append(_compare(configuration, expected, evaluation, where, shear, tolerances))
+    # Without the plugin, unified models cannot exchange messages between ranks.
+    runs = [
+        (name, count) for name in formats for count in (rank_counts if lammps.plugin or name != "unified" else (1,))
+    ]
+    for number, (name, count) in enumerate(runs):
+        used.add(count)
+        progress(f"model {name}, {counted(count, 'rank')}", number, len(runs))
+        try:
+            found = evaluate_in_lammps(files, configurations, lammps, name, ranks=count, timeout=timeout)
+        except LammpsError as error:
+            raise VerificationError(f"LAMMPS cannot run the exported {files.mod}: {error}") from error
+        where = f"LAMMPS {lammps.version}, model {name}, {counted(count, 'rank')}"
+        for configuration, expected, evaluation in zip(configurations, predictions, found, strict=True):
+            if evaluation is not None:
+                differences.append(_compare(configuration, expected, evaluation, where, shear, tolerances))
     largest = _maximum(differences)
     return Verification(lammps.version, formats, tuple(sorted(used)), len(configurations), largest, files.limitation)
 

@@ -54,6 +54,15 @@ class ErrorRow:
     linear_rmse: float | None = None
 
 
+class ErrorTable(list[ErrorRow]):
+    """Rows of errors that are shown as a table, also in notebooks."""
+
+    def __repr__(self) -> str:
+        return STYLES["MD"](self).rstrip() if self else "no errors"
+
+    _repr_markdown_ = __repr__  # of IPython
+
+
 def errors_table(results: Sequence[Result], properties: Sequence[Property]) -> list[ErrorRow]:
     """Return the errors over all groups, see `in_the_fit`, then those of each group in the order of first appearance.
 

@@ -22,7 +22,8 @@ FIXED = (
     "learning_curve.png",
     "uncertainty.json",
 )
-FOLDERS = ("cache", "test")
+TENSORBOARD = "tensorboard"
+FOLDERS = ("cache", "test", TENSORBOARD)
 OWN = ("fitsnap_nn.files", "fitsnap_nn.lock")
 LAMMPS_SUFFIXES = (
     ".mod", ".uncertainty.mod", ".mliap.descriptor", ".mliap.nn", ".mliap.mliappy", ".mliap.unified", ".snapcoeff",
@@ -122,7 +123,7 @@ def _folders(settings: Settings) -> Iterator[Finding]:
             return
     if problem := unreadable_folder(settings.output_folder):
         yield "OUTFILE", "folder", problem, "Choose another name."
-    for name in FOLDERS:  # of the cache, and of a test of the model
+    for name in FOLDERS:  # of the cache, of a test of the model, and of event files
         if place := data_folder_of(os.path.join(settings.output_folder, name), settings):
             hint = "Move the data, or choose another [OUTFILE] folder."
             yield "PATH", "dataPath", f"{place} is a folder that the fit writes to", hint

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Iterable
+
+TIME = re.compile(r"(?:(?:(?:(\d+)-)?(\d+):)?(\d+):)?(\d+(?:\.\d*)?)")  # d-hh:mm:ss
 
 LONGEST_WORD = 100  # characters; the time of a comparison grows with the square of the length
 LARGEST = 1e18  # absolute value of a number; the square of a larger one exceeds float32
@@ -58,3 +61,25 @@ def require_size(text: str, value: float) -> None:
     if abs(value) > LARGEST:
         limit = f"above the maximum, {LARGEST:g}" if value > 0 else f"below the minimum, {-LARGEST:g}"
         raise ValueProblem(f"{text} is {limit}")
+
+
+def parse_time(text: str) -> float | None:
+    """Convert ``hh:mm:ss``, ``mm:ss`` or seconds, the formats of LAMMPS' ``timer timeout``, or ``d-hh:mm:ss`` of SLURM.
+
+    Args:
+        text: the time; empty, ``off`` or ``unlimited`` for none.
+
+    Returns:
+        Seconds, or ``None`` for none.
+
+    Raises:
+        ValueProblem: it is not a positive time.
+    """
+    if text.lower() in ("", "off", "none", "unlimited"):
+        return None
+    if not (match := TIME.fullmatch(text)):
+        raise ValueProblem(f"'{text}' is not a time")
+    days, hours, minutes, seconds = (float(part or 0) for part in match.groups())
+    if not (total := 86400 * days + 3600 * hours + 60 * minutes + seconds):
+        raise ValueProblem(f"'{text}' is not above 0")
+    return total

@@ -128,6 +128,7 @@ class Outfile:
     metrics: str = option("fitsnap_metrics", "table of errors by group")
     potential: str = option("fitsnap_potential", "prefix of the LAMMPS files")
     output_style: str = option("SNAP", "style of the LAMMPS files", no_effect="it follows from the model")
+    tensorboard: bool = option(False, "write event files for TensorBoard to the subfolder tensorboard")
     detailed_errors: bool = option(False, "errors by group", no_effect=ALWAYS)
     metrics_style: str = option("MD", "format of the table", choices=("MD", "CSV", "SSV", "JSON", "DF"))
 
@@ -269,6 +270,11 @@ class Settings:
     folder: str = "."
     text: str = ""
     notices: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        model = self.solver.solver if self.solver.is_linear else self.pytorch.model
+        data = f"{' '.join(self.elements)}, {len(self.groups.rows)} rows of groups"
+        return f"Settings({self.source!r}, {model}, {data}, output folder {self.output_folder!r})"
 
     @property
     def architecture(self) -> Architecture:

@@ -10,7 +10,7 @@ from fitsnap_nn.settings.architectures import architecture_names
 from fitsnap_nn.settings.layers import ACTIVATIONS
 from fitsnap_nn.settings.losses import LossChoice, choose_losses, pairs_of
 from fitsnap_nn.settings.options import LARGEST_SEED, option
-from fitsnap_nn.settings.problems import ValueProblem, parse_real
+from fitsnap_nn.settings.problems import ValueProblem, parse_real, parse_time
 
 KALMAN = "LKF"  # value of optimizer: the layer-wise Kalman filter
 SCHEDULE_FREE = "ScheduleFree"  # value of optimizer: schedule-free AdamW
@@ -263,8 +263,16 @@ class PytorchSection:
         "1: train with matrix products in TF32 on a GPU, faster for large networks, with a relative precision of 1e-3 "
         "instead of the 1e-7 of float32; evaluation and MD are not affected",
     )
+    max_time: str = option(
+        "",
+        "wall time after which the fit is saved and ends, to be continued with --resume: hh:mm:ss, mm:ss or seconds, "
+        "counted from the start of the program; empty or off: no limit",
+    )
     log_interval: int = option(
-        1, "epochs between the lines of a fit on the screen; metrics.csv contains all", minimum=1, maximum=10**9
+        0,
+        "epochs between the lines of a fit on screen and in the log; metrics.csv contains all. 0: at most 200 lines",
+        minimum=0,
+        maximum=10**9,
     )
     log_mae: bool = option(
         False, "1: print RMSE and MAE of the validation set after each epoch; 0: MAE only. metrics.csv contains both"
@@ -312,6 +320,15 @@ class PytorchSection:
         minimum, *others = self.batch_atom_bounds
         maximum = others[0] if others else None
         return (minimum or 0, maximum or None) if minimum or maximum else None
+
+    @property
+    def time_limit(self) -> float | None:
+        """Seconds of ``max_time``; ``None`` without a limit.
+
+        Raises:
+            ValueProblem: it is not a time.
+        """
+        return parse_time(self.max_time)
 
     @property
     def second_stage(self) -> int | None:

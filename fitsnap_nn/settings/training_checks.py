@@ -9,7 +9,7 @@ from types import MappingProxyType
 from fitsnap_nn.errors import counted
 from fitsnap_nn.settings.elements import SYMBOLS
 from fitsnap_nn.settings.ini import Document
-from fitsnap_nn.settings.problems import did_you_mean
+from fitsnap_nn.settings.problems import ValueProblem, did_you_mean
 from fitsnap_nn.settings.schema import Settings
 from fitsnap_nn.settings.training import KALMAN, SCHEDULE_FREE
 
@@ -21,7 +21,8 @@ MAX_SNAPSHOTS = 10_000  # copies of the restart file; a folder with more is slow
 
 def check_training(document: Document, settings: Settings) -> None:
     """Run the checks of the trainer; problems and notices are added to the document."""
-    for step in (_batches, _baselines, _optimizer, _stage_two, _snapshots, _uncertainty):
+    steps = (_batches, _baselines, _optimizer, _stage_two, _snapshots, _uncertainty, _max_time, _tensorboard)
+    for step in steps:
         step(document, settings)
 
 
@@ -129,3 +130,27 @@ def _uncertainty(document: Document, settings: Settings) -> None:
     elif method == "last_layer" and members > 1:
         what = "last_layer is for single networks"
         document.report("EXTRAS", "uncertainty", what, "Use committee, or set [PYTORCH] committee = 1.")
+
+
+def _max_time(document: Document, settings: Settings) -> None:
+    if not document.sound("PYTORCH", "max_time"):
+        return
+    try:
+        limit = settings.pytorch.time_limit
+    except ValueProblem as problem:
+        document.report("PYTORCH", "max_time", str(problem), "Use hh:mm:ss, such as 01:30:00, or seconds.")
+        return
+    if limit is not None and settings.solver.is_linear:
+        what = f"has no effect with solver = {settings.solver.solver}, which cannot be interrupted and continued"
+        document.report("PYTORCH", "max_time", what, "Remove it.")
+
+
+def _tensorboard(document: Document, settings: Settings) -> None:
+    if not settings.outfile.tensorboard:
+        return
+    if settings.solver.is_linear:
+        what = f"has no effect with solver = {settings.solver.solver}, which has no epochs"
+        document.report("OUTFILE", "tensorboard", what, "Remove it.")
+    elif find_spec("tensorboard") is None:
+        what = "the package tensorboard is not installed"
+        document.report("OUTFILE", "tensorboard", what, "pip install 'fitsnap_nn[tensorboard]', or remove the key.")

@@ -1,4 +1,4 @@
-"""Restart files: the complete state of a fit between two epochs.
+"""Restart files: the complete state of a fit between two steps.
 
 They contain plain values and tensors only, so that they load with ``weights_only=True``, and are written atomically.
 """
@@ -15,7 +15,8 @@ from fitsnap_nn.integrity import damaged, deserialize, serialize
 
 CONTENTS = {"model": dict, "trainer": dict, "settings": dict, "data": str, "split_seed": int}
 FORMAT = "fitsnap_nn restart"
-VERSION = 2
+# Version 3 can contain a part of an epoch, which readers of version 2 would ignore; it has nothing else that is new.
+VERSION, OLDEST = 3, 2
 
 
 def save_restart(
@@ -74,9 +75,9 @@ def load_restart(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{path} was written by a newer fitsnap_nn (format {payload['version']}). Update fitsnap_nn."
         )
-    if payload["version"] < VERSION:
+    if payload["version"] < OLDEST:
         raise CheckpointError(
-            f"{path} is a restart file of version {payload['version']}, but version {VERSION} is required. "
+            f"{path} is a restart file of version {payload['version']}, but version {OLDEST} is required. "
             "Finish the fit with the fitsnap_nn that started it, or start a new fit; [PYTORCH] start_from begins with "
             "the weights of the best model in the file, which can also be exported."
         )

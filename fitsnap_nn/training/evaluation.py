@@ -35,6 +35,7 @@ def evaluate_all(
     device: torch.device | None = None,
     say: Callable[[str], None] = lambda _: None,
     uncertainty: Uncertainty | None = None,
+    progress: Callable[[int, int], None] = lambda *_: None,
 ) -> list[Evaluation]:
     """Evaluate a model in float64 on all ranks and collect the predictions on rank 0.
 
@@ -48,6 +49,7 @@ def evaluate_all(
         device: where to evaluate; ``None`` for the device of the model.
         say: prints a line, on rank 0.
         uncertainty: see `fitsnap_nn.models.evaluation.evaluate`.
+        progress: called with the number of configurations of this rank that are done, and of all.
 
     Returns:
         One evaluation per configuration, in the same order, on rank 0; an empty list on other ranks.
@@ -59,6 +61,7 @@ def evaluate_all(
     evaluations: dict[int, Evaluation] = {}
 
     def evaluate(numbers: Sequence[int]) -> None:
+        progress(len(evaluations), total)
         members = [configurations[number] for number in numbers]
         predictions = evaluate_together(model, members, inputs_of(members), properties, uncertainty)
         evaluations.update(zip(numbers, predictions, strict=True))
@@ -66,7 +69,9 @@ def evaluate_all(
 
     sizes = [float(len(configuration)) for configuration in configurations]
     limit = _max_atoms(model.element_energies.device)
-    halved = for_each_within_memory(list(rank_batches(sizes, limit, ranks)), evaluate)
+    batches = list(rank_batches(sizes, limit, ranks))
+    total = sum(map(len, batches))
+    halved = for_each_within_memory(batches, evaluate)
     found = ranks.gather((evaluations, halved))
     if most := max((times for _, times in found), default=0):
         say(f"note: batches of evaluation divided by {2**most}, since the GPU had not enough memory for larger ones")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,12 +76,12 @@ class SetErrors:
         self._collated_on = collation_device(model, device)
         self._captured = Captured(self._sums_of_tensors, device) if is_captured(model, device) else None
 
-    def of(self, samples: SampleSet, stop_if_asked: Callable[[], None]) -> Errors:
+    def of(self, samples: SampleSet, before_batch: Callable[[int, int], None]) -> Errors:
         """Return loss and errors of a set.
 
         Args:
             samples: the set, the same on every rank.
-            stop_if_asked: called before each batch.
+            before_batch: called before each batch of this rank with the number of those that are done, and of all.
 
         Returns:
             The same values on every rank.
@@ -88,21 +89,21 @@ class SetErrors:
         Raises:
             TrainingError: the memory of the GPU does not suffice for a single configuration.
         """
-        while (sums := self._ranks.sum_(self._sums(samples, stop_if_asked)).cpu())[-1]:
+        while (sums := self._ranks.sum_(self._sums(samples, before_batch)).cpu())[-1]:
             self._halve(samples)
         counts, size = samples.total(range(len(samples))), len(self._objective.properties)
         return _errors(self._objective, sums[:size], sums[size:-1].view(size, 2), counts)
 
-    def _sums(self, samples: SampleSet, stop_if_asked: Callable[[], None]) -> Tensor:
+    def _sums(self, samples: SampleSet, before_batch: Callable[[int, int], None]) -> Tensor:
         """Return the sums of losses and errors on this rank, then 1 if the memory of its GPU does not suffice, else 0.
 
         All ranks have to know the last, as they share the batches.
         """
         sums = torch.zeros(3 * len(self._objective.properties) + 1, dtype=torch.float64, device=self._device)
-        groups = rank_batches(samples.costs, self._cost, self._ranks)
+        groups = list(rank_batches(samples.costs, self._cost, self._ranks))
         try:
-            for batch, labels in samples.collated_once(groups, self._collated_on):
-                stop_if_asked()
+            for number, (batch, labels) in enumerate(samples.collated_once(groups, self._collated_on)):
+                before_batch(number, len(groups))
                 sums[:-1] += self._sums_of_batch(batch, labels)
                 self._release()
         except torch.OutOfMemoryError:
@@ -137,6 +138,15 @@ class SetErrors:
         self._cost /= 2
         samples.forget_kept()
         self._say("note: batches of validation halved, since the GPU had not enough memory for larger ones")
+
+
+@contextmanager
+def explaining_memory() -> Iterator[None]:
+    """Translate the error for lack of GPU memory."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(f"{SHORT_OF_MEMORY} ({str(error).splitlines()[0]})") from error
 
 
 def _errors(objective: Objective, losses: Tensor, sums: Tensor, counts: Mapping[str, int]) -> Errors:

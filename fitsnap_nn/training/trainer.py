@@ -30,8 +30,9 @@ from fitsnap_nn.training.flat import FlatParameters, trainable
 from fitsnap_nn.training.kalman import KalmanStep
 from fitsnap_nn.training.objective import Objective
 from fitsnap_nn.training.schedule import Schedule
-from fitsnap_nn.training.set_errors import SHORT_OF_MEMORY, Errors, SetErrors
+from fitsnap_nn.training.set_errors import Errors, SetErrors, explaining_memory
 from fitsnap_nn.training.steps import Fitted, GradientStep, Step
+from fitsnap_nn.training.stopping import FitStopped, PartOfEpoch, Stopping
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,11 @@ class Trainer:
         release: called after each batch, to release the memory of its cached inputs.
         say: prints a line.
         stage_two: training and validation set with the weights of stage two; ``None`` if they do not change.
+
+    Attributes:
+        on_part: called with the number of steps or batches that are done, their total, and whether it is validation.
+        stopping: whether to stop before the last epoch; by default only at a signal.
+        part: steps of the current epoch, if the fit has stopped in the middle of it.
     """
 
     def __init__(
@@ -110,8 +116,10 @@ class Trainer:
         self.averages = Averages(options.ema_decay, self.flat.vector)
         self.best = Best(options.best_model_metric, self.flat.vector.detach().clone())
         self.epoch = 0
+        self.on_part: Callable[[int, int, bool], None] = lambda *_: None
+        self.stopping = Stopping(ranks)
+        self.part: PartOfEpoch | None = None
         self._drawn: tuple[int, Tensor] | None = None
-        self._stop_if_asked: Callable[[], None] = lambda: None
 
     def run(self, after_epoch: Callable[[EpochReport], None]) -> None:
         """Train up to epoch ``num_epochs``, from the current epoch on, then set the best weights.
@@ -121,16 +129,19 @@ class Trainer:
 
         Raises:
             TrainingError: the loss is not a finite number, or the memory of the GPU does not suffice for a batch.
-            Interrupted: SIGINT or SIGTERM has arrived; raised between two batches, on the first rank only.
+            FitStopped: SIGINT or SIGTERM has arrived, or the time is over; raised between two steps on all ranks, or
+                in an evaluation on the first rank.
         """
         # Without this autograd hands work to its device threads, an overhead that matters in steps this short.
         deferred, autograd = deferred_signals(self.ranks.is_first), torch.autograd.set_multithreading_enabled(False)
         products = tf32(self.options.tf32)
-        with autograd, products, frozen_objects(), _explaining_memory(), deferred as self._stop_if_asked:
-            if self.objective.balanced and not self.epoch:
+        with autograd, products, frozen_objects(), explaining_memory(), deferred as self.stopping.signalled:
+            if self.objective.balanced and not (self.epoch or self.part):
                 self._balance_start()
             while self._goes_on():
                 after_epoch(self._run_epoch())
+            if self.stopping.signalled():  # during the last epoch
+                raise FitStopped
         self.flat.assign(self.best.weights)
 
     def evaluate_start(self) -> EpochReport:
@@ -163,8 +174,16 @@ class Trainer:
         Returns:
             The same values on every rank.
         """
-        with self.holding(self._kept()):
-            return self.errors.of(samples, self._stop_if_asked)
+        with self.holding(self.kept()):
+            return self.errors.of(samples, self._in_evaluation)
+
+    def _in_evaluation(self, done: int, total: int) -> None:
+        self.stopping.check()
+        self.on_part(done, total, True)
+
+    def kept(self) -> Tensor:
+        """Return the weights that are validated and exported."""
+        return self.averages.of(self.step.evaluated())
 
     @contextmanager
     def holding(self, weights: Tensor) -> Iterator[None]:
@@ -181,7 +200,7 @@ class Trainer:
             self.flat.assign(current)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the complete state of the fit between two epochs, as tensors and plain values."""
+        """Return the complete state of the fit between two steps, as tensors and plain values."""
         return {
             "epoch": self.epoch,
             "seed": self.seed,
@@ -191,6 +210,7 @@ class Trainer:
             "schedule": self.schedule.state_dict(),
             "factors": self.objective.factors,
             "stage_two": self.stage_two_began,
+            "part": self.part.plain() if self.part else None,
             **self.best.state_dict(),
         }
 
@@ -211,6 +231,8 @@ class Trainer:
         self.best.load_state_dict(state)
         if (begun := state.get("stage_two")) is not None:
             self._enter_stage_two(begun)
+        if part := state.get("part"):
+            self.part = PartOfEpoch(part["steps"], tuple(part["losses"]), part["seconds"])
 
     def _make_batches(self) -> Batches:
         options = self.options
@@ -261,22 +283,20 @@ class Trainer:
 
     def _run_epoch(self) -> EpochReport:
         started = time.perf_counter()
+        part, self.part = self.part, None
         losses = torch.zeros(len(self.objective.terms), dtype=torch.float64, device=self.device)
-        first_step = self.epoch * len(self.batches)
-        steps = list(self.batches.of_epoch(self.epoch))
-        shares = [self._share(members) for members in steps]
-        collated = self.training.collated(shares, self.collated_on)
-        for number, (members, share) in enumerate(zip(steps, shares, strict=True)):
-            self._stop_if_asked()
-            losses += self._step(first_step + number, members, share, collated)
-            self.release()
-        learning_rate = self.step.learning_rate(first_step + len(self.batches) - 1)
+        if part:
+            losses += part.losses_of(self.ranks).to(self.device)
+            started -= part.seconds
+        self._take_steps(losses, part.steps if part else 0, started)
+        learning_rate = self.step.learning_rate((self.epoch + 1) * len(self.batches) - 1)
         self.ranks.sum_(losses)
         counts = self.training.total(range(len(self.training)))
         train_loss = self.objective.total(losses, counts)
-        if self.in_stage_two and self.options.stage_two_average:
+        validated = part and part.steps == len(self.batches)  # stopped in the validation: the mean has this epoch
+        if self.in_stage_two and self.options.stage_two_average and not validated:
             self.averages.after_epoch(self.epoch - (self.schedule.second_stage or 0), self.step.evaluated())
-        validation = self.evaluate(self.validation) if len(self.validation) else None
+        validation = self._validate(losses, started) if len(self.validation) else None
         values = self.objective.values(losses, counts)
         # Those of the training set would favour properties with few labels, which a network can interpolate.
         self.objective.balance(*([validation.values] if validation else []), values)
@@ -285,10 +305,47 @@ class Trainer:
         if not (math.isfinite(train_loss) and math.isfinite(loss)):
             raise TrainingError(self._not_finite(learning_rate))
         terms = validation.values if validation else values
-        is_best = self.best.consider(self.epoch, loss, terms, validation, self._kept())
+        is_best = self.best.consider(self.epoch, loss, terms, validation, self.kept())
         self.schedule.after_epoch(loss)
         seconds = time.perf_counter() - started
         return EpochReport(self.epoch, train_loss, validation, learning_rate, seconds, is_best)
+
+    def _take_steps(self, losses: Tensor, done: int, started: float) -> None:
+        """Take the steps of an epoch.
+
+        Args:
+            losses: (properties,) sums of losses on this rank, to which those of the steps are added.
+            done: steps that the fit has taken before it was stopped.
+            started: start of the epoch, on the clock of `time.perf_counter`.
+
+        Raises:
+            FitStopped: on all ranks; ``part`` has the state of the epoch.
+        """
+        first_step, steps = self.epoch * len(self.batches), list(self.batches.of_epoch(self.epoch))
+        shares = [self._share(members) for members in steps]
+        # All batches of the epoch, also those before: the rounding may depend on how they are collated together.
+        collated = self.training.collated(shares, self.collated_on)
+        for share in shares[:done]:
+            if share:
+                next(collated)
+        self.stopping.between_epochs()
+        for number in range(done, len(steps)):
+            if self.stopping.agreed():
+                if number:
+                    sums = tuple(self.ranks.share(losses.cpu()))
+                    self.part = PartOfEpoch(number, sums, time.perf_counter() - started)
+                raise FitStopped
+            self.on_part(number, len(steps), False)
+            losses += self._step(first_step + number, steps[number], shares[number], collated)
+            self.release()
+
+    def _validate(self, losses: Tensor, started: float) -> Errors:
+        """Return the errors of the validation set at the end of an epoch, whose losses are summed over the ranks."""
+        try:
+            return self.evaluate(self.validation)
+        except FitStopped:
+            self.part = PartOfEpoch(len(self.batches), (losses,), time.perf_counter() - started)
+            raise
 
     def _not_finite(self, learning_rate: float) -> str:
         remedy, rate = "Lower learning_rate or set gradient_clip in [PYTORCH]", f" (learning rate {learning_rate:.3g})"
@@ -336,16 +393,3 @@ class Trainer:
         if self._drawn is None or self._drawn[0] != epoch:
             self._drawn = epoch, random_rotations(len(self.training), self.seed, epoch)
         return self._drawn[1]
-
-    def _kept(self) -> Tensor:
-        """Return the weights that are validated and exported."""
-        return self.averages.of(self.step.evaluated())
-
-
-@contextmanager
-def _explaining_memory() -> Iterator[None]:
-    """Translate the error for lack of GPU memory."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise TrainingError(f"{SHORT_OF_MEMORY} ({str(error).splitlines()[0]})") from error

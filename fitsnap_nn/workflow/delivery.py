@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fitsnap_nn import __version__
+from fitsnap_nn.data.audit.table import group_table
 from fitsnap_nn.data.configuration import Configuration, Subset
 from fitsnap_nn.data.properties import Property
 from fitsnap_nn.export.lammps_files import write_lammps_files
@@ -23,12 +24,12 @@ from fitsnap_nn.models import Model
 from fitsnap_nn.models.uncertainty import Uncertainty
 from fitsnap_nn.reports.blocks import with_blocks
 from fitsnap_nn.reports.epochs import LOSS_FILE, METRICS_FILE
-from fitsnap_nn.reports.errors_table import ErrorRow, errors_table, summary
+from fitsnap_nn.reports.errors_table import ALL, STYLES, ErrorRow, errors_table, summary
 from fitsnap_nn.reports.results import Result
 from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.reports.write import write_reports
 from fitsnap_nn.settings import Settings
-from fitsnap_nn.settings.outputs import snapshot_names
+from fitsnap_nn.settings.outputs import TENSORBOARD, snapshot_names
 from fitsnap_nn.workflow.preparation import Prepared
 
 VERIFIED_CONFIGURATIONS = 5
@@ -53,10 +54,11 @@ def report(
     Returns:
         The content of each file that was written.
     """
-    files, notes = write_reports(folder, errors, results, properties, settings)
+    with console.task("writing tables and drawing plots"):
+        files, notes = write_reports(folder, errors, results, properties, settings)
     for subset in Subset:
         if text := summary(errors, subset, properties):
-            console.line(f"errors ({subset.name.lower()} set, mean absolute): {text}")
+            console.line(f"errors ({subset.name.lower()} set, mean absolute): {text}", final=True)
         if text := summary(errors, subset, properties, linear=True):
             console.line(f"  linear SNAP on the same descriptors: {text}")
     for note in notes:
@@ -88,6 +90,9 @@ def save(
         },
         **origin,
         "errors": {one.value: text for one in Subset if (text := summary(errors, one, prepared.properties))},
+        "error_table": STYLES["MD"]([row for row in errors if row.group == ALL]),
+        "data": "\n".join(group_table(prepared.dataset.configurations, [row.name for row in settings.targets])),
+        "data_hash": prepared.digest(),
     }
     save_model(model_file, model, settings, provenance, structure, prepared.split, uncertainty)
 
@@ -115,16 +120,23 @@ def verify(
     candidates: list[Configuration] = next((members for members in sets if members), [])
     one_each = {configuration.group: configuration for configuration in reversed(candidates)}
     chosen = [in_lammps_frame(configuration) for configuration in list(one_each.values())[:VERIFIED_CONFIGURATIONS]]
-    potential = Potential(model, settings.reference, Path(settings.folder))
-    expected = [potential.predict(configuration) for configuration in chosen]
-    verification = compare(
-        files,
-        chosen,
-        expected,
-        shear=not model.needs_augmentation,
-        stress_tolerance=model.input.strain_error,
-    )
-    console.line(str(verification))
+    with console.task("verification in LAMMPS") as task:
+
+        def progress(what: str, done: int, total: int) -> None:
+            task.name = f"verification in LAMMPS, {what}"
+            task.update(done, total)
+
+        potential = Potential(model, settings.reference, Path(settings.folder))
+        expected = [potential.predict(configuration) for configuration in chosen]
+        verification = compare(
+            files,
+            chosen,
+            expected,
+            shear=not model.needs_augmentation,
+            stress_tolerance=model.input.strain_error,
+            progress=progress,
+        )
+    console.line(str(verification), final=True)
     return verification
 
 
@@ -150,6 +162,7 @@ def contents(settings: Settings, files: LammpsFiles) -> dict[str, str]:
     return phrases | {
         LOSS_FILE: "losses of each epoch",
         METRICS_FILE: "losses and errors of each epoch",
+        TENSORBOARD: "the same for TensorBoard",
         LOG_FILE: "everything printed",
         "input.used.in": "the input",
         MARKER: "list of the files of fitsnap_nn here",

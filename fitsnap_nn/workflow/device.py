@@ -1,4 +1,4 @@
-"""The device of a run, as the input chooses it."""
+"""The device of a run, as the input chooses it, and what the run has used."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from fitsnap_nn import devices
 from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.settings import Settings
 from fitsnap_nn.training.distributed import Ranks
+from fitsnap_nn.usage import Stopwatch, describe_usage
 
 
 def choose_device(settings: Settings, ranks: Ranks) -> torch.device:
@@ -33,3 +34,14 @@ def use_device(device: torch.device, ranks: Ranks, console: Console) -> torch.de
     if device.type != "cpu" or shared:
         console.line(f"device: {devices.describe(device)}{f' · {shared}' if shared else ''}")
     return device
+
+
+def report_usage(watch: Stopwatch, ranks: Ranks, console: Console) -> None:
+    """Print time and memory of all ranks; every rank calls it when its work is done.
+
+    Args:
+        watch: start of the run.
+    """
+    gpu = torch.cuda.max_memory_reserved() if torch.cuda.is_available() else 0
+    if found := ranks.gather(watch.usage(gpu)):
+        console.line(describe_usage(watch.wall(), found), final=True)

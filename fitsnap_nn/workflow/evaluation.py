@@ -33,6 +33,7 @@ from fitsnap_nn.settings import Settings, load_settings
 from fitsnap_nn.settings.ini import COMMAND_LINE
 from fitsnap_nn.settings.outputs import report_names
 from fitsnap_nn.settings.schema import Reference
+from fitsnap_nn.terminal import announced
 from fitsnap_nn.training.distributed import Ranks, session
 from fitsnap_nn.training.evaluation import evaluate_all
 from fitsnap_nn.workflow import delivery
@@ -56,6 +57,7 @@ def evaluate_input(
     output: str | Path | None = None,
     overwrite: bool = False,
     quiet: bool = False,
+    brief: bool = False,
     trust: bool = False,
 ) -> Fit:
     """Return the errors of a saved model on the data of an input file; see `evaluate`.
@@ -64,7 +66,7 @@ def evaluate_input(
         path: the input file; what it omits of the architecture is that of the model.
         overrides: (section, key, value), which take precedence over the file.
         model: model or restart file; ``None`` for the model of the input's own fit.
-        output, overwrite, quiet, trust: see `evaluate`.
+        output, overwrite, quiet, brief, trust: see `evaluate`.
 
     Raises:
         InputError, CheckpointError: something is wrong with the input; see also `evaluate`.
@@ -74,7 +76,7 @@ def evaluate_input(
         model = Path(settings.output_folder, settings.pytorch.output_file)
         if not model.exists():
             raise CheckpointError(f"there is no model {model} of this input. Fit it first, or give --model FILE.")
-    return evaluate(settings, model, output=output, overwrite=overwrite, quiet=quiet, trust=trust)
+    return evaluate(settings, model, output=output, overwrite=overwrite, quiet=quiet, brief=brief, trust=trust)
 
 
 def evaluate(
@@ -84,6 +86,7 @@ def evaluate(
     output: str | Path | None = None,
     overwrite: bool = False,
     quiet: bool = False,
+    brief: bool = False,
     trust: bool = False,
 ) -> Fit:
     """Return the errors of a saved model on the data of an input; the weights stay as they are.
@@ -96,21 +99,24 @@ def evaluate(
         output: extended XYZ file for the predictions, if any.
         overwrite: replace existing files.
         quiet: print nothing.
+        brief: print warnings and results only.
         trust: let the reference potential in the model file run code and name other files, see `load_potential`.
 
     Raises:
         InputError: a file exists already, or the input contradicts the model.
         CheckpointError: the model is not there.
     """
-    payload = load_payload(model, trust=trust)
-    content = model_of(payload, model, trust=trust)
+    with announced(f"reading the model {model}", quiet or brief):
+        payload = load_payload(model, trust=trust)
+        content = model_of(payload, model, trust=trust)
     settings, notes = adopt(settings, payload, str(model), train=False)
     # No element energies are fitted here: remarks of the audit on them would mislead.
     training = replace(settings.pytorch, composition_baseline=False)
     settings = replace(settings, reference=_with_files(settings, content), pytorch=training)
     folder = Path(settings.output_folder) / "test"
     names = report_names(settings)
-    with session() as ranks, open_console(settings, names, ranks, overwrite, False, quiet, folder) as console:
+    opened = folder, brief
+    with session() as ranks, open_console(settings, names, ranks, overwrite, False, quiet, *opened) as console:
         if ranks.is_first:
             _check_output(output, [settings.source, model, *(file.path for file in list_files(settings))], overwrite)
         for notice in settings.notices:
@@ -143,6 +149,7 @@ def evaluate_files(
     output: str | Path | None = None,
     overwrite: bool = False,
     quiet: bool = False,
+    brief: bool = False,
     trust: bool = False,
 ) -> Fit:
     """Return the errors of a saved model on data files, without an input file.
@@ -156,6 +163,7 @@ def evaluate_files(
         output: extended XYZ file for the predictions, if any.
         overwrite: replace an existing ``output``.
         quiet: print nothing.
+        brief: print warnings and results only.
         trust: let the reference potential in the model file run code and name other files, see `load_potential`.
 
     Raises:
@@ -163,19 +171,23 @@ def evaluate_files(
         CheckpointError: the model is not there.
         DataError: a file cannot be read, or contains an element that the model does not know.
     """
-    content = load_model(model, trust=trust)
+    with announced(f"reading the model {model}", quiet or brief):
+        content = load_model(model, trust=trust)
     folder = Path(model).parent
     properties = _predicted(content)
     with (
         session() as ranks,
         one_line_errors(),
-        Console(sys.stdout if ranks.is_first and not quiet else None) as console,
+        Console(sys.stdout if ranks.is_first and not quiet else None, brief=brief) as console,
     ):
         if ranks.is_first:
             _check_output(output, [model, *files], overwrite)
         configurations = _with_sets(content, _read(content, unique(files), ranks, console), console)
         content.model.to(use_device(devices.choose(local_rank=ranks.local_rank), ranks, console))
-        with content.model.input.open(content.located_reference(), folder, derivatives_of(properties)) as compute:
+        with (
+            console.task("evaluation") as task,
+            content.model.input.open(content.located_reference(), folder, derivatives_of(properties)) as compute,
+        ):
             found = evaluate_all(
                 content.model,
                 configurations,
@@ -184,13 +196,14 @@ def evaluate_files(
                 properties,
                 say=console.line,
                 uncertainty=_uncertainty(content, output),
+                progress=task.update,
             )
         if not ranks.is_first:
             return Fit(folder, [], Path(model), content.model)
         results = [Result(*both) for both in zip(configurations, found, strict=True)]
         errors = errors_table(results, properties)
         if errors:
-            console.line(STYLES["MD"](errors).rstrip())
+            console.line(STYLES["MD"](errors).rstrip(), final=True)
         _report_missing(errors, results, properties, console)
         verdict = verdict_of_errors(results, properties)
         _close(console, output, results, properties, verdict, Settings(targets=content.properties))
@@ -277,7 +290,11 @@ def _read(content: ModelFile, files: Sequence[str], ranks: Ranks, console: Conso
     options = ReadOptions(columns=[Column(*both) for both in user_columns(settings)])
     mine = ranks.mine([float(os.path.getsize(path)) if os.path.exists(path) else 0.0 for path in files])
     findings: list[Finding] = []
-    read = {number: read_any(files[number], options, findings) for number in mine}
+    read: dict[int, list[Configuration]] = {}
+    with console.task("reading data", len(mine) if len(mine) > 1 else 0) as task:
+        for number in mine:
+            read[number] = read_any(files[number], options, findings)
+            task.update(len(read))
     shares = ranks.share((read, findings))
     by_file = {number: members for share, _ in shares for number, members in share.items()}
     configurations = [one for number in sorted(by_file) for one in by_file[number]]
@@ -325,9 +342,9 @@ def _close(
     settings: Settings,
 ) -> None:
     for line in verdict:
-        console.line(line)
+        console.line(line, final=True)
     if output is not None:
         write_predictions(
             Path(output), results, properties, {one.name: column for one, column in user_columns(settings)}
         )
-        console.line(f"predictions of {len(results)} configurations: {output}")
+        console.line(f"predictions of {len(results)} configurations: {output}", final=True)

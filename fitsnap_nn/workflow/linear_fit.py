@@ -70,8 +70,10 @@ def solve_linear(
         TrainingError: there is no finite solution.
     """
     build = gather_system if needs_all_rows(settings.solver.solver) else reduce_system
-    system = build(model, _training(prepared, ranks), prepared.properties, ranks)
-    solution = solve(system, settings) if system else None
+    with console.task("reducing the linear system"):
+        system = build(model, _training(prepared, ranks), prepared.properties, ranks)
+    with console.task(f"solving the linear system with {settings.solver.solver}"):
+        solution = solve(system, settings) if system else None
     values = ranks.broadcast(solution.values if solution else None)
     assert values is not None, "the first rank has a solution, or has ended all ranks"
     coefficients = np.zeros(model.fitted.shape)

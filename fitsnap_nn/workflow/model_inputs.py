@@ -54,17 +54,20 @@ def compute_model_inputs(
     mates = next(group for group in groups if ranks.rank in group)
     first = ranks.rank == mates[0]
     # One rank per folder looks for damaged inputs, so that ranks neither repair the same file nor read it all at once.
-    absent = set(ranks.share([c.fingerprint() for c in store.missing(configurations)] if first else [])[mates[0]])
+    with console.task("looking for model inputs in the cache"):
+        absent = set(ranks.share([c.fingerprint() for c in store.missing(configurations)] if first else [])[mates[0]])
     first_of = {c.fingerprint(): c for c in reversed(configurations)}
     missing = [c for fingerprint, c in first_of.items() if fingerprint in absent]
     store.refresh()
     costs = [estimated_cost(c, model_input.cutoff) for c in missing]
     mine = partition_by_cost(costs, len(mates))[mates.index(ranks.rank)]
     if mine:
+        progress = console.progress("model inputs")
         with model_input.open(settings.reference, Path(settings.folder), derivatives) as compute:
-            compute_missing([missing[number] for number in mine], compute, store, console.progress("model inputs"))
-    ranks.barrier()
-    _wait_until_visible(store, list(first_of), ranks)
+            compute_missing([missing[number] for number in mine], compute, store, progress)
+    with console.task("waiting for the model inputs of other ranks"):
+        ranks.barrier()
+        _wait_until_visible(store, list(first_of), ranks)
     found = f"{len(missing)} computed, {len(first_of) - len(missing)} from the cache"
     console.line(f"{model_input.summary} · {found} · {store.size_bytes / 2**20:.1f} MiB in {store.folder}")
     if len(groups) > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -17,14 +18,13 @@ from fitsnap_nn.data.audit.table import group_table
 from fitsnap_nn.data.configuration import Subset
 from fitsnap_nn.errors import counted
 from fitsnap_nn.export.deck import starting_structure
-from fitsnap_nn.folders import refuse_foreign_files
-from fitsnap_nn.lammps.files import LammpsFiles
+from fitsnap_nn.folders import LOG_FILE, refuse_foreign_files
 from fitsnap_nn.lammps.verify import Verification
 from fitsnap_nn.models import Model
 from fitsnap_nn.models.linear import LinearSnap
 from fitsnap_nn.models.uncertainty import Uncertainty
 from fitsnap_nn.reports.epochs import LOSS_FILE, METRICS_FILE, EpochRow
-from fitsnap_nn.reports.errors_table import ErrorRow, errors_table, summary
+from fitsnap_nn.reports.errors_table import ALL, ErrorRow, ErrorTable, errors_table, summary
 from fitsnap_nn.reports.linear import with_linear
 from fitsnap_nn.reports.results import Result
 from fitsnap_nn.reports.runlog import Console
@@ -32,11 +32,15 @@ from fitsnap_nn.reports.tree import render_tree
 from fitsnap_nn.reports.uncertainty import Calibrated, write_uncertainty
 from fitsnap_nn.reports.verdict import verdict, verdict_of_errors
 from fitsnap_nn.settings import Settings
+from fitsnap_nn.terminal import announced
 from fitsnap_nn.training.distributed import Ranks, session
 from fitsnap_nn.training.evaluation import evaluate_all
+from fitsnap_nn.training.stopping import Stopping
 from fitsnap_nn.training.trainer import Trainer
+from fitsnap_nn.usage import Stopwatch
 from fitsnap_nn.workflow import delivery
-from fitsnap_nn.workflow.device import choose_device, use_device
+from fitsnap_nn.workflow.device import choose_device, report_usage, use_device
+from fitsnap_nn.workflow.going_on import before_training, finishing
 from fitsnap_nn.workflow.initialization import create_model, pretrained_file
 from fitsnap_nn.workflow.linear import fit_linear
 from fitsnap_nn.workflow.linear_fit import refuse_resume, solve_linear, write_system
@@ -49,8 +53,6 @@ from fitsnap_nn.workflow.preparation import (
 )
 from fitsnap_nn.workflow.run_folder import open_console, planned_names, start_log
 from fitsnap_nn.workflow.training_run import (
-    before_training,
-    finishing,
     history_of,
     load_matching_restart,
     make_trainer,
@@ -60,6 +62,8 @@ from fitsnap_nn.workflow.training_run import (
 from fitsnap_nn.workflow.uncertainty import find_uncertainty, with_calibrated_spread
 from fitsnap_nn.workflow.warm_start import Start, find_start
 
+MANY = 3  # notices that are listed in the log only
+SECTION = re.compile(r"\[\w+\]")
 OF_EPOCHS = (LOSS_FILE, METRICS_FILE, "learning_curve.png")  # files that fits of networks add to
 UNFITTED = "energy, force and stress of [CALCULATOR] are 0, so that the energy of this model is not fitted to anything"
 
@@ -79,7 +83,7 @@ class Fit:
     """
 
     folder: Path
-    errors: list[ErrorRow]
+    errors: Sequence[ErrorRow]
     model_file: Path
     model: Model[Any] | None = None
     history: list[EpochRow] = field(default_factory=list)
@@ -88,8 +92,14 @@ class Fit:
 
     def __repr__(self) -> str:
         best = next((row.epoch for row in reversed(self.history) if row.best), None)
-        epochs = f", {len(self.history)} epochs, best {best}" if self.history else ""
-        return f"Fit({str(self.folder)!r}{epochs}, {len(self.errors)} rows of errors)"
+        epochs = f", {counted(len(self.history), 'epoch')}, best {best}" if self.history else ""
+        overall = [row for row in self.errors if row.group == ALL]
+        shown = [f"{row.property} {row.rmse:.3g} {row.unit}" for row in overall if row.subset == overall[-1].subset]
+        errors = f", RMSE {overall[-1].subset}: {', '.join(shown)}" if overall else ""
+        return f"Fit({str(self.folder)!r}{epochs}{errors})"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "errors", ErrorTable(self.errors))  # a frozen dataclass has no other way
 
 
 def fit(
@@ -101,7 +111,9 @@ def fit(
     verify: bool = True,
     verbose: bool = False,
     quiet: bool = False,
+    brief: bool = False,
     strict: bool = False,
+    watch: Stopwatch | None = None,
 ) -> Fit:
     """Fit a potential to data and leave its files in ``settings.output_folder``.
 
@@ -112,7 +124,9 @@ def fit(
         verify: run the exported files in LAMMPS and compare.
         verbose: list the notices about the input too.
         quiet: print nothing; the log file and the logger ``fitsnap_nn`` still get every line.
+        brief: print warnings and results only.
         strict: treat warnings about the data as errors.
+        watch: start of the program, from which ``max_time`` counts; by default now.
 
     Raises:
         FitsnapError: one of its kinds; see `fitsnap_nn.errors`.
@@ -120,49 +134,40 @@ def fit(
     """
     if settings.solver.is_linear and resume:
         refuse_resume(settings)
+    watch = watch or Stopwatch.now()
     folder = Path(settings.output_folder)
     model_file = folder / settings.pytorch.output_file
     restart_file = folder / settings.pytorch.save_state_output
     with session() as ranks, ExitStack() as open_folder:
-        settings, start = _agreed_start(settings, restart_file if resume else None, ranks)
+        with announced("reading the files that the fit starts from", quiet or brief):
+            settings, start = _agreed_start(settings, restart_file if resume else None, ranks)
         names = planned_names(settings)
-        console = open_folder.enter_context(open_console(settings, names, ranks, overwrite, resume, quiet))
+        console = open_folder.enter_context(open_console(settings, names, ranks, overwrite, resume, quiet, None, brief))
         _greet(settings, ranks, console, verbose)
         use_device(choose_device(settings, ranks), ranks, console)
         restart = ranks.broadcast(load_matching_restart(settings, restart_file) if resume and ranks.is_first else {})
         interrupts.describe(partial(before_training, settings, ranks, restart))
         seed = set_seed(settings, ranks, restart)
-        model = create_model(settings, start)
+        with console.task("creating the model"):
+            model = create_model(settings, start)
         for note in start.notes if start else ():
             console.line(f"start: {note}")
         prepared = prepare(settings, model.input, ranks, console, restart.get("split_seed"), strict)
         prepared = replace(prepared, seen=start.seen if start else ())
         if not train:
+            report_usage(watch, ranks, console)
             return Fit(folder, [], model_file)
-        run = _Run(settings, prepared, ranks, console, folder, names)
+        run = _Run(settings, prepared, ranks, console, folder, names, watch)
         outcome = _solve(run, model) if settings.solver.is_linear else _train(run, model, start, restart, seed, resume)
         results, calibrated = _results(run, outcome.model)
-        uncertainty = calibrated.uncertainty if calibrated else None
         if not ranks.is_first:
+            report_usage(watch, ranks, console)
             return Fit(folder, [], model_file, outcome.model)
-        errors = with_linear(delivery.errors_of(results, prepared, settings), outcome.linear)
-        structure = starting_structure(results)
-        with finishing(outcome.restart_file, ranks, console) as saved:
-            delivery.save(settings, outcome.model, outcome.origin, prepared, model_file, errors, structure, uncertainty)
-            saved.append(model_file)
-            lammps_files = delivery.deploy(settings, outcome.model, structure, uncertainty)
-            files = delivery.report(settings, errors, results, prepared.properties, console, folder)
-            files |= outcome.write_more() | write_uncertainty(folder, calibrated)
-        verification = delivery.verify(settings, outcome.model, prepared, lammps_files, console) if verify else None
-        console.line(render_tree(folder, {**delivery.contents(settings, lammps_files), **files}))
-        _say_dynamics(settings, lammps_files, console)
-        lines = outcome.judge(results, errors)
-        console.line("\n".join(lines))
-        return Fit(folder, errors, model_file, outcome.model, history_of(folder), verification, lines)
+        return _deliver(run, outcome, results, calibrated, verify)
 
 
 class _Run(NamedTuple):
-    """Shared arguments of the steps of a fit; ``names`` are those of the files that it may write."""
+    """Shared arguments of the steps of a fit: ``names`` of the files that it may write, ``watch`` with its start."""
 
     settings: Settings
     prepared: Prepared
@@ -170,6 +175,7 @@ class _Run(NamedTuple):
     console: Console
     folder: Path
     names: list[str]
+    watch: Stopwatch
 
     def take_folder(self, *, resume: bool = False) -> None:
         """Replace the files of an earlier fit from here on; on the first rank."""
@@ -201,10 +207,13 @@ def _train(
     run: _Run, model: Model[Any], start: Start | None, restart: dict[str, Any], seed: int, resume: bool
 ) -> _Outcome:
     """Train a network."""
-    settings, prepared, ranks, console, folder, _ = run
-    trainer = make_trainer(model, start, settings, prepared, ranks, console, restart, seed)
+    settings, prepared, ranks, console, folder, *_ = run
+    with console.task("preparing the training"):
+        trainer = make_trainer(model, start, settings, prepared, ranks, console, restart, seed)
     run.take_folder(resume=resume)
     linear = _linear_errors(settings, prepared, trainer, ranks, console)
+    limit = settings.pytorch.time_limit
+    trainer.stopping = Stopping(ranks, None if limit is None else run.watch.started + limit)
     chosen = start or pretrained_file(settings) or settings.starts_from_least_squares
     first = trainer.evaluate_start() if not resume and chosen else None
     restart_file = folder / settings.pytorch.save_state_output
@@ -243,13 +252,31 @@ def _results(run: _Run, model: Model[Any]) -> tuple[list[Result], Calibrated | N
     return with_calibrated_spread(results, calibrated.uncertainty if calibrated else None), calibrated
 
 
-def _say_dynamics(settings: Settings, files: LammpsFiles, console: Console) -> None:
-    """Print how to run molecular dynamics, or why there is none."""
+def _deliver(run: _Run, outcome: _Outcome, results: list[Result], calibrated: Calibrated | None, verify: bool) -> Fit:
+    """Write, verify and judge the results on the first rank."""
+    settings, prepared, ranks, console, folder, _, watch = run
+    model_file = folder / settings.pytorch.output_file
+    errors = with_linear(delivery.errors_of(results, prepared, settings), outcome.linear)
+    structure = starting_structure(results)
+    uncertainty = calibrated.uncertainty if calibrated else None
+    with finishing(outcome.restart_file, ranks, console) as saved:
+        with console.task("writing the model and its files for LAMMPS"):
+            delivery.save(settings, outcome.model, outcome.origin, prepared, model_file, errors, structure, uncertainty)
+            saved.append(model_file)
+            lammps_files = delivery.deploy(settings, outcome.model, structure, uncertainty)
+        files = delivery.report(settings, errors, results, prepared.properties, console, folder)
+        files |= outcome.write_more() | write_uncertainty(folder, calibrated)
+    verification = delivery.verify(settings, outcome.model, prepared, lammps_files, console) if verify else None
+    console.line(render_tree(folder, {**delivery.contents(settings, lammps_files), **files}))
     calculator = settings.calculator
     if not (calculator.energy or calculator.force or calculator.stress):
         console.line(f"no molecular dynamics: {UNFITTED}")
-    elif files.deck:
-        console.line(f"molecular dynamics: cd {files.folder} && lmp -in {files.deck.name}")
+    elif lammps_files.deck:
+        console.line(f"molecular dynamics: cd {folder} && lmp -in {lammps_files.deck.name}", final=True)
+    report_usage(watch, ranks, console)
+    lines = outcome.judge(results, errors)
+    console.line("\n".join(lines), final=True)
+    return Fit(folder, errors, model_file, outcome.model, history_of(folder), verification, lines)
 
 
 @dataclass(frozen=True)
@@ -263,8 +290,11 @@ class DataReport:
         return self.text
 
 
-def check(settings: Settings) -> DataReport:
+def check(settings: Settings, console: Console | None = None) -> DataReport:
     """Return a description of the data of an input, without computing anything.
+
+    Args:
+        console: shows the progress.
 
     Raises:
         DataError: they cannot be used.
@@ -275,7 +305,7 @@ def check(settings: Settings) -> DataReport:
     settings, start = _find_start(settings)
     if start and start.elements != settings.elements:
         create_model(settings, start)  # refuses elements that the architecture does not support
-    dataset = read_dataset(settings, Ranks())
+    dataset = read_dataset(settings, Ranks(), console=console)
     refuse_missing_sets(settings, dataset)
     notes = [f"start: {note}" for note in (start.notes if start else ())]
     table = group_table(dataset.configurations, [row.name for row in settings.targets])
@@ -311,18 +341,21 @@ def _greet(settings: Settings, ranks: Ranks, console: Console, verbose: bool) ->
     if ranks.opened:
         console.line(f"  note: ranks on several machines: {ranks.opened} accepts connections without authentication")
     console.line(f"input: {settings.source}")
-    if verbose or len(settings.notices) < 3:
-        for notice in settings.notices:
-            console.line(f"  note: {notice}")
-    else:
-        console.line(f"  {len(settings.notices)} notes on it, listed by --check")
+    many = len(settings.notices) >= MANY and not verbose
+    for notice in settings.notices:
+        (console.detail if many else console.line)(f"  note: {notice}")
+    if many:
+        sections = dict.fromkeys(name for notice in settings.notices for name in SECTION.findall(notice))
+        about = f" ({', '.join(sections)})" if sections else ""
+        console.line(f"  {len(settings.notices)} notes on it{about}: see {LOG_FILE}, --verbose or --check")
 
 
 def _linear_errors(
     settings: Settings, prepared: Prepared, trainer: Trainer, ranks: Ranks, console: Console
 ) -> list[ErrorRow]:
     """Return and print the errors of the linear model on the same descriptors, if the input asks for it."""
-    model, note = fit_linear(settings, prepared, trainer.objective, ranks)
+    with console.task("linear model on the same descriptors"):
+        model, note = fit_linear(settings, prepared, trainer.objective, ranks)
     if note:
         console.line(note)
     rows = errors_table(predict_all(model, prepared, ranks, console), prepared.properties) if model else []
@@ -337,16 +370,16 @@ def predict_all(
 ) -> list[Result]:
     """Return predictions and labels of all configurations on the first rank, an empty list on the others."""
     configurations, properties = prepared.dataset.configurations, prepared.properties
-    release = prepared.releaser()
-    inputs_of = prepared.inputs_of
-    found = evaluate_all(
-        model,
-        configurations,
-        inputs_of,
-        ranks,
-        properties,
-        release=release,
-        say=console.line,
-        uncertainty=uncertainty,
-    )
+    release, inputs_of = prepared.releaser(), prepared.inputs_of
+    with console.task("evaluation") as task:
+        found = evaluate_all(
+            model,
+            configurations,
+            inputs_of,
+            ranks,
+            properties,
+            release=release,
+            say=console.line,
+            progress=task.update,
+        )
     return [Result(*both) for both in zip(configurations, found, strict=True)] if ranks.is_first else []

@@ -120,7 +120,7 @@ def prepare(
     Raises:
         DataError, LammpsError: see `fitsnap_nn.data` and `fitsnap_nn.inputs`.
     """
-    dataset = read_dataset(settings, ranks, split_seed)
+    dataset = read_dataset(settings, ranks, split_seed, console)
     if relabel:
         dataset = relabel(dataset)
     else:
@@ -139,26 +139,36 @@ def prepare(
     return prepared
 
 
-def read_dataset(settings: Settings, ranks: Ranks, split_seed: int | None = None) -> Dataset:
+def read_dataset(
+    settings: Settings, ranks: Ranks, split_seed: int | None = None, console: Console | None = None
+) -> Dataset:
     """Configurations, split and weighted, the same on every rank.
+
+    Args:
+        split_seed: seed of the split; ``None``: that of the input, or a new one.
+        console: shows the progress.
 
     Raises:
         DataError: a file cannot be used, or no label has a weight; see `fitsnap_nn.data`.
     """
-    sources = list_files(settings)
+    console = console or Console()
+    with console.task("looking for data files"):
+        sources = list_files(settings)
     ranks.require_same([(source.path, os.path.getsize(source.path)) for source in sources], "list of data files")
     mine = ranks.mine([float(os.path.getsize(source.path)) for source in sources])
     unlisted = unlisted_groups(settings) if ranks.is_first else []
-    shares = ranks.share(_read(settings, [sources[number] for number in mine], unlisted))
+    with console.task("reading data", len(mine) if len(mine) > 1 else 0) as task:
+        shares = ranks.share(_read(settings, [sources[number] for number in mine], unlisted, task.update))
     # Each rank reads some of the files, and the error has to name all that are unusable.
     if problems := [problem for _, _, problem in shares if problem]:
         raise DataError("\n".join(problems))
     seed = ranks.broadcast(split_seed or settings.groups.random_seed or draw_seed())
     configurations = [configuration for read, _, _ in shares for configuration in read]
-    dataset = assemble(settings, configurations, seed, [finding for _, found, _ in shares for finding in found])
-    if getattr(settings.architecture, "long_range", False):
-        refuse_wires(dataset.configurations)
-    missing = check_labels(settings, dataset.configurations, dataset.findings)
+    with console.task("checking data"):
+        dataset = assemble(settings, configurations, seed, [finding for _, found, _ in shares for finding in found])
+        if getattr(settings.architecture, "long_range", False):
+            refuse_wires(dataset.configurations)
+        missing = check_labels(settings, dataset.configurations, dataset.findings)
     return replace(dataset, findings=(*dataset.findings, *missing))
 
 
@@ -187,11 +197,11 @@ def refuse_missing_sets(settings: Settings, dataset: Dataset) -> None:
 
 
 def _read(
-    settings: Settings, sources: Sequence[DataFile], found: list[Finding]
+    settings: Settings, sources: Sequence[DataFile], found: list[Finding], progress: Callable[[int], None]
 ) -> tuple[list[Configuration], list[Finding], str]:
     """Return the configurations of files, the given remarks and those on the files, and the message of an error."""
     try:
-        return read_files(settings, sources, found), found, ""
+        return read_files(settings, sources, found, progress), found, ""
     except DataError as error:
         return [], found, str(error)
 

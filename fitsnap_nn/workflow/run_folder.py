@@ -59,6 +59,7 @@ def open_console(
     resume: bool,
     quiet: bool,
     folder: Path | None = None,
+    brief: bool = False,
 ) -> Iterator[Console]:
     """Lock the folder and open the first rank's console, once it is sure that nothing is lost by writing there.
 
@@ -66,7 +67,9 @@ def open_console(
 
     Args:
         names: names of the files that the run may write.
+        quiet: print nothing.
         folder: output folder, if it is not that of the settings.
+        brief: print warnings and results only.
 
     Raises:
         InputError: the folder contains an earlier run or files of others, or another run writes to it.
@@ -83,7 +86,7 @@ def open_console(
     with one_line_errors(), _existing(folder), locked(folder) as left:
         refuse_losses(folder, names, "" if overwrite or resume else remedy)
         remove_temporaries(folder, own_files(folder, names))
-        with Console(None if quiet else sys.stdout, keep=True) as console:
+        with Console(None if quiet else sys.stdout, keep=True, brief=brief) as console:
             if left:
                 console.line(f"note: {left}")
             yield console

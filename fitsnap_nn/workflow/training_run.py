@@ -3,47 +3,45 @@
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
 from fitsnap_nn import interrupts
 from fitsnap_nn.data.configuration import Subset
-from fitsnap_nn.data.properties import STANDARD, Property
-from fitsnap_nn.errors import CheckpointError, InputError, Problem
-from fitsnap_nn.export.model_file import model_payload
+from fitsnap_nn.data.properties import STANDARD
+from fitsnap_nn.errors import CheckpointError, InputError, Interrupted, Problem, TimeLimit
 from fitsnap_nn.export.reference_files import changed_files
 from fitsnap_nn.export.stored import refused
-from fitsnap_nn.folders import own_files
-from fitsnap_nn.launch import repeated_command
 from fitsnap_nn.models import Model
-from fitsnap_nn.reports.epochs import METRICS_FILE, EpochLog, EpochRow, epoch_header, epoch_line, read_epochs
+from fitsnap_nn.reports.epochs import METRICS_FILE, EpochRow, read_epochs
 from fitsnap_nn.reports.runlog import Console
-from fitsnap_nn.settings import Settings, as_dict, differences, from_dict
-from fitsnap_nn.settings.outputs import snapshot_name
+from fitsnap_nn.settings import Settings, differences, from_dict
 from fitsnap_nn.settings.training import LOSS, PytorchSection
 from fitsnap_nn.training.allocator import keep_freed_memory
-from fitsnap_nn.training.checkpoint import load_restart, refuse_differences, save_restart
+from fitsnap_nn.training.checkpoint import load_restart, refuse_differences
 from fitsnap_nn.training.distributed import Ranks
 from fitsnap_nn.training.losses import make_loss
 from fitsnap_nn.training.objective import Objective, Term
+from fitsnap_nn.training.stopping import FitStopped
 from fitsnap_nn.training.trainer import EpochReport, Trainer
 from fitsnap_nn.workflow import warm_start
 from fitsnap_nn.workflow.device import choose_device
+from fitsnap_nn.workflow.going_on import Saved
 from fitsnap_nn.workflow.initialization import initialize
 from fitsnap_nn.workflow.linear import set_last_layer
 from fitsnap_nn.workflow.preparation import Prepared
+from fitsnap_nn.workflow.records import Records, showing_progress
 from fitsnap_nn.workflow.warm_start import Start
 
 # Settings that may differ between a fit and its continuation.
 FREE_TO_CHANGE = (
     "[OUTFILE]", "[EXTRAS]", "[MEMORY]", "[PYTORCH] num_epochs", "[PYTORCH] save_state", "[PYTORCH] output_file",
     "[PYTORCH] device", "[PYTORCH] early_stopping", "[PYTORCH] log_interval", "[PYTORCH] log_mae",
-    "[PYTORCH] checkpoint_interval",
+    "[PYTORCH] checkpoint_interval", "[PYTORCH] max_time",
 )  # fmt: skip
 
 
@@ -137,7 +135,8 @@ def _go_on(trainer: Trainer, settings: Settings, prepared: Prepared, console: Co
         refuse_differences(restart["path"], ["the data, their split or their weights have changed"])
     with refused(restart["path"]):
         trainer.load_state_dict(restart["trainer"])
-    console.line(f"continuing from {restart['path']} after epoch {trainer.epoch}")
+    steps = f" and step {trainer.part.steps} of the next one" if trainer.part else ""
+    console.line(f"continuing from {restart['path']} after epoch {trainer.epoch}{steps}")
     before, now = restart["settings"]["pytorch"]["num_epochs"], settings.pytorch.num_epochs
     if before != now:
         _note_on_schedule(trainer, settings.pytorch, f"num_epochs changed from {before} to {now}", console)
@@ -168,54 +167,52 @@ def run_training(
     first: EpochReport | None,
     fresh: bool,
 ) -> None:
-    """Train; after each epoch log it and write the restart file. ``first`` are the errors of the initial weights."""
+    """Train; after each epoch log it and write the restart file. ``first`` are the errors of the initial weights.
+
+    Raises:
+        Interrupted: at SIGINT or SIGTERM, once the state after the current step is saved; on the first rank.
+        TimeLimit: the same at the time limit.
+    """
     if not ranks.is_first:
-        trainer.run(lambda report: None)
+        with _waiting_for_the_end(ranks):
+            trainer.run(lambda report: None)
         return
-    stored, digest, properties, options = as_dict(settings), prepared.digest(), prepared.properties, settings.pytorch
-    saved, split = 0 if fresh else trainer.epoch, prepared.split
-    for path in stale_snapshots(restart_file, saved):
-        path.unlink()
-        console.line(f"removed {path}, of an earlier fit")
-    with EpochLog(Path(settings.output_folder), properties, None if fresh else trainer.epoch) as log:
-        hidden = ""  # line of the last epoch, if it is not shown
-
-        def after_epoch(report: EpochReport) -> None:
-            nonlocal saved, hidden
-            row = _row(report, properties)
-            log.write(row)
-            line = epoch_line(row, properties, rmse=options.log_mae)
-            hidden = "" if shown(row.epoch) else line
-            if not hidden:
-                console.line(line)
-            with trainer.holding(trainer.best.weights):
-                payload = model_payload(trainer.model, settings, {"epoch": trainer.best.epoch}, split=split)
-            state, seed = trainer.state_dict(), prepared.dataset.seed
-            for path in restart_files(restart_file, row.epoch, options):
-                save_restart(path, model=payload, trainer=state, settings=stored, data=digest, split_seed=seed)
-            saved = report.epoch
-
-        def shown(epoch: int) -> bool:
-            return epoch in (1, options.num_epochs) or not epoch % options.log_interval
-
-        if first or trainer.epoch < options.num_epochs:
-            console.line(epoch_header(properties, rmse=options.log_mae))
-        if first:
-            line = epoch_line(_row(first, properties), properties, rmse=options.log_mae)
-            console.line(f"{line}, the initial weights")
-        interrupts.describe(lambda: _interrupted(trainer, ranks, restart_file, saved))
+    saved = Saved(trainer, ranks, restart_file, 0 if fresh else trainer.epoch)
+    with Records(trainer, settings, prepared, console, restart_file, saved, fresh) as records:
+        records.start(first)
+        interrupts.describe(saved.interrupted)
         try:
-            trainer.run(after_epoch)
+            with showing_progress(trainer, console):
+                trainer.run(records.after_epoch)
+        except FitStopped:
+            _stop(trainer, records, saved, settings.pytorch.max_time, console)
         except (CheckpointError, OSError):
             with suppress(OSError):  # the log may be on the same full disk
-                console.line(_interrupted(trainer, ranks, restart_file, saved))
+                console.line(saved.interrupted(), final=True)
             raise
-    if trainer.epoch:
-        trained = f"interrupted after epoch {trainer.epoch}, the last one; {_saved(ranks, restart_file, trainer.epoch)}"
-        interrupts.describe(lambda: trained)
-    if hidden:
-        console.line(hidden)
-    _say_best(trainer, options.best_model_metric, console)
+    saved.complete = True
+    records.finish()
+    _say_best(trainer, settings.pytorch.best_model_metric, console)
+
+
+@contextmanager
+def _waiting_for_the_end(ranks: Ranks) -> Iterator[None]:
+    """Wait for the first rank if the fit stops: it saves the state, and then ends all ranks."""
+    try:
+        yield
+    except FitStopped:
+        ranks.barrier()
+
+
+def _stop(trainer: Trainer, records: Records, saved: Saved, limit: str, console: Console) -> NoReturn:
+    """Save the state of a fit that has stopped, and end it."""
+    if trainer.part:
+        records.save()
+    if number := trainer.stopping.signalled():
+        raise Interrupted(number)
+    text = saved.out_of_time(limit)
+    console.detail(text)  # the screen shows the message of the exception
+    raise TimeLimit(text)
 
 
 def _say_best(trainer: Trainer, metric: str, console: Console) -> None:
@@ -226,94 +223,6 @@ def _say_best(trainer: Trainer, metric: str, console: Console) -> None:
     elif trainer.epoch:
         loss = f"loss {trainer.best.loss:.6g}{by}"
         console.line(f"best: the initial weights, {loss}: no epoch improved on it, and they are kept unchanged")
-
-
-def before_training(settings: Settings, ranks: Ranks, restart: dict[str, Any]) -> str:
-    """Return what is saved of a fit that is interrupted before its first epoch, and how to go on: one line."""
-    epoch = restart["trainer"]["epoch"] if restart else 0
-    text = f"interrupted before epoch {epoch + 1} of {settings.pytorch.num_epochs}"
-    if settings.solver.is_linear:
-        text = "interrupted before the linear system is solved"
-    if restart:
-        return f"{text}; {_saved(ranks, restart['path'], epoch)}"
-    return f"{text}; nothing is saved but model inputs. To start again: {_command(ranks, '--overwrite')}"
-
-
-def _interrupted(trainer: Trainer, ranks: Ranks, restart_file: Path, saved: int) -> str:
-    """Return where a fit was interrupted, what is saved, and how to go on: one line."""
-    text = f"interrupted in epoch {saved + 1} of {trainer.options.num_epochs}"
-    if not saved:
-        return f"{text}; no epoch was finished, nothing is saved. To start again: {_command(ranks, '--overwrite')}"
-    return f"{text}; {_saved(ranks, restart_file, saved)}"
-
-
-def _saved(ranks: Ranks, restart_file: Path, epoch: int) -> str:
-    """Return what a restart file contains, and the command that continues the fit."""
-    go_on = _command(ranks, "--resume")
-    return f"{restart_file} contains the state after epoch {epoch}. To go on: {go_on}"
-
-
-@contextmanager
-def finishing(restart_file: Path | None, ranks: Ranks, console: Console) -> Iterator[list[Path]]:
-    """State what is saved, and how to finish, if results cannot be written.
-
-    Args:
-        restart_file: restart file of the fit, if there is one.
-
-    Yields:
-        Files that contain the model, to be extended.
-    """
-    saved = [restart_file] if restart_file else []
-    try:
-        yield saved
-    except Exception:  # of any kind, and raised again: whatever failed, the user is told that the fit is not lost
-        go_on = _command(ranks, "--resume" if restart_file else "--overwrite")
-        kept = f"the fit is complete, and the model is saved in {saved[-1]}" if saved else "nothing is saved"
-        with suppress(OSError):  # the log may be on the same full disk
-            console.line(f"not all results are written; {kept}.\nTo write them: {go_on}")
-        raise
-
-
-def _command(ranks: Ranks, option: str) -> str:
-    """Return the command line of this run with an option."""
-    return repeated_command(ranks.size, "--overwrite" if option == "--resume" else "--resume", option)
-
-
-def restart_files(path: Path, epoch: int, options: PytorchSection) -> list[Path]:
-    """Return the restart files to write after an epoch: the latest one, and a copy every ``checkpoint_interval``."""
-    kept = bool(options.checkpoint_interval) and epoch % options.checkpoint_interval == 0
-    return [path, *([path.with_name(snapshot_name(path.name, epoch))] if kept else [])]
-
-
-def stale_snapshots(path: Path, epoch: int) -> list[Path]:
-    """Return the copies of the restart file of an earlier fit in the same folder, or of epochs that are repeated.
-
-    Args:
-        path: the restart file.
-        epoch: epoch from which the fit goes on; 0 for a new one.
-    """
-    own, prefix = own_files(path.parent, ()), path.name.removesuffix(".pt") + "_"
-    numbers = {name: name[len(prefix) : -3] for name in own if name.startswith(prefix) and name.endswith(".pt")}
-    stale = (name for name, number in numbers.items() if number.isdigit() and int(number) > epoch)
-    return [path.with_name(name) for name in sorted(stale) if path.with_name(name).is_file()]
-
-
-def _row(report: EpochReport, properties: Sequence[Property]) -> EpochRow:
-    found = report.validation
-
-    def errors(by_name: Mapping[str, float]) -> tuple[float, ...]:
-        return tuple(by_name.get(one.name, math.nan) * one.loss_unit.size / one.report_unit.size for one in properties)
-
-    return EpochRow(
-        epoch=report.epoch,
-        train_loss=report.train_loss,
-        validation_loss=found.loss if found else math.nan,
-        mae=errors(found.mae if found else {}),
-        rmse=errors(found.rmse if found else {}),
-        learning_rate=report.learning_rate,
-        seconds=report.seconds,
-        best=report.is_best,
-    )
 
 
 def history_of(folder: Path) -> list[EpochRow]:

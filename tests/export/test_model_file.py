@@ -16,9 +16,10 @@ from random_potentials import crystal
 
 from fitsnap_nn.errors import CheckpointError, InputError
 from fitsnap_nn.export import model_file
+from fitsnap_nn.export.card import describe_model
 from fitsnap_nn.export.export import export
 from fitsnap_nn.export.mliappy import MliapModel, to_pickle
-from fitsnap_nn.export.model_file import describe_model, load_model, load_payload, model_payload, save_model
+from fitsnap_nn.export.model_file import load_model, load_payload, model_payload, save_model
 from fitsnap_nn.export.unified import unified_pickle
 from fitsnap_nn.folders import MARKER
 from fitsnap_nn.inputs.graph.input import GraphInput

@@ -20,8 +20,9 @@ from fitsnap_nn.cli import main
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.errors import CheckpointError
 from fitsnap_nn.export import stored
+from fitsnap_nn.export.card import describe_model
 from fitsnap_nn.export.mliappy import MliapModel, to_pickle
-from fitsnap_nn.export.model_file import describe_model, load_model, load_payload, model_payload, save_model
+from fitsnap_nn.export.model_file import load_model, load_payload, model_payload, save_model
 from fitsnap_nn.export.stored import SPARE
 from fitsnap_nn.export.unified import unified_pickle
 from fitsnap_nn.inputs.cache.store import InputStore

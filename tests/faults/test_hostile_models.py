@@ -16,8 +16,9 @@ from random_potentials import crystal
 import fitsnap_nn
 from fitsnap_nn.cli import main
 from fitsnap_nn.errors import CheckpointError, InputError
+from fitsnap_nn.export.card import describe_model
 from fitsnap_nn.export.export import export
-from fitsnap_nn.export.model_file import describe_model, load_model, model_payload
+from fitsnap_nn.export.model_file import load_model, model_payload
 from fitsnap_nn.export.reference_files import changed_files
 from fitsnap_nn.inputs.snap.input import SnapInput
 from fitsnap_nn.integrity import serialize

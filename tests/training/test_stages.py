@@ -191,7 +191,7 @@ def test_the_mean_over_epochs_is_validated():
 
     trainer.run(after_epoch)
     mean = torch.stack(ends[3:]).mean(dim=0)
-    torch.testing.assert_close(trainer._kept(), mean, rtol=1e-13, atol=1e-13)
+    torch.testing.assert_close(trainer.kept(), mean, rtol=1e-13, atol=1e-13)
     with trainer.holding(mean):
         batch, labels = collate(trainer.validation.samples, torch.float64, CPU)
         sums = OBJECTIVE.sums(predict(trainer.model, batch, STANDARD), labels, batch)
@@ -220,7 +220,7 @@ def test_schedule_free_weights_follow_the_equations_of_the_paper():
             total += largest
             x = x + largest / total * (z - x)
     ends: list[tuple[EpochReport, Tensor, Tensor]] = []
-    trainer.run(lambda report: ends.append((report, trainer._kept().clone(), trainer.flat.vector.detach().clone())))
+    trainer.run(lambda report: ends.append((report, trainer.kept().clone(), trainer.flat.vector.detach().clone())))
     assert [report.learning_rate for report, _, _ in ends] == pytest.approx([5e-3, 1e-2, 1e-2, 1e-2])
     report, kept, inside = ends[-1]
     torch.testing.assert_close(kept, x, rtol=1e-9, atol=1e-11)
@@ -228,7 +228,8 @@ def test_schedule_free_weights_follow_the_equations_of_the_paper():
     assert not torch.allclose(inside, x, rtol=1e-4)
     assert trainer.best.epoch == 4
     with trainer.holding(x):
-        assert trainer.errors.of(trainer.validation, nothing).loss == pytest.approx(report.validation.loss, rel=1e-9)
+        found = trainer.errors.of(trainer.validation, lambda done, total: None)
+        assert found.loss == pytest.approx(report.validation.loss, rel=1e-9)
     assert torch.equal(trainer.flat.vector, kept)  # those of the best epoch, for files and reports
 
 
