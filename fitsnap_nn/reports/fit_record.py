@@ -35,6 +35,7 @@ class FitRecord:
         elements: chemical symbols in the order of LAMMPS' atom types.
         cutoff: Å.
         date: end of the fit, ISO 8601, UTC.
+        properties: title and report unit of the properties of the fit, in the order of ``metrics.csv``.
         judged: set by which the fit is judged; empty without labels.
         verdict: lines of the verdict.
         errors: rows of the error table.
@@ -60,6 +61,7 @@ class FitRecord:
     cutoff: float
     date: str
     predicted: Predicted
+    properties: tuple[tuple[str, str], ...] = ()
     judged: str = ""
     verdict: tuple[str, ...] = ()
     errors: tuple[ErrorRow, ...] = ()
@@ -132,6 +134,7 @@ def load_record(folder: Path) -> FitRecord:
     try:
         plain = {name: value for name, value in content.items() if name in names}
         plain["errors"] = tuple(_error_row(row) for row in plain["errors"])
+        plain["properties"] = tuple((title, unit) for title, unit in plain["properties"])
         for name in ("elements", "verdict", "citations", "worst"):
             plain[name] = tuple(plain[name])
         return FitRecord(**plain, predicted=predicted)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from fitsnap_nn.data.properties import ENERGY, STRESS, Property
 from fitsnap_nn.errors import CheckpointError
 from fitsnap_nn.files import atomic_write, read_regular
-from fitsnap_nn.reports.results import Floats, Result, in_report_unit
+from fitsnap_nn.reports.results import Floats, Result, in_report_unit, in_the_fit
 
 PREDICTIONS_FILE = "predictions.npz"
 MAX_ROWS = 100_000  # rows per property in the file: 100 000 atoms take 2.4 MB
@@ -64,7 +64,7 @@ class Structure(NamedTuple):
     """Structure of a configuration with large errors.
 
     Attributes:
-        index: index of the configuration.
+        configuration: index of the configuration.
         numbers: (N,) atomic numbers.
         positions: (N, 3) Å.
         cell: (3, 3) Å.
@@ -72,7 +72,7 @@ class Structure(NamedTuple):
         force_errors: (N,) norm of the error of the force, eV/Å; empty if unknown.
     """
 
-    index: int
+    configuration: int
     numbers: Integers
     positions: Floats
     cell: Floats
@@ -90,6 +90,7 @@ class Predicted:
         atoms: number of atoms of each configuration.
         values: values by property name.
         worst: structures with the largest errors, largest first.
+        left_out: number of configurations without any weight, which are not among these; see `in_the_fit`.
     """
 
     names: list[str]
@@ -98,6 +99,7 @@ class Predicted:
     atoms: Integers
     values: Mapping[str, Values]
     worst: tuple[Structure, ...] = ()
+    left_out: int = 0
 
 
 NOTES = {ENERGY.name: "minus element energies", STRESS.name: "positive in tension"}
@@ -109,7 +111,7 @@ def predicted_of(
     element_energies: Mapping[str, float],
     worst: Sequence[Result] = (),
 ) -> Predicted:
-    """Return the arrays of results.
+    """Return the arrays of results; configurations without any weight are left out.
 
     Args:
         results: predictions and labels.
@@ -117,6 +119,8 @@ def predicted_of(
         element_energies: eV by element, to be subtracted from energies.
         worst: results with the largest errors, largest first.
     """
+    shown = in_the_fit(results)
+    left_out, results = len(results) - len(shown), shown
     configurations = [one.configuration for one in results]
     values = {one.name: found for one in properties if (found := _values(one, results, element_energies)) is not None}
     index = {one.id: number for number, one in enumerate(configurations)}
@@ -127,6 +131,7 @@ def predicted_of(
         np.array([len(one) for one in configurations], dtype=np.int64),
         values,
         tuple(_structure(one, index[one.configuration.id]) for one in worst),
+        left_out,
     )
 
 
@@ -154,16 +159,19 @@ def _values(quantity: Property, results: Sequence[Result], element_energies: Map
         chosen = sample(np.abs(arrays[0] - arrays[1]).max(axis=1), MAX_ROWS)
         arrays = [one[chosen] for one in arrays]
     return Values(
-        quantity.name,
-        quantity.title,
-        quantity.symbol,
-        quantity.report_unit.label,
-        quantity.display_unit.label,
-        quantity.report_unit.size / quantity.display_unit.size,
-        NOTES.get(quantity.name, ""),
-        quantity.per == "atom",
-        *arrays,
-        total,
+        name=quantity.name,
+        title=quantity.title,
+        symbol=quantity.symbol,
+        unit=quantity.report_unit.label,
+        display_unit=quantity.display_unit.label,
+        display_factor=quantity.report_unit.size / quantity.display_unit.size,
+        note=NOTES.get(quantity.name, ""),
+        per_atom=quantity.per == "atom",
+        model=arrays[0],
+        target=arrays[1],
+        owner=arrays[2],
+        atom=arrays[3],
+        total=total,
     )
 
 
@@ -204,7 +212,8 @@ def save_predicted(path: Path, predicted: Predicted) -> None:
         **{name: _packed(getattr(predicted, name)) for name in ("names", "groups", "sets")},
         "atoms": predicted.atoms,
         "properties": _packed(list(predicted.values)),
-        "worst": np.array([one.index for one in predicted.worst], dtype=np.int64),
+        "left_out": predicted.left_out,
+        "worst": np.array([one.configuration for one in predicted.worst], dtype=np.int64),
     }
     for name, one in predicted.values.items():
         precision = np.float32 if one.per_atom else np.float64
@@ -214,7 +223,9 @@ def save_predicted(path: Path, predicted: Predicted) -> None:
         arrays |= {f"{name}/atom": one.atom.astype(np.int32)}
         arrays |= {f"{name}/model": one.model.astype(precision), f"{name}/target": one.target.astype(precision)}
     for number, structure in enumerate(predicted.worst):
-        arrays |= {f"worst{number}/{key}": value for key, value in structure._asdict().items() if key != "index"}
+        arrays |= {
+            f"worst{number}/{key}": value for key, value in structure._asdict().items() if key != "configuration"
+        }
     with atomic_write(path) as file:
         np.savez_compressed(file, **arrays)
 
@@ -231,13 +242,13 @@ def load_predicted(path: Path) -> Predicted:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
         values = {name: _loaded(name, arrays) for name in _unpacked(arrays["properties"])}
-        keys = [key for key in Structure._fields if key != "index"]
+        keys = [key for key in Structure._fields if key != "configuration"]
         worst = tuple(
             Structure(int(index), *(arrays[f"worst{number}/{key}"] for key in keys))
             for number, index in enumerate(arrays["worst"])
         )
         names, groups, sets = (_unpacked(arrays[name]) for name in ("names", "groups", "sets"))
-        return Predicted(names, groups, sets, arrays["atoms"], values, worst)
+        return Predicted(names, groups, sets, arrays["atoms"], values, worst, int(arrays["left_out"]))
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise CheckpointError(f"{path} is damaged: {error}. Repeat the fit.") from error
 
@@ -247,11 +258,20 @@ def _loaded(name: str, arrays: Mapping[str, Any]) -> Values:
         return arrays[f"{name}/{key}"].astype(kind)
 
     title, symbol, unit, display_unit, note = _unpacked(arrays[f"{name}/words"])
-    factor, total = float(arrays[f"{name}/factor"]), int(arrays[f"{name}/total"])
-    numbers = [array("model", np.float64), array("target", np.float64), array("owner", np.int64)]
-    per_atom = bool(arrays[f"{name}/per_atom"])
     return Values(
-        name, title, symbol, unit, display_unit, factor, note, per_atom, *numbers, array("atom", np.int64), total
+        name=name,
+        title=title,
+        symbol=symbol,
+        unit=unit,
+        display_unit=display_unit,
+        display_factor=float(arrays[f"{name}/factor"]),
+        note=note,
+        per_atom=bool(arrays[f"{name}/per_atom"]),
+        model=array("model", np.float64),
+        target=array("target", np.float64),
+        owner=array("owner", np.int64),
+        atom=array("atom", np.int64),
+        total=int(arrays[f"{name}/total"]),
     )
 
 

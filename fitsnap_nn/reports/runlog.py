@@ -110,9 +110,9 @@ class Console(AbstractContextManager["Console"]):
             now = self._clock()
             if done >= total:
                 self._update_line("", in_place)
-                self.line(f"{task}: {total}/{total} in {_duration(now - started)}")
+                self.line(f"{task}: {total}/{total} in {duration(now - started)}")
                 return
-            left = _duration((now - started) * (total - done) / done) if done else "?"
+            left = duration((now - started) * (total - done) / done) if done else "?"
             text = f"{task}: {done}/{total} ({100 * done // total} %), {left} left"
             self._update_line(text, in_place)
             step = PROGRESS_STEPS * done // total
@@ -138,7 +138,8 @@ class Console(AbstractContextManager["Console"]):
             print(f"\r\033[K{text}", end="", file=self._stream, flush=True)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a time in s with fitting units."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -130,6 +130,7 @@ class Outfile:
     output_style: str = option("SNAP", "style of the LAMMPS files", no_effect="it follows from the model")
     detailed_errors: bool = option(False, "errors by group", no_effect=ALWAYS)
     metrics_style: str = option("MD", "format of the table", choices=("MD", "CSV", "SSV", "JSON", "DF"))
+    report: bool = option(True, "write report.html, the whole fit on one page")
 
 
 @dataclass(frozen=True)

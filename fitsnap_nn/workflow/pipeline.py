@@ -45,6 +45,7 @@ from fitsnap_nn.workflow.preparation import (
     refuse_missing_sets,
 )
 from fitsnap_nn.workflow.run_folder import open_console, planned_names, start_log
+from fitsnap_nn.workflow.summary import Stopwatch, conclude, describe_fit, remove_earlier
 from fitsnap_nn.workflow.training_run import (
     before_training,
     finishing,
@@ -56,7 +57,7 @@ from fitsnap_nn.workflow.training_run import (
 )
 from fitsnap_nn.workflow.warm_start import Start, find_start
 
-OF_EPOCHS = (LOSS_FILE, METRICS_FILE, "learning_curve.png")  # files that fits of networks add to
+OF_EPOCHS = (LOSS_FILE, METRICS_FILE)  # files that fits of networks add to
 UNFITTED = "energy, force and stress of [CALCULATOR] are 0, so that the energy of this model is not fitted to anything"
 
 
@@ -119,6 +120,7 @@ def fit(
     folder = Path(settings.output_folder)
     model_file = folder / settings.pytorch.output_file
     restart_file = folder / settings.pytorch.save_state_output
+    watch = Stopwatch()
     with session() as ranks, ExitStack() as open_folder:
         settings, start = _agreed_start(settings, restart_file if resume else None, ranks)
         names = planned_names(settings)
@@ -133,10 +135,12 @@ def fit(
             console.line(f"start: {note}")
         prepared = prepare(settings, model.input, ranks, console, restart.get("split_seed"), strict)
         prepared = replace(prepared, seen=start.seen if start else ())
+        watch.lap("data and model inputs")
         if not train:
             return Fit(folder, [], model_file)
         run = _Run(settings, prepared, ranks, console, folder, names)
         outcome = _solve(run, model) if settings.solver.is_linear else _train(run, model, start, restart, seed, resume)
+        watch.lap("training")
         results = predict_all(outcome.model, prepared, ranks, console)
         if not ranks.is_first:
             return Fit(folder, [], model_file, outcome.model)
@@ -148,14 +152,20 @@ def fit(
             lammps_files = delivery.deploy(settings, outcome.model, structure)
             files = delivery.report(settings, errors, results, prepared.properties, console, folder)
             files |= outcome.write_more()
-        verification = delivery.verify(settings, outcome.model, prepared, lammps_files, console) if verify else None
+            lines = outcome.judge(results, errors)
+            record = describe_fit(settings, outcome.model, prepared, results, errors, ranks, outcome.origin)
+        watch.lap("predictions and files")
+        check = partial(delivery.verify, settings, outcome.model, prepared, lammps_files, console) if verify else None
+        record, writing = replace(record, verdict=tuple(lines)), finishing(outcome.restart_file, ranks, console)
+        began = outcome.stage_two_began
+        verification, more = conclude(folder, settings, record, check, began, watch, console, writing)
+        files = {**more, **files}
         console.line(render_tree(folder, {**delivery.contents(settings, lammps_files), **files}))
         calculator = settings.calculator
         if not (calculator.energy or calculator.force or calculator.stress):
             console.line(f"no molecular dynamics: {UNFITTED}")
         elif lammps_files.deck:
             console.line(f"molecular dynamics: cd {folder} && lmp -in {lammps_files.deck.name}")
-        lines = outcome.judge(results, errors)
         console.line("\n".join(lines))
         return Fit(folder, errors, model_file, outcome.model, history_of(folder), verification, lines)
 
@@ -174,6 +184,7 @@ class _Run(NamedTuple):
         """Replace the files of an earlier fit from here on; on the first rank."""
         if self.ranks.is_first:
             start_log(self.folder, self.names, self.console, resume, self.settings.text)
+            remove_earlier(self.folder)
 
 
 class _Outcome(NamedTuple):
@@ -186,6 +197,7 @@ class _Outcome(NamedTuple):
         linear: errors of the linear model on the same descriptors, if there is one beside the network.
         restart_file: restart file, if there is one.
         write_more: writes files of its own and returns the content of each.
+        stage_two_began: last epoch of stage one of the training, if there was a stage two.
     """
 
     model: Model[Any]
@@ -194,6 +206,7 @@ class _Outcome(NamedTuple):
     linear: Sequence[ErrorRow] = ()
     restart_file: Path | None = None
     write_more: Callable[[], dict[str, str]] = dict
+    stage_two_began: int | None = None
 
 
 def _train(
@@ -216,7 +229,8 @@ def _train(
         return verdict(judged, results, prepared.properties, *epochs, errors, trainer.summed_terms)
 
     origin = {"seed": trainer.seed, "epoch": trainer.best.epoch}
-    return _Outcome(trainer.model, origin, judge, linear, restart_file if trainer.epoch else None)
+    kept = restart_file if trainer.epoch else None
+    return _Outcome(trainer.model, origin, judge, linear, kept, stage_two_began=trainer.stage_two_began)
 
 
 def _solve(run: _Run, model: Model[Any]) -> _Outcome:

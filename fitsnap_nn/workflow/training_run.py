@@ -22,6 +22,7 @@ from fitsnap_nn.folders import own_files
 from fitsnap_nn.launch import repeated_command
 from fitsnap_nn.models import Model
 from fitsnap_nn.reports.epochs import METRICS_FILE, EpochLog, EpochRow, epoch_header, epoch_line, read_epochs
+from fitsnap_nn.reports.resumes import CONTINUED
 from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.settings import Settings, as_dict, differences, from_dict
 from fitsnap_nn.settings.outputs import snapshot_name
@@ -137,7 +138,7 @@ def _go_on(trainer: Trainer, settings: Settings, prepared: Prepared, console: Co
         refuse_differences(restart["path"], ["the data, their split or their weights have changed"])
     with refused(restart["path"]):
         trainer.load_state_dict(restart["trainer"])
-    console.line(f"continuing from {restart['path']} after epoch {trainer.epoch}")
+    console.line(CONTINUED.format(path=restart["path"], epoch=trainer.epoch))
     before, now = restart["settings"]["pytorch"]["num_epochs"], settings.pytorch.num_epochs
     if before != now:
         _note_on_schedule(trainer, settings.pytorch, f"num_epochs changed from {before} to {now}", console)
