@@ -30,7 +30,9 @@ class Citation(NamedTuple):
         one = {key: _plain(value) for key, value in self.fields.items()}
         authors = one["author"].split(" and ")
         names = ", ".join(_natural(name) for name in authors[:3]) + (" et al." if len(authors) > 3 else "")
-        volume = " ".join(filter(None, [one.get("journal", one.get("booktitle", "")), one.get("volume", "")]))
+        volume = " ".join(
+            filter(None, [one.get("journal", one.get("booktitle", one.get("publisher", ""))), one.get("volume", "")])
+        )
         place = ", ".join(filter(None, [volume, one.get("pages", "")]))
         eprint = f"arXiv:{one['eprint']}" if "eprint" in one else ""
         doi = f"doi:{one['doi']}" if "doi" in one else ""
@@ -52,7 +54,7 @@ def _natural(name: str) -> str:
 LETTERS = MappingProxyType(
     {
         r"{\"o}": "ö",
-        r"{\"u}": "ü",
+        r"{\o}": "ø",
         r"{\'o}": "ó",
         r"{\'a}": "á",
         r"{\'A}": "Á",
@@ -81,8 +83,9 @@ ENTRIES: Mapping[str, Citation] = MappingProxyType(
         "LAMMPS": _article(
             "molecular dynamics, verification",
             "Thompson, Aidan P. and Aktulga, H. Metin and Berger, Richard and Bolintineanu, Dan S. and Brown, W. "
-            "Michael and Crozier, Paul S. and {in 't Veld}, Pieter J. and Kohlmeyer, Axel and Moore, Stan G. and Nguyen, Trung "
-            "Dac and Shan, Ray and Stevens, Mark J. and Tranchida, Julien and Trott, Christian and Plimpton, Steven J.",
+            "Michael and Crozier, Paul S. and {in 't Veld}, Pieter J. and Kohlmeyer, Axel and Moore, Stan G. and "
+            "Nguyen, Trung Dac and Shan, Ray and Stevens, Mark J. and Tranchida, Julien and Trott, Christian and "
+            "Plimpton, Steven J.",
             "{LAMMPS} -- a flexible simulation tool for particle-based materials modeling at the atomic, meso, and "
             "continuum scales",
             "Comput. Phys. Commun.", "271", "108171", 2022, "10.1016/j.cpc.2021.108171",

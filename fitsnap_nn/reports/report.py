@@ -28,6 +28,7 @@ from fitsnap_nn.settings.marked import marked_input
 REPORT_FILE = "report.html"
 INPUT_FILE = "input.used.in"
 OF_OTHERS = ("md_checks.png", "uncertainty.png")  # pictures with sections of their own
+MISSING = "–"  # a number that there is not
 KINDS = {"pass": "good", "fail": "bad"}
 VERDICTS = {"pass": "passed", "fail": "failed"}
 
@@ -60,7 +61,7 @@ def report_page(folder: Path, record: FitRecord) -> str:
         f"{record.name}: report",
         record=record,
         folder=folder.name,
-        cards=_cards(record, headline, remarks, md),
+        cards=_cards(record, remarks, md),
         sections=list(sections.items()),
         verdict={"headline": headline, "remarks": remarks},
         table=error_table(record),
@@ -96,24 +97,22 @@ def error_table(record: FitRecord) -> dict[str, Any]:
     found = {(row.group, row.subset, row.property): row for row in record.errors}
     titles = list(dict.fromkeys(row.property for row in record.errors))
     by_title = {one.title: one for one in record.predicted.values.values()}
-    rms = {title: rms_of_labels(record.predicted, one) for title, one in by_title.items()}
+    rms = {
+        (title, subset): rms_of_labels(record.predicted, one, subset)
+        for title, one in by_title.items()
+        for subset in record.sets
+    }
     rows = []
     for group, subset in dict.fromkeys((row.group, row.subset) for row in record.errors):
         cells = []
         for title in titles:
             row, factor = found.get((group, subset, title)), display_factor(record, title)
             if row is None:
-                cells.append({"rmse": "–", "mae": "–", "count": "", "share": ""})
+                cells.append({"rmse": MISSING, "mae": MISSING, "count": "", "share": ""})
                 continue
-            share = _share(row.rmse, rms.get(title, {}).get(group, 0.0))
-            cells.append(
-                {
-                    "rmse": number(factor * row.rmse),
-                    "mae": number(factor * row.mae),
-                    "count": str(row.count),
-                    "share": share,
-                }
-            )
+            share = _share(row.rmse, rms.get((title, subset), {}).get(group, 0.0))
+            errors = {"rmse": number(factor * row.rmse), "mae": number(factor * row.mae)}
+            cells.append({**errors, "count": str(row.count), "share": share})
         name = "all groups" if group == ALL else group
         rows.append({"group": name, "set": SET_NAMES.get(subset, subset), "cells": cells, "all": group == ALL})
     units = {row.property: row.unit for row in record.errors}
@@ -130,7 +129,7 @@ def display_factor(record: FitRecord, title: str) -> float:
 def number(value: float) -> str:
     """Return a number with four digits; errors by rounding only are 0."""
     if math.isnan(value):
-        return "–"
+        return MISSING
     return "0" if abs(value) < ROUNDING_SPREAD else digits(value) if 1e-3 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
@@ -141,11 +140,10 @@ def _share(rmse: float, rms: float) -> str:
     return f"{percent:.0f} %" if percent >= 10 else f"{percent:.2g} %"
 
 
-def _cards(record: FitRecord, headline: str, remarks: Sequence[str], md: Mapping[str, Any]) -> list[dict[str, str]]:
-    cards = [
-        _card("Verdict", counted(len(remarks), "remark") if remarks else "no problem found", headline.split(". ")[0],
-              "warn" if remarks else "good")
-    ]  # fmt: skip
+def _cards(record: FitRecord, remarks: Sequence[str], md: Mapping[str, Any]) -> list[dict[str, str]]:
+    kinds = ", ".join(dict.fromkeys(remark.partition(":")[0] for remark in remarks))
+    value = counted(len(remarks), "remark") if remarks else "no sign of a problem"
+    cards = [_card("Verdict", value, kinds or "see below", "warn" if remarks else "good")]
     for row in record.errors:
         if row.group == ALL and row.subset == record.judged:
             one = next((one for one in record.predicted.values.values() if one.title == row.property), None)
@@ -173,16 +171,15 @@ def _kind_of(passed: bool | None) -> str:
     return {True: "good", False: "bad", None: "warn"}[passed]
 
 
-def _linear(record: FitRecord) -> list[str]:
-    """Return the errors of the linear model on the same descriptors, over all groups."""
-    lines = []
+def _linear(record: FitRecord) -> list[dict[str, Any]]:
+    """Return the errors of the linear model on the same descriptors over all groups: cells of each set."""
+    rows: dict[str, list[str]] = {}
     for row in record.errors:
         if row.group == ALL and row.linear_rmse is not None and row.linear_mae is not None:
             factor = display_factor(record, row.property)
-            unit = next((one.display_unit for one in record.predicted.values.values() if one.title == row.property), "")
-            both = f"RMSE {number(factor * row.linear_rmse)}, MAE {number(factor * row.linear_mae)} {unit}"
-            lines.append(f"{row.property}, {SET_NAMES.get(row.subset, row.subset)} set: {both}")
-    return lines
+            cells = rows.setdefault(SET_NAMES.get(row.subset, row.subset), [])
+            cells += [number(factor * row.linear_rmse), number(factor * row.linear_mae)]
+    return [{"set": subset, "cells": cells} for subset, cells in rows.items()]
 
 
 def _worst(record: FitRecord) -> list[dict[str, Any]]:

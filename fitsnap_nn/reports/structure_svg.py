@@ -10,7 +10,10 @@ from fitsnap_nn.reports.predicted import Integers, Structure
 from fitsnap_nn.reports.results import Floats
 
 MAX_ATOMS = 300  # atoms drawn
+FEW_ATOMS = 16  # up to which the images of atoms on the faces of the cell are drawn too
+FACE = 0.02  # fractional coordinate up to which an atom is on a face
 BOND = 1.15  # longest bond in units of the sum of the covalent radii
+MAX_COORDINATION = 5  # mean number of bonds per atom up to which bonds are drawn
 RADIUS = 0.55  # radius of a sphere in units of the covalent radius
 TILT, TURN = np.radians(-75.0), np.radians(22.0)
 PIXELS = 260.0  # longer side of the drawing
@@ -28,9 +31,14 @@ def structure_svg(structure: Structure, title: str) -> str:
     from ase.data.colors import jmol_colors
 
     chosen, marked = _chosen(structure)
-    radii = RADIUS * covalent_radii[structure.numbers[chosen]]
+    positions = structure.positions[chosen]
+    if len(chosen) <= FEW_ATOMS:
+        images, shifts = _on_faces(structure, chosen)
+        chosen, positions = np.concatenate([chosen, chosen[images]]), np.concatenate([positions, shifts])
+    bond_radii = covalent_radii[structure.numbers[chosen]]
+    radii = _shrunk(RADIUS * bond_radii, positions)
     view = _view()
-    atoms = structure.positions[chosen] @ view
+    atoms = positions @ view
     edges = _edges(structure) @ view if structure.pbc.any() else np.zeros((0, 2, 3))
     scale, origin, size = _frame(atoms, radii, edges)
 
@@ -44,8 +52,7 @@ def structure_svg(structure: Structure, title: str) -> str:
     xy, colours = place(atoms), jmol_colors[structure.numbers[chosen]]
     drawn = [(atoms[i, 2], _atom(xy[i], radii[i] * scale, colours[i])) for i in range(len(atoms))]
     drawn += [
-        (atoms[[i, j], 2].mean() - 0.01, _line(xy[i], xy[j], "#777777", 3.0))
-        for i, j in _bonds(structure.positions[chosen], covalent_radii[structure.numbers[chosen]])
+        (atoms[[i, j], 2].mean() - 0.01, _line(xy[i], xy[j], "#777777", 3.0)) for i, j in _bonds(positions, bond_radii)
     ]
     drawn.sort(key=lambda item: item[0])
     ring = ""
@@ -76,6 +83,32 @@ def _chosen(structure: Structure) -> tuple[Integers, int | None]:
     return chosen, None if worst is None else int(np.searchsorted(chosen, worst))
 
 
+def _on_faces(structure: Structure, chosen: Integers) -> tuple[Integers, Floats]:
+    """Return images on the opposite faces of the cell of atoms on its faces: number of the atom, and position (Å)."""
+    if not structure.pbc.all() or abs(np.linalg.det(structure.cell)) < 1e-6:
+        return np.zeros(0, dtype=np.int64), np.zeros((0, 3))
+    positions = structure.positions[chosen]
+    fractions = np.linalg.solve(structure.cell.T, positions.T).T
+    images, places = [], []
+    for shift in product((0, 1), repeat=3):
+        on = (np.abs(fractions) < FACE) | (np.array(shift) == 0)
+        if any(shift):
+            numbers = np.nonzero(on.all(axis=1))[0]
+            images.append(numbers)
+            places.append(positions[numbers] + np.array(shift) @ structure.cell)
+    return np.concatenate(images), np.concatenate(places)
+
+
+def _shrunk(radii: Floats, positions: Floats) -> Floats:
+    """Return radii of spheres, in compressed structures reduced so that spheres do not overlap."""
+    if len(positions) < 2:
+        return radii
+    distance = np.linalg.norm(positions[:, None] - positions[None], axis=-1)
+    distance[np.diag_indices(len(positions))] = np.inf
+    shrink = (distance / (radii[:, None] + radii[None])).min()
+    return radii * min(1.0, 0.9 * float(shrink))
+
+
 def _view() -> Floats:
     """Return the rotation that is applied to row vectors from the right; the last component is the depth."""
     turn = np.array([[np.cos(TURN), -np.sin(TURN), 0], [np.sin(TURN), np.cos(TURN), 0], [0, 0, 1]])
@@ -94,17 +127,20 @@ def _edges(structure: Structure) -> Floats:
 def _frame(atoms: Floats, radii: Floats, edges: Floats) -> tuple[float, Floats, Floats]:
     """Return pixels per Å, the lower left corner of the view (Å), and its size (pixels)."""
     reach = (radii + MARGIN)[:, None]
-    points = np.concatenate([atoms[:, :2] - reach, atoms[:, :2] + reach, edges[..., :2].reshape(-1, 2)])
+    corners = edges[..., :2].reshape(-1, 2)
+    around = [corners - 0.5 * MARGIN, corners + 0.5 * MARGIN]
+    points = np.concatenate([atoms[:, :2] - reach, atoms[:, :2] + reach, *around])
     low, high = points.min(axis=0), points.max(axis=0)
     scale = PIXELS / float((high - low).max())
     return scale, low, (high - low) * scale
 
 
 def _bonds(positions: Floats, radii: Floats) -> list[tuple[int, int]]:
-    """Return pairs of atoms at the distance of a bond; periodic images are left out."""
+    """Return pairs of atoms at the distance of a bond; none of close-packed structures, which have no bonds."""
     distance = np.linalg.norm(positions[:, None] - positions[None], axis=-1)
     near = (distance < BOND * (radii[:, None] + radii[None])) & (distance > 0)
-    return [(int(i), int(j)) for i, j in zip(*np.nonzero(np.triu(near)), strict=True)]
+    pairs = [(int(i), int(j)) for i, j in zip(*np.nonzero(np.triu(near)), strict=True)]
+    return pairs if 2 * len(pairs) <= MAX_COORDINATION * len(radii) else []
 
 
 def _atom(place: Floats, radius: float, colour: Floats) -> str:

@@ -93,7 +93,10 @@ def describe_fit(
     architecture = "LINEAR" if settings.solver.is_linear else settings.pytorch.model
     launcher = f" ({ranks.launcher})" if ranks.launcher else ""
     facts = {"ranks": f"{ranks.size}{launcher}", "device": str(choose_device(settings, ranks))}
-    facts |= {"precision": settings.pytorch.precision, **{key: str(value) for key, value in origin.items() if value}}
+    facts |= {
+        "precision": settings.pytorch.precision,
+        **{key: str(value) for key, value in origin.items() if value and key != "epoch"},
+    }
     data = {"summary": describe_data(dataset, settings).splitlines()[0].removeprefix("data: ")}
     table = group_table(dataset.configurations, [row.name for row in settings.targets])
     return FitRecord(

@@ -51,7 +51,7 @@ def draw_by_group(record: FitRecord) -> Sheet | None:
     return sheet
 
 
-def rms_of_labels(predicted: Predicted, values: Values) -> Mapping[str, float]:
+def rms_of_labels(predicted: Predicted, values: Values, subset: str = "") -> Mapping[str, float]:
     """Return the root mean square of the labels by group and over all, in report units.
 
     Energies are those without element energies. For very large data it is that of a sample.
@@ -59,9 +59,13 @@ def rms_of_labels(predicted: Predicted, values: Values) -> Mapping[str, float]:
     Args:
         predicted: labels of all configurations.
         values: the property.
+        subset: set whose labels are used; all by default.
     """
-    squares = np.square(values.target).mean(axis=1)
-    groups = np.array(predicted.groups)[values.owner]
+    chosen = np.array([not subset or one == subset for one in predicted.sets])[values.owner]
+    if not chosen.any():
+        return {}
+    squares = np.square(values.target[chosen]).mean(axis=1)
+    groups = np.array(predicted.groups)[values.owner[chosen]]
     found = {group: float(np.sqrt(squares[groups == group].mean())) for group in dict.fromkeys(groups.tolist())}
     return {ALL: float(np.sqrt(squares.mean())), **found}
 

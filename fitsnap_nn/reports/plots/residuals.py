@@ -38,7 +38,8 @@ def draw_residuals(record: FitRecord) -> Sheet | None:
         sheet.text(left, HEADING + 0.3 + HEIGHT + 0.48, "\n".join(lines), linespacing=1.35)
         if number == 0:
             axes.set_ylabel("share per bin", fontsize=TEXT, color=INK)
-            axes.legend(fontsize=SMALL, frameon=False, loc="upper left", handlelength=2.6, borderaxespad=0.1)
+            if lines:
+                axes.legend(fontsize=SMALL, frameon=False, loc="upper left", handlelength=2.6, borderaxespad=0.1)
     return sheet
 
 
@@ -70,7 +71,7 @@ def _draw_property(axes: Axes, values: Values, record: FitRecord) -> list[str]:
         middle = np.quantile(np.abs(of_set), 0.5)
         lines.append(f"{SET_NAMES[name]}: mean {of_set.mean():+.3g}, half within ±{middle:.3g} {values.display_unit}")
     axes.axvline(0, color=GREY, lw=0.8, zorder=1)
-    axes.set(yscale="log", xlim=(low, high))
+    axes.set(yscale="log" if lines else "linear", xlim=(low, high))
     note = f", {values.note}" if values.note and values.name == "stress" else ""
     axes.set_title(f"{values.title}{note}", fontsize=TEXT + 1, color=INK, loc="left")
     axes.set_xlabel(f"model − label ({values.display_unit})".replace(" ()", ""), fontsize=TEXT, color=INK)

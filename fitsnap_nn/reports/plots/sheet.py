@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,7 +46,7 @@ class Sheet:
         axes.spines[["left", "bottom"]].set_color(GREY)
         axes.grid(color="#e6e6e6", lw=0.7)
         axes.set_axisbelow(True)
-        axes.tick_params(labelsize=TEXT, color=GREY, labelcolor=INK)
+        axes.tick_params(which="both", labelsize=TEXT, color=GREY, labelcolor=INK)
         return axes
 
     def text(self, left: float, top: float, text: str, size: float = SMALL, **options: Any) -> None:
@@ -81,10 +82,16 @@ class Sheet:
         Raises:
             OSError: the file cannot be written.
         """
+        with atomic_write(path) as file:
+            file.write(self.png())
+
+    def png(self) -> bytes:
+        """Return the picture as the content of a PNG file."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-        with atomic_write(path) as file:
-            FigureCanvasAgg(self._figure).print_figure(file, dpi=DPI, format="png", pil_kwargs={"compress_level": 4})
+        file = io.BytesIO()
+        FigureCanvasAgg(self._figure).print_figure(file, dpi=DPI, format="png", pil_kwargs={"compress_level": 4})
+        return file.getvalue()
 
 
 def column_width(styles: Sequence[GroupStyle]) -> float:
