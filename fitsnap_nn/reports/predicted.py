@@ -5,6 +5,7 @@ Values are in the report units of the properties. Energies are those minus the e
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -237,9 +238,9 @@ def load_predicted(path: Path) -> Predicted:
         FileNotFoundError: there is no such file.
         CheckpointError: the file is damaged.
     """
-    read_regular(path)
+    content = io.BytesIO(read_regular(path))
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(content, allow_pickle=False) as file:
             arrays = dict(file)
         values = {name: _loaded(name, arrays) for name in _unpacked(arrays["properties"])}
         keys = [key for key in Structure._fields if key != "configuration"]
