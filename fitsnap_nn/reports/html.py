@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fitsnap_nn import __version__
+from fitsnap_nn.reports.plots.sheet import DPI
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 TEMPLATES = Path(__file__).parent / "templates"
 GENERATOR = f"fitsnap_nn {__version__}"
-DPI = 130  # of pictures; a browser shows them at 96
 
 
 class Picture(NamedTuple):
@@ -68,5 +68,5 @@ def picture(path: Path, caption: str) -> Picture | None:
     if len(content) < 24 or content[:4] != b"\x89PNG":
         return None
     width, height = struct.unpack(">II", content[16:24])  # of the header of a PNG file
-    size = (round(96 / DPI * side) for side in (width, height))
+    size = (round(96 / DPI * side) for side in (width, height))  # CSS pixels are 1/96 inch
     return Picture(path.name, caption, base64.b64encode(content).decode(), *size)

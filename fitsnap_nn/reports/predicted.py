@@ -38,6 +38,7 @@ class Values:
         model, target: (rows, components) predictions and labels.
         owner: (rows,) index of the configuration.
         atom: (rows,) number of the atom in its configuration, from 1; 0 for values of configurations.
+        weight: (rows,) number of rows that each stands for: 1, or more if the arrays contain a sample.
         total: number of rows that there are; the arrays contain all of them, or a sample.
     """
 
@@ -53,7 +54,13 @@ class Values:
     target: Floats
     owner: Integers
     atom: Integers
+    weight: Floats
     total: int
+
+    @property
+    def is_sample(self) -> bool:
+        """Whether some rows are left out."""
+        return len(self.owner) < self.total
 
     @property
     def residual(self) -> Floats:
@@ -156,9 +163,8 @@ def _values(quantity: Property, results: Sequence[Result], element_energies: Map
         return None
     arrays = [np.concatenate(one) for one in (model, target, owner, atom)]
     total = len(arrays[0])
-    if total > MAX_ROWS:
-        chosen = sample(np.abs(arrays[0] - arrays[1]).max(axis=1), MAX_ROWS)
-        arrays = [one[chosen] for one in arrays]
+    chosen, weight = sample(np.abs(arrays[0] - arrays[1]).max(axis=1), MAX_ROWS)
+    arrays = [one[chosen] for one in arrays]
     return Values(
         name=quantity.name,
         title=quantity.title,
@@ -172,23 +178,30 @@ def _values(quantity: Property, results: Sequence[Result], element_energies: Map
         target=arrays[1],
         owner=arrays[2],
         atom=arrays[3],
+        weight=weight,
         total=total,
     )
 
 
-def sample(sizes: Floats, count: int) -> Integers:
+def sample(sizes: Floats, count: int) -> tuple[Integers, Floats]:
     """Return at most ``count`` indices, in order: a tenth of them those of the largest sizes, the rest evenly spaced.
 
     Args:
         sizes: (M,) sizes of errors. Those that are not finite count as the largest.
         count: maximum number of indices.
+
+    Returns:
+        The indices; how many of the M each of them stands for, so that weighted means are those of all.
     """
     if len(sizes) <= count:
-        return np.arange(len(sizes))
+        return np.arange(len(sizes)), np.ones(len(sizes))
     order = np.argsort(-np.nan_to_num(sizes, nan=np.inf, posinf=np.inf), kind="stable")
     largest, rest = order[: count // 10], np.sort(order[count // 10 :])
     even = rest[np.linspace(0, len(rest) - 1, count - len(largest)).astype(np.int64)]
-    return np.sort(np.concatenate([largest, even]))
+    chosen = np.concatenate([largest, even])
+    weight = np.concatenate([np.ones(len(largest)), np.full(len(even), len(rest) / len(even))])
+    order = np.argsort(chosen, kind="stable")
+    return chosen[order], weight[order]
 
 
 def _structure(result: Result, index: int) -> Structure:
@@ -221,7 +234,7 @@ def save_predicted(path: Path, predicted: Predicted) -> None:
         words = [one.title, one.symbol, one.unit, one.display_unit, one.note]
         arrays |= {f"{name}/words": _packed(words), f"{name}/factor": one.display_factor, f"{name}/total": one.total}
         arrays |= {f"{name}/per_atom": one.per_atom, f"{name}/owner": one.owner.astype(np.int32)}
-        arrays |= {f"{name}/atom": one.atom.astype(np.int32)}
+        arrays |= {f"{name}/atom": one.atom.astype(np.int32), f"{name}/weight": one.weight}
         arrays |= {f"{name}/model": one.model.astype(precision), f"{name}/target": one.target.astype(precision)}
     for number, structure in enumerate(predicted.worst):
         arrays |= {
@@ -272,6 +285,7 @@ def _loaded(name: str, arrays: Mapping[str, Any]) -> Values:
         target=array("target", np.float64),
         owner=array("owner", np.int64),
         atom=array("atom", np.int64),
+        weight=array("weight", np.float64),
         total=int(arrays[f"{name}/total"]),
     )
 

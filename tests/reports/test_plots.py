@@ -22,8 +22,9 @@ from fitsnap_nn.reports.plots.force_errors import binned, draw_force_errors
 from fitsnap_nn.reports.plots.learning_curve import draw_learning_curve
 from fitsnap_nn.reports.plots.parity import draw_parity, points_of
 from fitsnap_nn.reports.plots.ranges import clipped, outside, robust_limits
-from fitsnap_nn.reports.plots.residuals import draw_residuals
+from fitsnap_nn.reports.plots.residuals import draw_residuals, weighted_median
 from fitsnap_nn.reports.plots.styles import COLOURS, MARKERS, MAX_GROUPS, group_styles
+from fitsnap_nn.reports.predicted import sample
 
 EPOCHS = [EpochRow(n, 1 / n, 2 / n, (0.1 / n,) * 3, rmse=(0.1 / n, 0.2 / n, math.nan), best=n < 4) for n in range(1, 6)]
 DRAWINGS = [draw_parity, draw_by_group, draw_force_errors, draw_residuals]
@@ -158,12 +159,24 @@ def test_large_data_are_thinned_but_keep_the_largest_errors(make_record, make_re
     predicted[12_345, 1] += 7.0
     record = make_record([make_result(atoms=20_000, force_label=forces, forces=predicted)])
     points = points_of(record.predicted.values["forces"])
-    assert len(points.label) == 15_000
+    assert len(points.label) == 12_000
     worst = int(np.abs(points.residual).argmax())
     assert points.atom[worst] == 12_346
     assert points.residual[worst] == pytest.approx(7000, abs=50)
     again = points_of(record.predicted.values["forces"])
     np.testing.assert_array_equal(points.label, again.label)
+
+
+def test_numbers_from_a_sample_are_those_of_all_rows():
+    sizes = np.abs(np.random.default_rng(2).standard_cauchy(50_000)).clip(0, 100)
+    chosen, weight = sample(sizes, 5000)
+    assert len(chosen) == len(set(chosen.tolist())) == 5000
+    assert weight.sum() == pytest.approx(len(sizes))
+    assert np.average(np.square(sizes[chosen]), weights=weight) == pytest.approx(np.square(sizes).mean(), rel=0.05)
+    assert weighted_median(sizes[chosen], weight) == pytest.approx(np.median(sizes), rel=0.05)
+    assert np.isin(np.argsort(-sizes)[:500], chosen).all()
+    everything, ones = sample(sizes, 50_000)
+    assert (len(everything), set(ones.tolist())) == (50_000, {1.0})
 
 
 def test_yardstick_is_the_rms_of_the_labels_without_element_energies(make_record, make_result):
@@ -184,7 +197,7 @@ def test_axis_of_errors():
 def test_mean_squares_in_bins_are_those_of_the_atoms_in_them():
     size = np.array([0.0] * 5 + [0.02] * 5 + [5.0] * 6)
     error = np.array([9.0] * 5 + [1.0] * 5 + [3.0] * 3 + [4.0] * 3)
-    centres, rmse = binned(size, error, (0.01, 10.0))
+    centres, rmse = binned(size, error, np.ones(16), (0.01, 10.0))
     assert rmse.tolist() == [1.0, pytest.approx(math.sqrt(12.5))]
     assert centres[0] < 0.1 < centres[1]
 

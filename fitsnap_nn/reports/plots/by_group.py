@@ -54,7 +54,7 @@ def draw_by_group(record: FitRecord) -> Sheet | None:
 def rms_of_labels(predicted: Predicted, values: Values, subset: str = "") -> Mapping[str, float]:
     """Return the root mean square of the labels by group and over all, in report units.
 
-    Energies are those without element energies. For very large data it is that of a sample.
+    Energies are those without element energies. For very large data it is estimated from a sample.
 
     Args:
         predicted: labels of all configurations.
@@ -64,10 +64,14 @@ def rms_of_labels(predicted: Predicted, values: Values, subset: str = "") -> Map
     chosen = np.array([not subset or one == subset for one in predicted.sets])[values.owner]
     if not chosen.any():
         return {}
-    squares = np.square(values.target[chosen]).mean(axis=1)
+    squares, weight = np.square(values.target[chosen]).mean(axis=1), values.weight[chosen]
     groups = np.array(predicted.groups)[values.owner[chosen]]
-    found = {group: float(np.sqrt(squares[groups == group].mean())) for group in dict.fromkeys(groups.tolist())}
-    return {ALL: float(np.sqrt(squares.mean())), **found}
+
+    def mean(of: np.typing.NDArray[np.bool_]) -> float:
+        return float(np.sqrt(np.average(squares[of], weights=weight[of])))
+
+    found = {group: mean(groups == group) for group in dict.fromkeys(groups.tolist())}
+    return {ALL: mean(np.full(len(groups), True)), **found}
 
 
 def _draw_property(axes: Axes, values: Values, record: FitRecord, groups: Sequence[str]) -> None:

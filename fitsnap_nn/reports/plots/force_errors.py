@@ -17,7 +17,7 @@ from fitsnap_nn.reports.results import Floats
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MAX_POINTS = 15_000
+MAX_POINTS = 12_000
 WIDTH, HEIGHT = 7.5, 4.2  # inches
 LEFT = 0.8
 BINS = 12
@@ -43,7 +43,7 @@ def draw_force_errors(record: FitRecord) -> Sheet | None:
     legend = distinct(styles.values())
     below = HEADING + HEIGHT + 0.6
     sheet = Sheet(WIDTH, below + 0.2 + legend_height(WIDTH, legend) + MARGIN)
-    chosen = sample(error, MAX_POINTS)
+    chosen, _ = sample(error, MAX_POINTS)
     shown = f"{len(chosen):,} of {values.total:,} atoms, largest errors included" if len(chosen) < values.total else ""
     sheet.heading("Error of the forces against their magnitude", record, shown or f"all {values.total:,} atoms")
     axes = sheet.axes(LEFT, HEADING + 0.05, WIDTH - LEFT - 1.6, HEIGHT, xscale="log", yscale="log")
@@ -55,7 +55,7 @@ def draw_force_errors(record: FitRecord) -> Sheet | None:
     sets = np.array(record.predicted.sets)[values.owner]
     for name in record.sets:
         of_set = (sets == name) & np.isfinite(error)
-        centres, rmse = binned(size[of_set], error[of_set], x_limits)
+        centres, rmse = binned(size[of_set], error[of_set], values.weight[of_set], x_limits)
         if len(centres):
             style = SET_STYLES[name]
             axes.plot(centres, rmse, color="white", lw=4, zorder=11)
@@ -72,22 +72,23 @@ def draw_force_errors(record: FitRecord) -> Sheet | None:
     return sheet
 
 
-def binned(size: Floats, error: Floats, limits: tuple[float, float]) -> tuple[Floats, Floats]:
+def binned(size: Floats, error: Floats, weight: Floats, limits: tuple[float, float]) -> tuple[Floats, Floats]:
     """Return centres of bins, and the root mean square of the errors in them; bins with few atoms are left out.
 
     Atoms below the range, such as those whose force vanishes by symmetry, are in no bin.
 
     Args:
         size, error: (N,) magnitude of the label and of the error.
+        weight: (N,) number of atoms that each stands for.
         limits: range of the bins, which are equal on a logarithmic scale.
     """
-    size, error = size[size >= limits[0]], error[size >= limits[0]]
+    size, error, weight = (one[size >= limits[0]] for one in (size, error, weight))
     edges = np.geomspace(*limits, BINS + 1)
     number = np.digitize(np.clip(size, limits[0], limits[1] * (1 - 1e-12)), edges) - 1
     count = np.bincount(number, minlength=BINS)
-    squares = np.bincount(number, np.square(error), minlength=BINS)
+    total, squares = (np.bincount(number, one, minlength=BINS) for one in (weight, weight * np.square(error)))
     used = count >= MIN_COUNT
-    return np.sqrt(edges[:-1] * edges[1:])[used], np.sqrt(squares[used] / count[used])
+    return np.sqrt(edges[:-1] * edges[1:])[used], np.sqrt(squares[used] / total[used])
 
 
 def _limits(values: Floats) -> tuple[float, float]:

@@ -19,7 +19,7 @@ from fitsnap_nn.reports.results import Floats
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MAX_POINTS = 15_000  # components per panel; more make a black area that takes seconds to draw
+MAX_POINTS = 12_000  # components per panel; more make a black area that takes seconds to draw
 NAMED = 3  # configurations with the largest errors that are named
 COLUMN, SQUARE, RESIDUALS = 3.9, 3.05, 1.3  # inches
 LEFT, GAP = 0.78, 0.12
@@ -71,7 +71,7 @@ def points_of(values: Values) -> Points:
     """Return the components to draw: all, or a fixed sample that contains the largest errors."""
     components = values.target.shape[1]
     residual = values.residual.ravel()
-    chosen = sample(np.abs(residual), MAX_POINTS)
+    chosen, _ = sample(np.abs(residual), MAX_POINTS)
     owner, atom = (np.repeat(one, components)[chosen] for one in (values.owner, values.atom))
     return Points(values.target.ravel()[chosen], values.model.ravel()[chosen], residual[chosen], owner, atom)
 

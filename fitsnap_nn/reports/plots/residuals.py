@@ -11,6 +11,7 @@ from fitsnap_nn.reports.plots.ranges import robust_limits
 from fitsnap_nn.reports.plots.sheet import HEADING, MARGIN, SMALL, TEXT, Sheet
 from fitsnap_nn.reports.plots.styles import GREY, INK, SET_NAMES, SET_STYLES
 from fitsnap_nn.reports.predicted import Values
+from fitsnap_nn.reports.results import Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +30,7 @@ def draw_residuals(record: FitRecord) -> Sheet | None:
     if not shown:
         return None
     width = max(LEFT + (PANEL + GAP) * len(shown) - GAP + MARGIN, 7.5)
-    sheet = Sheet(width, HEADING + 0.3 + HEIGHT + 1.15)
+    sheet = Sheet(width, HEADING + 0.3 + HEIGHT + 1.3)
     sheet.heading("Residuals: model − label", record, "share of the components of each set")
     for number, values in enumerate(shown):
         left = LEFT + (PANEL + GAP) * number
@@ -50,30 +51,42 @@ def _draw_property(axes: Axes, values: Values, record: FitRecord) -> list[str]:
     low, high = robust_limits(np.concatenate([finite, -finite]))
     edges = np.linspace(low, high, BINS + 1)
     sets = np.array(record.predicted.sets)[values.owner]
-    lines, beyond = [], 0
+    lines, beyond = [], 0.0
     for name in record.sets:
-        of_set = residual[sets == name].ravel()
-        of_set = of_set[np.isfinite(of_set)]
+        of_set, weight = residual[sets == name].ravel(), np.repeat(values.weight[sets == name], residual.shape[1])
+        of_set, weight = of_set[np.isfinite(of_set)], weight[np.isfinite(of_set)]
         if not len(of_set):
             continue
         style = SET_STYLES[name]
-        counts, _ = np.histogram(np.clip(of_set, low, high), edges)
-        beyond += int((np.abs(of_set) > high).sum())
+        counts, _ = np.histogram(np.clip(of_set, low, high), edges, weights=weight)
+        beyond += float(weight[np.abs(of_set) > high].sum())
         options: dict[str, Any] = {
             "color": style.colour,
             "ls": style.line,
             "lw": 1.7,
             "label": f"{SET_NAMES[name]} set",
         }
-        axes.stairs(counts / len(of_set), edges, fill=name == "Train", alpha=0.35 if name == "Train" else 1, **options)
+        axes.stairs(counts / weight.sum(), edges, fill=name == "Train", alpha=0.35 if name == "Train" else 1, **options)
         if name == "Train":
-            axes.stairs(counts / len(of_set), edges, color=style.colour, lw=1)
-        middle = np.quantile(np.abs(of_set), 0.5)
-        lines.append(f"{SET_NAMES[name]}: mean {of_set.mean():+.3g}, half within ±{middle:.3g} {values.display_unit}")
+            axes.stairs(counts / weight.sum(), edges, color=style.colour, lw=1)
+        mean, middle = np.average(of_set, weights=weight), weighted_median(np.abs(of_set), weight)
+        lines.append(f"{SET_NAMES[name]}: mean {mean:+.3g}, half within ±{middle:.3g} {values.display_unit}")
     axes.axvline(0, color=GREY, lw=0.8, zorder=1)
     axes.set(yscale="log" if lines else "linear", xlim=(low, high))
     note = f", {values.note}" if values.note and values.name == "stress" else ""
     axes.set_title(f"{values.title}{note}", fontsize=TEXT + 1, color=INK, loc="left")
     axes.set_xlabel(f"model − label ({values.display_unit})".replace(" ()", ""), fontsize=TEXT, color=INK)
     axes.locator_params(axis="x", nbins=5)
-    return [*lines, f"outermost bins: {beyond} residuals beyond the axis"] if beyond else lines
+    lines += [f"outermost bins: {beyond:.0f} residuals beyond the axis"] if beyond else []
+    return [*lines, f"estimated from {len(values.owner):,} of {values.total:,} atoms"] if values.is_sample else lines
+
+
+def weighted_median(values: Floats, weight: Floats) -> float:
+    """Return the value below which half of the weight is.
+
+    Args:
+        values, weight: (N,) values, and how often each occurs.
+    """
+    order = np.argsort(values)
+    total = np.cumsum(weight[order])
+    return float(values[order][np.searchsorted(total, 0.5 * total[-1])])

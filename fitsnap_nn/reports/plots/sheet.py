@@ -14,7 +14,7 @@ from fitsnap_nn.reports.plots.styles import GREY, INK, GroupStyle
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-DPI = 130
+DPI = 120
 MARGIN = 0.25  # inches
 HEADING = 0.75  # height of the heading, inches
 LEGEND_LINE = 0.19  # height of a line of the legend, inches
