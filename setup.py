@@ -58,6 +58,7 @@ class BuildPlugin(build_ext):
 REQUIRES = [
     "torch>=2.8,<2.14",
     "numpy>=1.26",
+    "jinja2>=3.1",
     "scipy>=1.11",
     "vesin>=0.6,<0.7",
     "ase>=3.23",
@@ -138,7 +139,7 @@ setup(
     install_requires=REQUIRES,
     extras_require=EXTRAS,
     packages=find_packages(include=["fitsnap_nn", "fitsnap_nn.*"]),
-    package_data={"fitsnap_nn": ["py.typed"]},
+    package_data={"fitsnap_nn": ["py.typed", "reports/templates/*.html"]},
     zip_safe=False,
     ext_modules=[Extension("fitsnap_nn.plugin._core", [])],
     cmdclass={"build_ext": BuildPlugin},

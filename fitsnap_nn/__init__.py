@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fitsnap_nn.interfaces.ase import Calculator
     from fitsnap_nn.interfaces.potential import Potential
-    from fitsnap_nn.workflow.pipeline import Fit
+    from fitsnap_nn.workflow.run import Fit
 
 __version__ = "0.1.0"
 __all__ = ["Calculator", "__version__", "evaluate", "fit", "load_potential"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,6 +55,30 @@ class Stopwatch(NamedTuple):
     def wall(self) -> float:
         """Return the wall time since then, s."""
         return time.monotonic() - self.started
+
+
+class StepTimes:
+    """Wall time of the steps of a fit, s.
+
+    Args:
+        clock: returns the time in s.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._started = self._last = clock()
+        self._seconds: dict[str, float] = {}
+
+    def lap(self, name: str) -> None:
+        """Record the time since the last call as that of a step."""
+        now = self._clock()
+        self._seconds[name] = now - self._last
+        self._last = now
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Time of each step, and in total until the last of them."""
+        return {**self._seconds, "total": self._last - self._started}
 
 
 def cpu_time() -> float:

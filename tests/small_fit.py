@@ -13,7 +13,7 @@ from places import EXAMPLE
 import fitsnap_nn
 
 if TYPE_CHECKING:
-    from fitsnap_nn.workflow.pipeline import Fit
+    from fitsnap_nn.workflow.run import Fit
 
 SMALL_INPUT = """\
 [BISPECTRUM]
@@ -73,10 +73,11 @@ def write_small_input(folder: Path, *changes: tuple[str, str]) -> Path:
 
 @contextmanager
 def without_plots() -> Iterator[None]:
-    """Fits that draw nothing: their two pictures take as long as the rest of them."""
+    """Fits that draw nothing and write no page: these take as long as the rest of them."""
     with (
-        patch("fitsnap_nn.reports.write.plot_parity", return_value=""),
-        patch("fitsnap_nn.reports.write.plot_learning_curve", return_value=""),
+        patch("fitsnap_nn.workflow.summary.write_pictures", return_value=({}, [])),
+        patch("fitsnap_nn.workflow.summary.write_report"),
+        patch("fitsnap_nn.workflow.evaluation.write_pictures", return_value=({}, [])),
     ):
         yield
 

@@ -20,7 +20,7 @@ from fitsnap_nn.errors import CheckpointError, DataError, InputError
 from fitsnap_nn.export.card import describe_model
 from fitsnap_nn.export.model_file import load_model
 from fitsnap_nn.workflow.evaluation import evaluate_files, evaluate_input
-from fitsnap_nn.workflow.pipeline import Fit
+from fitsnap_nn.workflow.run import Fit
 
 VOLUMES = EXAMPLE / "JSON" / "Volume_BCC" / "Volume_BCC.json"
 WITHOUT_SEED = ("random_seed = 5\n", "")

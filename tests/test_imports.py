@@ -46,7 +46,7 @@ ALLOWED = {
     "inputs": LAMMPS,
     "models": DATA | {"inputs"},
     "training": MODELS,
-    "reports": TRAINING,
+    "reports": TRAINING | {"__version__"},
     "export": MODELS | {"interfaces"},
     "interfaces": EXPORT,
     "testing": MODELS,

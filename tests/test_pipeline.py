@@ -29,7 +29,8 @@ from fitsnap_nn.settings import load_settings
 from fitsnap_nn.training.checkpoint import load_restart
 from fitsnap_nn.training.trainer import Trainer
 from fitsnap_nn.workflow.evaluation import evaluate
-from fitsnap_nn.workflow.pipeline import Fit, check
+from fitsnap_nn.workflow.pipeline import check
+from fitsnap_nn.workflow.run import Fit
 
 
 def fit(
@@ -57,6 +58,7 @@ def test_a_fit_leaves_its_files_and_lammps_agrees(small_input: Path):
         "FitTorch_Pytorch.pt", "restart.pt", "errors.md", "energy_comparison.dat", "energy_comparison_val.dat",
         "force_comparison.dat", "force_comparison_val.dat", "loss_vs_epochs.dat", "metrics.csv", "run.log",
         "input.used.in", "pot.mod", "pot.mliap.descriptor", "pot.mliap.nn", "in.md", "parity.png", "learning_curve.png",
+        "errors_by_group.png", "report.html", "fit.json", "predictions.npz", "CITE.bib",
     }  # fmt: skip
     assert result.verification.ranks == (1, 2)
     assert result.verification.difference.force < 1e-9

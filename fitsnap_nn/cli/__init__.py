@@ -15,7 +15,7 @@ from typing import Protocol
 
 import fitsnap_nn
 from fitsnap_nn import interrupts
-from fitsnap_nn.cli import check, doctor, export, fit, harvest, lmp, new, plugin_dir, show, test
+from fitsnap_nn.cli import check, compare, doctor, export, fit, harvest, lmp, new, plugin_dir, report, show, test
 from fitsnap_nn.cli.arguments import Parser
 from fitsnap_nn.errors import InputError, Problem
 from fitsnap_nn.job import job, outcome
@@ -42,6 +42,8 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "check": check,
         "test": test,
         "export": export,
+        "report": report,
+        "compare": compare,
         "show": show,
         "harvest": harvest,
         "new": new,

@@ -60,13 +60,20 @@ def pairs(quantity: Property, results: Sequence[Result]) -> Pairs:
         label, value = configuration.labels.get(quantity.name), evaluation.values.get(quantity.name)
         if label is not None and value is not None:
             divisor = len(configuration) if quantity.per_atom else 1
-            model.append(_in_report_unit(quantity, value, divisor))
-            target.append(_in_report_unit(quantity, label, divisor))
+            model.append(in_report_unit(quantity, value, divisor))
+            target.append(in_report_unit(quantity, label, divisor))
     predictions, labels = np.concatenate(model), np.concatenate(target)
     return Pairs(predictions.ravel(), labels.ravel(), len(predictions))
 
 
-def _in_report_unit(quantity: Property, value: Floats, divisor: int) -> Floats:
+def in_report_unit(quantity: Property, value: Floats, divisor: int) -> Floats:
+    """Return the value of one configuration as rows, in the report unit of the property.
+
+    Args:
+        quantity: the property.
+        value: label or prediction, in internal units.
+        divisor: number of atoms for values that are compared per atom, otherwise 1.
+    """
     rows = quantity.rows(value)
     size = quantity.report_unit.size
     return rows / divisor if size == 1.0 else rows / divisor / size

@@ -17,6 +17,7 @@ from fitsnap_nn.reports.errors_table import ErrorRow
 from fitsnap_nn.reports.linear import worse_than_linear
 from fitsnap_nn.reports.loss_terms import negligible_terms
 from fitsnap_nn.reports.results import Floats, Result, by_subset, in_the_fit, pairs
+from fitsnap_nn.reports.worst import root_mean_square, symbol_text, value_text, worst_results
 
 # Share of the epochs at the end in which a converged loss does not fall any more, and how far it may. A loss that
 # falls as 1/epoch falls by a tenth; with a cosine schedule the last epochs gain a few per cent at most.
@@ -43,9 +44,8 @@ SIGNIFICANT = 4.0
 GROUP_FACTOR = 3.0  # error of a group over that of the others
 NOTEWORTHY = 0.1  # share of the RMS of the labels below which a larger error of a group does not matter
 LARGE = 0.5  # share of the RMS of the labels; predicting the element energies and no forces has the share 1
-WORST = 5  # configurations listed
-NEGLIGIBLE = 1e-3  # printed as 0: meV/atom, meV/Å, GPa
 MAX_GROUPS = 3  # groups listed per property
+LARGEST_ERRORS = "largest errors"
 STABLER = "use balance = 1 or a larger batch_size"
 
 
@@ -93,7 +93,7 @@ def verdict(
         the largest errors.
     """
     remarks = list(_remarks_on_training(history, results, properties, num_epochs))
-    fitted = _fitted(results, properties)
+    fitted = with_weight(results, properties)
     remarks += negligible_terms(terms, properties)
     remarks += worse_than_linear(errors, judged_set(in_the_fit(results), fitted), fitted)
     return _verdict(results, properties, remarks, _about_epochs(history, num_epochs, early_stopping))
@@ -110,7 +110,7 @@ def verdict_of_errors(results: Sequence[Result], properties: Sequence[Property])
 
 
 def _verdict(results: Sequence[Result], properties: Sequence[Property], remarks: list[str], epochs: str) -> list[str]:
-    results, fitted = in_the_fit(results), _fitted(results, properties)
+    results, fitted = in_the_fit(results), with_weight(results, properties)
     subset = judged_set(results, fitted)
     if subset is None:
         return [f"verdict: nothing to judge, no configuration has labels{epochs}"]
@@ -121,7 +121,7 @@ def _verdict(results: Sequence[Result], properties: Sequence[Property], remarks:
     remarks += _overfitting(shown, sets, subset, spread)
     remarks += _offset(shown)
     remarks += _bad_groups(sets[subset], shown, spread)
-    listed = ", ".join(_text(one, figures.rmse) for one, figures in shown.items())
+    listed = ", ".join(symbol_text(one, figures.rmse) for one, figures in shown.items())
     shares = ", ".join(_percent(figures.share) for figures in shown.values())
     name = subset.name.lower()
     opening = "no sign of a problem" if not remarks else counted(len(remarks), "remark")
@@ -148,7 +148,7 @@ def element_spread(results: Sequence[Result]) -> Mapping[str, float]:
     return dict(zip(elements, np.linalg.lstsq(counts, energies, rcond=None)[0].tolist(), strict=True))
 
 
-def _fitted(results: Sequence[Result], properties: Sequence[Property]) -> list[Property]:
+def with_weight(results: Sequence[Result], properties: Sequence[Property]) -> list[Property]:
     """Return the properties with a weight; the others were not fitted and are not judged."""
     return [one for one in properties if any(result.configuration.weight(one.name) > 0 for result in results)]
 
@@ -161,25 +161,10 @@ def _figures(quantity: Property, results: Sequence[Result], elements: Mapping[st
     if quantity == ENERGY:
         members = [one.configuration for one in results if one.configuration.energy is not None]
         target = target - [sum(elements[symbol] for symbol in one.species) / len(one) for one in members]
-    rmse, rms = _rms(error), _rms(target)
+    rmse, rms = root_mean_square(error), root_mean_square(target)
     labelled = sum(quantity.name in one.configuration.labels for one in results)
     noise = 1e-8  # as in the table of errors: labels that differ by rounding only
     return Figures(rmse, rmse / rms if rms > noise else math.nan, float(error.mean()), float(error.std()), labelled)
-
-
-def _rms(values: Floats) -> float:
-    return float(np.sqrt(np.square(values).mean()))
-
-
-def _value(quantity: Property, value: float) -> str:
-    """Return a value in its display unit: ``12.3 meV/atom``."""
-    number = value * quantity.report_unit.size / quantity.display_unit.size
-    digits = f"{number:.0f}" if abs(number) >= 100 else f"{number:.3g}" if abs(number) >= NEGLIGIBLE else "0"
-    return f"{digits} {quantity.display_unit.label}".rstrip()
-
-
-def _text(quantity: Property, value: float) -> str:
-    return f"{quantity.symbol} {_value(quantity, value)}"
 
 
 def _percent(share: float) -> str:
@@ -254,7 +239,7 @@ def _stalled(losses: Floats, results: Sequence[Result], properties: Sequence[Pro
     if losses.min() < (1 - FELL) * losses[0]:
         return False
     spread = element_spread(results)
-    figures = [_figures(one, results, spread) for one in _fitted(results, properties)]
+    figures = [_figures(one, results, spread) for one in with_weight(results, properties)]
     return any(one is not None and one.share > NOTEWORTHY for one in figures)
 
 
@@ -297,7 +282,9 @@ def _overfitting(
             continue
         if unseen.rmse > OVERFIT * seen.rmse and unseen.share > NOTEWORTHY / 10:
             ratio = f"{unseen.rmse / seen.rmse:.2g} times" if seen.rmse else "above"
-            parts.append(f"{_text(quantity, unseen.rmse)}, {ratio} that of training ({_text(quantity, seen.rmse)})")
+            parts.append(
+                f"{symbol_text(quantity, unseen.rmse)}, {ratio} that of training ({symbol_text(quantity, seen.rmse)})"
+            )
     if parts:
         yield (
             f"overfitted: RMSE of the {subset.name.lower()} set {'; '.join(parts)}. More data, a smaller network or "
@@ -313,7 +300,7 @@ def _offset(shown: Mapping[Property, Figures]) -> Iterator[str]:
     if abs(found.mean) > max(OFFSET * found.spread, SIGNIFICANT * error_of_mean) and found.share > NOTEWORTHY / 10:
         yield (
             f"constant offset: energies are {'high' if found.mean > 0 else 'low'} by "
-            f"{_value(ENERGY, abs(found.mean))} on average, with a spread of {_value(ENERGY, found.spread)}. "
+            f"{value_text(ENERGY, abs(found.mean))} on average, with a spread of {value_text(ENERGY, found.spread)}. "
             "Increase eweight; check element energies, and that all data are of one method"
         )
 
@@ -333,7 +320,9 @@ def _bad_groups(results: Sequence[Result], shown: Mapping[Property, Figures], sp
             if share > NOTEWORTHY:
                 bad.append((own.rmse, group))
         if bad:
-            listed = ", ".join(f"{group} {_value(quantity, rmse)}" for rmse, group in sorted(bad)[::-1][:MAX_GROUPS])
+            listed = ", ".join(
+                f"{group} {value_text(quantity, rmse)}" for rmse, group in sorted(bad)[::-1][:MAX_GROUPS]
+            )
             more = f" and {len(bad) - MAX_GROUPS} more" if len(bad) > MAX_GROUPS else ""
             remarks.append(
                 f"worst groups: {listed}{more}: more than {GROUP_FACTOR:.0f} times the {quantity.title.lower()} error "
@@ -344,20 +333,8 @@ def _bad_groups(results: Sequence[Result], shown: Mapping[Property, Figures], sp
 
 def _worst(results: Sequence[Result], properties: Sequence[Property]) -> list[str]:
     """Return the configurations with the largest errors relative to the RMSE over all sets."""
-    overall = {one: _rms(found.model - found.target) for one in properties if (found := pairs(one, results)).labels}
-    rated = []
-    for result in results:
-        errors = {
-            one: _rms(found.model - found.target)
-            for one, rmse in overall.items()
-            if rmse > 0 and (found := pairs(one, [result])).labels
-        }
-        if errors:
-            rated.append((max(error / overall[one] for one, error in errors.items()), result.configuration, errors))
-    rated.sort(key=lambda item: -item[0])
     lines = [
-        f"    {configuration.id} ({configuration.subset.value}): "
-        + ", ".join(_text(one, error) for one, error in errors.items())
-        for _, configuration, errors in rated[:WORST]
+        f"    {one.result.configuration.id} ({one.result.configuration.subset.value}): {', '.join(one.texts)}"
+        for one in worst_results(results, properties)
     ]
-    return ["  largest errors (relative to the RMSE over all sets):", *lines] if lines else []
+    return [f"  {LARGEST_ERRORS} (relative to the RMSE over all sets):", *lines] if lines else []

@@ -1,4 +1,4 @@
-"""Output of all reports of a fit or evaluation."""
+"""Tables of a fit or evaluation."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from pathlib import Path
 
 from fitsnap_nn.data.properties import Property
 from fitsnap_nn.reports.comparison import write_comparisons, write_peratom, write_perconfig
-from fitsnap_nn.reports.epochs import METRICS_FILE, read_epochs
 from fitsnap_nn.reports.errors_table import ErrorRow, write_errors_table
 from fitsnap_nn.reports.linear_metrics import linear_metrics, write_linear_metrics
-from fitsnap_nn.reports.plots import plot_learning_curve, plot_parity
 from fitsnap_nn.reports.results import Result
 from fitsnap_nn.settings.schema import Settings
 
@@ -21,8 +19,8 @@ def write_reports(
     results: Sequence[Result],
     properties: Sequence[Property],
     settings: Settings,
-) -> tuple[dict[str, str], list[str]]:
-    """Write the error table, the comparison files and the plots.
+) -> dict[str, str]:
+    """Write the error table and the comparison files.
 
     Args:
         folder: output folder.
@@ -32,7 +30,7 @@ def write_reports(
         settings: settings of the fit.
 
     Returns:
-        A description of each file by file name; a message for each plot that was not written.
+        A description of each file by file name.
 
     Raises:
         OSError: a file cannot be written.
@@ -49,9 +47,4 @@ def write_reports(
     if settings.extras.dump_peratom:
         write_peratom(folder / "peratom.dat", results, settings.elements)
         files["peratom.dat"] = "per-atom forces"
-    messages = [plot_parity(folder / "parity.png", results, properties)]
-    files["parity.png"] = "predictions against labels"
-    if (folder / METRICS_FILE).exists():
-        messages.append(plot_learning_curve(folder / "learning_curve.png", read_epochs(folder), properties))
-        files["learning_curve.png"] = "losses and errors against the epoch"
-    return files, [message for message in messages if message]
+    return files

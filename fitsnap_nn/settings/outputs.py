@@ -13,15 +13,13 @@ from fitsnap_nn.settings.schema import Settings
 
 # Files of every fit, besides those that the input names, and the folders of the cache and of tests.
 FIXED = (
-    "run.log",
-    "input.used.in",
-    "loss_vs_epochs.dat",
-    "metrics.csv",
-    "in.md",
-    "md.data",
-    "learning_curve.png",
-    "uncertainty.json",
-)
+    "run.log", "input.used.in", "loss_vs_epochs.dat", "metrics.csv", "in.md", "md.data", "fit.json", "predictions.npz",
+    "report.html", "CITE.bib", "md_checks.json", "uncertainty.json",
+)  # fmt: skip
+PICTURES = (
+    "parity.png", "errors_by_group.png", "force_errors.png", "residuals.png", "learning_curve.png", "md_checks.png",
+    "uncertainty.png",
+)  # fmt: skip
 TENSORBOARD = "tensorboard"
 FOLDERS = ("cache", "test", TENSORBOARD)
 OWN = ("fitsnap_nn.files", "fitsnap_nn.lock")
@@ -92,7 +90,7 @@ def report_names(settings: Settings) -> list[str]:
     extras = settings.extras
     dumps = {"peratom.dat": extras.dump_peratom, "perconfig.dat": extras.dump_perconfig}
     comparisons = [f"{title}_comparison{suffix}.dat" for title in titles for suffix in SET_SUFFIXES]
-    return [settings.outfile.metrics, "run.log", "parity.png", *filter(dumps.get, dumps), *comparisons]
+    return [settings.outfile.metrics, "run.log", *PICTURES, *filter(dumps.get, dumps), *comparisons]
 
 
 def _chosen_names(settings: Settings) -> list[tuple[str, str, str]]:

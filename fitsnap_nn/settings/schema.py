@@ -131,6 +131,7 @@ class Outfile:
     tensorboard: bool = option(False, "write event files for TensorBoard to the subfolder tensorboard")
     detailed_errors: bool = option(False, "errors by group", no_effect=ALWAYS)
     metrics_style: str = option("MD", "format of the table", choices=("MD", "CSV", "SSV", "JSON", "DF"))
+    report: bool = option(True, "write report.html, the whole fit on one page")
 
 
 @dataclass(frozen=True)

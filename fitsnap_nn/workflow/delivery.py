@@ -49,20 +49,18 @@ def report(
     console: Console,
     folder: Path,
 ) -> dict[str, str]:
-    """Write the reports of predictions and print their summary.
+    """Write the tables of predictions and print their summary.
 
     Returns:
         The content of each file that was written.
     """
-    with console.task("writing tables and drawing plots"):
-        files, notes = write_reports(folder, errors, results, properties, settings)
+    with console.task("writing tables"):
+        files = write_reports(folder, errors, results, properties, settings)
     for subset in Subset:
         if text := summary(errors, subset, properties):
             console.line(f"errors ({subset.name.lower()} set, mean absolute): {text}", final=True)
         if text := summary(errors, subset, properties, linear=True):
             console.line(f"  linear SNAP on the same descriptors: {text}")
-    for note in notes:
-        console.line(f"  note: {note}")
     return files
 
 

@@ -24,6 +24,7 @@ from fitsnap_nn.folders import LOG_FILE
 from fitsnap_nn.lammps.reference import read_files, with_files
 from fitsnap_nn.models.uncertainty import Uncertainty
 from fitsnap_nn.reports.errors_table import STYLES, ErrorRow, errors_table
+from fitsnap_nn.reports.plots import write_pictures
 from fitsnap_nn.reports.predictions import are_predictions, write_predictions
 from fitsnap_nn.reports.results import Result
 from fitsnap_nn.reports.runlog import Console
@@ -38,10 +39,12 @@ from fitsnap_nn.training.distributed import Ranks, session
 from fitsnap_nn.training.evaluation import evaluate_all
 from fitsnap_nn.workflow import delivery
 from fitsnap_nn.workflow.device import choose_device, use_device
-from fitsnap_nn.workflow.pipeline import Fit, predict_all
+from fitsnap_nn.workflow.pipeline import predict_all
 from fitsnap_nn.workflow.preparation import prepare
+from fitsnap_nn.workflow.run import Fit
 from fitsnap_nn.workflow.run_folder import open_console, start_log
 from fitsnap_nn.workflow.stored_settings import adopt
+from fitsnap_nn.workflow.summary import describe_fit
 
 UNKNOWN_SPLIT = (
     "the split of the fit is unknown, because the model file does not contain it. The data may have been used in "
@@ -136,6 +139,12 @@ def evaluate(
         start_log(folder, names, console)
         errors = delivery.errors_of(results, prepared, settings)
         files = delivery.report(settings, errors, results, prepared.properties, console, folder)
+        record = describe_fit(settings, content.model, prepared, results, errors, ranks, {})
+        record = replace(record, name=f"{record.name}, test of {Path(model).name}")
+        written, plot_notes = write_pictures(folder, record, ())
+        for note in plot_notes:
+            console.line(f"  note: {note}")
+        files |= written
         verdict = verdict_of_errors(results, prepared.properties)
         _close(console, output, results, prepared.properties, verdict, settings)
         console.line(render_tree(folder, {LOG_FILE: "everything printed", **files}))

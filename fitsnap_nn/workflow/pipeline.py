@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import torch
 
@@ -17,19 +17,15 @@ from fitsnap_nn import __version__, interrupts
 from fitsnap_nn.data.audit.table import group_table
 from fitsnap_nn.data.configuration import Subset
 from fitsnap_nn.errors import counted
-from fitsnap_nn.export.deck import starting_structure
 from fitsnap_nn.folders import LOG_FILE, refuse_foreign_files
-from fitsnap_nn.lammps.verify import Verification
 from fitsnap_nn.models import Model
 from fitsnap_nn.models.linear import LinearSnap
 from fitsnap_nn.models.uncertainty import Uncertainty
-from fitsnap_nn.reports.epochs import LOSS_FILE, METRICS_FILE, EpochRow
-from fitsnap_nn.reports.errors_table import ALL, ErrorRow, ErrorTable, errors_table, summary
-from fitsnap_nn.reports.linear import with_linear
+from fitsnap_nn.reports.epochs import LOSS_FILE, METRICS_FILE
+from fitsnap_nn.reports.errors_table import ErrorRow, errors_table, summary
 from fitsnap_nn.reports.results import Result
 from fitsnap_nn.reports.runlog import Console
-from fitsnap_nn.reports.tree import render_tree
-from fitsnap_nn.reports.uncertainty import Calibrated, write_uncertainty
+from fitsnap_nn.reports.uncertainty import Calibrated
 from fitsnap_nn.reports.verdict import verdict, verdict_of_errors
 from fitsnap_nn.settings import Settings
 from fitsnap_nn.terminal import announced
@@ -37,10 +33,10 @@ from fitsnap_nn.training.distributed import Ranks, session
 from fitsnap_nn.training.evaluation import evaluate_all
 from fitsnap_nn.training.stopping import Stopping
 from fitsnap_nn.training.trainer import Trainer
-from fitsnap_nn.usage import Stopwatch
-from fitsnap_nn.workflow import delivery
+from fitsnap_nn.usage import StepTimes, Stopwatch
+from fitsnap_nn.workflow.conclusion import conclude
 from fitsnap_nn.workflow.device import choose_device, report_usage, use_device
-from fitsnap_nn.workflow.going_on import before_training, finishing
+from fitsnap_nn.workflow.going_on import before_training
 from fitsnap_nn.workflow.initialization import create_model, pretrained_file
 from fitsnap_nn.workflow.linear import fit_linear
 from fitsnap_nn.workflow.linear_fit import refuse_resume, solve_linear, write_system
@@ -51,7 +47,8 @@ from fitsnap_nn.workflow.preparation import (
     read_dataset,
     refuse_missing_sets,
 )
-from fitsnap_nn.workflow.run_folder import open_console, planned_names, start_log
+from fitsnap_nn.workflow.run import Fit, Outcome, Run
+from fitsnap_nn.workflow.run_folder import open_console, planned_names
 from fitsnap_nn.workflow.training_run import (
     history_of,
     load_matching_restart,
@@ -64,42 +61,7 @@ from fitsnap_nn.workflow.warm_start import Start, find_start
 
 MANY = 3  # notices that are listed in the log only
 SECTION = re.compile(r"\[\w+\]")
-OF_EPOCHS = (LOSS_FILE, METRICS_FILE, "learning_curve.png")  # files that fits of networks add to
-UNFITTED = "energy, force and stress of [CALCULATOR] are 0, so that the energy of this model is not fitted to anything"
-
-
-@dataclass(frozen=True)
-class Fit:
-    """The result of a fit, or of a test; on ranks other than the first it has neither errors nor history.
-
-    Attributes:
-        folder: where its files are.
-        errors: the table of errors.
-        model_file: for `fitsnap_nn.load_potential`.
-        model: with the weights of the best epoch, as they were trained; ``None`` where none was trained.
-        history: the epochs, those before a restart included; empty for a test.
-        verification: how well LAMMPS agrees; ``None`` when it was not asked for.
-        verdict: lines that judge training and errors, see `fitsnap_nn.reports.verdict`.
-    """
-
-    folder: Path
-    errors: Sequence[ErrorRow]
-    model_file: Path
-    model: Model[Any] | None = None
-    history: list[EpochRow] = field(default_factory=list)
-    verification: Verification | None = None
-    verdict: list[str] = field(default_factory=list)
-
-    def __repr__(self) -> str:
-        best = next((row.epoch for row in reversed(self.history) if row.best), None)
-        epochs = f", {counted(len(self.history), 'epoch')}, best {best}" if self.history else ""
-        overall = [row for row in self.errors if row.group == ALL]
-        shown = [f"{row.property} {row.rmse:.3g} {row.unit}" for row in overall if row.subset == overall[-1].subset]
-        errors = f", RMSE {overall[-1].subset}: {', '.join(shown)}" if overall else ""
-        return f"Fit({str(self.folder)!r}{epochs}{errors})"
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "errors", ErrorTable(self.errors))  # a frozen dataclass has no other way
+OF_EPOCHS = (LOSS_FILE, METRICS_FILE)  # files that fits of networks add to
 
 
 def fit(
@@ -138,6 +100,7 @@ def fit(
     folder = Path(settings.output_folder)
     model_file = folder / settings.pytorch.output_file
     restart_file = folder / settings.pytorch.save_state_output
+    times = StepTimes()
     with session() as ranks, ExitStack() as open_folder:
         with announced("reading the files that the fit starts from", quiet or brief):
             settings, start = _agreed_start(settings, restart_file if resume else None, ranks)
@@ -154,58 +117,23 @@ def fit(
             console.line(f"start: {note}")
         prepared = prepare(settings, model.input, ranks, console, restart.get("split_seed"), strict)
         prepared = replace(prepared, seen=start.seen if start else ())
+        times.lap("data and model inputs")
         if not train:
             report_usage(watch, ranks, console)
             return Fit(folder, [], model_file)
-        run = _Run(settings, prepared, ranks, console, folder, names, watch)
+        run = Run(settings, prepared, ranks, console, folder, names, watch, times)
         outcome = _solve(run, model) if settings.solver.is_linear else _train(run, model, start, restart, seed, resume)
+        times.lap("training")
         results, calibrated = _results(run, outcome.model)
         if not ranks.is_first:
             report_usage(watch, ranks, console)
             return Fit(folder, [], model_file, outcome.model)
-        return _deliver(run, outcome, results, calibrated, verify)
-
-
-class _Run(NamedTuple):
-    """Shared arguments of the steps of a fit: ``names`` of the files that it may write, ``watch`` with its start."""
-
-    settings: Settings
-    prepared: Prepared
-    ranks: Ranks
-    console: Console
-    folder: Path
-    names: list[str]
-    watch: Stopwatch
-
-    def take_folder(self, *, resume: bool = False) -> None:
-        """Replace the files of an earlier fit from here on; on the first rank."""
-        if self.ranks.is_first:
-            start_log(self.folder, self.names, self.console, resume, self.settings.text)
-
-
-class _Outcome(NamedTuple):
-    """A model with its weights, and what is reported about them.
-
-    Attributes:
-        model: the model.
-        origin: what determined the weights, for the model file.
-        judge: returns the verdict, from results and errors.
-        linear: errors of the linear model on the same descriptors, if there is one beside the network.
-        restart_file: restart file, if there is one.
-        write_more: writes files of its own and returns the content of each.
-    """
-
-    model: Model[Any]
-    origin: Mapping[str, object]
-    judge: Callable[[Sequence[Result], Sequence[ErrorRow]], list[str]]
-    linear: Sequence[ErrorRow] = ()
-    restart_file: Path | None = None
-    write_more: Callable[[], dict[str, str]] = dict
+        return conclude(run, outcome, results, calibrated, verify)
 
 
 def _train(
-    run: _Run, model: Model[Any], start: Start | None, restart: dict[str, Any], seed: int, resume: bool
-) -> _Outcome:
+    run: Run, model: Model[Any], start: Start | None, restart: dict[str, Any], seed: int, resume: bool
+) -> Outcome:
     """Train a network."""
     settings, prepared, ranks, console, folder, *_ = run
     with console.task("preparing the training"):
@@ -226,10 +154,11 @@ def _train(
         return verdict(judged, results, prepared.properties, *epochs, errors, trainer.summed_terms)
 
     origin = {"seed": trainer.seed, "epoch": trainer.best.epoch}
-    return _Outcome(trainer.model, origin, judge, linear, restart_file if trainer.epoch else None)
+    kept = restart_file if trainer.epoch else None
+    return Outcome(trainer.model, origin, judge, linear, kept, stage_two_began=trainer.stage_two_began)
 
 
-def _solve(run: _Run, model: Model[Any]) -> _Outcome:
+def _solve(run: Run, model: Model[Any]) -> Outcome:
     """Solve the linear system of a linear model."""
     settings, prepared, ranks, console, *_ = run
     linear = cast(LinearSnap, model)
@@ -241,42 +170,15 @@ def _solve(run: _Run, model: Model[Any]) -> _Outcome:
     model.to(choose_device(settings, ranks))
     write = partial(write_system, linear, solution, settings, prepared) if solution else dict
     origin = {"solver": settings.solver.solver, "solution": solution.note if solution else ""}
-    return _Outcome(model, origin, lambda results, _: verdict_of_errors(results, prepared.properties), write_more=write)
+    return Outcome(model, origin, lambda results, _: verdict_of_errors(results, prepared.properties), write_more=write)
 
 
-def _results(run: _Run, model: Model[Any]) -> tuple[list[Result], Calibrated | None]:
+def _results(run: Run, model: Model[Any]) -> tuple[list[Result], Calibrated | None]:
     """Return predictions and labels of all configurations, and the uncertainty, on the first rank."""
     settings, prepared, ranks, console, *_ = run
     results = predict_all(model, prepared, ranks, console)
     calibrated = find_uncertainty(settings, model, prepared, results, ranks, console)
     return with_calibrated_spread(results, calibrated.uncertainty if calibrated else None), calibrated
-
-
-def _deliver(run: _Run, outcome: _Outcome, results: list[Result], calibrated: Calibrated | None, verify: bool) -> Fit:
-    """Write, verify and judge the results on the first rank."""
-    settings, prepared, ranks, console, folder, _, watch = run
-    model_file = folder / settings.pytorch.output_file
-    errors = with_linear(delivery.errors_of(results, prepared, settings), outcome.linear)
-    structure = starting_structure(results)
-    uncertainty = calibrated.uncertainty if calibrated else None
-    with finishing(outcome.restart_file, ranks, console) as saved:
-        with console.task("writing the model and its files for LAMMPS"):
-            delivery.save(settings, outcome.model, outcome.origin, prepared, model_file, errors, structure, uncertainty)
-            saved.append(model_file)
-            lammps_files = delivery.deploy(settings, outcome.model, structure, uncertainty)
-        files = delivery.report(settings, errors, results, prepared.properties, console, folder)
-        files |= outcome.write_more() | write_uncertainty(folder, calibrated)
-    verification = delivery.verify(settings, outcome.model, prepared, lammps_files, console) if verify else None
-    console.line(render_tree(folder, {**delivery.contents(settings, lammps_files), **files}))
-    calculator = settings.calculator
-    if not (calculator.energy or calculator.force or calculator.stress):
-        console.line(f"no molecular dynamics: {UNFITTED}")
-    elif lammps_files.deck:
-        console.line(f"molecular dynamics: cd {folder} && lmp -in {lammps_files.deck.name}", final=True)
-    report_usage(watch, ranks, console)
-    lines = outcome.judge(results, errors)
-    console.line("\n".join(lines), final=True)
-    return Fit(folder, errors, model_file, outcome.model, history_of(folder), verification, lines)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from fitsnap_nn.export.reference_files import changed_files
 from fitsnap_nn.export.stored import refused
 from fitsnap_nn.models import Model
 from fitsnap_nn.reports.epochs import METRICS_FILE, EpochRow, read_epochs
+from fitsnap_nn.reports.resumes import CONTINUED
 from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.settings import Settings, differences, from_dict
 from fitsnap_nn.settings.training import LOSS, PytorchSection
@@ -136,7 +137,7 @@ def _go_on(trainer: Trainer, settings: Settings, prepared: Prepared, console: Co
     with refused(restart["path"]):
         trainer.load_state_dict(restart["trainer"])
     steps = f" and step {trainer.part.steps} of the next one" if trainer.part else ""
-    console.line(f"continuing from {restart['path']} after epoch {trainer.epoch}{steps}")
+    console.line(CONTINUED.format(path=restart["path"], epoch=trainer.epoch) + steps)
     before, now = restart["settings"]["pytorch"]["num_epochs"], settings.pytorch.num_epochs
     if before != now:
         _note_on_schedule(trainer, settings.pytorch, f"num_epochs changed from {before} to {now}", console)

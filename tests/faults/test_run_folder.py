@@ -27,7 +27,8 @@ from fitsnap_nn.folders import LOCK, MARKER, locked
 from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.settings import load_settings
 from fitsnap_nn.settings.outputs import output_names
-from fitsnap_nn.workflow.pipeline import Fit, check
+from fitsnap_nn.workflow.pipeline import check
+from fitsnap_nn.workflow.run import Fit
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from fitsnap_nn.settings.schema import Reference
 from fitsnap_nn.training import evaluation
 from fitsnap_nn.training.checkpoint import load_restart
 from fitsnap_nn.training.distributed import Ranks
-from fitsnap_nn.workflow.pipeline import Fit
+from fitsnap_nn.workflow.run import Fit
 
 pytestmark = pytest.mark.gpu
 

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from fitsnap_nn.data.configuration import Configuration, Subset
 from fitsnap_nn.data.evaluation import Evaluation
-from fitsnap_nn.data.properties import labels_of
-from fitsnap_nn.reports.results import Result
+from fitsnap_nn.data.properties import STANDARD, labels_of
+from fitsnap_nn.reports.errors_table import errors_table
+from fitsnap_nn.reports.fit_record import FitRecord
+from fitsnap_nn.reports.predicted import predicted_of
+from fitsnap_nn.reports.results import Result, in_the_fit
+from fitsnap_nn.reports.verdict import element_spread, judged_set
+from fitsnap_nn.reports.worst import worst_results
 
+VERDICT = (
+    "verdict: 1 remark. RMSE of the test set: E 3.1 meV/atom, which is 2 % of the RMS of the labels",
+    "  stalled: the loss fell by 1 %. Try another <learning_rate> & weights",
+    "  largest errors (relative to the RMSE over all sets):",
+    "    bulk/1.json (Test): E 3 meV/atom",
+)
 MakeResult = Callable[..., Result]
 
 
@@ -74,3 +86,41 @@ def random_results(make_result: MakeResult) -> list[Result]:
                 )
             )
     return results
+
+
+@pytest.fixture
+def make_record() -> Callable[..., FitRecord]:
+    """Build the description of a fit from its results."""
+
+    def make(results, properties=STANDARD, **changes):
+        energies = element_spread(results)
+        worst = worst_results(in_the_fit(results), properties)
+        judged = judged_set(results, properties)
+        record = FitRecord(
+            name="Ta",
+            architecture="BPNN",
+            model="BPNN 55 8 1",
+            num_weights=457,
+            elements=("Ta",),
+            cutoff=5.3,
+            date="2026-11-27T20:58:01+00:00",
+            predicted=predicted_of(results, properties, energies, [one.result for one in worst]),
+            properties=tuple((one.title, one.report_unit.label) for one in properties),
+            judged=judged.value if judged else "",
+            verdict=VERDICT,
+            errors=tuple(errors_table(results, properties)),
+            element_energies=energies,
+            worst=tuple(
+                {
+                    "id": one.result.configuration.id,
+                    "group": one.result.configuration.group,
+                    "set": one.result.configuration.subset.value,
+                    "atoms": len(one.result.configuration),
+                    "errors": one.texts,
+                }
+                for one in worst
+            ),
+        )
+        return replace(record, **changes)
+
+    return make

@@ -18,7 +18,7 @@ from fitsnap_nn.reports.epochs import read_epochs
 from fitsnap_nn.settings import load_settings
 from fitsnap_nn.training.checkpoint import load_restart
 from fitsnap_nn.workflow.evaluation import evaluate_files
-from fitsnap_nn.workflow.pipeline import Fit
+from fitsnap_nn.workflow.run import Fit
 
 pytestmark = [pytest.mark.lammps]
 

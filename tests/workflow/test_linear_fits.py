@@ -28,7 +28,7 @@ from fitsnap_nn.reports.results import Result
 from fitsnap_nn.settings import load_settings
 from fitsnap_nn.settings.schema import Bispectrum, Reference
 from fitsnap_nn.units import BAR
-from fitsnap_nn.workflow.pipeline import Fit
+from fitsnap_nn.workflow.run import Fit
 
 INP = Bispectrum(num_types=2, type=("In", "P"), twojmax=(4, 2), rcutfac=4.2, wj=(1.0, 0.9), radelem=(0.5, 0.45))
 ZBL = Reference(pair_style="zbl 3.0 4.0", pair_coeff=("1 1 49 49", "1 2 49 15", "2 2 15 15"))

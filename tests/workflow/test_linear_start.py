@@ -18,7 +18,7 @@ from fitsnap_nn.reports.epochs import read_epochs
 from fitsnap_nn.reports.errors_table import LINEAR_COLUMNS, STYLES, ErrorRow
 from fitsnap_nn.reports.linear import worse_than_linear
 from fitsnap_nn.settings import load_settings
-from fitsnap_nn.workflow.pipeline import Fit
+from fitsnap_nn.workflow.run import Fit
 
 START = ("activation = tanh", "activation = tanh\ninitial = least_squares")
 TABLE = ("metrics = errors.md", "metrics = errors.csv\nmetrics_style = CSV")

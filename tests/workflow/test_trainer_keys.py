@@ -16,7 +16,8 @@ from fitsnap_nn.export.model_file import load_model
 from fitsnap_nn.reports.epochs import read_epochs
 from fitsnap_nn.settings import load_settings
 from fitsnap_nn.training.checkpoint import load_restart
-from fitsnap_nn.workflow.pipeline import Fit, check
+from fitsnap_nn.workflow.pipeline import check
+from fitsnap_nn.workflow.run import Fit
 
 pytestmark = [pytest.mark.lammps]
 

@@ -22,8 +22,9 @@ from fitsnap_nn.reports.epochs import read_epochs
 from fitsnap_nn.settings import load_settings
 from fitsnap_nn.training.checkpoint import load_restart
 from fitsnap_nn.training.distributed import Ranks
-from fitsnap_nn.workflow.pipeline import Fit, check
+from fitsnap_nn.workflow.pipeline import check
 from fitsnap_nn.workflow.preparation import read_dataset
+from fitsnap_nn.workflow.run import Fit
 from fitsnap_nn.workflow.warm_start import find_start
 
 ARCHITECTURE = (r"\[BISPECTRUM\].*?\n\n", r"layer_sizes.*?\n", r"activation.*?\n", r"\[REFERENCE\].*?\n\n")
