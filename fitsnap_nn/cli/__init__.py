@@ -15,7 +15,7 @@ from typing import Protocol
 
 import fitsnap_nn
 from fitsnap_nn import interrupts
-from fitsnap_nn.cli import check, doctor, export, fit, lmp, new, plugin_dir, show, test
+from fitsnap_nn.cli import check, checks, doctor, export, fit, lmp, new, plugin_dir, show, test
 from fitsnap_nn.cli.arguments import Parser
 from fitsnap_nn.errors import InputError, Problem
 from fitsnap_nn.job import job, outcome
@@ -35,12 +35,13 @@ class Command(Protocol):
     def run(self, options: argparse.Namespace) -> None: ...
 
 
-PARALLEL = ("fit", "test")  # commands whose ranks share their work
+PARALLEL = ("fit", "test", "checks")  # commands whose ranks share their work
 COMMANDS: Mapping[str, Command] = MappingProxyType(
     {
         "fit": fit,
         "check": check,
         "test": test,
+        "checks": checks,
         "export": export,
         "show": show,
         "new": new,

@@ -1,0 +1,186 @@
+"""All checks of a potential, within a time limit, and their report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.errors import LammpsError, LammpsTimeoutError, counted
+from fitsnap_nn.files import write_text
+from fitsnap_nn.lammps.files import LammpsFiles
+from fitsnap_nn.lammps.program import Lammps, find_lammps
+from fitsnap_nn.md_checks import crystal_checks, defects, dimers, dynamics
+from fitsnap_nn.md_checks.check import Check, Verdict
+from fitsnap_nn.md_checks.crystals import Crystal, relaxed_crystals
+from fitsnap_nn.md_checks.references import MAX_CRYSTALS, References
+from fitsnap_nn.md_checks.runner import Runner
+
+TIME = 180.0  # s, default limit of all checks
+# Shares of the limit: both runs of the speed; energy conservation; the hot run. The rest is for the static checks.
+SPEED_SHARE, NVE_SHARE, HOT_SHARE = 0.05, 0.3, 0.2
+STATIC_SHARE = 0.4
+EVALUATIONS = 600  # evaluations per crystal: of strained cells, and in relaxations
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Checks:
+    """Results of all checks."""
+
+    model: str
+    checks: tuple[Check, ...]
+    date: str
+
+    @property
+    def failed(self) -> list[Check]:
+        """Checks with the verdict fail."""
+        return [one for one in self.checks if one.verdict is Verdict.FAIL]
+
+    def write(self, path: Path) -> None:
+        """Write ``md_checks.json``."""
+        content = {"model": self.model, "date": self.date, "checks": [one.plain() for one in self.checks]}
+        write_text(path, json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
+
+    def __str__(self) -> str:
+        counts = {verdict: sum(one.verdict is verdict for one in self.checks) for verdict in Verdict}
+        return (
+            f"{counts[Verdict.PASS]} pass, {counts[Verdict.FAIL]} fail, {counts[Verdict.NOT_RUN]} not run: what each "
+            "means, and the reasons for its limits: docs/md_checks.md"
+        )
+
+
+def run_checks(
+    files: LammpsFiles,
+    configurations: Sequence[Configuration],
+    *,
+    name: str,
+    say: Say,
+    lammps: Lammps | None = None,
+    limit: float = TIME,
+    ranks: int = 1,
+) -> Checks:
+    """Run all checks of an exported potential in LAMMPS.
+
+    Args:
+        files: exported potential.
+        configurations: data from which structures are chosen; labels may be missing.
+        name: of the model, for the report.
+        say: prints a line.
+        lammps: executable; ``None`` for the result of `find_lammps`.
+        limit: seconds for all checks, on one core; sizes and lengths of runs follow from it.
+        ranks: MPI ranks of molecular dynamics.
+
+    Raises:
+        LammpsError: LAMMPS cannot run the potential at all.
+    """
+    runner = Runner(files, lammps or find_lammps(), limit, ranks)
+    suite = _Suite(runner, References(configurations, files.elements), say)
+    return Checks(name, tuple(suite.run()), datetime.now(timezone.utc).isoformat(timespec="seconds"))
+
+
+class _Suite:
+    """The checks one after the other; each reports as soon as it has its verdict."""
+
+    def __init__(self, runner: Runner, references: References, say: Say) -> None:
+        self._runner = runner
+        self._references = references
+        self._say = say
+        self._checks: list[Check] = []
+
+    def run(self) -> list[Check]:
+        runner, references, limit = self._runner, self._references, self._runner.limit
+        start = self._start()
+        dynamics.probe(runner, start)
+        most = self._greet(start)
+        self._add(dimers.NAME, dimers.TITLE, lambda: dimers.check_dimers(runner, references))
+        crystals: list[Crystal] = []
+
+        def relaxed() -> list[Crystal]:
+            crystals.extend(relaxed_crystals(runner, references, most))
+            return crystals
+
+        self._add(
+            crystal_checks.VOLUME,
+            crystal_checks.VOLUME_TITLE,
+            lambda: crystal_checks.check_volumes(runner, relaxed(), references),
+        )
+        self._add(
+            crystal_checks.ELASTIC,
+            crystal_checks.ELASTIC_TITLE,
+            lambda: crystal_checks.check_elastic(runner, crystals, references),
+        )
+        self._add(defects.NAME, defects.TITLE, lambda: defects.check_defects(runner, references))
+        structure = self._structure(start, crystals)
+        self._add(
+            dynamics.NVE,
+            dynamics.NVE_TITLE,
+            lambda: dynamics.check_conservation(runner, structure, NVE_SHARE * limit),
+        )
+        self._add(
+            dynamics.HOT,
+            dynamics.HOT_TITLE,
+            lambda: dynamics.check_hot(runner, structure, references, HOT_SHARE * limit),
+        )
+        self._add(
+            dynamics.SPEED, dynamics.SPEED_TITLE, lambda: dynamics.check_speed(runner, structure, SPEED_SHARE * limit)
+        )
+        return self._checks
+
+    def _start(self) -> Configuration:
+        """Return the structure of the data for molecular dynamics: a crystal, a molecule, or anything else."""
+        references = self._references
+        crystals = [one for one in references.crystals if references.above(one) == 0.0]
+        if crystals:
+            return max(crystals, key=lambda one: (len(set(one.species)), -len(one)))
+        return references.molecule or min(references.configurations, key=references.above)
+
+    def _structure(self, start: Configuration, crystals: Sequence[Crystal]) -> Configuration:
+        """Return the relaxed initial structure; the one of the data if it cannot be relaxed."""
+        for crystal in crystals:
+            if crystal.data is start and crystal.relaxed is not None:
+                return crystal.relaxed
+        try:
+            return self._runner.relax(start, cell=False)[0]
+        except LammpsError:
+            return start
+
+    def _greet(self, start: Configuration) -> int:
+        """Print what will be run and how long it will take; return the number of crystals."""
+        runner, limit = self._runner, self._runner.limit
+        candidates = self._references.crystals
+        per_crystal = [5 * runner.startup + 1e-6 * runner.microseconds * len(one) * EVALUATIONS for one in candidates]
+        most = 1
+        while most < min(MAX_CRYSTALS, len(candidates)) and sum(per_crystal[: most + 1]) < STATIC_SHARE * limit:
+            most += 1
+        step = dynamics.time_step(start)
+        nve = dynamics.plan(runner, start, dynamics.NVE_ATOMS, dynamics.NVE_TIME, step, NVE_SHARE * limit)
+        hot = dynamics.plan(runner, start, dynamics.HOT_ATOMS, dynamics.HOT_TIME, step / 2, HOT_SHARE * limit)
+        expected = sum(per_crystal[:most]) + 4 * runner.startup + nve.seconds + hot.seconds + 2 * SPEED_SHARE * limit
+        self._say(
+            f"MD checks in LAMMPS {runner.lammps.version}, model {runner.model_format}, "
+            f"{counted(runner.ranks, 'rank')}: {runner.microseconds:.3g} µs per atom and step; about "
+            f"{runner.used + expected:.0f} s, at most about {limit:.0f} s"
+        )
+        if most < min(MAX_CRYSTALS, len(candidates)):
+            self._say(f"  note: {most} of {len(candidates)} crystals of the data, because of the time limit")
+        return most
+
+    def _add(self, name: str, title: str, run: Callable[[], Check]) -> None:
+        """Run a check and print its verdict; an error of LAMMPS is a fault of the potential, the time limit is not."""
+        before = self._runner.used
+        try:
+            check = run()
+        except LammpsTimeoutError as error:
+            limit = self._runner.limit
+            text = f"not run: {str(error).splitlines()[0]}. A larger --time than {limit:.0f} s allows more"
+            check = Check(name, title, Verdict.NOT_RUN, f"{text}.")
+        except LammpsError as error:
+            check = Check(name, title, Verdict.FAIL, f"LAMMPS stopped: {' '.join(str(error).split())[:300]}")
+        self._checks.append(check)
+        seconds = self._runner.used - before
+        self._say(f"  {check.verdict.value.upper():8} {check.title} ({seconds:.0f} s): {check.summary}")
