@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -194,49 +195,78 @@ def nve_drift(
     return found.drift
 
 
+class Relaxed(NamedTuple):
+    """A structure with minimum energy, without labels, and its energy (eV)."""
+
+    structure: Configuration
+    energy: float
+
+
 def relax(
     files: LammpsFiles,
-    structure: Configuration,
+    structures: Sequence[Configuration],
     lammps: Lammps,
     model_format: str,
     *,
     cell: bool,
     timeout: float = 600,
-) -> tuple[Configuration, float]:
-    """Return a structure with minimum energy, without labels, and its energy (eV); a cubic cell stays cubic.
+) -> list[Relaxed]:
+    """Relax structures in a single LAMMPS run; cubic cells stay cubic.
 
     Args:
         files: exported potential.
-        structure: initial structure.
+        structures: initial structures.
         lammps: executable.
         model_format: see `run_dynamics`.
-        cell: relax the cell to zero pressure too; for fully periodic structures.
+        cell: relax the cells to zero pressure too; for fully periodic structures.
         timeout: seconds.
 
     Raises:
         LammpsError: LAMMPS failed.
     """
-    before = to_lammps(structure)
-    commands = [*setup_commands(files, before.boundary, "md.data", ANY_GRID), "min_modify dmax 0.05"]
-    for _ in range(RELAX_ROUNDS if cell else 1):
-        box = [f"fix relaxed all box/relax {_couple(before)} 0.0 vmax 0.005"] if cell else []
-        commands += [*box, MINIMIZE, *(["unfix relaxed"] if cell else [])]
-    keywords = ("pe", "xlo", "xhi", "ylo", "yhi", "zlo", "zhi", "xy", "xz", "yz")
-    commands += [
-        f'print "{" ".join(f"$({keyword}:%.17g)" for keyword in keywords)}" file {BOX} screen no',
-        f"write_dump all custom {RELAXED} id xu yu zu modify sort id format float %.17g",
-    ]
+    cells = [to_lammps(structure) for structure in structures]
     with tempfile.TemporaryDirectory() as name:
-        folder = _prepared(files, structure, name, commands)
+        folder = copy_potential(files, name)
+        commands = []
+        for number, before in enumerate(cells):
+            data = f"{number}.data"
+            text = data_text(structures[number], files.elements, files.atom_style)
+            (folder / data).write_text(text, encoding="utf-8")
+            commands += ["clear", *setup_commands(files, before.boundary, data, ANY_GRID)]
+            commands += _relax_commands(number, _couple(before) if cell else "")
+        (folder / "in.run").write_text("\n".join(commands) + "\n", encoding="utf-8")
         lammps.run(arguments(model_format), folder, 1, timeout)
-        energy, xlo, xhi, ylo, yhi, zlo, zhi, xy, xz, yz = np.loadtxt(folder / BOX).tolist()
-        positions = np.loadtxt(folder / RELAXED, skiprows=9, ndmin=2)[:, 1:]
-    lattice = np.array([[xhi - xlo, 0.0, 0.0], [xy, yhi - ylo, 0.0], [xz, yz, zhi - zlo]])
-    # The same linear map takes the lattice vectors of the configuration to their relaxed ones, in either frame.
-    deformation = before.rotation.T @ np.linalg.solve(before.box, lattice) @ before.rotation
+        return [
+            _relaxed(structure, before, folder, number)
+            for number, (structure, before) in enumerate(zip(structures, cells, strict=True))
+        ]
+
+
+def _relax_commands(number: int, couple: str) -> list[str]:
+    """Return the commands that relax the current atoms, and with ``couple`` the box, and write the result."""
+    commands = ["min_modify dmax 0.05"]
+    for _ in range(RELAX_ROUNDS if couple else 1):
+        box = [f"fix relaxed all box/relax {couple} 0.0 vmax 0.005"] if couple else []
+        commands += [*box, MINIMIZE, *(["unfix relaxed"] if couple else [])]
+    keywords = ("pe", "xlo", "xhi", "ylo", "yhi", "zlo", "zhi", "xy", "xz", "yz")
+    return [
+        *commands,
+        f'print "{" ".join(f"$({keyword}:%.17g)" for keyword in keywords)}" file {number}.{BOX} screen no',
+        f"write_dump all custom {number}.{RELAXED} id xu yu zu modify sort id format float %.17g",
+    ]
+
+
+def _relaxed(structure: Configuration, before: LammpsCell, folder: Path, number: int) -> Relaxed:
+    """Read the result of `_relax_commands` in the frame of the structure."""
+    energy, xlo, xhi, ylo, yhi, zlo, zhi, xy, xz, yz = np.loadtxt(folder / f"{number}.{BOX}").tolist()
+    positions = np.loadtxt(folder / f"{number}.{RELAXED}", skiprows=9, ndmin=2)[:, 1:]
     moved = before.vectors_back(positions - np.array([xlo, ylo, zlo]))
-    cell_vectors = structure.cell @ deformation if cell else structure.cell
-    return replace(structure, cell=cell_vectors, positions=moved, labels={}), energy
+    if before.boundary != "p p p":
+        return Relaxed(replace(structure, positions=moved, labels={}), energy)
+    box = np.array([[xhi - xlo, 0.0, 0.0], [xy, yhi - ylo, 0.0], [xz, yz, zhi - zlo]])
+    # The same linear map takes the lattice vectors of the configuration to their relaxed ones, in either frame.
+    deformation = before.rotation.T @ np.linalg.solve(before.box, box) @ before.rotation
+    return Relaxed(replace(structure, cell=structure.cell @ deformation, positions=moved, labels={}), energy)
 
 
 def _prepared(files: LammpsFiles, structure: Configuration, name: str, commands: Sequence[str]) -> Path:

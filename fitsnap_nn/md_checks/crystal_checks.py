@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 
-from fitsnap_nn.data.configuration import Floats
+from fitsnap_nn.data.configuration import Configuration, Floats
+from fitsnap_nn.data.evaluation import Evaluation
 from fitsnap_nn.data.voigt import from_voigt
-from fitsnap_nn.errors import LammpsError, LammpsTimeoutError
+from fitsnap_nn.errors import LammpsError
 from fitsnap_nn.md_checks.check import Check, Curve, Number, Verdict, judged
 from fitsnap_nn.md_checks.crystals import (
+    FEWEST,
     Crystal,
+    StrainedCell,
     constants_from_stresses,
     cubic,
+    elastic_cells,
     elastic_constants,
     equation_of_state,
     is_cubic,
     scaled_cells,
     strained_cells,
-    volume_curve,
+    volume_cells,
 )
 from fitsnap_nn.md_checks.references import References
-from fitsnap_nn.md_checks.runner import Runner
+from fitsnap_nn.md_checks.runner import Runner, message_of
 
 VOLUME, VOLUME_TITLE = "volume", "Energy against volume"
 ELASTIC, ELASTIC_TITLE = "elastic", "Elastic constants"
@@ -48,58 +51,64 @@ class _Findings:
     curves: list[Curve] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
+    def stopped(self, crystal: Crystal, *results: object) -> None:
+        """Add the first error of LAMMPS among the results for a crystal: it is a fault of the potential."""
+        error = next(one for one in results if isinstance(one, LammpsError))
+        self.faults.append(f"{crystal.name}: LAMMPS stopped: {message_of(error)}")
+
 
 def check_volumes(runner: Runner, crystals: Sequence[Crystal], references: References) -> Check:
     """Return whether each crystal has one minimum of the energy as a function of volume, where the labels have it."""
     if not crystals:
         return Check(VOLUME, VOLUME_TITLE, Verdict.NOT_RUN, NO_CRYSTALS)
     found = _Findings()
-    for crystal in crystals:
-        if crystal.relaxed is None:
-            found.faults.append(f"{crystal.name} cannot be relaxed: {crystal.error}")
+    found.faults += [f"{one.name} cannot be relaxed: {one.error}" for one in crystals if one.relaxed is None]
+    relaxed = [(one, volume_cells(one.relaxed)) for one in crystals if one.relaxed is not None]
+    labelled = [scaled_cells(one.data, references) for one, _ in relaxed]
+    curves = runner.evaluate_each([cells for _, cells in relaxed], relaxed=True)
+    others = runner.evaluate_each(labelled)
+    for (crystal, cells), curve, same, other in zip(relaxed, curves, labelled, others, strict=True):
+        if isinstance(curve, LammpsError) or isinstance(other, LammpsError):
+            found.stopped(crystal, curve, other)
             continue
-        _judge(found, crystal, partial(_volume, runner, crystal, references, found))
+        faults = [*_volume(crystal, _points(cells, curve), found), *_against_labels(crystal, same, other, found)]
+        found.faults += [f"{crystal.name} {fault}" for fault in faults]
     verdict, summary = judged(found.faults, "; ".join(found.good))
-    return Check(
-        VOLUME,
-        VOLUME_TITLE,
-        verdict,
-        summary,
-        tuple(found.numbers),
-        tuple(found.curves),
-        "volume / Å³/atom",
-        "energy above the minimum / eV/atom",
-    ).noting(" ".join(found.remarks))
+    axes = "volume / Å³/atom", "energy above the minimum / eV/atom"
+    check = Check(VOLUME, VOLUME_TITLE, verdict, summary, tuple(found.numbers), tuple(found.curves), *axes)
+    return check.noting(" ".join(found.remarks))
 
 
 def check_elastic(runner: Runner, crystals: Sequence[Crystal], references: References) -> Check:
     """Return whether the ground states are mechanically stable, and elastic constants agree with labelled stresses."""
-    relaxed = [one for one in crystals if one.relaxed is not None]
+    relaxed = [(one, one.relaxed) for one in crystals if one.relaxed is not None]
     if not relaxed:
         summary = "not run: no crystal of the data could be relaxed." if crystals else NO_CRYSTALS
         return Check(ELASTIC, ELASTIC_TITLE, Verdict.NOT_RUN, summary)
     found = _Findings()
-    for crystal in relaxed:
-        _judge(found, crystal, partial(_elastic, runner, crystal, references, found))
+    labelled = [strained_cells(one.data, references) for one, _ in relaxed]
+    strained = runner.evaluate_each([elastic_cells(cell) for _, cell in relaxed], relaxed=True)
+    others = runner.evaluate_each([[one.configuration for one in cells] for cells in labelled])
+    for (crystal, _), mine, cells, other in zip(relaxed, strained, labelled, others, strict=True):
+        if isinstance(mine, LammpsError) or isinstance(other, LammpsError):
+            found.stopped(crystal, mine, other)
+            continue
+        _elastic(crystal, elastic_constants(mine), _labelled_constants(cells, other), found)
     verdict, summary = judged(found.faults, "; ".join(found.good))
     return Check(ELASTIC, ELASTIC_TITLE, verdict, summary, tuple(found.numbers)).noting(" ".join(found.remarks))
 
 
-def _judge(found: _Findings, crystal: Crystal, run: Callable[[], None]) -> None:
-    """Run the part of a check for one crystal; an error of LAMMPS is a fault of the potential."""
-    try:
-        run()
-    except LammpsTimeoutError:
-        raise
-    except LammpsError as error:
-        found.faults.append(f"{crystal.name}: LAMMPS stopped: {str(error).splitlines()[-1]}")
+def _points(cells: Sequence[Configuration], found: Sequence[Evaluation]) -> tuple[Floats, Floats]:
+    """Return volumes (Å³/atom) and energies (eV/atom)."""
+    count = len(cells[0])
+    return np.array([one.volume for one in cells]) / count, np.array([one.energy for one in found]) / count
 
 
-def _volume(runner: Runner, crystal: Crystal, references: References, found: _Findings) -> None:
+def _volume(crystal: Crystal, points: tuple[Floats, Floats], found: _Findings) -> Iterator[str]:
+    """Add the results of the curve of a crystal; yield what is wrong with it."""
     assert crystal.relaxed is not None
-    volumes, energies = volume_curve(runner, crystal.relaxed)
-    lowest = energies.min()
-    found.curves.append(Curve(crystal.name, volumes, energies - lowest))
+    volumes, energies = points
+    found.curves.append(Curve(crystal.name, volumes, energies - energies.min()))
     change = crystal.relaxed.volume / crystal.data.volume - 1.0
     state = equation_of_state(volumes, energies)
     faults = [*_shape_faults(volumes, energies)]
@@ -111,8 +120,7 @@ def _volume(runner: Runner, crystal: Crystal, references: References, found: _Fi
         found.numbers.append(Number(f"{crystal.name}: volume", state.volume, "Å³/atom"))
         found.numbers.append(Number(f"{crystal.name}: bulk modulus", state.bulk_modulus, "GPa"))
         found.good.append(f"{crystal.name} {state.volume:.2f} Å³/atom, {state.bulk_modulus:.0f} GPa")
-    faults += _against_labels(runner, crystal, references, found)
-    found.faults += [f"{crystal.name} {fault}" for fault in faults]
+    yield from faults
 
 
 def _shape_faults(volumes: Floats, energies: Floats) -> Iterator[str]:
@@ -129,17 +137,19 @@ def _shape_faults(volumes: Floats, energies: Floats) -> Iterator[str]:
             yield f"has a second minimum under {name} near {places[falls[0]]:.1f} Å³/atom ({depth:.0f} meV/atom deep)"
 
 
-def _against_labels(runner: Runner, crystal: Crystal, references: References, found: _Findings) -> Iterator[str]:
+def _against_labels(
+    crystal: Crystal, cells: Sequence[Configuration], evaluations: Sequence[Evaluation], found: _Findings
+) -> Iterator[str]:
     """Yield differences from the labels of scaled cells, where potential and labels are fitted at the same volumes."""
-    cells = scaled_cells(crystal.data, references)
-    count = len(crystal.data)
-    volumes = np.array([one.volume for one in cells]) / count
-    labels = np.array([one.energy for one in cells]) / count
-    expected = equation_of_state(volumes, labels) if len(cells) else None
-    if expected is None:
-        found.remarks.append(f"No labels to compare: the data have too few scaled cells of {crystal.name}.")
+    if len(cells) < FEWEST[0]:
+        found.remarks.append(f"The data have no scaled cells of {crystal.name} to compare with.")
         return
-    energies = np.array([one.energy for one in runner.evaluate(cells)]) / count
+    volumes, energies = _points(cells, evaluations)
+    labels = np.array([one.energy for one in cells]) / len(crystal.data)
+    expected = equation_of_state(volumes, labels)
+    if expected is None:
+        found.remarks.append(f"The scaled cells of {crystal.name} in the data are too few near the minimum to compare.")
+        return
     found.curves.append(Curve(f"{crystal.name}, labels", volumes, labels - labels.min()))
     state = equation_of_state(volumes, energies)
     if state is None:
@@ -157,13 +167,16 @@ def _against_labels(runner: Runner, crystal: Crystal, references: References, fo
         yield f"has a bulk modulus of {state.bulk_modulus:.0f} GPa instead of {expected.bulk_modulus:.0f}"
 
 
-def _elastic(runner: Runner, crystal: Crystal, references: References, found: _Findings) -> None:
-    assert crystal.relaxed is not None
-    constants = elastic_constants(runner, crystal.relaxed)
+def _elastic(crystal: Crystal, constants: Floats, compared: tuple[Floats, Floats] | None, found: _Findings) -> None:
+    """Add the results for a crystal.
+
+    Args:
+        constants: (6, 6) GPa, of the relaxed crystal.
+        compared: (6, 6) of potential and labels, from the same cells of the data, if there are such.
+    """
     softest, symmetric = float(np.linalg.eigvalsh(constants)[0]), is_cubic(constants)
     found.numbers += [Number(f"{crystal.name}: {name}", value, "GPa") for name, value in _named(constants, symmetric)]
     found.numbers.append(Number(f"{crystal.name}: lowest eigenvalue of C", softest, "GPa"))
-    compared = _labelled_constants(runner, crystal, references)
     expected_stable = crystal.is_ground_state
     if compared:
         mine, labelled = compared
@@ -186,19 +199,16 @@ def _elastic(runner: Runner, crystal: Crystal, references: References, found: _F
         found.good.append(f"{crystal.name} is stable: {listed} GPa")
 
 
-def _labelled_constants(runner: Runner, crystal: Crystal, references: References) -> tuple[Floats, Floats] | None:
+def _labelled_constants(
+    cells: Sequence[StrainedCell], evaluations: Sequence[Evaluation]
+) -> tuple[Floats, Floats] | None:
     """Return elastic constants of potential and labels, from the same strained cells of the data."""
-    cells = strained_cells(crystal.data, references)
     strains = np.array([one.strain for one in cells])
-    labels = np.array([one.in_crystal(one.configuration.labels["stress"]) for one in cells])
-    expected = constants_from_stresses(strains, labels)
-    if expected is None:
-        return None
-    found = runner.evaluate([one.configuration for one in cells])
-    stresses = [cell.in_crystal(from_voigt(one.values["stress"])) for cell, one in zip(cells, found, strict=True)]
+    labels = [one.in_crystal(one.configuration.labels["stress"]) for one in cells]
+    stresses = [cell.in_crystal(from_voigt(one.values["stress"])) for cell, one in zip(cells, evaluations, strict=True)]
+    expected = constants_from_stresses(strains, np.array(labels))
     mine = constants_from_stresses(strains, np.array(stresses))
-    assert mine is not None
-    return mine, expected
+    return None if expected is None or mine is None else (mine, expected)
 
 
 def _named(constants: Floats, is_cubic: bool) -> list[tuple[str, float]]:

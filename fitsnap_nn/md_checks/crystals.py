@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -9,10 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from fitsnap_nn.data.configuration import Configuration, Floats
+from fitsnap_nn.data.evaluation import Evaluation
 from fitsnap_nn.data.voigt import from_voigt, voigt
-from fitsnap_nn.errors import LammpsError, LammpsTimeoutError
+from fitsnap_nn.errors import LammpsError
 from fitsnap_nn.md_checks.references import References, formula, formula_text, scale_of, strain_of
-from fitsnap_nn.md_checks.runner import Runner
+from fitsnap_nn.md_checks.runner import Runner, message_of
 from fitsnap_nn.units import GPA
 
 SCALES = np.linspace(0.85, 1.15, 13) ** (1 / 3)  # of lengths, for volumes within 15 %
@@ -66,20 +68,16 @@ def relaxed_crystals(runner: Runner, references: References, most: int) -> list[
     Raises:
         LammpsTimeoutError: the time limit was reached.
     """
+    candidates = references.crystals[:most]
     found: list[Crystal] = []
-    for data in references.crystals[: 2 * most]:
+    for data, result in zip(candidates, runner.relax_each(candidates, cell=True), strict=True):
         lowest = references.ground_state(formula(data.species)) is data
-        try:
-            relaxed, energy = runner.relax(data, cell=True)
-            crystal = Crystal(data, relaxed, energy / len(data), lowest)
-        except LammpsTimeoutError:
-            raise
-        except LammpsError as error:
-            crystal = Crystal(data, None, np.nan, lowest, str(error).splitlines()[-1])
+        if isinstance(result, LammpsError):
+            crystal = Crystal(data, None, np.nan, lowest, message_of(result))
+        else:
+            crystal = Crystal(data, result.structure, result.energy / len(data), lowest)
         if not any(_same(crystal, other) for other in found):
             found.append(crystal)
-        if len(found) == most:
-            break
     return found
 
 
@@ -99,11 +97,9 @@ def deformed(crystal: Configuration, deformation: Floats) -> Configuration:
     return replace(crystal, cell=crystal.cell @ deformation, positions=crystal.positions @ deformation, labels={})
 
 
-def volume_curve(runner: Runner, crystal: Configuration) -> tuple[Floats, Floats]:
-    """Return volumes (Å³/atom) and energies (eV/atom) of scaled cells whose atoms are relaxed."""
-    cells = [deformed(crystal, scale * np.eye(3)) for scale in SCALES.tolist()]
-    energies = [one.energy for one in runner.evaluate(cells, relaxed=True)]
-    return np.array([one.volume for one in cells]) / len(crystal), np.array(energies) / len(crystal)
+def volume_cells(crystal: Configuration) -> list[Configuration]:
+    """Return scaled cells of a crystal, from compressed to expanded."""
+    return [deformed(crystal, scale * np.eye(3)) for scale in SCALES.tolist()]
 
 
 def scaled_cells(crystal: Configuration, references: References) -> list[Configuration]:
@@ -145,12 +141,17 @@ def equation_of_state(volumes: Floats, energies: Floats) -> EquationOfState | No
     return EquationOfState(float(volume), float(bulk_modulus) / GPA)
 
 
-def elastic_constants(runner: Runner, crystal: Configuration) -> Floats:
-    """Return (6, 6) elastic constants of a relaxed crystal, GPa, in Voigt order, from stresses at finite strains."""
+def elastic_cells(crystal: Configuration) -> list[Configuration]:
+    """Return cells of a crystal with each of the six strains, negative and positive, for `elastic_constants`."""
     cells = []
     for direction in np.eye(6) * [1, 1, 1, 0.5, 0.5, 0.5]:  # a shear strain in Voigt notation is twice the component
         cells += [deformed(crystal, np.eye(3) + sign * STEP * from_voigt(direction)) for sign in (-1, 1)]
-    stresses = np.array([one.stress for one in runner.evaluate(cells, relaxed=True)]).reshape(6, 2, 6)
+    return cells
+
+
+def elastic_constants(found: Sequence[Evaluation]) -> Floats:
+    """Return (6, 6) elastic constants, GPa, in Voigt order, from the stresses of `elastic_cells`."""
+    stresses = np.array([one.values["stress"] for one in found]).reshape(6, 2, 6)
     constants = (stresses[:, 1] - stresses[:, 0]) / (2 * STEP * GPA)
     symmetric: Floats = (constants + constants.T) / 2
     return symmetric

@@ -23,9 +23,9 @@ def check_defects(runner: Runner, references: References) -> Check:
         )
         return Check(NAME, TITLE, Verdict.NOT_RUN, summary)
     defects = [*vacancies, *slabs]
-    single = runner.evaluate([one.configuration for one in defects])
-    crystal = runner.evaluate([one.crystal for one in defects])
-    relaxed = [runner.evaluate([one.configuration], relaxed=True)[0] for one in vacancies[:1]]
+    found = runner.evaluate([*(one.configuration for one in defects), *(one.crystal for one in defects)])
+    single, crystal = found[: len(defects)], found[len(defects) :]
+    relaxed = runner.evaluate([one.configuration for one in vacancies[:1]], relaxed=True) if vacancies else []
     faults: list[str] = []
     numbers: list[Number] = []
     for defect, one, whole in zip(defects, single, crystal, strict=True):

@@ -18,7 +18,7 @@ from fitsnap_nn.lammps.dynamics import Trajectory
 from fitsnap_nn.md_checks.check import Check, Curve, Number, Verdict, judged
 from fitsnap_nn.md_checks.dimers import shortest_distance
 from fitsnap_nn.md_checks.references import KELVIN, References
-from fitsnap_nn.md_checks.runner import Runner
+from fitsnap_nn.md_checks.runner import Runner, message_of
 
 NVE, NVE_TITLE = "nve", "Energy conservation (NVE)"
 HOT, HOT_TITLE = "hot", "Hot run (NVT)"
@@ -222,8 +222,7 @@ def _shortest(structure: Configuration, references: References) -> float:
 
 def _stopped(found: Trajectory) -> Iterator[str]:
     if found.error and not found.timed_out:
-        message = next((line for line in found.error.splitlines() if "ERROR" in line), found.error.splitlines()[-1])
-        yield f"LAMMPS stopped after {found.time[-1]:.2g} ps: {message.strip()}"
+        yield f"LAMMPS stopped after {found.time[-1]:.2g} ps: {message_of(LammpsError(found.error))}"
 
 
 def _cut(found: Trajectory) -> str:

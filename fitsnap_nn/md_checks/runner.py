@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
+from typing import TypeVar
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.evaluation import Evaluation
 from fitsnap_nn.errors import LammpsError, LammpsTimeoutError
 from fitsnap_nn.lammps.cell import repeats, to_lammps
-from fitsnap_nn.lammps.dynamics import MINIMIZE, Trajectory, relax, run_dynamics
+from fitsnap_nn.lammps.dynamics import MINIMIZE, Relaxed, Trajectory, relax, run_dynamics
 from fitsnap_nn.lammps.evaluate import evaluate_in_lammps
 from fitsnap_nn.lammps.files import LammpsFiles
 from fitsnap_nn.lammps.program import Lammps
 
+T = TypeVar("T")
 PREFERRED = ("mliappy", "unified", "snap", "nn")  # formats, the fastest first
 GRACE = 10.0  # s that a run gets at least
 
@@ -84,9 +87,35 @@ class Runner:
         )
         return [one for one in found if one is not None]
 
-    def relax(self, structure: Configuration, *, cell: bool) -> tuple[Configuration, float]:
-        """Return the relaxed structure and its energy, eV."""
-        return relax(self.files, structure, self.lammps, self.model_format, cell=cell, timeout=self.left)
+    def evaluate_each(
+        self, lists: Sequence[Sequence[Configuration]], *, relaxed: bool = False
+    ) -> list[list[Evaluation] | LammpsError]:
+        """Return the evaluations of several lists; if LAMMPS fails for one of them, its error instead."""
+
+        def evaluate(members: Sequence[Configuration]) -> list[Evaluation]:
+            return self.evaluate(members, relaxed=relaxed) if members else []
+
+        try:
+            found = iter(evaluate([one for members in lists for one in members]))
+            return [list(islice(found, len(members))) for members in lists]
+        except LammpsTimeoutError:
+            raise
+        except LammpsError:
+            return [_attempt(evaluate, members) for members in lists]
+
+    def relax_each(self, structures: Sequence[Configuration], *, cell: bool) -> list[Relaxed | LammpsError]:
+        """Return the relaxed structures; if LAMMPS fails for one of them, its error instead."""
+
+        def run(members: Sequence[Configuration]) -> list[Relaxed]:
+            return relax(self.files, members, self.lammps, self.model_format, cell=cell, timeout=self.left)
+
+        try:
+            return list(run(structures))
+        except LammpsTimeoutError:
+            raise
+        except LammpsError:
+            found = [_attempt(run, [one]) for one in structures]
+            return [one if isinstance(one, LammpsError) else one[0] for one in found]
 
     def dynamics(
         self,
@@ -115,3 +144,21 @@ class Runner:
             ranks=ranks or self.ranks,
             timeout=self.left,
         )
+
+
+def _attempt(
+    run: Callable[[Sequence[Configuration]], list[T]], members: Sequence[Configuration]
+) -> list[T] | LammpsError:
+    """Return the result of a run, or the error of LAMMPS; the time limit is raised."""
+    try:
+        return run(members)
+    except LammpsTimeoutError:
+        raise
+    except LammpsError as error:
+        return error
+
+
+def message_of(error: LammpsError) -> str:
+    """Return the error message of LAMMPS itself, on one line."""
+    lines = str(error).splitlines()
+    return next((line for line in lines if "ERROR" in line), lines[-1]).strip()

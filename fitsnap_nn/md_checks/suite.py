@@ -23,6 +23,7 @@ TIME = 180.0  # s, default limit of all checks
 # Shares of the limit: both runs of the speed; energy conservation; the hot run. The rest is for the static checks.
 SPEED_SHARE, NVE_SHARE, HOT_SHARE = 0.05, 0.3, 0.2
 STATIC_SHARE = 0.4
+STARTS = 10  # of LAMMPS, besides molecular dynamics
 EVALUATIONS = 600  # evaluations per crystal: of strained cells, and in relaxations
 
 Say = Callable[[str], None]
@@ -144,23 +145,23 @@ class _Suite:
         for crystal in crystals:
             if crystal.data is start and crystal.relaxed is not None:
                 return crystal.relaxed
-        try:
-            return self._runner.relax(start, cell=False)[0]
-        except LammpsError:
-            return start
+        (found,) = self._runner.relax_each([start], cell=False)
+        return start if isinstance(found, LammpsError) else found.structure
 
     def _greet(self, start: Configuration) -> int:
         """Print what will be run and how long it will take; return the number of crystals."""
         runner, limit = self._runner, self._runner.limit
         candidates = self._references.crystals
-        per_crystal = [5 * runner.startup + 1e-6 * runner.microseconds * len(one) * EVALUATIONS for one in candidates]
+        per_crystal = [1e-6 * runner.microseconds * len(one) * EVALUATIONS for one in candidates]
         most = 1
         while most < min(MAX_CRYSTALS, len(candidates)) and sum(per_crystal[: most + 1]) < STATIC_SHARE * limit:
             most += 1
         step = dynamics.time_step(start)
         nve = dynamics.plan(runner, start, dynamics.NVE_ATOMS, dynamics.NVE_TIME, step, NVE_SHARE * limit)
         hot = dynamics.plan(runner, start, dynamics.HOT_ATOMS, dynamics.HOT_TIME, step / 2, HOT_SHARE * limit)
-        expected = sum(per_crystal[:most]) + 4 * runner.startup + nve.seconds + hot.seconds + 2 * SPEED_SHARE * limit
+        expected = (
+            sum(per_crystal[:most]) + STARTS * runner.startup + nve.seconds + hot.seconds + 2 * SPEED_SHARE * limit
+        )
         self._say(
             f"MD checks in LAMMPS {runner.lammps.version}, model {runner.model_format}, "
             f"{counted(runner.ranks, 'rank')}: {runner.microseconds:.3g} µs per atom and step; about "
@@ -175,9 +176,8 @@ class _Suite:
         before = self._runner.used
         try:
             check = run()
-        except LammpsTimeoutError as error:
-            limit = self._runner.limit
-            text = f"not run: {str(error).splitlines()[0]}. A larger --time than {limit:.0f} s allows more"
+        except LammpsTimeoutError:
+            text = f"not run: the time limit of {self._runner.limit:.0f} s was reached; a larger --time allows more"
             check = Check(name, title, Verdict.NOT_RUN, f"{text}.")
         except LammpsError as error:
             check = Check(name, title, Verdict.FAIL, f"LAMMPS stopped: {' '.join(str(error).split())[:300]}")

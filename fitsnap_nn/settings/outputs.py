@@ -14,7 +14,8 @@ from fitsnap_nn.settings.schema import Settings
 CHECKS_FILE = "md_checks.json"
 # Files of every fit, besides those that the input names, and the folders of the cache and of tests.
 FIXED = (
-    "run.log", "input.used.in", "loss_vs_epochs.dat", "metrics.csv", "in.md", "md.data", "learning_curve.png", CHECKS_FILE,
+    "run.log", "input.used.in", "loss_vs_epochs.dat", "metrics.csv", "in.md", "md.data", "learning_curve.png",
+    CHECKS_FILE,
 )  # fmt: skip
 FOLDERS = ("cache", "test")
 OWN = ("fitsnap_nn.files", "fitsnap_nn.lock")
