@@ -75,7 +75,7 @@ def plan(runner: Runner, structure: Configuration, atoms: int, time: float, step
     if seconds(chosen) > share:
         steps = max(int(steps * share / seconds(chosen)), min(FEWEST_STEPS, wanted))
     note = f"Shortened from {time:g} to {steps * step:.2g} ps by the time limit." if steps < wanted else ""
-    return Plan(chosen, steps, seconds(chosen) + runner.startup, note)
+    return Plan(chosen, steps, seconds(chosen), note)
 
 
 def check_conservation(runner: Runner, structure: Configuration, share: float) -> Check:
