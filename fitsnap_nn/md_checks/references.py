@@ -216,8 +216,9 @@ def radius(element: str) -> float:
 
 def vacuum_directions(configuration: Configuration) -> tuple[bool, bool, bool]:
     """Return whether the atoms leave a gap of more than ``VACUUM`` along each lattice vector, or it is not periodic."""
-    if not any(configuration.pbc) or configuration.volume == 0.0:
-        return (True, True, True)
+    if not any(configuration.pbc) or configuration.volume < 1e-6:  # rows of non-periodic directions may be zero
+        along_x, along_y, along_z = (not periodic for periodic in configuration.pbc)
+        return along_x, along_y, along_z
     inverse = np.linalg.inv(configuration.cell)
     heights = 1.0 / np.linalg.norm(inverse, axis=0)
     places = np.sort(configuration.positions @ inverse % 1.0, axis=0)
