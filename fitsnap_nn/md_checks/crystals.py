@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -46,7 +47,7 @@ class Crystal:
     @cached_property
     def name(self) -> str:
         """Composition and group, as in messages."""
-        return f"{formula_text(self.data.species)} {self.data.group.rpartition('/')[2]}".strip()
+        return f"{formula_text(self.data.species)} {Path(self.data.group).stem}".strip()
 
 
 @dataclass(frozen=True)

@@ -80,33 +80,46 @@ def _faults(name: str, r: Floats, energy: Floats, start: float, bond: float) -> 
         start: shortest distance in the data, Å; below it only a bond may lower the energy.
         bond: distance below which there is none, Å.
     """
-    fall, wall, hole = _shape(r, energy, min(start, bond))
+    fall, wall, hole = _shape(r, energy, min(start, bond), NOISE)
     if hole and wall < WALL:
         yield (
             f"{name} has a hole at short distance: the energy falls below {hole:.2f} Å, behind a barrier of "
             f"{wall:.2g} eV, by {fall:.3g} eV"
         )
-    elif wall < WALL:
+        return
+    if wall < WALL:
         yield f"{name} repels by {wall:.2g} eV only down to {r[-1]:.2f} Å, less than {WALL:g} eV"
-    fall, _, hole = _shape(r, energy, start)
-    if hole and fall > STRONGEST:
+    fall, wall, hole = _shape(r, energy, start, STRONGEST)
+    if hole and wall < WALL:
         yield f"{name} has a hole of {fall:.3g} eV below {hole:.2f} Å, deeper than any bond"
 
 
-def _shape(r: Floats, energy: Floats, start: float) -> tuple[float, float, float]:
-    """Return how far the energy falls, how high it rises before, and where it begins to fall (Å; 0: nowhere)."""
+def _shape(r: Floats, energy: Floats, start: float, allowed: float) -> tuple[float, float, float]:
+    """Return how far the energy falls, how high it rises before, and where it begins to fall.
+
+    Args:
+        r: distances from long to short, Å.
+        energy: eV.
+        start: longest distance that counts, Å.
+        allowed: how far it may fall, eV.
+
+    Returns:
+        Largest fall (eV), rise from ``start`` to the first fall that is not allowed (eV), and the distance where that
+        begins (Å), 0 if there is none.
+    """
     inside = r <= start * (1 + 1e-9)
     r, rise = r[inside], energy[inside] - energy[inside][0]
     highest = np.maximum.accumulate(rise)
-    falls = np.flatnonzero(highest - rise > NOISE)
-    fall = float((highest - rise).max())
-    if len(falls):
-        return fall, float(highest[falls[0]]), float(r[max(falls[0] - 1, 0)])
-    return fall, float(highest[-1]), 0.0
+    fall = highest - rise
+    too_deep = np.flatnonzero(fall > allowed)
+    if not len(too_deep):
+        return float(fall.max()), float(highest[-1]), 0.0
+    top = int(rise[: too_deep[0] + 1].argmax())
+    return float(fall.max()), float(rise[top]), float(r[top])
 
 
 def _numbers(name: str, r: Floats, energy: Floats, start: float, bond: float) -> Iterator[Number]:
-    fall, wall, _ = _shape(r, energy, min(start, bond))
+    fall, wall, _ = _shape(r, energy, min(start, bond), NOISE)
     yield Number(f"{name}: shortest distance in the data", start, "Å")
     yield Number(f"{name}: rise from {min(start, bond):.2f} Å", wall, "eV", WALL)
     yield Number(f"{name}: largest fall from there", fall, "eV", NOISE)

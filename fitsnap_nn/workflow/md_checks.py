@@ -1,4 +1,4 @@
-"""Checks for molecular dynamics: at the end of a fit, or of a saved model."""
+"""Checks for molecular dynamics of a saved model."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from pathlib import Path
 
 from fitsnap_nn.data.any_format import unique
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.errors import CheckpointError, InputError, LammpsError, MdCheckError, Problem, counted
+from fitsnap_nn.errors import CheckpointError, InputError, MdCheckError, Problem, counted
 from fitsnap_nn.export.lammps_files import write_lammps_files
 from fitsnap_nn.export.model_file import ModelFile, load_model
 from fitsnap_nn.files import one_line_errors
 from fitsnap_nn.folders import claim, locked, refuse_foreign_files
-from fitsnap_nn.lammps.files import LammpsFiles
 from fitsnap_nn.md_checks.suite import TIME, Checks, run_checks
 from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.settings import Settings, load_settings
@@ -23,47 +22,13 @@ from fitsnap_nn.settings.ini import COMMAND_LINE, read_ini
 from fitsnap_nn.settings.outputs import CHECKS_FILE
 from fitsnap_nn.training.distributed import Ranks, session
 from fitsnap_nn.workflow.evaluation import read_data
-from fitsnap_nn.workflow.preparation import Prepared, read_dataset
+from fitsnap_nn.workflow.preparation import read_dataset
 from fitsnap_nn.workflow.run_folder import INPUT_FILE
 
 NO_DATA = (
     "note: the data of the fit were not found: only the structure in the model file is used. Add data files, as in "
     "checks MODEL FILE ..., for crystals, labels and the highest temperature."
 )
-
-
-def of_fit(
-    settings: Settings, prepared: Prepared, files: LammpsFiles, ranks: Ranks, console: Console
-) -> dict[str, str]:
-    """Run the checks at the end of a fit, if the input asks for them; a failed one does not fail the fit.
-
-    The results of an earlier model in the folder are removed.
-
-    Returns:
-        The content of each file that was written.
-    """
-    path = files.folder / CHECKS_FILE
-    path.unlink(missing_ok=True)
-    calculator = settings.calculator
-    if not settings.extras.md_checks:
-        return {}
-    if not (calculator.energy or calculator.force or calculator.stress):
-        console.line("MD checks: not run, because the energy of this model is not fitted")
-        return {}
-    try:
-        checks = run_checks(
-            files,
-            prepared.dataset.configurations,
-            name=settings.outfile.potential,
-            say=console.line,
-            ranks=ranks.size,
-        )
-    except LammpsError as error:
-        console.line(f"MD checks: not run: {error}")
-        return {}
-    checks.write(path)
-    console.line(f"MD checks: {checks}")
-    return {path.name: "MD checks: verdicts, numbers and curves"}
 
 
 def check_model(

@@ -32,7 +32,7 @@ from fitsnap_nn.settings import Settings
 from fitsnap_nn.training.distributed import Ranks, session
 from fitsnap_nn.training.evaluation import evaluate_all
 from fitsnap_nn.training.trainer import Trainer
-from fitsnap_nn.workflow import delivery, md_checks
+from fitsnap_nn.workflow import delivery
 from fitsnap_nn.workflow.device import choose_device, use_device
 from fitsnap_nn.workflow.initialization import create_model, pretrained_file
 from fitsnap_nn.workflow.linear import fit_linear
@@ -149,7 +149,7 @@ def fit(
             files = delivery.report(settings, errors, results, prepared.properties, console, folder)
             files |= outcome.write_more()
         verification = delivery.verify(settings, outcome.model, prepared, lammps_files, console) if verify else None
-        files |= md_checks.of_fit(settings, prepared, lammps_files, ranks, console)
+        files |= delivery.md_checks(settings, prepared, lammps_files, ranks, console)
         console.line(render_tree(folder, {**delivery.contents(settings, lammps_files), **files}))
         calculator = settings.calculator
         if not (calculator.energy or calculator.force or calculator.stress):
