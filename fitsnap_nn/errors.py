@@ -131,7 +131,7 @@ class VerificationError(FitsnapError):
 
 
 class MdCheckError(FitsnapError):
-    """A potential fails a check of the command ``checks``."""
+    """A potential fails a check of the command ``checks``, or the time limit left no time for it."""
 
     exit_code = 9
 

@@ -70,6 +70,8 @@ def relaxed_crystals(runner: Runner, references: References, most: int) -> list[
         LammpsTimeoutError: the time limit was reached.
     """
     candidates = references.crystals[:most]
+    if not candidates:
+        return []
     found: list[Crystal] = []
     for data, result in zip(candidates, runner.relax_each(candidates, cell=True), strict=True):
         lowest = references.ground_state(formula(data.species)) is data

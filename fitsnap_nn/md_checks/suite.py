@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import cache
 from pathlib import Path
 
 from fitsnap_nn.data.configuration import Configuration
@@ -35,11 +36,19 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Checks:
-    """Results of all checks."""
+    """Results of all checks.
+
+    Attributes:
+        model: name of the model.
+        checks: the checks, in the order in which they were run.
+        date: ISO 8601.
+        cut_off: titles of the checks that the time limit left no time for.
+    """
 
     model: str
     checks: tuple[Check, ...]
     date: str
+    cut_off: tuple[str, ...] = ()
 
     @property
     def failed(self) -> list[Check]:
@@ -85,7 +94,9 @@ def run_checks(
     """
     runner = Runner(files, lammps or find_lammps(), limit, ranks)
     suite = _Suite(runner, References(configurations, files.elements), say)
-    return Checks(name, tuple(suite.run()), datetime.now(timezone.utc).isoformat(timespec="seconds"))
+    suite.run()
+    date = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return Checks(name, tuple(suite.checks), date, tuple(suite.cut_off))
 
 
 class _Suite:
@@ -95,30 +106,30 @@ class _Suite:
         self._runner = runner
         self._references = references
         self._say = say
-        self._checks: list[Check] = []
+        self.checks: list[Check] = []
+        self.cut_off: list[str] = []
 
-    def run(self) -> list[Check]:
+    def run(self) -> None:
         runner, references = self._runner, self._references
         start = self._start()
         if runner.files.atom_style != "spin":
             dynamics.probe(runner, start)
         most, time = self._greet(start)
         self._add(dimers.NAME, dimers.TITLE, lambda: dimers.check_dimers(runner, references))
-        crystals: list[Crystal] = []
 
-        def relaxed() -> list[Crystal]:
-            crystals.extend(relaxed_crystals(runner, references, most))
-            return crystals
+        @cache
+        def crystals() -> list[Crystal]:
+            return relaxed_crystals(runner, references, most)
 
         self._add(
             crystal_checks.VOLUME,
             crystal_checks.VOLUME_TITLE,
-            lambda: crystal_checks.check_volumes(runner, relaxed(), references),
+            lambda: crystal_checks.check_volumes(runner, crystals(), references),
         )
         self._add(
             crystal_checks.ELASTIC,
             crystal_checks.ELASTIC_TITLE,
-            lambda: crystal_checks.check_elastic(runner, crystals, references),
+            lambda: crystal_checks.check_elastic(runner, crystals(), references),
         )
         self._add(defects.NAME, defects.TITLE, lambda: defects.check_defects(runner, references))
         structure = self._structure(start, crystals)
@@ -133,7 +144,6 @@ class _Suite:
                 self._report(Check(name, title, Verdict.NOT_RUN, SPINS), 0.0)
             else:
                 self._add(name, title, run)
-        return self._checks
 
     def _start(self) -> Configuration:
         """Return the structure of the data for molecular dynamics: a crystal, a molecule, or anything else."""
@@ -143,12 +153,12 @@ class _Suite:
             return max(crystals, key=lambda one: (len(set(one.species)), -len(one)))
         return references.molecule or min(references.configurations, key=references.above)
 
-    def _structure(self, start: Configuration, crystals: Sequence[Crystal]) -> Configuration:
+    def _structure(self, start: Configuration, crystals: Callable[[], list[Crystal]]) -> Configuration:
         """Return the relaxed initial structure; the one of the data if it cannot be relaxed."""
-        for crystal in crystals:
-            if crystal.data is start and crystal.relaxed is not None:
-                return crystal.relaxed
         try:
+            for crystal in crystals():
+                if crystal.data is start and crystal.relaxed is not None:
+                    return crystal.relaxed
             (found,) = self._runner.relax_each([start], cell=False)
         except LammpsTimeoutError:
             return start
@@ -168,10 +178,12 @@ class _Suite:
         nve = dynamics.plan(runner, start, dynamics.NVE_ATOMS, dynamics.NVE_TIME, step, NVE_SHARE * time)
         hot = dynamics.plan(runner, start, dynamics.HOT_ATOMS, dynamics.HOT_TIME, step / 2, HOT_SHARE * time)
         expected = others + nve.seconds + hot.seconds + 2 * min(SPEED_SHARE * time, SPEED_TIME)
+        times = f"about {expected:.0f} s, at most about {limit:.0f} s"
+        if expected > limit:
+            times = f"about {expected:.0f} s, of which the time limit allows {limit:.0f} s"
         self._say(
             f"MD checks in LAMMPS {runner.lammps.version}, model {runner.model_format}, "
-            f"{counted(runner.ranks, 'rank')}: {runner.microseconds:.3g} µs per atom and step; about "
-            f"{expected:.0f} s, at most about {limit:.0f} s"
+            f"{counted(runner.ranks, 'rank')}: {runner.microseconds:.3g} µs per atom and step; {times}"
         )
         if most < min(MAX_CRYSTALS, len(candidates)):
             self._say(f"  note: {most} of {len(candidates)} crystals of the data, because of the time limit")
@@ -185,10 +197,11 @@ class _Suite:
         except LammpsTimeoutError:
             text = f"not run: the time limit of {self._runner.limit:.0f} s was reached; a larger --time allows more"
             check = Check(name, title, Verdict.NOT_RUN, f"{text}.")
+            self.cut_off.append(title)
         except LammpsError as error:
             check = Check(name, title, Verdict.FAIL, f"LAMMPS stopped: {' '.join(str(error).split())[:300]}")
         self._report(check, self._runner.used - before)
 
     def _report(self, check: Check, seconds: float) -> None:
-        self._checks.append(check)
+        self.checks.append(check)
         self._say(f"  {check.verdict.value.upper():8} {check.title} ({seconds:.0f} s): {check.summary}")

@@ -54,7 +54,7 @@ def check_model(
         The results; ``None`` on ranks other than the first.
 
     Raises:
-        MdCheckError: a check failed.
+        MdCheckError: a check failed, or the time limit left no time for it.
         InputError: ``md_checks.json`` exists already.
         CheckpointError: the model is not there.
         LammpsError: LAMMPS cannot run the potential.
@@ -77,12 +77,24 @@ def check_model(
                 claim(folder, {CHECKS_FILE})
                 checks.write(folder / CHECKS_FILE)
             console.line(f"{checks}\nnumbers and curves: {folder / CHECKS_FILE}")
-        failed: list[str] = ranks.broadcast([one.title for one in checks.failed] if checks else [])
-    if failed:
-        error = MdCheckError(f"{counted(len(failed), 'check')} failed: {', '.join(failed)}.")
+        problems: list[str] = ranks.broadcast(_problems(checks) if checks else [])
+    if problems:
+        error = MdCheckError(" ".join(problems))
         error.shared = True
         raise error
     return checks
+
+
+def _problems(checks: Checks) -> list[str]:
+    """Return why the potential does not count as checked."""
+    found = []
+    if failed := [one.title for one in checks.failed]:
+        found.append(f"{counted(len(failed), 'check')} failed: {', '.join(failed)}.")
+    if cut := checks.cut_off:
+        found.append(
+            f"The time limit left no time for {counted(len(cut), 'check')}: {', '.join(cut)}. Increase --time."
+        )
+    return found
 
 
 def _run(

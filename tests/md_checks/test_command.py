@@ -28,6 +28,7 @@ class StandIn:
     def __init__(self) -> None:
         self.configurations: list[Configuration] = []
         self.result = (GOOD,)
+        self.cut_off: tuple[str, ...] = ()
         self.limit = 0.0
         self.calls = 0
 
@@ -35,7 +36,7 @@ class StandIn:
         assert all(path.is_file() for path in files.potential)
         self.configurations, self.limit = list(configurations), options.get("limit", 0.0)
         self.calls += 1
-        return Checks(options["name"], self.result, "2026-01-01")
+        return Checks(options["name"], self.result, "2026-01-01", self.cut_off)
 
 
 @pytest.fixture
@@ -73,6 +74,14 @@ def test_a_failed_check_has_its_own_exit_code(
     assert main(["checks", str(fitted), "--overwrite"]) == 9
     assert "1 check failed: Bad." in capsys.readouterr().err
     assert json.loads((fitted / "md_checks.json").read_text(encoding="utf-8"))["checks"][1]["verdict"] == "fail"
+
+
+def test_checks_without_time_are_no_success(
+    fitted: Path, stand_in: StandIn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stand_in.cut_off = ("Good",)
+    assert main(["checks", str(fitted), "--overwrite"]) == 9
+    assert "no time for 1 check: Good. Increase --time." in capsys.readouterr().err
 
 
 def test_data_files_take_the_place_of_the_data(fitted: Path, stand_in: StandIn) -> None:

@@ -84,6 +84,15 @@ def test_numbers_that_are_not_finite_are_null(tmp_path: Path) -> None:
     assert check.plain()["curves"][0]["y"] == [None]
 
 
+def test_a_limit_that_is_too_short_is_said(tmp_path: Path) -> None:
+    lines: list[str] = []
+    checks = run_checks(tantalum(tmp_path), list(example("Volume_BCC")), name="Ta", say=lines.append, limit=0.0)
+    # The speed cannot be measured and no check be run; the absent defects are found without LAMMPS.
+    assert {one.verdict for one in checks.checks} == {Verdict.NOT_RUN}
+    assert len(checks.cut_off) == 6
+    assert all("time limit of 0 s" in one.summary for one in checks.checks if one.title in checks.cut_off)
+
+
 def test_broken_potentials_fail(tmp_path: Path) -> None:
     """The Buckingham potential falls to minus infinity at short distances; its minimum is not that of tantalum."""
     files = potential(tmp_path, "buck 6.0", "* * 5000.0 0.30 300.0")
