@@ -102,6 +102,10 @@ class LammpsError(FitsnapError):
     exit_code = 4
 
 
+class LammpsTimeoutError(LammpsError):
+    """LAMMPS took longer than it was allowed to, and was stopped."""
+
+
 class CheckpointError(FitsnapError):
     """Unreadable restart or model file, or one that does not match the input."""
 
@@ -133,6 +137,12 @@ class VerificationError(FitsnapError):
     """LAMMPS does not reproduce the fitted model within the tolerances."""
 
     exit_code = 7
+
+
+class MdCheckError(FitsnapError):
+    """A potential fails a check of the command ``checks``, or the time limit left no time for it."""
+
+    exit_code = 10
 
 
 class OutputError(FitsnapError):

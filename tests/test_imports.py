@@ -43,6 +43,7 @@ ALLOWED = {
     "data": BASE | {"settings"},
     "plugin": {"errors", "integrity", "launch"},
     "lammps": DATA | {"plugin"},
+    "md_checks": LAMMPS,
     "inputs": LAMMPS,
     "models": DATA | {"inputs"},
     "training": MODELS,
@@ -50,7 +51,7 @@ ALLOWED = {
     "export": MODELS | {"interfaces"},
     "interfaces": EXPORT,
     "testing": MODELS,
-    "workflow": EXPORT | TRAINING | {"reports", "__version__"},
+    "workflow": EXPORT | TRAINING | {"reports", "md_checks", "__version__"},
     "cli": BASE | {"settings", "data", "workflow", "export", "lammps", "plugin", "reports"},
 }
 # Where a library may be imported, as folders or files of the package.

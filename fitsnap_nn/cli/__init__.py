@@ -15,7 +15,21 @@ from typing import Protocol
 
 import fitsnap_nn
 from fitsnap_nn import interrupts
-from fitsnap_nn.cli import check, compare, doctor, export, fit, harvest, lmp, new, plugin_dir, report, show, test
+from fitsnap_nn.cli import (
+    check,
+    checks,
+    compare,
+    doctor,
+    export,
+    fit,
+    harvest,
+    lmp,
+    new,
+    plugin_dir,
+    report,
+    show,
+    test,
+)
 from fitsnap_nn.cli.arguments import Parser
 from fitsnap_nn.errors import InputError, Problem
 from fitsnap_nn.job import job, outcome
@@ -35,12 +49,13 @@ class Command(Protocol):
     def run(self, options: argparse.Namespace) -> None: ...
 
 
-PARALLEL = ("fit", "test")  # commands whose ranks share their work
+PARALLEL = ("fit", "test", "checks")  # commands whose ranks share their work
 COMMANDS: Mapping[str, Command] = MappingProxyType(
     {
         "fit": fit,
         "check": check,
         "test": test,
+        "checks": checks,
         "export": export,
         "report": report,
         "compare": compare,

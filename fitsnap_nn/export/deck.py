@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from math import ceil
 from pathlib import Path
 from types import MappingProxyType
 
@@ -12,7 +11,7 @@ import numpy as np
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.evaluation import Evaluation
 from fitsnap_nn.export.location import in_home
-from fitsnap_nn.lammps.cell import LammpsCell, to_lammps
+from fitsnap_nn.lammps.cell import repeats, to_lammps
 from fitsnap_nn.lammps.reference import SPIN_FIX, atom_style_commands
 
 TARGET_ATOMS = 100  # the cell is replicated to about this number of atoms
@@ -80,7 +79,7 @@ def deck_text(
         *atom_style_commands(atom_style),
         f"boundary {cell.boundary.replace('f', 'm')}",
         f"read_data {in_home(data)}",
-        f"replicate {' '.join(map(str, _repeats(cell)))}",
+        f"replicate {' '.join(map(str, repeats(cell, TARGET_ATOMS)))}",
         f"include {in_home(mod)}",
         "neighbor 1.0 bin",
         "neigh_modify every 1 delay 0 check yes",
@@ -164,12 +163,3 @@ def _largest_force(configuration: Configuration, evaluation: Evaluation) -> floa
         stresses = (configuration.stress, evaluation.stress)
         forces += [area * np.abs(each).max() for each in stresses if each is not None]
     return float(max(forces, default=np.inf))
-
-
-def _repeats(cell: LammpsCell) -> tuple[int, int, int]:
-    """Return replications along periodic directions for about ``TARGET_ATOMS`` atoms in a nearly cubic box."""
-    lengths = cell.hi - cell.lo
-    periodic = [letter == "p" for letter in cell.boundary.split()]
-    side = (TARGET_ATOMS / len(cell.positions) * float(np.prod(lengths))) ** (1 / 3)
-    first, second, third = (ceil(side / length) if p else 1 for length, p in zip(lengths, periodic, strict=True))
-    return first, second, third

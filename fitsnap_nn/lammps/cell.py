@@ -123,6 +123,15 @@ def to_lammps(configuration: Configuration) -> LammpsCell:
     return LammpsCell(lo, hi, xy, xz, yz, boundary, positions, rotation)
 
 
+def repeats(cell: LammpsCell, atoms: int) -> tuple[int, int, int]:
+    """Return replications along periodic directions for about a number of atoms in a nearly cubic box."""
+    lengths = cell.hi - cell.lo
+    periodic = [letter == "p" for letter in cell.boundary.split()]
+    side = (atoms / len(cell.positions) * float(np.prod(lengths))) ** (1 / 3)
+    first, second, third = (math.ceil(side / length) if p else 1 for length, p in zip(lengths, periodic, strict=True))
+    return first, second, third
+
+
 def _right_handed(configuration: Configuration, pbc: NDArray[np.bool_]) -> Floats:
     """Return (3, 3) right-handed lattice vectors, with orthogonal unit vectors along non-periodic directions.
 

@@ -1,4 +1,4 @@
-"""Evaluation of exported potentials in LAMMPS: energies, forces, stresses, and molecular dynamics."""
+"""Evaluation of exported potentials in LAMMPS: energies, forces and stresses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from fitsnap_nn.lammps.reference import SPIN_FIX, atom_style_commands
 from fitsnap_nn.units import LAMMPS_BAR
 
 RESULTS = "results"
-ENERGIES = "energies"
 ANY_GRID = "* * *"
 
 
@@ -32,6 +31,7 @@ def evaluate_in_lammps(
     *,
     ranks: int = 1,
     timeout: float = 600,
+    before: Sequence[str] = (),
 ) -> list[Evaluation | None]:
     """Evaluate configurations in a single LAMMPS run.
 
@@ -45,6 +45,7 @@ def evaluate_in_lammps(
         model_format: ``nn``, ``mliappy`` or ``unified``.
         ranks: number of MPI ranks.
         timeout: seconds.
+        before: commands for each configuration before it is evaluated, such as a minimisation.
 
     Returns:
         The evaluation of each configuration, in the frame of the configuration; ``None`` if no suitable processor grid
@@ -61,15 +62,15 @@ def evaluate_in_lammps(
     if not selected:
         return results
     with tempfile.TemporaryDirectory() as name:
-        folder = _copy_potential(files, name)
+        folder = copy_potential(files, name)
         commands = []
         for number in selected:
             text = data_text(configurations[number], files.elements, files.atom_style)
             (folder / f"{number}.data").write_text(text, encoding="utf-8")
-            commands += ["clear", *_setup_commands(files, cells[number], f"{number}.data", grids[number])]
-            commands += _single_point(number)
+            commands += ["clear", *setup_commands(files, cells[number].boundary, f"{number}.data", grids[number])]
+            commands += [*before, *_single_point(number)]
         (folder / "in.run").write_text("\n".join(commands) + "\n", encoding="utf-8")
-        lammps.run(_arguments(model_format), folder, ranks, timeout)
+        lammps.run(arguments(model_format), folder, ranks, timeout)
         rows = {int(row[0]): row[1:] for row in np.loadtxt(folder / RESULTS, ndmin=2)}
         for number in selected:
             forces = np.loadtxt(folder / f"{number}.forces", skiprows=9, ndmin=2)[:, 1:]
@@ -77,65 +78,7 @@ def evaluate_in_lammps(
     return results
 
 
-def nve_drift(
-    files: LammpsFiles,
-    structure: Configuration,
-    lammps: Lammps,
-    model_format: str,
-    *,
-    repeat: tuple[int, int, int] = (1, 1, 1),
-    temperature: float = 300.0,
-    timestep: float = 0.0005,
-    steps: int = 1000,
-    ranks: int = 1,
-    timeout: float = 600,
-) -> float:
-    """Return the drift of the total energy in NVE molecular dynamics, from a linear fit.
-
-    Args:
-        files: exported potential.
-        structure: initial structure.
-        lammps: executable.
-        model_format: ``nn``, ``mliappy`` or ``unified``.
-        repeat: number of replicas along each cell vector.
-        temperature: of the initial velocities, K.
-        timestep: ps.
-        steps: number of time steps.
-        ranks: number of MPI ranks.
-        timeout: seconds.
-
-    Returns:
-        Drift, meV/atom/ps.
-
-    Raises:
-        LammpsError: LAMMPS failed.
-    """
-    with tempfile.TemporaryDirectory() as name:
-        folder = _copy_potential(files, name)
-        (folder / "md.data").write_text(data_text(structure, files.elements, files.atom_style), encoding="utf-8")
-        commands = [
-            *_setup_commands(
-                files, to_lammps(structure), "md.data", ANY_GRID, f"replicate {' '.join(map(str, repeat))}"
-            ),
-            f"velocity all create {temperature!r} 4928459 mom yes rot no dist gaussian",
-            f"timestep {timestep!r}",
-            "fix integrate all nve",
-            "thermo_style custom step etotal",
-            "thermo 10",
-            "variable energy equal etotal",
-            "variable energy_digits format energy %.17g",
-            f'fix record all print 10 "${{energy_digits}}" file {ENERGIES} screen no title "# eV"',
-            f"run {steps}",
-        ]
-        (folder / "in.run").write_text("\n".join(commands) + "\n", encoding="utf-8")
-        lammps.run(_arguments(model_format), folder, ranks, timeout)
-        energies = np.loadtxt(folder / ENERGIES)
-    times = 10.0 * timestep * np.arange(len(energies))
-    slope = np.polyfit(times, energies - energies[0], 1)[0]
-    return 1e3 * float(slope) / (len(structure) * int(np.prod(repeat)))
-
-
-def _copy_potential(files: LammpsFiles, name: str) -> Path:
+def copy_potential(files: LammpsFiles, name: str) -> Path:
     """Copy the exported files, and nothing else, so that a run proves them complete."""
     folder = Path(name)
     for path in files.potential:
@@ -143,11 +86,19 @@ def _copy_potential(files: LammpsFiles, name: str) -> Path:
     return folder
 
 
-def _setup_commands(files: LammpsFiles, cell: LammpsCell, data: str, grid: str, *more: str) -> list[str]:
+def setup_commands(files: LammpsFiles, boundary: str, data: str, grid: str, *more: str) -> list[str]:
+    """Return the commands that read a data file and set up the potential.
+
+    Args:
+        files: exported potential.
+        boundary, grid: arguments of ``boundary`` and ``processors``.
+        data: name of the data file.
+        more: commands before the potential.
+    """
     return [
         "units metal",
         *atom_style_commands(files.atom_style),
-        f"boundary {cell.boundary}",
+        f"boundary {boundary}",
         f"processors {grid}",
         f"read_data {data}",
         *more,
@@ -167,7 +118,8 @@ def _single_point(number: int) -> list[str]:
     ]
 
 
-def _arguments(model_format: str) -> list[str]:
+def arguments(model_format: str) -> list[str]:
+    """Return the command-line arguments of LAMMPS for the script ``in.run``."""
     return ["-in", "in.run", "-log", "none", "-nocite", "-var", "potential_model", model_format]
 
 

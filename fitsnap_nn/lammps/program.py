@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fitsnap_nn.errors import LammpsError
+from fitsnap_nn.errors import LammpsError, LammpsTimeoutError
 from fitsnap_nn.launch import without_job
 
 # Activations implemented by LAMMPS' ``model nn`` (ML-IAP/mliap_model_nn.cpp), which treats all others as linear.
@@ -75,7 +75,7 @@ class Lammps:
             timeout: seconds.
 
         Raises:
-            LammpsError: LAMMPS failed (the message contains its error), or exceeded the timeout.
+            LammpsError: LAMMPS failed (the message contains its error), or exceeded the timeout (`LammpsTimeoutError`).
         """
         if ranks > 1 and not self.launcher:
             raise LammpsError(
@@ -162,7 +162,7 @@ def _run(command: Sequence[str], folder: Path, timeout: float) -> tuple[int, str
         except subprocess.TimeoutExpired:
             _kill(process.pid)
             output, _ = process.communicate()
-            raise LammpsError(
+            raise LammpsTimeoutError(
                 f"LAMMPS took more than {timeout:.0f} s and was stopped. The end of its output:\n{_reason(output)}"
             ) from None
         except BaseException:

@@ -17,12 +17,13 @@ from fitsnap_nn.reports.epochs import METRICS_FILE, EpochRow, read_epochs
 from fitsnap_nn.reports.errors_table import ALL, aligned
 from fitsnap_nn.reports.fit_record import FitRecord, load_record
 from fitsnap_nn.reports.html import Picture, render
-from fitsnap_nn.reports.json_files import MD_CHECKS, read_json
+from fitsnap_nn.reports.json_files import read_json
 from fitsnap_nn.reports.plots.compared import draw_compared
 from fitsnap_nn.reports.plots.sheet import shorten
 from fitsnap_nn.reports.plots.styles import SET_NAMES
 from fitsnap_nn.reports.report import INPUT_FILE, MISSING, display_factor, number, split_verdict
 from fitsnap_nn.settings.marked import differing
+from fitsnap_nn.settings.outputs import CHECKS_FILE
 from fitsnap_nn.usage import duration
 
 LONGEST_CELL = 42  # characters in a terminal; the page has all
@@ -73,7 +74,7 @@ def _load(label: str, folder: Path) -> ComparedFit:
     record, path = load_record(folder), folder / INPUT_FILE
     epochs = tuple(read_epochs(folder)) if (folder / METRICS_FILE).exists() else ()
     text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-    return ComparedFit(label, folder, record, epochs, text, _speed(read_json(folder / MD_CHECKS)))
+    return ComparedFit(label, folder, record, epochs, text, _speed(read_json(folder / CHECKS_FILE)))
 
 
 def _speed(content: Mapping[str, Any]) -> tuple[str, ...]:

@@ -8,8 +8,6 @@ from typing import Any
 
 from fitsnap_nn.errors import CheckpointError
 
-MD_CHECKS, UNCERTAINTY = "md_checks.json", "uncertainty.json"
-
 
 def read_json(path: Path) -> dict[str, Any]:
     """Return the content of a JSON file; empty if there is none.

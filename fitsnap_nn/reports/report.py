@@ -16,13 +16,14 @@ from fitsnap_nn.reports.epochs import METRICS_FILE, read_epochs
 from fitsnap_nn.reports.errors_table import ALL, ROUNDING_SPREAD, digits
 from fitsnap_nn.reports.fit_record import FitRecord
 from fitsnap_nn.reports.html import picture, render
-from fitsnap_nn.reports.json_files import MD_CHECKS, UNCERTAINTY, read_json
+from fitsnap_nn.reports.json_files import read_json
 from fitsnap_nn.reports.plots import DESCRIPTIONS, NO_MATPLOTLIB
 from fitsnap_nn.reports.plots.by_group import rms_of_labels
 from fitsnap_nn.reports.plots.styles import SET_NAMES
 from fitsnap_nn.reports.structure_svg import MAX_ATOMS, is_cut, structure_svg
 from fitsnap_nn.reports.verdict import LARGEST_ERRORS
 from fitsnap_nn.settings.marked import marked_input
+from fitsnap_nn.settings.outputs import CHECKS_FILE, UNCERTAINTY_FILE
 from fitsnap_nn.usage import duration
 
 REPORT_FILE = "report.html"
@@ -212,7 +213,7 @@ def _worst(record: FitRecord) -> list[dict[str, Any]]:
 
 def _md(folder: Path) -> dict[str, Any]:
     """Return the checks for molecular dynamics, if they were made."""
-    content = read_json(folder / MD_CHECKS)
+    content = read_json(folder / CHECKS_FILE)
     if not content.get("checks"):
         return {}
     checks = [
@@ -238,7 +239,7 @@ def _md(folder: Path) -> dict[str, Any]:
 
 def _uncertainty(folder: Path) -> dict[str, Any]:
     """Return what is known about the uncertainty, if it is."""
-    content = read_json(folder / UNCERTAINTY)
+    content = read_json(folder / UNCERTAINTY_FILE)
     if not content:
         return {}
     rows = {"method": content.get("method"), "quantity": content.get("quantity"), "set": content.get("set")}

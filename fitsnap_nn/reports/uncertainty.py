@@ -15,8 +15,8 @@ from fitsnap_nn.data.properties import ENERGY, FORCES
 from fitsnap_nn.files import write_text
 from fitsnap_nn.models.uncertainty import RULE, Uncertainty
 from fitsnap_nn.reports.results import Floats, Result, in_the_fit
+from fitsnap_nn.settings.outputs import UNCERTAINTY_FILE
 
-UNCERTAINTY_FILE = "uncertainty.json"
 BINS = 10
 MIN_ATOMS = 10  # of a rank correlation
 VANISHING = 1e-6  # eV/Å; forces that are smaller vanish by symmetry, and their errors say nothing
@@ -131,7 +131,7 @@ def _energy_scale(results: Sequence[Result], default: float) -> float:
 
 
 def write_uncertainty(folder: Path, calibrated: Calibrated | None) -> dict[str, str]:
-    """Write ``uncertainty.json``, or remove that of an earlier fit.
+    """Write ``uncertainty.json`` if there is an uncertainty.
 
     Args:
         folder: output folder.
@@ -140,9 +140,8 @@ def write_uncertainty(folder: Path, calibrated: Calibrated | None) -> dict[str, 
     Returns:
         Description of the file by name.
     """
-    path = folder / UNCERTAINTY_FILE
     if calibrated is None:
-        path.unlink(missing_ok=True)
         return {}
+    path = folder / UNCERTAINTY_FILE
     write_text(path, json.dumps(calibrated.report(), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     return {path.name: "calibration of the uncertainty of forces"}

@@ -11,10 +11,11 @@ from fitsnap_nn.settings.lammps_names import MAX_LENGTH, unreadable_folder, unre
 from fitsnap_nn.settings.mace_file import mace_file_problem
 from fitsnap_nn.settings.schema import Settings
 
+CHECKS_FILE, UNCERTAINTY_FILE = "md_checks.json", "uncertainty.json"
 # Files of every fit, besides those that the input names, and the folders of the cache and of tests.
 FIXED = (
     "run.log", "input.used.in", "loss_vs_epochs.dat", "metrics.csv", "in.md", "md.data", "fit.json", "predictions.npz",
-    "report.html", "CITE.bib", "md_checks.json", "uncertainty.json",
+    "report.html", "CITE.bib", CHECKS_FILE, UNCERTAINTY_FILE,
 )  # fmt: skip
 PICTURES = (
     "parity.png", "errors_by_group.png", "force_errors.png", "residuals.png", "learning_curve.png", "md_checks.png",

@@ -191,7 +191,7 @@ class Groups:
 
 @dataclass(frozen=True)
 class Extras:
-    """Additional output files."""
+    """Additional output files and checks."""
 
     dump_peratom: bool = option(False, "write peratom.dat: labelled and predicted forces of every atom")
     dump_perconfig: bool = option(False, "write perconfig.dat: labelled and predicted energy of every configuration")
@@ -206,6 +206,11 @@ class Extras:
         "what the exported example of MD does when an atom is more uncertain than any of the validation set: warn; "
         "dump: also write the frame; stop: also end the run",
         choices=("warn", "dump", "stop"),
+    )
+    md_checks: bool = option(
+        False,
+        "after the fit, check in LAMMPS that the potential is fit for molecular dynamics, and write md_checks.json; at "
+        "most about 3 minutes, see docs/md_checks.md",
     )
     dump_configs: bool = option(False, "pickle of all configurations", no_effect="pickles are unsafe to load")
     only_test: bool = option(False, "evaluate only", no_effect="use the command `test`")

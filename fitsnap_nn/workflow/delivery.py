@@ -12,6 +12,7 @@ from fitsnap_nn import __version__
 from fitsnap_nn.data.audit.table import group_table
 from fitsnap_nn.data.configuration import Configuration, Subset
 from fitsnap_nn.data.properties import Property
+from fitsnap_nn.errors import LammpsError
 from fitsnap_nn.export.lammps_files import write_lammps_files
 from fitsnap_nn.export.model_file import save_model
 from fitsnap_nn.folders import LOG_FILE, MARKER
@@ -20,6 +21,7 @@ from fitsnap_nn.lammps.cell import in_lammps_frame
 from fitsnap_nn.lammps.files import LammpsFiles
 from fitsnap_nn.lammps.verify import Verification
 from fitsnap_nn.lammps.verify import verify as compare
+from fitsnap_nn.md_checks.suite import run_checks
 from fitsnap_nn.models import Model
 from fitsnap_nn.models.uncertainty import Uncertainty
 from fitsnap_nn.reports.blocks import with_blocks
@@ -29,7 +31,8 @@ from fitsnap_nn.reports.results import Result
 from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.reports.write import write_reports
 from fitsnap_nn.settings import Settings
-from fitsnap_nn.settings.outputs import TENSORBOARD, snapshot_names
+from fitsnap_nn.settings.outputs import CHECKS_FILE, TENSORBOARD, snapshot_names
+from fitsnap_nn.training.distributed import Ranks
 from fitsnap_nn.workflow.preparation import Prepared
 
 VERIFIED_CONFIGURATIONS = 5
@@ -136,6 +139,37 @@ def verify(
         )
     console.line(str(verification), final=True)
     return verification
+
+
+def md_checks(
+    settings: Settings, prepared: Prepared, files: LammpsFiles, ranks: Ranks, console: Console
+) -> dict[str, str]:
+    """Run the checks at the end of a fit, if the input asks for them; a failed one does not fail the fit.
+
+    Returns:
+        The content of each file that was written.
+    """
+    calculator = settings.calculator
+    if not settings.extras.md_checks:
+        return {}
+    if not (calculator.energy or calculator.force or calculator.stress):
+        console.line("MD checks: not run, because the energy of this model is not fitted")
+        return {}
+    try:
+        checks = run_checks(
+            files,
+            prepared.dataset.configurations,
+            name=settings.outfile.potential,
+            say=console.line,
+            ranks=ranks.size,
+        )
+    except LammpsError as error:
+        console.line(f"MD checks: not run: {error}")
+        return {}
+    path = files.folder / CHECKS_FILE
+    checks.write(path)
+    console.line(f"MD checks: {checks}", final=True)
+    return {path.name: "MD checks: verdicts, numbers and curves"}
 
 
 def contents(settings: Settings, files: LammpsFiles) -> dict[str, str]:

@@ -191,7 +191,7 @@ def evaluate_files(
     ):
         if ranks.is_first:
             _check_output(output, [model, *files], overwrite)
-        configurations = _with_sets(content, _read(content, unique(files), ranks, console), console)
+        configurations = _with_sets(content, read_data(content, unique(files), ranks, console), console)
         content.model.to(use_device(devices.choose(local_rank=ranks.local_rank), ranks, console))
         with (
             console.task("evaluation") as task,
@@ -293,8 +293,12 @@ def _predicted(content: ModelFile) -> tuple[Property, ...]:
     return (*STANDARD, *(one for one, _ in columns if content.model.predicts(one.name)))
 
 
-def _read(content: ModelFile, files: Sequence[str], ranks: Ranks, console: Console) -> list[Configuration]:
-    """Read data files, each on one rank, in the order given, with ESHIFT added to the energies."""
+def read_data(content: ModelFile, files: Sequence[str], ranks: Ranks, console: Console) -> list[Configuration]:
+    """Read data files for a model, each on one rank, in the order given, with ESHIFT added to the energies.
+
+    Raises:
+        DataError: a file cannot be read, or contains an element that the model does not know.
+    """
     settings = Settings(targets=content.properties)
     options = ReadOptions(columns=[Column(*both) for both in user_columns(settings)])
     mine = ranks.mine([float(os.path.getsize(path)) if os.path.exists(path) else 0.0 for path in files])

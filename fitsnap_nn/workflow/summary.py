@@ -17,7 +17,6 @@ from fitsnap_nn.reports.citations import CITATIONS_FILE, bibtex, citations_of
 from fitsnap_nn.reports.epochs import METRICS_FILE, read_epochs
 from fitsnap_nn.reports.errors_table import ErrorRow
 from fitsnap_nn.reports.fit_record import FIT_FILE, FitRecord, save_record
-from fitsnap_nn.reports.json_files import MD_CHECKS, UNCERTAINTY
 from fitsnap_nn.reports.plots import DESCRIPTIONS, write_pictures
 from fitsnap_nn.reports.predicted import PREDICTIONS_FILE, predicted_of
 from fitsnap_nn.reports.report import REPORT_FILE, write_report
@@ -26,12 +25,13 @@ from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.reports.verdict import element_spread, judged_set, with_weight
 from fitsnap_nn.reports.worst import worst_results
 from fitsnap_nn.settings import Settings
+from fitsnap_nn.settings.outputs import CHECKS_FILE, UNCERTAINTY_FILE
 from fitsnap_nn.training.distributed import Ranks
 from fitsnap_nn.workflow.device import choose_device
 from fitsnap_nn.workflow.preparation import Prepared, describe_data
 
 # Files that describe a finished fit. Those of an earlier one are removed when the next one takes the folder.
-OF_A_FIT = (FIT_FILE, PREDICTIONS_FILE, CITATIONS_FILE, REPORT_FILE, MD_CHECKS, UNCERTAINTY, *DESCRIPTIONS)
+OF_A_FIT = (FIT_FILE, PREDICTIONS_FILE, CITATIONS_FILE, REPORT_FILE, CHECKS_FILE, UNCERTAINTY_FILE, *DESCRIPTIONS)
 LIBRARIES: Mapping[str, Sequence[str]] = {"MACE": ("mace-torch",), "SOAP_BPNN": ("torch-spex",)}
 
 

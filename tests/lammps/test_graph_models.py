@@ -19,7 +19,7 @@ from fitsnap_nn.errors import LammpsError
 from fitsnap_nn.export.lammps_files import write_lammps_files
 from fitsnap_nn.export.unified import POINTER_COMMANDS, unified_pickle
 from fitsnap_nn.lammps.data_file import data_text
-from fitsnap_nn.lammps.evaluate import nve_drift
+from fitsnap_nn.lammps.dynamics import nve_drift
 from fitsnap_nn.lammps.program import Lammps
 from fitsnap_nn.models import GraphModel
 from fitsnap_nn.settings.schema import Reference

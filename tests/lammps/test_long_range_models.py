@@ -17,7 +17,7 @@ from fitsnap_nn.export.unified import unified_pickle
 from fitsnap_nn.interfaces.potential import Potential
 from fitsnap_nn.lammps.cell import in_lammps_frame
 from fitsnap_nn.lammps.data_file import data_text
-from fitsnap_nn.lammps.evaluate import nve_drift
+from fitsnap_nn.lammps.dynamics import nve_drift
 from fitsnap_nn.lammps.program import Lammps
 from fitsnap_nn.lammps.verify import verify
 from fitsnap_nn.models import GraphModel

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from fitsnap_nn.reports.epochs import EpochRow
 from fitsnap_nn.reports.fit_record import FitRecord
-from fitsnap_nn.reports.json_files import MD_CHECKS, UNCERTAINTY, read_json
+from fitsnap_nn.reports.json_files import read_json
 from fitsnap_nn.reports.plots.by_group import draw_by_group
 from fitsnap_nn.reports.plots.curves import draw_md_checks, draw_uncertainty
 from fitsnap_nn.reports.plots.force_errors import draw_force_errors
@@ -16,6 +16,7 @@ from fitsnap_nn.reports.plots.learning_curve import draw_learning_curve
 from fitsnap_nn.reports.plots.parity import draw_parity
 from fitsnap_nn.reports.plots.residuals import draw_residuals
 from fitsnap_nn.reports.plots.sheet import Sheet
+from fitsnap_nn.settings.outputs import CHECKS_FILE, UNCERTAINTY_FILE
 
 NO_MATPLOTLIB = "no pictures: matplotlib is not installed (pip install matplotlib)"
 DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
@@ -60,8 +61,8 @@ def write_pictures(folder: Path, record: FitRecord, epochs: Sequence[EpochRow]) 
         "force_errors.png": lambda: draw_force_errors(record),
         "residuals.png": lambda: draw_residuals(record),
         "learning_curve.png": lambda: draw_learning_curve(record, epochs),
-        "md_checks.png": lambda: draw_md_checks(record, read_json(folder / MD_CHECKS)),
-        "uncertainty.png": lambda: draw_uncertainty(record, read_json(folder / UNCERTAINTY)),
+        "md_checks.png": lambda: draw_md_checks(record, read_json(folder / CHECKS_FILE)),
+        "uncertainty.png": lambda: draw_uncertainty(record, read_json(folder / UNCERTAINTY_FILE)),
     }
     written, notes = {}, []
     for name, draw in drawings.items():
