@@ -75,10 +75,13 @@ FEATURES = {
     "linear": ["scikit-learn>=1.3"],
     "schedulefree": ["schedulefree>=1.4,<2"],
 }
+DOCS = ["furo>=2024.8", "myst-parser>=4", "sphinx>=8", "sphinx-copybutton>=0.5.2"]
 EXTRAS = {
     **FEATURES,
     "all": [requirement for feature in FEATURES.values() for requirement in feature],
+    "docs": DOCS,
     "dev": [
+        *DOCS,
         "hypothesis>=6.100",
         "mypy>=2.4,<2.5",
         "pytest>=8",

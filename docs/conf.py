@@ -50,8 +50,8 @@ copybutton_exclude = ".linenos, .gp, .go"
 
 # Pages that the table of contents lists if they exist.
 OPTIONAL_PAGES = ("report", "uncertainty", "ace", "md_checks")
-# Pages of docs/examples are the READMEs of the examples. Links to other files outside docs/ work in the repository only: the
-# site shows their path.
+# Pages of docs/examples are the READMEs of the examples. Links to other files outside docs/ work in the repository:
+# the site shows their path.
 EXAMPLES = {path.stem for path in (ROOT / "docs" / "examples").glob("*.md")}
 UPWARDS = re.compile(r"\[([^]\[]+)\]\(((?:\.\./)+)([^)]+)\)")
 
