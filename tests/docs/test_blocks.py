@@ -46,6 +46,7 @@ def package(request: pytest.FixtureRequest, tmp_path: Path) -> Path | None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # the README alone has nine commands
 @pytest.mark.usefixtures("matplotlib", "mace", "spex")
 @pytest.mark.parametrize("page", PAGES)
 def test_the_blocks_of_a_page(page: Path, sandbox: Sandbox, tmp_path: Path, package: Path | None) -> None:
