@@ -26,6 +26,7 @@ from fitsnap_nn.units import GPA
 
 MEMBERS = 6  # configurations of a group; `new` makes validation sets of groups of five and more
 SHORT = ["--no-verify", "--set", "PYTORCH.num_epochs=2"]
+PATIENCE = 600.0  # seconds for a command, on a busy machine
 READING = ("check", "show", "doctor")  # commands that change no file
 
 
@@ -142,13 +143,13 @@ def execute(words: list[str], folder: Path) -> None:
     if words[:3] == ["python", "-m", "fitsnap_nn"]:
         program(shortened(words[3:]), folder)
     elif words[:2] == ["mpirun", "-np"] and words[3:6] == ["python", "-m", "fitsnap_nn"]:
-        done = mpirun(int(words[2]), ["-m", "fitsnap_nn", *shortened(words[6:])], folder)
+        done = mpirun(int(words[2]), ["-m", "fitsnap_nn", *shortened(words[6:])], folder, PATIENCE)
         assert done.returncode == 0, done.stdout + done.stderr
     elif words[:2] == ["mpirun", "-np"] and words[3] == "lmp":
-        done = run([*words, "-var", "steps", "10"], folder)
+        done = run([*words, "-var", "steps", "10"], folder, PATIENCE)
         assert done.returncode == 0, done.stdout + done.stderr
     elif words[0] == "python" and words[1].endswith(".py"):
-        done = run(words, folder)
+        done = run(words, folder, PATIENCE)
         assert done.returncode == 0, done.stdout + done.stderr
     else:
         raise AssertionError(f"nothing says how to run {' '.join(words)}")

@@ -18,7 +18,7 @@ from page_package import install
 from pages import LANGUAGES, Block, blocks, pages
 from places import ROOT
 from processes import run
-from sandbox import Sandbox, State, in_folder, without_comments
+from sandbox import PATIENCE, Sandbox, State, in_folder, without_comments
 from small_fit import without_plots
 
 from fitsnap_nn.cli import _parsed
@@ -101,7 +101,7 @@ def _run_lammps(text: str, folder: Path) -> None:
     (data,) = [*folder.glob("md.data"), *folder.glob("*_fit/md.data")][:1]
     head = "" if "read_data" in text else f"units metal\nboundary m m m\nread_data {data.relative_to(folder)}\n"
     (folder / "page.in").write_text(f"{head}{text}run 1\n", encoding="utf-8")
-    done = run(["lmp", "-in", "page.in"], folder)
+    done = run(["lmp", "-in", "page.in"], folder, PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -20,7 +20,7 @@ import pytest
 from ase.io import read
 from places import ROOT
 from processes import run
-from sandbox import in_folder
+from sandbox import PATIENCE, in_folder
 from small_fit import without_plots
 
 import fitsnap_nn
@@ -76,6 +76,7 @@ SHORT = [pytest.param(one, id=f"{one.example}-{'-'.join(one.arguments[1:]) or 'd
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("row", SHORT)
 def test_errors_are_those_of_the_readme(row: Row, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     text = (EXAMPLES / row.example / row.arguments[0]).read_text(encoding="utf-8") + " ".join(row.arguments)
@@ -92,7 +93,9 @@ def test_errors_are_those_of_the_readme(row: Row, tmp_path: Path, request: pytes
 
 def pretrained(folder: Path) -> Path:
     """Return a file of mace-torch that was trained for three epochs."""
-    done = run([sys.executable, "-c", PRETRAIN, str(EXAMPLES / "Fine_tuning"), str(folder / "p.model")], folder)
+    done = run(
+        [sys.executable, "-c", PRETRAIN, str(EXAMPLES / "Fine_tuning"), str(folder / "p.model")], folder, PATIENCE
+    )
     assert done.returncode == 0, done.stderr
     return folder / "p.model"
 
@@ -106,8 +109,9 @@ def test_each_example_has_a_short_fit_or_a_test_of_its_own() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_tour_in_python(tmp_path: Path) -> None:
-    done = run([sys.executable, str(EXAMPLES / "Python" / "tour.py"), "30"], tmp_path)
+    done = run([sys.executable, str(EXAMPLES / "Python" / "tour.py"), "30"], tmp_path, PATIENCE)
     assert done.returncode == 0, done.stderr
     value, modulus = map(float, re.findall(r"lattice constant ([\d.]+) Å, bulk modulus ([\d.]+) GPa", done.stdout)[0])
     assert value == pytest.approx(3.305, abs=0.03)  # of the potential that labelled the data
