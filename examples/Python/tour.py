@@ -37,8 +37,8 @@ def main(epochs: int) -> None:
 
     potential = fitsnap_nn.load_potential(fit.model_file)
     atoms = bulk("Ta", cubic=True)
-    found = potential.predict(atoms, outputs=["energies", "features"])
-    print(f"energies of atoms: {found.values['energies'].round(3)} eV; features: {found.values['features'].shape}")
+    found = potential.predict(atoms, outputs=["energies"])
+    print(f"energies of atoms: {found.values['energies'].round(3)} eV")
 
     volumes, energies = [], []
     for scale in np.linspace(0.97, 1.03, 7):
@@ -60,4 +60,4 @@ def main(epochs: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 100)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 60)

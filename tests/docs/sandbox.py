@@ -145,7 +145,7 @@ def execute(words: list[str], folder: Path) -> None:
     elif words[:2] == ["mpirun", "-np"] and words[3:6] == ["python", "-m", "fitsnap_nn"]:
         done = mpirun(int(words[2]), ["-m", "fitsnap_nn", *shortened(words[6:])], folder, PATIENCE)
         assert done.returncode == 0, done.stdout + done.stderr
-    elif words[:2] == ["mpirun", "-np"] and words[3] == "lmp":
+    elif words[0] == "lmp" or (words[:2] == ["mpirun", "-np"] and words[3] == "lmp"):
         done = run([*words, "-var", "steps", "10"], folder, PATIENCE)
         assert done.returncode == 0, done.stdout + done.stderr
     elif words[0] == "python" and words[1].endswith(".py"):
