@@ -7,6 +7,8 @@
 # make sdist  a source distribution in dist/
 # make format sort imports and format
 # make docs   write docs/input.md and input_templates/ again, from the schema of the settings
+# make docs-html  build the documentation site in docs/_build/html; warnings are errors
+# make pictures   fit the tantalum example and draw the pictures of README and site again
 # make clean  remove .venv and all that was made here
 # All set up what they need in .venv; nothing outside this folder is touched.
 
@@ -23,7 +25,7 @@ comma := ,
 # The ranks are the parallelism: threads of each would only fight over the same cores.
 export OMP_NUM_THREADS = 1
 
-.PHONY: help demo test lint types tests alone test-gpu bench-gpu coverage sdist format docs clean
+.PHONY: help demo test lint types tests alone test-gpu bench-gpu coverage sdist format docs docs-html pictures clean
 
 help:
 	@sed -n '/^# make/s/^# //p' $(firstword $(MAKEFILE_LIST))
@@ -80,6 +82,13 @@ format: $(VENV)/.installed-all+dev
 docs: $(VENV)/.installed-all+dev
 	$(BIN)/python -m fitsnap_nn.settings.generate
 
+docs-html: $(VENV)/.installed-all+dev
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+pictures: $(VENV)/.installed-all+dev
+	$(BIN)/python docs/pictures.py
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .coverage* $(FIT) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build dist docs/_build *.egg-info .coverage* $(FIT) .mypy_cache .ruff_cache .pytest_cache
 	find fitsnap_nn tests examples -name __pycache__ -prune -exec rm -rf {} +

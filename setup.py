@@ -78,10 +78,13 @@ FEATURES = {
     "tensorboard": ["tensorboard>=2.14"],
     "schedulefree": ["schedulefree>=1.4,<2"],
 }
+DOCS = ["furo>=2024.8", "myst-parser>=4", "sphinx>=8", "sphinx-copybutton>=0.5.2"]
 EXTRAS = {
     **FEATURES,
     "all": [requirement for feature in FEATURES.values() for requirement in feature],
+    "docs": DOCS,
     "dev": [
+        *DOCS,
         "hypothesis>=6.100",
         "ipykernel>=6.29",
         "mypy>=2.4,<2.5",

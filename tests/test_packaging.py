@@ -26,7 +26,7 @@ FILES = (
     "MANIFEST.in", "Makefile", "README.md", "pyproject.toml", "setup.py",
 )  # fmt: skip
 SHIPPED = (*FOLDERS, *FILES)
-MADE = {"__pycache__", ".so", ".pyc", "plugin.json", "Ta_fit"}  # by building and running
+MADE = {"__pycache__", ".so", ".pyc", "plugin.json", "Ta_fit", "_build"}  # by building and running
 SOURCES = sorted((ROOT / "lammps_plugin").rglob("*"))
 
 
@@ -111,7 +111,7 @@ def test_requirements_are_declared(metadata: email.message.Message) -> None:
     names = {re.split(r"[\[<>=!]", line)[0] for line in required}
     assert names == {"ase", "lammps", "mpi4py", "numpy", "scipy", "torch", "vesin"}
     assert "lammps[mpi]==2025.7.22.4.0" in required
-    extras = {"all", "dev", "linear", "long-range", "mace", "plots", "schedulefree", "soap"}
+    extras = {"all", "dev", "docs", "linear", "long-range", "mace", "plots", "schedulefree", "soap"}
     assert set(metadata.get_all("Provides-Extra", [])) == extras
     assert metadata["Requires-Python"] == ">=3.10"
 

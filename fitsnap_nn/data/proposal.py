@@ -49,13 +49,13 @@ KALMAN_STEPS, MIN_KALMAN_EPOCHS = 4_000, 6
 SAMPLING_BLOCK = 10  # configurations; longer blocks leave too few of them for a validation set of 10 %
 WEIGHTS = (
     "Weights are 1/spread² of the labels, so that energies, forces and stresses have comparable influence. The spread "
-    "is that of all data, or that of the group if it is larger: outliers have less weight. See docs/losses.md."
+    "is that of all data, or that of the group if it is larger: outliers have less weight. See docs/weights.md."
 )
 
 
 WEIGHTS_OF_ROWS = (
     "Weights are 1/spread of the labels, those of forces and stresses also divided by the root of their number per "
-    "energy, so that energies, forces and stresses have comparable influence on the sum of squares. See docs/models.md."
+    "energy, so that energies, forces and stresses have comparable influence on the sum of squares. See docs/weights.md."
 )
 
 

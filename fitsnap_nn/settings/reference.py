@@ -10,6 +10,7 @@ from fitsnap_nn.settings.architectures import BUILT_IN
 from fitsnap_nn.settings.fields import format_value
 from fitsnap_nn.settings.keys import FOREIGN_SECTIONS, Key, keys_of, section_classes, section_names
 from fitsnap_nn.settings.options import LARGEST_SEED
+from fitsnap_nn.settings.template import LINEAR_ROW, ROW
 
 INTRODUCTION = """# Input file
 
@@ -85,7 +86,8 @@ what it predicts, see [own_models.md](own_models.md).
     "without the column there is no test set.\n"
     "- `size`: FitSNAP's older single column: the training set; if it is a fraction, the rest is for validation.\n"
     "- `eweight`, `fweight`, `vweight`: weights of energies, (eV/atom)⁻², forces, (eV/Å)⁻², and stresses, bar⁻². "
-    "The defaults for missing columns are 1, 1 and 0.",
+    f"The command `new` derives them from the data; otherwise start with `{' '.join(ROW.split()[3:])}`, or with "
+    f"`{' '.join(LINEAR_ROW.split()[3:])}` for linear solvers, see [weights.md](weights.md). The defaults for missing columns are FitSNAP's 1, 1 and 0.",
 }
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import re
 import sys
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from page_package import install
 
 from fitsnap_nn.models import GraphModel
 from fitsnap_nn.testing.models import GraphModelTests
@@ -21,15 +21,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "own_models.md"
 def _installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The package, as if pip had installed it."""
     folder = tmp_path_factory.mktemp("site-packages")
-    text = PAGE.read_text(encoding="utf-8")
-    for path, code in re.findall(r"```python\n# (pairnet/\S+)\n(.*?)```", text, flags=re.DOTALL):
-        (folder / path).parent.mkdir(exist_ok=True)
-        (folder / path).write_text(code, encoding="utf-8")
-    (toml,) = re.findall(r"```toml\n(.*?)```", text, flags=re.DOTALL)
-    points = toml.replace('project.entry-points."', "").replace('"]', "]").replace('"', "")
-    (folder / "pairnet-1.0.dist-info").mkdir()
-    (folder / "pairnet-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: pairnet\nVersion: 1.0\n")
-    (folder / "pairnet-1.0.dist-info" / "entry_points.txt").write_text(points)
+    install(PAGE, "pairnet", folder)
     sys.path.insert(0, str(folder))
     yield
     sys.path.remove(str(folder))

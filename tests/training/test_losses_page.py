@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import re
 from pathlib import Path
 
 import pytest
 import torch
+from page_package import install
 from places import ROOT
 
 from fitsnap_nn.settings.losses import loss_name, loss_names
@@ -19,16 +19,7 @@ PAGE = ROOT / "docs" / "losses.md"
 @pytest.fixture
 def _installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The package, as if pip had installed it."""
-    text = PAGE.read_text(encoding="utf-8")
-    ((name, code),) = re.findall(r"```python\n# (robust/\S+)\n(.*?)```", text, flags=re.DOTALL)
-    (toml,) = re.findall(r"```toml\n(.*?)```", text, flags=re.DOTALL)
-    (tmp_path / name).parent.mkdir()
-    (tmp_path / name).write_text(code, encoding="utf-8")
-    info = tmp_path / "robust-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: robust\nVersion: 1.0\n")
-    points = toml.replace('project.entry-points."', "").replace('"]', "]").replace('"', "")
-    (info / "entry_points.txt").write_text(points)
+    install(PAGE, "robust", tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     loss_names.cache_clear()
     yield
