@@ -168,8 +168,11 @@ def load_model(path: str | Path, *, trust: bool = False) -> ModelFile:
 
 def model_of(payload: Payload, path: str | Path, *, trust: bool = False) -> ModelFile:
     """Return the model of the validated payload of a file, see `load_payload`."""
+    uncertainty = uncertainty_from(payload.get("uncertainty"))
     with refused(path):
         model = build_stored(payload["description"], payload["state_dict"])
+        if uncertainty:
+            uncertainty.check(model)
     structure = payload["structure"]
     return ModelFile(
         model.eval(),
@@ -180,7 +183,7 @@ def model_of(payload: Payload, path: str | Path, *, trust: bool = False) -> Mode
         payload["provenance"],
         split_of(payload),
         tuple(PropertyRow(**row) for row in payload.get("properties", ())),
-        uncertainty_from(payload.get("uncertainty")),
+        uncertainty,
         files_of(payload),
         Path(path),
         trust,

@@ -50,6 +50,16 @@ class Uncertainty:
         """Return the fields as plain values and a tensor, for model files."""
         return {**asdict(self), "displacements": self.displacements.cpu()}
 
+    def check(self, model: Model[Any]) -> None:
+        """Check that the displacements are those of the last layer of a model.
+
+        Raises:
+            ValueError: they are not.
+        """
+        size = sum(tensor.numel() for tensor in model.last_layer_parameters()) if self.method == LAST_LAYER else 0
+        if self.displacements.shape[1] != size or (self.method == COMMITTEE and len(model.members()) == 1):
+            raise ValueError("the uncertainty is that of another model")
+
     def spread(
         self, model: Model[Any], batch: Batch, properties: Sequence[Property], found: Sequence[Prediction]
     ) -> dict[str, Tensor]:

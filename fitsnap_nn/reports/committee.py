@@ -26,8 +26,8 @@ def committee_spread(results: Sequence[Result], name: str) -> list[str]:
     if not found:
         return []
     spread = _spread(found)
-    line = f"  committee: its members differ by {1000 * spread.mean():.3g} meV/atom in energy (mean standard deviation"
-    line += f" over the {name} set"
+    mean = 1000 * spread.mean()
+    line = f"  committee: standard deviation of the energy {mean:.3g} meV/atom (mean over the {name} set"
     labelled = [one for one in found if one.configuration.energy is not None]
     if len(labelled) < MIN_CONFIGURATIONS:
         return [f"{line})"]

@@ -57,6 +57,7 @@ def find_uncertainty(
         raw = Uncertainty(COMMITTEE, 1.0, 1.0, 0.0, torch.zeros(0, 0, dtype=torch.float64))
         found = [one for one in results if one.configuration.subset is Subset.VALIDATION]
     else:
+        console.line("uncertainty of forces: covariance of the last layer over the training set")
         raw = _last_layer(settings, model, prepared, ranks)
         release = prepared.releaser()
         evaluations = evaluate_all(

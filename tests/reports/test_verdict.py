@@ -164,7 +164,7 @@ def test_the_spread_of_a_committee_and_its_correlation_with_the_error(make_resul
         for one in results
         if one.configuration.subset is Subset.VALIDATION
     ]
-    expected = f"members differ by {2000 * np.mean(errors):.3g} meV/atom in energy (mean standard deviation over"
+    expected = f"standard deviation of the energy {2000 * np.mean(errors):.3g} meV/atom (mean over"
     assert expected in line
     assert line.endswith("the validation set); correlation with the absolute error 1.00")
 
