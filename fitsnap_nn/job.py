@@ -25,6 +25,7 @@ from fitsnap_nn.launch import (
     TORCHRUN,
     abort,
     announced_size,
+    is_first_rank,
     neighbours,
     rank_number,
     started_by_mpi,
@@ -36,7 +37,7 @@ T = TypeVar("T")
 
 MPI_THREAD_MULTIPLE = 3  # in the ABI of MPICH and of Open MPI
 JOIN_CHECK = 1.0  # s between two looks at the other ranks, while this one waits for them
-JOIN_NOTE = 10.0  # s of waiting for other ranks after which that is said
+JOIN_NOTES = 10.0, 3.0  # s of waiting for other ranks after which that is said; on the first rank
 JOIN_LIMIT = 900.0  # s; on busy machines ranks can start minutes apart
 BUG = "This is a bug in fitsnap_nn. Please report it with the lines above and the input file."
 
@@ -239,7 +240,7 @@ def _watch(joined: threading.Event) -> None:
     started, noted = time.monotonic(), False
     while not joined.wait(JOIN_CHECK):
         waited, (complete, is_first) = time.monotonic() - started, neighbours()
-        if not noted and waited > JOIN_NOTE:
+        if not noted and waited > JOIN_NOTES[is_first_rank()]:
             noted = True
             sys.stderr.write(f"note: rank {rank_number()} waits for ranks that have not joined yet\n")
         if complete and waited < JOIN_LIMIT:
