@@ -15,10 +15,12 @@ from fitsnap_nn.export.snap_files import coefficients_text, parameters_text
 from fitsnap_nn.export.targets_of_atoms import components_of_targets
 from fitsnap_nn.export.unified import UnifiedModel, dtype_name, on_this_rank, unified_pickle
 from fitsnap_nn.inputs import ModelInput
+from fitsnap_nn.inputs.ace.input import AceInput
 from fitsnap_nn.inputs.graph.input import GraphInput
 from fitsnap_nn.inputs.snap.input import SnapInput
 from fitsnap_nn.inputs.snap.rows import SnapRows
 from fitsnap_nn.models import BPNN, GraphModel, Model
+from fitsnap_nn.models.ace import AceNetwork
 from fitsnap_nn.models.bpnn import PlainNetwork
 from fitsnap_nn.models.linear import LinearSnap
 from fitsnap_nn.settings.schema import Bispectrum
@@ -88,6 +90,12 @@ def _of_snap(model_input: SnapInput, model: BPNN) -> Formats:
 
 
 @formats_of.register
+def _of_ace(model_input: AceInput, model: BPNN) -> Formats:
+    reason = "model nn supports networks on SNAP descriptors only, not on ACE descriptors"
+    return Formats({"unified": unified_pickle(AceNetwork.from_bpnn(model))}, "", "unified", reason, "float64")
+
+
+@formats_of.register
 def _of_rows(model_input: SnapRows, model: LinearSnap) -> Formats:
     bispectrum = model_input.bispectrum
     networks = symmetrized(model.plain_networks(), bispectrum)
@@ -120,6 +128,11 @@ def _snap_object(model_input: SnapInput, model: BPNN | LinearSnap) -> MliapModel
     bispectrum = model_input.bispectrum
     say_cpu()
     return _mliap_model(symmetrized(model.plain_networks(), bispectrum), bispectrum)
+
+
+@lammps_object.register
+def _ace_object(model_input: AceInput, model: BPNN) -> UnifiedModel:
+    return on_this_rank(AceNetwork.from_bpnn(model))
 
 
 def _mliap_model(networks: Sequence[PlainNetwork], bispectrum: Bispectrum) -> MliapModel:

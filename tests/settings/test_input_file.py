@@ -284,7 +284,7 @@ def test_sections_of_other_solvers_are_noted(write_input):
     settings = load_settings(write_input(("[PATH]", "[RIDGE]\nalpha = 1\n[ACE]\nnmax = 2\n[PATH]")))
     assert settings.notices == (
         "[RIDGE] alpha has no effect with [SOLVER] solver = PYTORCH.",
-        "Without effect (for the reasons see docs/input.md): section [ACE].",
+        "[ACE] nmax has no effect with [CALCULATOR] calculator = LAMMPSSNAP.",
     )
 
 
