@@ -57,7 +57,7 @@ def report(
         if text := summary(errors, subset, properties):
             console.line(f"errors ({subset.name.lower()} set, mean absolute): {text}")
         if text := summary(errors, subset, properties, linear=True):
-            console.line(f"  linear SNAP on the same descriptors: {text}")
+            console.line(f"  linear model on the same descriptors: {text}")
     for note in notes:
         console.line(f"  note: {note}")
     return files

@@ -180,7 +180,7 @@ PYTORCH = ("[PATH]", "[PYTORCH]\n{}\n[PATH]")
         ("twojmax = 6", "rmin0 = 6", "does not exceed rmin0 = 6 Å"),
         ("twojmax = 6", "rcutfac = 0", "the smallest cutoff, 2 rcutfac radelem = 0 Å"),
         ("twojmax = 6", "twojmx = 6", "Did you mean twojmax?"),
-        ("stress = 0", "calculator = LAMMPSPACE", "ACE descriptors are not available, because"),
+        ("stress = 0", "calculator = LAMMPSPACE", "[ACE] type — is missing"),
         ("stress = 0", "num_epochs = 1", "[CALCULATOR] num_epochs — unknown key. It belongs to section [PYTORCH]."),
         ("[PATH]", "[ESHIFT]\nTa = 1\n[PATH]", "[ESHIFT] Ta — not among the elements of [BISPECTRUM] type = W Be"),
         ("[PATH]", "[ESHIFT]\nbe = 1\n[PATH]", "Did you mean Be?"),

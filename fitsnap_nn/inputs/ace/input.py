@@ -107,11 +107,12 @@ class AceInput(DescriptorInput):
         return descriptor_batch(configuration, self.elements, cached)
 
     def payload(self) -> dict[str, Any]:
-        labels = {"labels": list(self.labels)} if self.labels else {}
-        return {"calculator": self.calculator, **asdict(self.ace), **labels}
+        options = asdict(self.ace) | ({"labels": self.labels} if self.labels else {})
+        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
+        return {"calculator": self.calculator, **plain}
 
     def changed_options(self) -> dict[str, Any]:
-        defaults = asdict(Ace())
+        defaults = AceInput(Ace()).payload()
         return {key: value for key, value in self.payload().items() if key not in defaults or value != defaults[key]}
 
     @classmethod
