@@ -60,15 +60,17 @@ BPNN: Mapping[str, Mapping[str, str]] = MappingProxyType(
     }
 )
 # Functions of up to five bodies. Products with l = 0 are left to the network, which sees both factors.
+# Fewer functions per element for several elements: 88, 112 and 130 in all for one, two and three.
+ACE_INDICES = (("0 4 3 2", "8 3 2 2"), ("0 4 3 2", "8 2 1 1"), ("0 3 2 1", "6 2 1 1"))  # lmax and nmax
 ACE = "ACE"
 ACE_KEYS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         "ACE": {
             "ranks": "1 2 3 4",
-            "lmax": "0 4 3 2",
-            "nmax": "10 5 3 2",
+            "lmax": ACE_INDICES[0][0],
+            "nmax": ACE_INDICES[0][1],
             "lmin": "0 1 1 1",
-            "nmaxbase": "10",
+            "nmaxbase": "8",
             "lambda": "1.35",
             "b_basis": "pa_tabulated",
         },
@@ -198,7 +200,10 @@ def _values(model: str, elements: Sequence[str], content: Content) -> dict[str, 
     if model in ON_DESCRIPTORS:
         count = len(elements)
         values[section_of(model)] |= {"numTypes": str(count), "type": " ".join(elements)}
-        if model != ACE:
+        if model == ACE:
+            lmax, nmax = ACE_INDICES[min(count, len(ACE_INDICES)) - 1]
+            values[ACE] |= {"lmax": lmax, "nmax": nmax}
+        else:
             values["BISPECTRUM"] |= {"wj": " ".join(element_weights(elements)), "radelem": " ".join(["0.5"] * count)}
         if count > 1 and model != LINEAR:
             values["PYTORCH"]["multi_element_option"] = "2"

@@ -114,7 +114,7 @@ def test_a_frozen_last_layer_is_said(fits: dict[str, Fit]):
 
 
 def test_a_network_worse_than_the_linear_model_is_said(fits: dict[str, Fit]):
-    worst = [one for one in fits["frozen"].verdict if "worse than linear model on the same descriptors" in one]
+    worst = [one for one in fits["frozen"].verdict if "worse than the linear model on the same descriptors" in one]
     assert len(worst) == 1
     assert "instead of" in worst[0]
     assert not any("linear SNAP" in line for line in fits["random"].verdict)
