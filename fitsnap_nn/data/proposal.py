@@ -39,7 +39,7 @@ from fitsnap_nn.settings.architectures import load_architecture
 from fitsnap_nn.settings.elements import atomic_number
 from fitsnap_nn.settings.ini import COMMAND_LINE
 from fitsnap_nn.settings.keys import keys_of
-from fitsnap_nn.settings.template import BPNN_NEIGHBOURS, LINEAR, ON_DESCRIPTORS, Content, recommended
+from fitsnap_nn.settings.template import BPNN_NEIGHBOURS, LINEAR, ON_DESCRIPTORS, Content, recommended, section_of
 from fitsnap_nn.settings.training import KALMAN, LOSS
 from fitsnap_nn.units import GPA
 
@@ -55,7 +55,7 @@ WEIGHTS = (
 
 WEIGHTS_OF_ROWS = (
     "Weights are 1/spread of the labels, those of forces and stresses also divided by the root of their number per "
-    "energy, so that energies, forces and stresses have comparable influence on the sum of squares. See docs/weights.md."
+    "energy, so that energies, forces and stresses have comparable influence on the squares. See docs/weights.md."
 )
 
 
@@ -106,7 +106,7 @@ def propose(reading: Reading, model: str, elements: Sequence[str], folder: str) 
     weights_comment = WEIGHTS
     if model == LINEAR:
         weights, weights_comment = _of_rows(weights, reading.groups), WEIGHTS_OF_ROWS
-    section = "BISPECTRUM" if model in ON_DESCRIPTORS else model
+    section = section_of(model)
     head = _what_was_read(reading)
     content = Content(
         scraper=reading.scraper,
@@ -271,7 +271,7 @@ def _baseline(model: str, groups: Sequence[Group], elements: Sequence[str]) -> D
     if missing:
         found = f"Isolated atoms of {' '.join(energies)}, but not of {' '.join(missing)}"
         return Derived({}, f"{found}: energies of the elements are fitted by least squares.")
-    if model != "BPNN" and not load_architecture(model).isolated_energies:
+    if model not in ON_DESCRIPTORS and not load_architecture(model).isolated_energies:
         return Derived(
             {},
             f"There are isolated atoms of every element, but {model} learns binding energies slowly: energies of the "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import singledispatch
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -13,13 +14,15 @@ from fitsnap_nn.export.mliappy import MliapModel, say_cpu, to_pickle
 from fitsnap_nn.export.nn_text import UNITS_TAG, nn_text, unsupported_reason
 from fitsnap_nn.export.snap_files import coefficients_text, parameters_text
 from fitsnap_nn.export.targets_of_atoms import components_of_targets
-from fitsnap_nn.export.uncertainty import factor_of_deviations, networks_of_others
+from fitsnap_nn.export.uncertainty import displacements_of_networks, factor_of_deviations, networks_of_others
 from fitsnap_nn.export.unified import UnifiedModel, dtype_name, on_this_rank, unified_pickle
 from fitsnap_nn.inputs import ModelInput
+from fitsnap_nn.inputs.ace.input import AceInput
 from fitsnap_nn.inputs.graph.input import GraphInput
 from fitsnap_nn.inputs.snap.input import SnapInput
 from fitsnap_nn.inputs.snap.rows import SnapRows
 from fitsnap_nn.models import BPNN, GraphModel, Model
+from fitsnap_nn.models.ace import AceNetwork
 from fitsnap_nn.models.bpnn import PlainNetwork
 from fitsnap_nn.models.linear import LinearSnap
 from fitsnap_nn.models.uncertainty import Uncertainty
@@ -91,6 +94,13 @@ def _of_snap(model_input: SnapInput, model: BPNN, uncertainty: Uncertainty | Non
 
 
 @formats_of.register
+def _of_ace(model_input: AceInput, model: BPNN, uncertainty: Uncertainty | None = None) -> Formats:
+    reason = "model nn supports networks on SNAP descriptors only, not on ACE descriptors"
+    content = {"unified": unified_pickle(AceNetwork.from_bpnn(model), _on_graphs(model, uncertainty))}
+    return Formats(content, "", "unified", reason, "float64")
+
+
+@formats_of.register
 def _of_rows(model_input: SnapRows, model: LinearSnap) -> Formats:
     bispectrum = model_input.bispectrum
     networks = symmetrized(model.plain_networks(), bispectrum)
@@ -128,6 +138,18 @@ def _snap_object(
     bispectrum = model_input.bispectrum
     say_cpu()
     return _mliap_model(symmetrized(model.plain_networks(), bispectrum), bispectrum, model, uncertainty)
+
+
+@lammps_object.register
+def _ace_object(model_input: AceInput, model: BPNN, uncertainty: Uncertainty | None = None) -> UnifiedModel:
+    return on_this_rank(AceNetwork.from_bpnn(model), uncertainty=_on_graphs(model, uncertainty))
+
+
+def _on_graphs(model: BPNN, uncertainty: Uncertainty | None) -> Uncertainty | None:
+    """Return the uncertainty of a model for its networks as a function of the graph."""
+    if uncertainty is None:
+        return None
+    return replace(uncertainty, displacements=displacements_of_networks(model, uncertainty))
 
 
 def _mliap_model(

@@ -47,6 +47,31 @@ def networks_of_others(model: BPNN, uncertainty: Uncertainty) -> list[list[Plain
     return found
 
 
+def displacements_of_networks(model: BPNN, uncertainty: Uncertainty) -> Tensor:
+    """Return the same uncertainty as displacements (S, P) of the last layers of the networks that are deployed.
+
+    These are the means over the committee, whose hidden layers are those of the members side by side: a member differs
+    from the mean in the last layer only.
+
+    Args:
+        model: the model.
+        uncertainty: how its uncertainty is found.
+    """
+    rows = []
+    for number, networks in enumerate(networks_of_others(model, uncertainty)):
+        weights, biases = [], []
+        for mean, other in zip(model.plain_networks(), networks, strict=True):
+            (weight, bias), (other_weight, other_bias) = mean.layers[-1], other.layers[-1]
+            width = other_weight.shape[1]
+            start = number * width if weight.shape[1] > width else 0
+            moved = -weight
+            moved[:, start : start + width] += other_weight
+            weights.append(moved.flatten())
+            biases.append(other_bias - bias)
+        rows.append(torch.cat([*weights, *biases]))
+    return torch.stack(rows)
+
+
 def factor_of_deviations(uncertainty: Uncertainty, count: int) -> float:
     """Return the factor of the deviations of a number of models."""
     free = count - 1 if uncertainty.method == COMMITTEE else count

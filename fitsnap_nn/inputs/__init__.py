@@ -31,6 +31,7 @@ __all__ = [
 MODEL_INPUTS: Mapping[str, str] = MappingProxyType(
     {
         "LAMMPSSNAP": "fitsnap_nn.inputs.snap.input:SnapInput",
+        "LAMMPSPACE": "fitsnap_nn.inputs.ace.input:AceInput",
         "LAMMPSGRAPH": "fitsnap_nn.inputs.graph.input:GraphInput",
     }
 )

@@ -80,7 +80,7 @@ class Compute(Protocol):
 
 
 class ModelInput(ABC):
-    """Model input with its options; this package provides `SnapInput` and `GraphInput`.
+    """Model input with its options; this package provides `SnapInput`, `AceInput` and `GraphInput`.
 
     Attributes:
         calculator: value of ``[CALCULATOR] calculator`` that selects this input.
@@ -171,6 +171,11 @@ class DescriptorInput(ModelInput):
     def ordered_by_element(self) -> bool:
         """Whether the descriptors depend on the order of the elements, as with one density per element."""
         return False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the descriptors; none here, where the options of the section determine them."""
+        return ()
 
     def section_values(self) -> SectionValues | None:
         """Return the options as keys of the input file; ``None`` (the default) without a section."""

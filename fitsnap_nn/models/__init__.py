@@ -21,6 +21,7 @@ ARCHITECTURES: Mapping[str, str] = MappingProxyType(
         "SOAP_BPNN": "fitsnap_nn.models.soap_bpnn:SoapBpnn",
         "NANOPET": "fitsnap_nn.models.nanopet:Nanopet",
         "MACE": "fitsnap_nn.models.mace:MACE",
+        "ACE": "fitsnap_nn.models.ace:AceNetwork",
         "CUSTOM": "fitsnap_nn.models.pair_network:PairNetwork",
     }
 )

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fitsnap_nn.models.constants import Float64Constants
+from fitsnap_nn.inputs.constants import Float64Constants
 
 ETA = 4.0  # FitSNAP's
 CHUNK = 2**16  # numbers per array; with this size a step of MD takes half as long as with all atoms at once

@@ -20,9 +20,9 @@ from fitsnap_nn.data.properties import ENERGY
 from fitsnap_nn.inputs.batch import join_batches
 from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.inputs.graph.padded import PaddedGraph
+from fitsnap_nn.inputs.harmonics import SphericalHarmonics
 from fitsnap_nn.models.base import GraphModel
 from fitsnap_nn.models.elements import PerElement, along
-from fitsnap_nn.models.harmonics import SphericalHarmonics
 from fitsnap_nn.models.mace_edges import arrange_edges
 from fitsnap_nn.models.mace_kernels import SymmetricProduct, Unsorted
 from fitsnap_nn.models.mace_network import RESIDUAL, Hypers, create_network, libraries

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from fitsnap_nn.data.symmetries import Block
-from fitsnap_nn.models.constants import Float64Constants
+from fitsnap_nn.inputs.constants import Float64Constants
 from fitsnap_nn.models.spherical import wigner_matrices
 from fitsnap_nn.models.targets import TargetError, TargetSpec
 

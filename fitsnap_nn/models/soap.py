@@ -16,9 +16,10 @@ from spex.radial import LaplacianEigenstates
 from sphericart.torch import SphericalHarmonics
 from torch import Tensor, nn
 
+from fitsnap_nn.inputs import harmonics
+from fitsnap_nn.inputs.constants import Float64Constants
+from fitsnap_nn.inputs.graph.blocks import neighbour_blocks
 from fitsnap_nn.inputs.graph.padded import PaddedGraph
-from fitsnap_nn.models import harmonics
-from fitsnap_nn.models.constants import Float64Constants
 from fitsnap_nn.models.pairs import cosine_cutoff
 
 
@@ -150,7 +151,7 @@ class SphericalExpansion(nn.Module):
         """
         radial = self._radial(torch.linalg.vector_norm(vectors, dim=1))
         angular = self._angular(vectors)
-        blocks = _pad_neighbours(atoms, count)
+        blocks = neighbour_blocks(atoms, count)
         by_degree = torch.split(blocks.pad(angular, blocks.position, 1), [2 * n + 1 for n in range(len(self.sizes))], 2)
         # Radial functions go to the columns of the neighbour's element; the zeros elsewhere restrict the sum to it.
         positions = blocks.position * species_count + species
@@ -189,49 +190,6 @@ class SphericalExpansion(nn.Module):
         tables = [self.tables[name].to(distances.dtype) for name in ("spacing", "cubics", "slopes")]
         splines: Tensor = _Splines.apply(distances.clamp_max(self.cutoff), *tables)  # type: ignore[no-untyped-call]
         return splines * cosine_cutoff(distances, self.cutoff, self.width)[:, None]
-
-
-class _PaddedNeighbours(NamedTuple):
-    """Neighbours in padded blocks of equal size, so that sums over neighbours are batched matrix products.
-
-    Attributes:
-        atoms: number of atoms.
-        size: neighbours per block.
-        block_atom: (B,) atom of each block, sorted.
-        position: (E,) position of each neighbour in the concatenated blocks.
-    """
-
-    atoms: int
-    size: int
-    block_atom: Tensor
-    position: Tensor
-
-    def pad(self, values: Tensor, positions: Tensor, channels: int) -> Tensor:
-        """Return values (E, K) as (B, size, channels * K); padding is 0."""
-        table = values.new_zeros(len(self.block_atom) * self.size * channels, values.shape[1])
-        return table.index_copy(0, positions, values).view(len(self.block_atom), self.size, channels * values.shape[1])
-
-    def sum_by_atom(self, values: Tensor) -> Tensor:
-        """Sum (B, ...) over the blocks of each atom: (atoms, ...)."""
-        if len(self.block_atom) == self.atoms:
-            return values
-        return values.new_zeros(self.atoms, *values.shape[1:]).index_add(0, self.block_atom, values)
-
-
-def _pad_neighbours(atoms: Tensor, count: int) -> _PaddedNeighbours:
-    """Return one block per atom, several for atoms with more than twice the average number of neighbours.
-
-    The limit keeps the padding to at most one such block per atom.
-    """
-    sizes = torch.bincount(atoms, minlength=count)
-    maximum, occupied = int(sizes.max()), int(torch.count_nonzero(sizes))
-    size = max(1, min(maximum, 2 * len(atoms) // max(1, occupied)))
-    blocks = (sizes + size - 1).div(size, rounding_mode="floor").clamp_min(1)
-    order = torch.argsort(atoms, stable=True)
-    offsets = size * (blocks.cumsum(0) - blocks) - (sizes.cumsum(0) - sizes)
-    positions = torch.arange(len(atoms), device=atoms.device) + offsets[atoms[order]]
-    block_atom = torch.repeat_interleave(torch.arange(count, device=atoms.device), blocks)
-    return _PaddedNeighbours(count, size, block_atom, torch.empty_like(order).index_copy_(0, order, positions))
 
 
 class PowerSpectrum(nn.Module):

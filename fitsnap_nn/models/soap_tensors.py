@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from fitsnap_nn.data.symmetries import Block
-from fitsnap_nn.models.constants import Float64Constants
+from fitsnap_nn.inputs.constants import Float64Constants
 from fitsnap_nn.models.mlp import uniform
 from fitsnap_nn.models.soap_rows import AllRows, Rows
 from fitsnap_nn.models.spherical import coupling, raise_degree

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fitsnap_nn.data.symmetries import Cartesian, Spherical, Symmetry
 from fitsnap_nn.data.voigt import COLUMNS, ROWS
-from fitsnap_nn.models.harmonics import gradient_coefficients
+from fitsnap_nn.inputs.harmonics import gradient_coefficients
 
 FULL = ((0, 5, 4), (5, 1, 3), (4, 3, 2))  # Voigt index of each component of the symmetric tensor
 

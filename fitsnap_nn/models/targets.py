@@ -19,8 +19,8 @@ from fitsnap_nn.data.configuration import Floats
 from fitsnap_nn.data.properties import Property
 from fitsnap_nn.data.symmetries import Block, Symmetry, from_blocks, symmetry_of
 from fitsnap_nn.inputs.batch import Batch
+from fitsnap_nn.inputs.constants import Float64Constants
 from fitsnap_nn.inputs.graph.batch import Graph
-from fitsnap_nn.models.constants import Float64Constants
 from fitsnap_nn.models.elements import PerElement, along
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ import torch
 from ase.data import atomic_numbers, covalent_radii
 from torch import Tensor, nn
 
+from fitsnap_nn.inputs.constants import Float64Constants
 from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.inputs.graph.padded import PaddedGraph
-from fitsnap_nn.models.constants import Float64Constants
 from fitsnap_nn.models.pairs import sum_by
 
 COULOMB = 14.399645478425668  # e²/(4 pi epsilon_0), eV Å

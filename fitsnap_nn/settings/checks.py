@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from fitsnap_nn.errors import counted
 from fitsnap_nn.memory import TRAINING_BYTES, shortage
+from fitsnap_nn.settings.ace_checks import ACE_CALCULATOR, check_ace, num_inputs
 from fitsnap_nn.settings.architectures import Mace
 from fitsnap_nn.settings.descriptors import n_descriptors
 from fitsnap_nn.settings.effects import add_notices
@@ -102,6 +103,9 @@ def _one_for_each_element(document: Document, bispectrum: Bispectrum) -> None:
 
 
 def _descriptors(document: Document, settings: Settings) -> None:
+    if settings.calculator.calculator == ACE_CALCULATOR:
+        check_ace(document, settings)
+        return
     bispectrum = settings.bispectrum
     if bispectrum.quadraticflag and bispectrum.chemflag:
         document.report("BISPECTRUM", "quadraticflag", "cannot be used with chemflag", "Set one of the two to 0.")
@@ -131,10 +135,10 @@ def _architecture(document: Document, settings: Settings) -> None:
         return
     if document.lacks_architecture:
         return
-    needed = "LAMMPSSNAP" if model == "BPNN" else "LAMMPSGRAPH"
-    if calculator != needed:
-        what = f"is {calculator}, but [PYTORCH] model = {model} needs {needed}"
-        document.report("CALCULATOR", "calculator", what, f"Use calculator = {needed}.")
+    needed = ("LAMMPSSNAP", ACE_CALCULATOR) if model == "BPNN" else ("LAMMPSGRAPH",)
+    if calculator not in needed:
+        what = f"is {calculator}, but [PYTORCH] model = {model} needs {' or '.join(needed)}"
+        document.report("CALCULATOR", "calculator", what, f"Use calculator = {needed[0]}.")
     if model in settings.architectures:
         for key, what in settings.architecture.problems():
             document.report(model, key, what)
@@ -216,24 +220,23 @@ def _network(document: Document, settings: Settings) -> None:
 def _first_layer(document: Document, settings: Settings) -> None:
     """Check a first number of layer_sizes: it is the number of inputs, which the descriptors determine."""
     first, *others = settings.pytorch.layer_sizes
-    if first == "num_desc" or not document.sound("BISPECTRUM", "type", "twojmax", "chemflag", "quadraticflag"):
+    if first == "num_desc" or not (count := num_inputs(document, settings)):
         return
-    count = n_descriptors(settings.bispectrum)
+    section = "ACE" if settings.calculator.calculator == ACE_CALCULATOR else "BISPECTRUM"
     allowed = {count}
     if settings.pytorch.multi_element_option == 3:
         allowed.add(count + len(settings.elements))
     if int(first) not in allowed:
-        what = f"the first number, {first}, is the number of inputs, but [BISPECTRUM] gives {count} descriptors"
+        what = f"the first number, {first}, is the number of inputs, but [{section}] gives {count} descriptors"
         hint = f"Use num_desc {' '.join(others)}; for a first hidden layer of {first} nodes, num_desc {first} "
         document.report("PYTORCH", "layer_sizes", what, f"{hint}{' '.join(others)}.")
 
 
 def _network_size(document: Document, settings: Settings) -> None:
     """Check that the network of layer_sizes fits into memory: weights, gradients and the two moments of Adam."""
-    sections = ("type", "twojmax", "chemflag", "quadraticflag")
-    if not document.sound("BISPECTRUM", *sections):
+    if not (count := num_inputs(document, settings)):
         return
-    widths = [n_descriptors(settings.bispectrum), *map(int, settings.pytorch.layer_sizes[1:])]
+    widths = [count, *map(int, settings.pytorch.layer_sizes[1:])]
     networks = len(settings.elements) if settings.pytorch.multi_element_option == 2 else 1
     if problem := size_problem(widths, networks):
         document.report("PYTORCH", "layer_sizes", problem)

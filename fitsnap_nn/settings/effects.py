@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from fitsnap_nn.settings.architectures import LONG_RANGE_KEYS, Custom, architecture_names
 from fitsnap_nn.settings.ini import Document
-from fitsnap_nn.settings.keys import FOREIGN_SECTIONS, keys_of, section_classes
+from fitsnap_nn.settings.keys import DESCRIPTOR_SECTIONS, FOREIGN_SECTIONS, keys_of, section_classes
 from fitsnap_nn.settings.linear import SOLVER_SECTIONS
 from fitsnap_nn.settings.schema import Settings
 from fitsnap_nn.settings.training import KALMAN, PLATEAU_KEYS, SCHEDULE_FREE, STAGE_TWO_KEYS, UNUSED_KEYS
@@ -74,15 +74,18 @@ def _sections(document: Document, settings: Settings) -> Iterator[str]:
     model, calculator = settings.pytorch.model, settings.calculator.calculator
     if others := [f"[{name}]" for name in architecture_names() if name in document.headers and name != model]:
         yield f"Without effect with [PYTORCH] model = {model}: section{'s'[: len(others) - 1]} {', '.join(others)}."
-    if calculator == "LAMMPSGRAPH" and document.sound("CALCULATOR", "calculator"):
-        used = () if settings.calculator.elements else ("type",)
-        idle = [key for key, entry in keys_of("BISPECTRUM").items() if key not in used and not entry.no_effect]
-        yield from _without_effect(document, "BISPECTRUM", idle, f"with [CALCULATOR] calculator = {calculator}")
-    elif calculator == "LAMMPSSNAP":
-        reason = "with calculator = LAMMPSSNAP, which takes the elements from [BISPECTRUM] type"
-        yield from _without_effect(document, "CALCULATOR", ["elements"], reason)
-        if not settings.bispectrum.switchinnerflag:
-            yield from _without_effect(document, "BISPECTRUM", ["sinner", "dinner"], "with switchinnerflag = 0")
+    if not document.sound("CALCULATOR", "calculator"):
+        return
+    for kind, section in DESCRIPTOR_SECTIONS.items():
+        if calculator == kind:
+            reason = f"with calculator = {kind}, which takes the elements from [{section}] type"
+            yield from _without_effect(document, "CALCULATOR", ["elements"], reason)
+        else:
+            used = ("type",) if settings.elements_key[0] == section else ()
+            idle = [key for key, entry in keys_of(section).items() if key not in used and not entry.no_effect]
+            yield from _without_effect(document, section, idle, f"with [CALCULATOR] calculator = {calculator}")
+    if calculator == "LAMMPSSNAP" and not settings.bispectrum.switchinnerflag:
+        yield from _without_effect(document, "BISPECTRUM", ["sinner", "dinner"], "with switchinnerflag = 0")
 
 
 def _of_model(document: Document, settings: Settings) -> Iterator[str]:

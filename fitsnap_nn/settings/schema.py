@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
 
+from fitsnap_nn.settings.ace import Ace
 from fitsnap_nn.settings.architectures import BUILT_IN, Architecture, architecture_names, load_architecture
 from fitsnap_nn.settings.linear import ALWAYS, Ard, Lasso, Ridge, Solver
 from fitsnap_nn.settings.losses import LossChoice, choose_losses
@@ -65,8 +66,8 @@ class CalculatorSection:
 
     calculator: str = option(
         "LAMMPSSNAP",
-        "input of the model: SNAP descriptors or neighbour graphs",
-        choices=("LAMMPSSNAP", "LAMMPSGRAPH"),
+        "input of the model: SNAP descriptors, ACE descriptors or neighbour graphs",
+        choices=("LAMMPSSNAP", "LAMMPSPACE", "LAMMPSGRAPH"),
     )
     elements: tuple[str, ...] = option(
         (), "LAMMPSGRAPH: chemical symbols in the order of the LAMMPS atom types; [BISPECTRUM] type when empty"
@@ -254,6 +255,7 @@ class Settings:
     """
 
     bispectrum: Bispectrum = Bispectrum()
+    ace: Ace = field(default_factory=Ace)
     calculator: CalculatorSection = CalculatorSection()
     eshift: dict[str, float] = field(default_factory=dict)
     targets: tuple[PropertyRow, ...] = ()
@@ -347,12 +349,16 @@ class Settings:
     def cutoff(self) -> float:
         """Largest neighbour distance of the model, Å; 0 if the section of an architecture does not name it."""
         if self.pytorch.model == "BPNN":
+            if self.calculator.calculator == "LAMMPSPACE":
+                return self.ace.cutoff
             return 2.0 * self.bispectrum.rcutfac * max(self.bispectrum.radelem)
         return float(getattr(self.architecture, self.architecture.cutoff_key or "cutoff", 0.0))
 
     @property
     def elements_key(self) -> tuple[str, str]:
         """Section and key that list the elements."""
+        if self.calculator.calculator == "LAMMPSPACE":
+            return ("ACE", "type")
         of_graph = self.calculator.calculator == "LAMMPSGRAPH" and self.calculator.elements
         return ("CALCULATOR", "elements") if of_graph else ("BISPECTRUM", "type")
 

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from fitsnap_nn.settings.architectures import architecture_names, load_architecture
 from fitsnap_nn.settings.elements import atomic_number
 from fitsnap_nn.settings.fields import format_value
-from fitsnap_nn.settings.keys import Key, keys_of, section_names
+from fitsnap_nn.settings.keys import DESCRIPTOR_SECTIONS, Key, keys_of, section_names
 from fitsnap_nn.settings.linear import SOLVER_SECTIONS
 from fitsnap_nn.settings.training import KALMAN
 
@@ -59,6 +59,25 @@ BPNN: Mapping[str, Mapping[str, str]] = MappingProxyType(
         },
     }
 )
+# Functions of up to five bodies. Products with l = 0 are left to the network, which sees both factors.
+# Fewer functions per element for several elements: 88, 112 and 130 in all for one, two and three.
+ACE_INDICES = (("0 4 3 2", "8 3 2 2"), ("0 4 3 2", "8 2 1 1"), ("0 3 2 1", "6 2 1 1"))  # lmax and nmax
+ACE = "ACE"
+ACE_KEYS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "ACE": {
+            "ranks": "1 2 3 4",
+            "lmax": ACE_INDICES[0][0],
+            "nmax": ACE_INDICES[0][1],
+            "lmin": "0 1 1 1",
+            "nmaxbase": "8",
+            "lambda": "1.35",
+            "b_basis": "pa_tabulated",
+        },
+        "CALCULATOR": {"calculator": "LAMMPSPACE", **TARGETS},
+        "PYTORCH": BPNN["PYTORCH"],
+    }
+)
 # Linear SNAP, without a section of its own. The constants of the elements, which bzeroflag = 0 adds, take the place of
 # the element energies that are subtracted for networks.
 LINEAR = "LINEAR"
@@ -69,11 +88,13 @@ LINEAR_KEYS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "SOLVER": {"solver": "SVD"},
     }
 )
-ON_DESCRIPTORS: Mapping[str, Mapping[str, Mapping[str, str]]] = MappingProxyType({"BPNN": BPNN, LINEAR: LINEAR_KEYS})
+ON_DESCRIPTORS: Mapping[str, Mapping[str, Mapping[str, str]]] = MappingProxyType(
+    {"BPNN": BPNN, ACE: ACE_KEYS, LINEAR: LINEAR_KEYS}
+)
 BPNN_NEIGHBOURS = 18  # as `Architecture.num_neighbours`: two shells of fcc, three of bcc and diamond
 ZBL = "hybrid/overlay zero 10.0 zbl 1.0 1.5"
-# training_size, testing_size, test_size, eweight, fweight, vweight of every group of a template without data. The weights
-# are about those that `new` derives from typical data, 1 / (0.3 eV/atom)² : 1 / (1 eV/Å)² : 1 / (10 GPa)².
+# training_size, testing_size, test_size, eweight, fweight, vweight of every group of a template without data. The
+# weights are about those that `new` derives from typical data, 1 / (0.3 eV/atom)² : 1 / (1 eV/Å)² : 1 / (10 GPa)².
 ROW = "0.9 0.1 0.0 10 1 1e-10"
 # The same for linear solvers, whose weights multiply residuals: square roots, and fewer energies than force components.
 LINEAR_ROW = "0.9 0.1 0.0 30 1 3e-5"
@@ -126,8 +147,15 @@ def recommended(model: str, num_elements: int = 1) -> dict[str, dict[str, str]]:
 
 
 def known_models() -> tuple[str, ...]:
-    """Return the names of all architectures, and of the linear model."""
+    """Return the names of all architectures, and of the networks and the linear model on descriptors."""
     return (*ON_DESCRIPTORS, *architecture_names())
+
+
+def section_of(model: str) -> str:
+    """Return the section with the input of a model: that of its descriptors, or that of the architecture."""
+    if model in ON_DESCRIPTORS:
+        return "ACE" if model == ACE else "BISPECTRUM"
+    return model
 
 
 def render_template(model: str, elements: Sequence[str], content: Content, *, every_key: bool = False) -> str:
@@ -145,9 +173,9 @@ def render_template(model: str, elements: Sequence[str], content: Content, *, ev
         *_comment_lines(content, ""),
     ]
     written = _values(model, elements, content)
-    used = {"BISPECTRUM"} if model in ON_DESCRIPTORS else {model}
+    used = {section_of(model)}
     used |= {*SOLVER_SECTIONS} if model == LINEAR else {"PYTORCH"}
-    others = {"BISPECTRUM", "PYTORCH", *SOLVER_SECTIONS, *architecture_names()} - used
+    others = {*DESCRIPTOR_SECTIONS.values(), "PYTORCH", *SOLVER_SECTIONS, *architecture_names()} - used
     for section in section_names():
         if section in others:
             continue
@@ -174,8 +202,12 @@ def _values(model: str, elements: Sequence[str], content: Content) -> dict[str, 
     values = recommended(model, len(elements))
     if model in ON_DESCRIPTORS:
         count = len(elements)
-        values["BISPECTRUM"] |= {"numTypes": str(count), "type": " ".join(elements)}
-        values["BISPECTRUM"] |= {"wj": " ".join(element_weights(elements)), "radelem": " ".join(["0.5"] * count)}
+        values[section_of(model)] |= {"numTypes": str(count), "type": " ".join(elements)}
+        if model == ACE:
+            lmax, nmax = ACE_INDICES[min(count, len(ACE_INDICES)) - 1]
+            values[ACE] |= {"lmax": lmax, "nmax": nmax}
+        else:
+            values["BISPECTRUM"] |= {"wj": " ".join(element_weights(elements)), "radelem": " ".join(["0.5"] * count)}
         if count > 1 and model != LINEAR:
             values["PYTORCH"]["multi_element_option"] = "2"
     else:

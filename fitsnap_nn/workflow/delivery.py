@@ -63,7 +63,7 @@ def report(
         if text := summary(errors, subset, properties):
             console.line(f"errors ({subset.name.lower()} set, mean absolute): {text}", final=True)
         if text := summary(errors, subset, properties, linear=True):
-            console.line(f"  linear SNAP on the same descriptors: {text}")
+            console.line(f"  linear model on the same descriptors: {text}")
     return files
 
 

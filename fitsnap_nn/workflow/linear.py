@@ -24,7 +24,7 @@ from fitsnap_nn.workflow.device import choose_device
 from fitsnap_nn.workflow.initialization import initialize
 from fitsnap_nn.workflow.preparation import Prepared
 
-LINEAR = "linear SNAP on the same descriptors"
+LINEAR = "linear model on the same descriptors"
 
 
 def set_last_layer(

@@ -148,8 +148,8 @@ class _Adoption:
         """Take the elements of the file unless the input lists some; only a fit may have others."""
         section, key = self.settings.elements_key
         if not self._given(section, key):
-            section = "CALCULATOR" if self.settings.calculator.calculator == "LAMMPSGRAPH" else "BISPECTRUM"
-            key = "elements" if section == "CALCULATOR" else "type"
+            if self.settings.calculator.calculator == "LAMMPSGRAPH":
+                section, key = "CALCULATOR", "elements"
             self._replace(section, {key: stored} | ({"num_types": len(stored)} if key == "type" else {}))
             self._taken.setdefault(section, []).append(f"{key} = {' '.join(stored)}")
         elif self.settings.elements != stored and not self.train:
@@ -176,7 +176,11 @@ class _Adoption:
         if self.document.problems:
             return
         new = type(stored).from_settings(self.settings)
-        if new.size != stored.size or (stored.ordered_by_element and now != stored.elements):
+        if (
+            new.size != stored.size
+            or new.names != stored.names
+            or (stored.ordered_by_element and now != stored.elements)
+        ):
             what = f"{' '.join(now)} has other descriptors than {self.path}, for {' '.join(stored.elements)}"
             hint = "The network cannot take other descriptors: list the same elements in the same order, or fit anew."
             self.document.report(*self.settings.elements_key, what, hint)

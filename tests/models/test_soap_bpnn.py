@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.inputs.graph.batch import Graph
+from fitsnap_nn.inputs.graph.blocks import neighbour_blocks
 from fitsnap_nn.models.base import GraphModel
 from fitsnap_nn.models.prediction import predict
 from fitsnap_nn.settings import architectures
@@ -28,7 +29,7 @@ from fitsnap_nn.testing.models import GraphModelTests
 
 Outside().library("spex")  # which they import at once
 
-from fitsnap_nn.models.soap import _pad_neighbours, radial_tables, spherical_harmonics  # noqa: E402
+from fitsnap_nn.models.soap import radial_tables, spherical_harmonics  # noqa: E402
 from fitsnap_nn.models.soap_bpnn import NUM_PSEUDO_ELEMENTS, SoapBpnn  # noqa: E402
 
 ELEMENTS = ("O", "H", "C")  # metatrain sorts them: H, C, O
@@ -179,7 +180,7 @@ def test_atoms_with_many_neighbours_beside_atoms_with_few():
     dense, sparse = crystal(model.elements, lattice=2.4), crystal(model.elements, 1, lattice=4.5, count=24)
     alone = [predict(model, make_graph(model, one)) for one in (dense, sparse)]
     graph = make_graph(model, dense, sparse)
-    assert len(_pad_neighbours(graph.edge_i, len(graph.species)).block_atom) > len(graph.species)
+    assert len(neighbour_blocks(graph.edge_i, len(graph.species)).block_atom) > len(graph.species)
     found = predict(model, graph)
     expected = {name: torch.cat([one.values[name] for one in alone]) for name in ("energy", "forces", "stress")}
     assert found.values.keys() == expected.keys()
@@ -217,6 +218,7 @@ FRESH = """
 from dataclasses import replace
 import torch
 from fitsnap_nn.inputs.graph.batch import Graph
+from fitsnap_nn.inputs.graph.blocks import neighbour_blocks
 from fitsnap_nn.models.soap_bpnn import SoapBpnn
 
 torch.manual_seed(0)

@@ -15,6 +15,7 @@ from random_potentials import crystal
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.export.lammps_files import write_lammps_files
+from fitsnap_nn.inputs.ace.input import AceInput
 from fitsnap_nn.inputs.snap.input import SnapInput
 from fitsnap_nn.interfaces.potential import Potential
 from fitsnap_nn.lammps.files import LammpsFiles
@@ -22,6 +23,7 @@ from fitsnap_nn.models import BPNN, Model
 from fitsnap_nn.models.nanopet import Nanopet
 from fitsnap_nn.models.soap_bpnn import SoapBpnn
 from fitsnap_nn.models.uncertainty import COMMITTEE, LAST_LAYER, Uncertainty
+from fitsnap_nn.settings.ace import Ace
 from fitsnap_nn.settings.schema import Bispectrum, Reference
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 ELEMENTS = ("In", "P")
 SNAP = Bispectrum(num_types=2, type=ELEMENTS, twojmax=(4,), rcutfac=4.5, radelem=(0.5, 0.4), wj=(1.0, 0.9))
 REFERENCE = Reference(pair_style="zbl 1.0 2.0", pair_coeff=("1 1 49 49", "1 2 49 15", "2 2 15 15"))
-NAMES = ("BPNN", "quadratic", "committee", "SOAP_BPNN", "NANOPET", "on lists")
+NAMES = ("BPNN", "quadratic", "committee", "ACE", "ACE committee", "ACE linear", "SOAP_BPNN", "NANOPET", "on lists")
 
 
 def model_of(name: str) -> Model[Any]:
@@ -41,6 +43,10 @@ def model_of(name: str) -> Model[Any]:
     elif name in ("NANOPET", "on lists"):
         options = {"long_range": True, "smearing": 1.0} if name == "on lists" else {}
         model = Nanopet(ELEMENTS, cutoff=4.0, d_pet=8, num_heads=2, num_gnn_layers=2, **options)
+    elif name.startswith("ACE"):
+        ace = Ace(num_types=2, type=ELEMENTS, ranks=(1, 2), nmax=(2, 1), lmax=(0, 1), nmaxbase=2, rcutfac=(4.0,))
+        hidden = () if name == "ACE linear" else (5, 4)
+        model = BPNN(AceInput(ace), hidden, "softplus", 2, committee=1 if name == "ACE" else 3)
     else:
         snap = Bispectrum(**{**vars(SNAP), "twojmax": (2,), "quadraticflag": True}) if name == "quadratic" else SNAP
         model = BPNN(SnapInput(snap), (5,), "softplus", 2, committee=3 if name == "committee" else 1)

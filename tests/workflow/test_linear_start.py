@@ -55,7 +55,7 @@ def test_log_says_what_was_solved(fits: dict[str, Fit]):
     features = "the random features of the hidden layers"
     assert f"start: last layer by least squares on {features}: 9 coefficients; labels: 11 energy, " in text
     assert "by 5-fold cross-validation; weighted RMSE E " in text
-    assert "linear SNAP on the same descriptors: 15 coefficients; labels: 11 energy, " in text
+    assert "linear model on the same descriptors: 15 coefficients; labels: 11 energy, " in text
     assert "  errors (validation set, mean absolute): E " in text
     assert ", the initial weights" in text
     assert "by least squares on" not in log(fits["random"])
@@ -78,7 +78,7 @@ def test_a_resumed_fit_is_the_same(fits: dict[str, Fit]):
     assert losses == again
     after = log(parts).split("continuing from")[1]
     assert "last layer" not in after
-    assert "linear SNAP on the same descriptors: 15 coefficients" in after
+    assert "linear model on the same descriptors: 15 coefficients" in after
 
 
 def test_errors_of_the_linear_model_are_in_the_table(fits: dict[str, Fit]):
@@ -114,7 +114,7 @@ def test_a_frozen_last_layer_is_said(fits: dict[str, Fit]):
 
 
 def test_a_network_worse_than_the_linear_model_is_said(fits: dict[str, Fit]):
-    worst = [one for one in fits["frozen"].verdict if "worse than linear SNAP on the same descriptors" in one]
+    worst = [one for one in fits["frozen"].verdict if "worse than the linear model on the same descriptors" in one]
     assert len(worst) == 1
     assert "instead of" in worst[0]
     assert not any("linear SNAP" in line for line in fits["random"].verdict)

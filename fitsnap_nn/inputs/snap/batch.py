@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
-from fitsnap_nn.inputs.batch import Batch
+from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.inputs.base import CachedInput
+from fitsnap_nn.inputs.batch import Batch, atom_fields
+
+FIELDS = ("descriptors", "pair_i", "pair_j", "gradients", "strain_gradients")
 
 
 @dataclass(frozen=True)
@@ -35,3 +40,15 @@ class DescriptorBatch(Batch):
     def cost(self) -> float:
         # Measured: the overhead per configuration equals the time for 300 pairs.
         return len(self.pair_i) + 300.0 * len(self.n_atoms)
+
+
+def descriptor_batch(configuration: Configuration, elements: Sequence[str], cached: CachedInput) -> DescriptorBatch:
+    """Return the batch of one configuration, whose tensors are views of the cached arrays.
+
+    Args:
+        configuration: the configuration.
+        elements: chemical symbols, in the order of the LAMMPS atom types.
+        cached: its `CachedDescriptors`.
+    """
+    arrays = {name: torch.from_numpy(getattr(cached, name)) for name in FIELDS}
+    return DescriptorBatch(**atom_fields(configuration, elements), **arrays)

@@ -57,8 +57,23 @@ def find_environments(configurations: Sequence[Configuration], bispectrum: Bispe
     Raises:
         DataError: an element has no descriptors, or a cell is invalid; the message names the configuration.
     """
-    cutoffs = pair_cutoffs(bispectrum)
-    indices = [configuration.element_indices(bispectrum.type) for configuration in configurations]
+    return environments_within(configurations, bispectrum.type, pair_cutoffs(bispectrum))
+
+
+def environments_within(
+    configurations: Sequence[Configuration], symbols: Sequence[str], cutoffs: Floats
+) -> Environments:
+    """Find the neighbours of all atoms of one or more configurations.
+
+    Args:
+        configurations: at least one.
+        symbols: chemical symbols, in the order of the LAMMPS atom types.
+        cutoffs: (elements, elements) Å, for each element of the central atom and of the neighbour.
+
+    Raises:
+        DataError: an element is not among the symbols, or a cell is invalid; the message names the configuration.
+    """
+    indices = [configuration.element_indices(symbols) for configuration in configurations]
     elements = np.concatenate(indices, dtype=np.int32)
     lists = [find_neighbours(configuration, float(cutoffs.max())) for configuration in configurations]
     offsets = np.cumsum([0, *map(len, configurations)], dtype=np.int32)[:-1]

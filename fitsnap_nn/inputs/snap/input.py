@@ -7,13 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
-
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.properties import Derivatives
 from fitsnap_nn.inputs.base import CachedInput, DescriptorInput, SectionValues
-from fitsnap_nn.inputs.batch import atom_fields
-from fitsnap_nn.inputs.snap.batch import DescriptorBatch
+from fitsnap_nn.inputs.snap.batch import DescriptorBatch, descriptor_batch
 from fitsnap_nn.inputs.snap.bispectrum import largest_cutoff, n_descriptors, snap_arguments
 from fitsnap_nn.inputs.snap.cached import CachedDescriptors
 from fitsnap_nn.settings.keys import keys_of
@@ -27,7 +24,6 @@ if TYPE_CHECKING:
 # Relative tolerance of the strain derivatives of compute snap, which are central differences of about eight digits.
 FINITE_DIFFERENCE_ERROR = 1e-6
 BY_ELEMENT = ("twojmax", "wj", "radelem", "sinner", "dinner")  # keys with one value per element, inner cutoffs last
-FIELDS = ("descriptors", "pair_i", "pair_j", "gradients", "strain_gradients")
 
 
 @dataclass(frozen=True)
@@ -101,8 +97,7 @@ class SnapInput(DescriptorInput):
         return SnapCompute(self.bispectrum, reference, gradients=gradients, strain=strain, folder=folder)
 
     def to_batch(self, configuration: Configuration, cached: CachedInput) -> DescriptorBatch:
-        arrays = {name: torch.from_numpy(getattr(cached, name)) for name in FIELDS}
-        return DescriptorBatch(**atom_fields(configuration, self.elements), **arrays)
+        return descriptor_batch(configuration, self.elements, cached)
 
     def payload(self) -> dict[str, Any]:
         return {"calculator": self.calculator, **asdict(self.bispectrum)}

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fitsnap_nn.models.constants import Float64Constants
+from fitsnap_nn.inputs.constants import Float64Constants
 
 
 class SphericalHarmonics(nn.Module):
@@ -72,6 +72,25 @@ class _Harmonics(torch.autograd.Function):
         return (by_component - along * directions) / lengths, None
 
 
+def values_and_gradients(vectors: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the harmonics and their derivatives by the vectors, without recording them for differentiation.
+
+    Args:
+        vectors: (E, 3) of any length but 0.
+        slopes: as in `SphericalHarmonics`, its constant of this name.
+
+    Returns:
+        (E, K) and (E, 3, K).
+    """
+    lengths = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
+    directions = vectors / lengths
+    values = _values(directions, slopes)
+    products = values[:, : slopes.shape[2]] @ slopes.permute(2, 1, 0).flatten(1)
+    by_component = products.view(len(vectors), 3, len(slopes))
+    along = (by_component * directions[:, :, None]).sum(dim=1, keepdim=True)
+    return values, (by_component - along * directions[:, :, None]) / lengths[:, :, None]
+
+
 def _values(directions: Tensor, slopes: Tensor) -> Tensor:
     """Return the harmonics of unit vectors by S_l = (r . dS_l/dr)/l."""
     degrees = [directions.new_full((len(directions), 1), math.sqrt(0.25 / math.pi))]
@@ -105,12 +124,12 @@ def gradient_coefficients(degree: int) -> NDArray[np.float64]:
                 matrix[degree + m, degree - 1 + m + change] = change * root
         if abs(m) < degree:
             along_z[degree + m, degree - 1 + m] = math.sqrt(factor * (degree**2 - m**2))
-    upper, lower = _real_from_complex(degree), _real_from_complex(degree - 1).conj().T
+    upper, lower = real_from_complex(degree), real_from_complex(degree - 1).conj().T
     components = (raising + lowering) / 2.0, (raising - lowering) / 2.0j, along_z
     return np.stack([(upper @ matrix @ lower).real for matrix in components], axis=1)
 
 
-def _real_from_complex(degree: int) -> NDArray[np.complex128]:
+def real_from_complex(degree: int) -> NDArray[np.complex128]:
     """Return the unitary matrix that maps complex harmonics of a degree to real ones without Condon-Shortley phase."""
     matrix = np.zeros((2 * degree + 1, 2 * degree + 1), dtype=complex)
     matrix[degree, degree] = 1.0

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fitsnap_nn.models.harmonics import SphericalHarmonics
+from fitsnap_nn.inputs.harmonics import SphericalHarmonics
 from fitsnap_nn.models.mace_network import libraries
 
 MAX_ANGULAR = 10

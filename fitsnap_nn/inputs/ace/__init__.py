@@ -1,0 +1,1 @@
+"""Descriptors of the atomic cluster expansion (ACE) as a model input."""

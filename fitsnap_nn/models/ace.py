@@ -1,0 +1,100 @@
+"""Network on ACE descriptors as a function of the neighbour graph, for LAMMPS.
+
+Fits read the descriptors from the cache and train a `BPNN`; LAMMPS runs its networks in this form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fitsnap_nn.inputs.ace.input import AceInput
+from fitsnap_nn.inputs.graph.batch import Graph
+from fitsnap_nn.inputs.graph.padded import PaddedGraph
+from fitsnap_nn.models.base import GraphModel
+from fitsnap_nn.models.bpnn import BPNN
+from fitsnap_nn.models.mlp import ACTIVATIONS, uniform
+
+
+class AceNetwork(GraphModel):
+    """e_i = E0(Z_i) + net_Z((B_i - shift_Z) / scale_Z), with ACE descriptors B_i and a network for each element.
+
+    Args:
+        model_input: descriptors, as an input or as its payload.
+        hidden: nodes per hidden layer.
+        activation: of the hidden layers; a key of ``ACTIVATIONS``.
+    """
+
+    def __init__(
+        self, model_input: AceInput | Mapping[str, Any], hidden: Sequence[int], activation: str = "softplus"
+    ) -> None:
+        if isinstance(model_input, Mapping):
+            model_input = AceInput.from_payload(model_input)
+        super().__init__(model_input.elements)
+        self._input = model_input
+        self._hidden, self._activation = tuple(hidden), activation
+        self.cutoff = model_input.cutoff
+        self.descriptors = model_input.descriptors()
+        count, sizes = len(self.elements), [model_input.size, *hidden, 1]
+        pairs = list(pairwise(sizes))
+        self.weights = nn.ParameterList(nn.Parameter(uniform((count, b, a), a)) for a, b in pairs)
+        self.biases = nn.ParameterList(nn.Parameter(uniform((count, b), a)) for a, b in pairs)
+        self.shift: Tensor
+        self.scale: Tensor
+        self.register_buffer("shift", torch.zeros(count, model_input.size))
+        self.register_buffer("scale", torch.ones(count, model_input.size))
+
+    @classmethod
+    @torch.no_grad()
+    def from_bpnn(cls, model: BPNN) -> AceNetwork:
+        """Return the mean of the committee of a model on `AceInput`, in float64.
+
+        Args:
+            model: left unchanged.
+        """
+        assert isinstance(model.input, AceInput)
+        networks = model.plain_networks()
+        hidden = [len(bias) for _, bias in networks[0].layers[:-1]]
+        found = cls(model.input, hidden, model.activation)
+        found.set_precision(torch.float64)
+        found.element_energies.copy_(model.element_energies)
+        for element, network in enumerate(networks):
+            found.shift[element], found.scale[element] = network.shift, network.scale
+            for number, (weight, bias) in enumerate(network.layers):
+                found.weights[number][element], found.biases[number][element] = weight, bias
+        # The networks of `plain_networks` contain the element energies.
+        found.biases[-1] -= found.element_energies[:, None]
+        return found.eval().requires_grad_(False)
+
+    def last_layer_parameters(self) -> Sequence[Tensor]:
+        return self.weights[-1], self.biases[-1]
+
+    def description(self) -> dict[str, Any]:
+        options = {"hidden": list(self._hidden), "activation": self._activation}
+        return {"architecture": "ACE", "model_input": self._input.payload(), **options}
+
+    def forward(self, graph: Graph) -> Tensor:
+        descriptors = self.descriptors(graph)
+        if len(self.elements) == 1:
+            return self._network(0, descriptors)
+        if isinstance(graph, PaddedGraph):  # all networks for all atoms: no size depends on the elements
+            outputs = torch.stack([self._network(k, descriptors) for k in range(len(self.elements))], dim=1)
+            return (outputs * graph.one_hot(len(self.elements), outputs.dtype)).sum(dim=1)
+        outputs = torch.zeros_like(descriptors[:, 0])
+        for element in range(len(self.elements)):
+            atoms = torch.where(graph.species == element)[0]
+            outputs = outputs.index_copy(0, atoms, self._network(element, descriptors.index_select(0, atoms)))
+        return outputs
+
+    def _network(self, element: int, descriptors: Tensor) -> Tensor:
+        """Return the output (M,) of the network of an element for descriptors (M, D)."""
+        values = (descriptors - self.shift[element]) / self.scale[element]
+        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            if layer:
+                values = ACTIVATIONS[self._activation].value(values)
+            values = nn.functional.linear(values, weight[element], bias[element])
+        return values.squeeze(1)
