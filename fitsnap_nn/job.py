@@ -22,13 +22,17 @@ from fitsnap_nn import interrupts
 from fitsnap_nn.errors import FitsnapError, InputError, Interrupted, Problem
 from fitsnap_nn.launch import (
     MPIRUN,
+    PMI_OF_SRUN,
+    SRUN,
     TORCHRUN,
     abort,
     announced_size,
     is_first_rank,
     neighbours,
     rank_number,
+    speaks_pmix_only,
     started_by_mpi,
+    started_by_srun,
     started_by_torchrun,
 )
 from fitsnap_nn.plugin.mpi import load_mpi
@@ -185,6 +189,9 @@ def _join() -> Job:
 
 def _join_mpi() -> Job:
     load_mpi()
+    if speaks_pmix_only() and "MPI4PY_LIBMPI" in os.environ:  # the MPICH of the wheel would abort
+        what = f"srun offers PMIx, which the MPI library of this Python, {os.environ['MPI4PY_LIBMPI']}, does not speak."
+        raise InputError([Problem("launcher", what, f"Use srun {PMI_OF_SRUN}.")])
     library = ctypes.CDLL(os.environ.get("MPI4PY_LIBMPI") or None)
     initialized = ctypes.c_int(0)
     if hasattr(library, "MPI_Init_thread"):
@@ -202,7 +209,8 @@ def _join_mpi() -> Job:
         _refuse_foreign_launcher()
         return Job()
     node = world.Split_type(MPI.COMM_TYPE_SHARED)
-    return Job(rank, size, MPIRUN, node.Get_rank(), node.Get_size(), world)
+    launcher = SRUN if started_by_srun() else MPIRUN
+    return Job(rank, size, launcher, node.Get_rank(), node.Get_size(), world)
 
 
 def _finalize() -> None:
@@ -222,7 +230,8 @@ def _refuse_foreign_launcher() -> None:
     if (size := announced_size()) > 1:
         what = f"{size} processes were started, but the MPI library of this Python, not that of the launcher, sees one."
         program = os.path.join(os.path.dirname(sys.executable), MPIRUN)
-        raise InputError([Problem("launcher", what, f"Start them with {program}; with SLURM, see srun --mpi=list.")])
+        how = f"Use srun {PMI_OF_SRUN} or {program}." if started_by_srun() else f"Start them with {program}."
+        raise InputError([Problem("launcher", what, how)])
 
 
 @contextmanager

@@ -24,11 +24,15 @@ RANK_VARIABLES = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID
 MPI_VARIABLES = ("PMI_SIZE", "PMIX_RANK", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_ID")
 # The number of ranks, by launcher. SLURM_NTASKS is not among them, for the same reason.
 SIZE_VARIABLES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
-# The same among the ranks on this machine. srun tells the number of ranks per machine in a notation of its own.
+# The same among the ranks on this machine; for srun see `_tasks_of_step`.
 TORCHRUN_LOCAL_RANK, TORCHRUN_LOCAL_SIZE = ("LOCAL_RANK",), ("LOCAL_WORLD_SIZE",)
 LOCAL_RANK_VARIABLES = ("MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID", *TORCHRUN_LOCAL_RANK)
 LOCAL_SIZE_VARIABLES = ("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE", *TORCHRUN_LOCAL_SIZE)
+# Set by programs that start ranks themselves, where srun may have started the program.
+MPIRUN_VARIABLES = ("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_SIZE")
 MPIRUN = "mpirun"
+SRUN = "srun"
+PMI_OF_SRUN = "--mpi=pmi2"  # the one plugin of SLURM that the MPICH of the wheel speaks with
 TORCHRUN = "torchrun"
 TORCHRUN_VARIABLE = "TORCHELASTIC_RUN_ID"
 # A child process that inherits these would join its parent's job.
@@ -51,7 +55,17 @@ def local_rank() -> int:
 
 def local_size() -> int:
     """Return the number of ranks on this machine, as the launcher says; 1 if it says nothing."""
+    if started_by_srun():
+        return _tasks_of_step()
     return _number(TORCHRUN_LOCAL_SIZE if started_by_torchrun() else LOCAL_SIZE_VARIABLES, 1)
+
+
+def _tasks_of_step() -> int:
+    """Return the number of tasks of srun on this machine, from a list such as ``4(x2),1`` of three machines."""
+    words = re.findall(r"(\d+)(?:\(x(\d+)\))?", os.environ.get("SLURM_STEP_TASKS_PER_NODE", ""))
+    counts = [int(count) for count, times in words for _ in range(int(times or 1))]
+    node = _number(("SLURM_NODEID",), 0)
+    return counts[node] if node < len(counts) else 1
 
 
 def _number(names: Sequence[str], otherwise: int) -> int:
@@ -68,6 +82,18 @@ def started_by_mpi() -> bool:
     return any(name in os.environ for name in MPI_VARIABLES)
 
 
+def started_by_srun() -> bool:
+    """Return whether this process is a task of srun, not a rank of an mpirun or torchrun that srun started."""
+    return "SLURM_STEP_ID" in os.environ and not (
+        started_by_torchrun() or any(name in os.environ for name in MPIRUN_VARIABLES)
+    )
+
+
+def speaks_pmix_only() -> bool:
+    """Return whether srun offers this process PMIx and no older PMI."""
+    return started_by_srun() and "PMIX_RANK" in os.environ and "PMI_RANK" not in os.environ
+
+
 def started_by_torchrun() -> bool:
     """Return whether torchrun started this process."""
     return TORCHRUN_VARIABLE in os.environ
@@ -79,7 +105,9 @@ def announced_size() -> int:
 
 
 def on_one_machine() -> bool:
-    """Return whether all ranks are certainly on this machine: a process alone, or all those of Hydra's mpirun."""
+    """Return whether all ranks are certainly on this machine: a process alone, or all of Hydra's mpirun or of srun."""
+    if started_by_srun():
+        return os.environ.get("SLURM_STEP_NUM_NODES") == "1"
     local = os.environ.get("MPI_LOCALNRANKS")
     return not started_by_mpi() or (local is not None and local == os.environ.get("PMI_SIZE"))
 
@@ -133,7 +161,9 @@ def repeated_command(ranks: int, without: str = "", option: str = "") -> str:
     started = {"__main__.py": ["python", "-m", program.parent.name], "fitsnap_nn": ["fitsnap_nn"]}.get(program.name)
     if started is None or "fitsnap_nn" not in started:
         return f"the same command with {option}" if option else "the same command"
-    launcher = [MPIRUN, "-np", str(ranks)] if ranks > 1 and started_by_mpi() and not started_by_torchrun() else []
+    launcher: list[str] = []
+    if ranks > 1 and started_by_mpi() and not started_by_torchrun():
+        launcher = [SRUN, PMI_OF_SRUN, "-n", str(ranks)] if started_by_srun() else [MPIRUN, "-np", str(ranks)]
     arguments = [word for word in sys.argv[1:] if word not in (without, option)]
     return shlex.join([*launcher, *started, *arguments, *filter(None, [option])])
 

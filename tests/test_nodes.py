@@ -15,8 +15,8 @@ import pytest
 from processes import run
 from small_fit import fit, write_small_input
 
-from fitsnap_nn import launch
-from fitsnap_nn.errors import DataError
+from fitsnap_nn import job, launch
+from fitsnap_nn.errors import DataError, InputError
 from fitsnap_nn.reports.epochs import read_epochs
 from fitsnap_nn.training.distributed import Ranks
 from fitsnap_nn.workflow import model_inputs, pipeline
@@ -113,6 +113,58 @@ def test_processes_of_torchrun_ignore_the_srun_that_started_it(monkeypatch: pyte
     monkeypatch.setenv(launch.TORCHRUN_VARIABLE, "none")
     assert (launch.rank_number(), launch.local_rank(), launch.local_size()) == (6, 2, 4)
     assert not launch.is_first_rank()
+
+
+# Of a task of srun --mpi=pmi2 -N 3 -n 5, as SLURM 22.05 sets them.
+TASK_OF_SRUN = {
+    "SLURM_STEP_ID": "0",
+    "SLURM_STEP_NUM_NODES": "3",
+    "SLURM_STEP_NUM_TASKS": "5",
+    "SLURM_STEP_TASKS_PER_NODE": "2(x2),1",
+    "SLURM_NODEID": "1",
+    "SLURM_PROCID": "3",
+    "SLURM_LOCALID": "1",
+    "PMI_RANK": "3",
+    "PMI_SIZE": "5",
+}
+
+
+def test_tasks_of_srun(monkeypatch: pytest.MonkeyPatch):
+    for name in launch.MPIRUN_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in TASK_OF_SRUN.items():
+        monkeypatch.setenv(name, value)
+    assert (launch.rank_number(), launch.local_rank(), launch.announced_size()) == (3, 1, 5)
+    counts = {}
+    for node in "0123":
+        monkeypatch.setenv("SLURM_NODEID", node)
+        counts[node] = launch.local_size()
+    assert counts == {"0": 2, "1": 2, "2": 1, "3": 1}
+    assert launch.started_by_srun()
+    assert not launch.on_one_machine()
+    monkeypatch.setenv("SLURM_STEP_NUM_NODES", "1")
+    assert launch.on_one_machine()
+    monkeypatch.setattr(sys, "argv", ["/somewhere/fitsnap_nn/__main__.py", "Ta.in", "--overwrite"])
+    again = launch.repeated_command(5, "--overwrite", "--resume")
+    assert again == "srun --mpi=pmi2 -n 5 python -m fitsnap_nn Ta.in --resume"
+    # Ranks of an mpirun that srun has started on each machine.
+    monkeypatch.setenv("MPI_LOCALNRANKS", "2")
+    assert not launch.started_by_srun()
+    assert launch.repeated_command(5).startswith("mpirun -np 5 python")
+
+
+def test_srun_without_the_right_plugin_is_refused(monkeypatch: pytest.MonkeyPatch):
+    for name in ("PMI_RANK", "PMI_SIZE", *launch.MPIRUN_VARIABLES):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("SLURM_STEP_ID", "SLURM_STEP_NUM_TASKS"):
+        monkeypatch.setenv(name, TASK_OF_SRUN[name])
+    with pytest.raises(InputError, match=r"5 processes were started.* sees one. Use srun --mpi=pmi2 or .*mpirun"):
+        job._refuse_foreign_launcher()
+    monkeypatch.setenv("PMIX_RANK", "3")
+    monkeypatch.setenv("MPI4PY_LIBMPI", "libmpi.so.12")
+    monkeypatch.setattr(job, "load_mpi", lambda: None)
+    with pytest.raises(InputError, match=r"srun offers PMIx, .*libmpi.so.12, does not speak. Use srun --mpi=pmi2"):
+        job._join_mpi()
 
 
 class Together(Ranks):
