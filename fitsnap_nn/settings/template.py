@@ -72,8 +72,8 @@ LINEAR_KEYS: Mapping[str, Mapping[str, str]] = MappingProxyType(
 ON_DESCRIPTORS: Mapping[str, Mapping[str, Mapping[str, str]]] = MappingProxyType({"BPNN": BPNN, LINEAR: LINEAR_KEYS})
 BPNN_NEIGHBOURS = 18  # as `Architecture.num_neighbours`: two shells of fcc, three of bcc and diamond
 ZBL = "hybrid/overlay zero 10.0 zbl 1.0 1.5"
-# training_size, testing_size, test_size, eweight, fweight, vweight of every group of a template without data. The weights
-# are about those that `new` derives from typical data, 1 / (0.3 eV/atom)² : 1 / (1 eV/Å)² : 1 / (10 GPa)².
+# training_size, testing_size, test_size, eweight, fweight, vweight of every group of a template without data. The
+# weights are about those that `new` derives from typical data, 1 / (0.3 eV/atom)² : 1 / (1 eV/Å)² : 1 / (10 GPa)².
 ROW = "0.9 0.1 0.0 10 1 1e-10"
 # The same for linear solvers, whose weights multiply residuals: square roots, and fewer energies than force components.
 LINEAR_ROW = "0.9 0.1 0.0 30 1 3e-5"
