@@ -55,7 +55,8 @@ WEIGHTS = (
 
 WEIGHTS_OF_ROWS = (
     "Weights are 1/spread of the labels, those of forces and stresses also divided by the root of their number per "
-    "energy, so that energies, forces and stresses have comparable influence on the squares. See docs/weights.md."
+    "energy, so that energies, forces and stresses have comparable influence on the sum of squares. See "
+    "docs/weights.md."
 )
 
 

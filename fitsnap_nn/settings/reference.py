@@ -87,8 +87,8 @@ what it predicts, see [own_models.md](own_models.md).
     "- `size`: FitSNAP's older single column: the training set; if it is a fraction, the rest is for validation.\n"
     "- `eweight`, `fweight`, `vweight`: weights of energies, (eV/atom)⁻², forces, (eV/Å)⁻², and stresses, bar⁻². "
     f"The command `new` derives them from the data; otherwise start with `{' '.join(ROW.split()[3:])}`, or with "
-    f"`{' '.join(LINEAR_ROW.split()[3:])}` for linear solvers, see [weights.md](weights.md). "
-    "The defaults for missing columns are FitSNAP's 1, 1 and 0.",
+    f"`{' '.join(LINEAR_ROW.split()[3:])}` for linear solvers, see [weights.md](weights.md). The "
+    "defaults for missing columns are FitSNAP's 1, 1 and 0.",
 }
 
 
