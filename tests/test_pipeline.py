@@ -177,7 +177,8 @@ def test_a_signal_ends_training_between_two_batches(
     log = (small_input.parent / "parts" / "run.log").read_text(encoding="utf-8")
     last = log.splitlines()[-1]
     assert last.startswith("interrupted in epoch 3 of 5; ")
-    assert last.endswith("restart.pt contains the state after epoch 2. To go on: the same command with --resume")
+    state = "the state after step 2 of 3 of epoch 3"
+    assert last.endswith(f"restart.pt contains {state}. To go on: the same command with --resume")
     assert torch.equal(weights(whole), weights(fit(small_input, "parts", num_epochs=5, resume=True)))
 
 
@@ -186,7 +187,7 @@ def test_an_interruption_before_the_first_epoch_has_saved_nothing(small_input: P
     with pytest.raises(KeyboardInterrupt):
         fit(small_input, "fit")
     log = (small_input.parent / "fit" / "run.log").read_text(encoding="utf-8")
-    assert "no epoch was finished, nothing is saved. To start again: the same command with --overwrite" in log
+    assert "interrupted in epoch 1 of 3; nothing is saved. To start again: the same command with --overwrite" in log
 
 
 def test_a_fit_ends_with_a_verdict(small_input: Path):
@@ -334,4 +335,4 @@ def test_the_command_line_fits_and_tells_what_it_wrote(small_input: Path):
     assert "verified in LAMMPS" in done.stdout
     assert done.stdout.count("├──") > 10
     assert done.stdout == (small_input.parent / "small_fit" / "run.log").read_text(encoding="utf-8")
-    assert not done.stderr
+    assert done.stderr in ("", "loading torch ...\n")  # on a slow machine

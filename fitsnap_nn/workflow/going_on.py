@@ -60,7 +60,7 @@ class Saved:
 
     def _rest(self) -> str:
         if not (self.epoch or self.steps):
-            return f"no step was finished, nothing is saved. To start again: {go_on_with(self._ranks, '--overwrite')}"
+            return f"nothing is saved. To start again: {go_on_with(self._ranks, '--overwrite')}"
         state = f"the state after epoch {self.epoch}"
         if self.steps:
             state = f"the state after step {self.steps} of {len(self._trainer.batches)} of epoch {self.epoch + 1}"
