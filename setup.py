@@ -82,6 +82,7 @@ EXTRAS = {
     "dev": [
         "hypothesis>=6.100",
         "mypy>=2.4,<2.5",
+        "playwright>=1.40",
         "pytest>=8",
         "pytest-cov>=7",
         "pytest-timeout>=2.3",

@@ -9,6 +9,7 @@ import numpy as np
 from fitsnap_nn.data.properties import ENERGY
 from fitsnap_nn.reports.results import Floats, Result, pairs
 
+OPENING = "committee: "
 MIN_CONFIGURATIONS = 10  # below, a correlation is a matter of chance
 
 
@@ -26,7 +27,7 @@ def committee_spread(results: Sequence[Result], name: str) -> list[str]:
     if not found:
         return []
     spread = _spread(found)
-    line = f"  committee: its members differ by {1000 * spread.mean():.3g} meV/atom in energy (mean standard deviation"
+    line = f"  {OPENING}its members differ by {1000 * spread.mean():.3g} meV/atom in energy (mean standard deviation"
     line += f" over the {name} set"
     labelled = [one for one in found if one.configuration.energy is not None]
     if len(labelled) < MIN_CONFIGURATIONS:
