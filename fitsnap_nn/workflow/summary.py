@@ -173,7 +173,8 @@ def conclude(
             found = {"passed": None if verification.difference is None else True, "text": str(verification)}
     except VerificationError as error:
         failure, found = error, {"passed": False, "text": str(error)}
-    watch.lap("verification in LAMMPS")
+    if verify:
+        watch.lap("verification in LAMMPS")
     epochs = {"stage_two": stage_two, "resumed": resumed_epochs(folder)}
     record = replace(record, verification=found, epochs=epochs, seconds=watch.seconds)
     with writing as saved:
