@@ -89,6 +89,7 @@ EXTRAS = {
         "ipykernel>=6.29",
         "mypy>=2.4,<2.5",
         "nbclient>=0.10",
+        "playwright>=1.40",
         "pytest>=8",
         "pytest-cov>=7",
         "pytest-timeout>=2.3",

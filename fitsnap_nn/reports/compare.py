@@ -154,7 +154,7 @@ VERIFIED = {True: "verified", False: "FAILED", None: "not verified"}
 
 
 def _remarks(record: FitRecord) -> str:
-    remarks = split_verdict(record.verdict)[1]
+    remarks = split_verdict(record.verdict).remarks
     kinds = ", ".join(dict.fromkeys(remark.partition(":")[0] for remark in remarks))
     return f"{counted(len(remarks), 'remark')}: {kinds}" if remarks else "no sign of a problem"
 

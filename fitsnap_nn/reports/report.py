@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import groupby
+from itertools import groupby, takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fitsnap_nn.errors import counted
 from fitsnap_nn.files import write_text
 from fitsnap_nn.reports.citations import ENTRIES
+from fitsnap_nn.reports.committee import OPENING
 from fitsnap_nn.reports.epochs import METRICS_FILE, read_epochs
 from fitsnap_nn.reports.errors_table import ALL, ROUNDING_SPREAD, digits
 from fitsnap_nn.reports.fit_record import FitRecord
@@ -56,15 +57,15 @@ def report_page(folder: Path, record: FitRecord) -> str:
     sections |= {"uncertainty": "Uncertainty"} if uncertainty else {}
     sections |= {"data": "Data", "input": "Input", "run": "Run", "cite": "Citations"}
     found = [picture(folder / name, text) for name, text in DESCRIPTIONS.items() if name not in OF_OTHERS]
-    headline, remarks = split_verdict(record.verdict)
+    verdict = split_verdict(record.verdict)
     return render(
         "report.html",
         f"{record.name}: report",
         record=record,
         folder=folder.name,
-        cards=_cards(record, remarks, md),
+        cards=_cards(record, verdict.remarks, md),
         sections=list(sections.items()),
-        verdict={"headline": headline, "remarks": remarks},
+        verdict=verdict._asdict(),
         table=error_table(record),
         linear=_linear(record),
         pictures=[one for one in found if one],
@@ -80,17 +81,22 @@ def report_page(folder: Path, record: FitRecord) -> str:
     )
 
 
-def split_verdict(lines: Sequence[str]) -> tuple[str, list[str]]:
-    """Return the first line of a verdict without its first word, and the remarks, without the largest errors."""
+class VerdictParts(NamedTuple):
+    """Parts of a verdict: its first line, the probable problems, and what else is known; no largest errors."""
+
+    headline: str
+    remarks: list[str]
+    notes: list[str]
+
+
+def split_verdict(lines: Sequence[str]) -> VerdictParts:
+    """Return the parts of a verdict."""
     if not lines:
-        return "There is no verdict.", []
-    remarks = []
-    for line in lines[1:]:
-        if line.strip().startswith(LARGEST_ERRORS):
-            break
-        remarks.append(line.strip())
+        return VerdictParts("There is no verdict.", [], [])
+    rest = [line.strip() for line in takewhile(lambda line: LARGEST_ERRORS not in line, lines[1:])]
     first = lines[0].removeprefix("verdict: ")
-    return first[:1].upper() + first[1:], remarks
+    remarks = [line for line in rest if not line.startswith(OPENING)]
+    return VerdictParts(first[:1].upper() + first[1:], remarks, [line for line in rest if line not in remarks])
 
 
 def error_table(record: FitRecord) -> dict[str, Any]:

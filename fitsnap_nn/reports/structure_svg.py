@@ -14,6 +14,7 @@ FEW_ATOMS = 16  # up to which the images of atoms on the faces of the cell are d
 FACE = 0.02  # fractional coordinate up to which an atom is on a face
 BOND = 1.15  # longest bond in units of the sum of the covalent radii
 MAX_COORDINATION = 5  # mean number of bonds per atom up to which bonds are drawn
+NEAREST = 0.6  # sum of the radii of spheres in units of the shortest distance, at most
 RADIUS = 0.55  # radius of a sphere in units of the covalent radius
 TILT, TURN = np.radians(-75.0), np.radians(22.0)
 PIXELS = 260.0  # longer side of the drawing
@@ -106,7 +107,7 @@ def _shrunk(radii: Floats, positions: Floats) -> Floats:
     distance = np.linalg.norm(positions[:, None] - positions[None], axis=-1)
     distance[np.diag_indices(len(positions))] = np.inf
     shrink = (distance / (radii[:, None] + radii[None])).min()
-    return radii * min(1.0, 0.9 * float(shrink))
+    return radii * min(1.0, NEAREST * float(shrink))
 
 
 def _view() -> Floats:

@@ -79,9 +79,11 @@ def _verify(
             found = {"passed": None if verification.difference is None else True, "text": str(verification)}
     except VerificationError as error:
         failure, found = error, {"passed": False, "text": str(error)}
-    run.times.lap("verification in LAMMPS")
+    if verify:
+        run.times.lap("verification in LAMMPS")
     files = {} if failure else delivery.md_checks(settings, prepared, lammps_files, ranks, console)
-    run.times.lap("checks for molecular dynamics")
+    if settings.extras.md_checks:
+        run.times.lap("checks for molecular dynamics")
     epochs = {"stage_two": outcome.stage_two_began, "resumed": resumed_epochs(folder)}
     record = replace(record, verification=found, epochs=epochs, seconds=run.times.seconds)
     with finishing(outcome.restart_file, ranks, console) as saved, console.task("drawing plots, writing the report"):

@@ -140,7 +140,8 @@ def evaluate(
         errors = delivery.errors_of(results, prepared, settings)
         files = delivery.report(settings, errors, results, prepared.properties, console, folder)
         record = describe_fit(settings, content.model, prepared, results, errors, ranks, {})
-        record = replace(record, name=f"{record.name}, test of {Path(model).name}")
+        fitted = str(content.provenance.get("date", record.date))
+        record = replace(record, name=f"{record.name}, test of {Path(model).name}", date=fitted)
         written, plot_notes = write_pictures(folder, record, ())
         for note in plot_notes:
             console.line(f"  note: {note}")

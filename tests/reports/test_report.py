@@ -145,9 +145,9 @@ def test_errors_in_the_table_are_those_of_the_error_table(fit_folder, make_resul
 
 
 def test_verdicts_are_split():
-    lines = ["verdict: no sign of a problem. RMSE 1", "  a: b", "  largest errors (relative):", "    c"]
-    assert split_verdict(lines) == ("No sign of a problem. RMSE 1", ["a: b"])
-    assert split_verdict([])[1] == []
+    lines = ["verdict: 1 remark. RMSE 1", "  a: b", "  committee: c", "  largest errors (relative):", "    d"]
+    assert split_verdict(lines) == ("1 remark. RMSE 1", ["a: b"], ["committee: c"])
+    assert split_verdict([]).remarks == []
 
 
 def test_resumed_epochs_are_read_from_the_log(tmp_path):
