@@ -151,8 +151,7 @@ def fit(
         verification = delivery.verify(settings, outcome.model, prepared, lammps_files, console) if verify else None
         files |= delivery.md_checks(settings, prepared, lammps_files, ranks, console)
         console.line(render_tree(folder, {**delivery.contents(settings, lammps_files), **files}))
-        calculator = settings.calculator
-        if not (calculator.energy or calculator.force or calculator.stress):
+        if not settings.calculator.fits_energy:
             console.line(f"no molecular dynamics: {UNFITTED}")
         elif lammps_files.deck:
             console.line(f"molecular dynamics: cd {folder} && lmp -in {lammps_files.deck.name}")
