@@ -100,33 +100,7 @@ def run_dynamics(
     Raises:
         LammpsError: LAMMPS stopped before the first record.
     """
-    thermostat = f"fix bath all langevin {bath!r} {bath!r} 0.1 {SEED} zero yes"
-    names = ("total", "potential", "kelvin", "shortest")
-    cell = to_lammps(structure)
-    commands = [
-        *setup_commands(
-            files, cell.boundary.replace("f", "m"), "md.data", ANY_GRID, f"replicate {' '.join(map(str, repeat))}"
-        ),
-        f"velocity all create {temperature!r} {SEED} mom yes rot {_yes(not any(structure.pbc))} dist gaussian",
-        f"timestep {timestep!r}",
-        "neigh_modify every 1 delay 0 check yes",
-        "fix integrate all nve",
-        *([thermostat] if bath is not None else []),
-        "compute distances all pair/local dist",
-        "compute shortest all reduce min c_distances inputs local",
-        "thermo_style custom step temp pe etotal c_shortest",
-        "thermo_modify lost error",
-        f"thermo {every}",
-        *(
-            f"variable {name} equal {keyword}"
-            for name, keyword in zip(names, ("etotal", "pe", "temp", "c_shortest"), strict=True)
-        ),
-        *(f"variable {name}_digits format {name} %.17g" for name in names),
-        f'fix record all print {every} "{" ".join(f"${{{name}_digits}}" for name in names)}" file {RECORD} '
-        'screen no title "# eV eV K A"',
-        f"run {steps}",
-        "info memory",
-    ]
+    commands = _dynamics_commands(files, structure, repeat, temperature, bath, timestep, steps, every)
     with tempfile.TemporaryDirectory() as name:
         folder = _prepared(files, structure, name, commands)
         output = error = ""
@@ -154,6 +128,46 @@ def run_dynamics(
         _microseconds(output),
         _memory(output),
     )
+
+
+def _dynamics_commands(
+    files: LammpsFiles,
+    structure: Configuration,
+    repeat: tuple[int, int, int],
+    temperature: float,
+    bath: float | None,
+    timestep: float,
+    steps: int,
+    every: int,
+) -> list[str]:
+    """Return the script of `run_dynamics`, with its arguments."""
+    thermostat = f"fix bath all langevin {bath!r} {bath!r} 0.1 {SEED} zero yes"
+    names = ("total", "potential", "kelvin", "shortest")
+    cell = to_lammps(structure)
+    return [
+        *setup_commands(
+            files, cell.boundary.replace("f", "m"), "md.data", ANY_GRID, f"replicate {' '.join(map(str, repeat))}"
+        ),
+        f"velocity all create {temperature!r} {SEED} mom yes rot {_yes(not any(structure.pbc))} dist gaussian",
+        f"timestep {timestep!r}",
+        "neigh_modify every 1 delay 0 check yes",
+        "fix integrate all nve",
+        *([thermostat] if bath is not None else []),
+        "compute distances all pair/local dist",
+        "compute shortest all reduce min c_distances inputs local",
+        "thermo_style custom step temp pe etotal c_shortest",
+        "thermo_modify lost error",
+        f"thermo {every}",
+        *(
+            f"variable {name} equal {keyword}"
+            for name, keyword in zip(names, ("etotal", "pe", "temp", "c_shortest"), strict=True)
+        ),
+        *(f"variable {name}_digits format {name} %.17g" for name in names),
+        f'fix record all print {every} "{" ".join(f"${{{name}_digits}}" for name in names)}" file {RECORD} '
+        'screen no title "# eV eV K A"',
+        f"run {steps}",
+        "info memory",
+    ]
 
 
 def nve_drift(

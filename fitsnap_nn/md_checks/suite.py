@@ -17,7 +17,7 @@ from fitsnap_nn.lammps.program import Lammps, find_lammps
 from fitsnap_nn.md_checks import crystal_checks, defects, dimers, dynamics
 from fitsnap_nn.md_checks.check import Check, Verdict
 from fitsnap_nn.md_checks.crystals import Crystal, relaxed_crystals
-from fitsnap_nn.md_checks.references import MAX_CRYSTALS, References
+from fitsnap_nn.md_checks.references import MAX_CRYSTALS, References, vacuum_directions
 from fitsnap_nn.md_checks.runner import Runner
 
 TIME = 180.0  # s, default limit of all checks
@@ -29,6 +29,7 @@ LEAST_SHARE = 0.2  # of the limit, for molecular dynamics however slow the rest 
 STARTS = 10  # of LAMMPS, besides molecular dynamics
 EVALUATIONS = 600  # evaluations per crystal: of strained cells, and in relaxations
 
+ALONE = "not run: the data contain isolated atoms only."
 SPINS = "not run: the checks have no dynamics of spins; see in.md for a run with them."
 
 Say = Callable[[str], None]
@@ -112,7 +113,8 @@ class _Suite:
     def run(self) -> None:
         runner, references = self._runner, self._references
         start = self._start()
-        if runner.files.atom_style != "spin":
+        reason = SPINS if runner.files.atom_style == "spin" else "" if _moves(start) else ALONE
+        if not reason:
             dynamics.probe(runner, start)
         most, time = self._greet(start)
         self._add(dimers.NAME, dimers.TITLE, lambda: dimers.check_dimers(runner, references))
@@ -140,8 +142,8 @@ class _Suite:
             (dynamics.SPEED, dynamics.SPEED_TITLE): lambda: dynamics.check_speed(runner, structure, speed),
         }
         for (name, title), run in moving.items():
-            if runner.files.atom_style == "spin":
-                self._report(Check(name, title, Verdict.NOT_RUN, SPINS), 0.0)
+            if reason:
+                self._report(Check(name, title, Verdict.NOT_RUN, reason), 0.0)
             else:
                 self._add(name, title, run)
 
@@ -151,7 +153,9 @@ class _Suite:
         crystals = [one for one in references.crystals if references.above(one) == 0.0]
         if crystals:
             return max(crystals, key=lambda one: (len(set(one.species)), -len(one)))
-        return references.molecule or min(references.configurations, key=references.above)
+        return references.molecule or min(
+            references.configurations, key=lambda one: (not _moves(one), references.above(one))
+        )
 
     def _structure(self, start: Configuration, crystals: Callable[[], list[Crystal]]) -> Configuration:
         """Return the relaxed initial structure; the one of the data if it cannot be relaxed."""
@@ -205,3 +209,8 @@ class _Suite:
     def _report(self, check: Check, seconds: float) -> None:
         self.checks.append(check)
         self._say(f"  {check.verdict.value.upper():8} {check.title} ({seconds:.0f} s): {check.summary}")
+
+
+def _moves(structure: Configuration) -> bool:
+    """Return whether a structure, replicated where it is periodic, has atoms that interact."""
+    return len(structure) > 1 or not all(vacuum_directions(structure))

@@ -81,6 +81,11 @@ class CalculatorSection:
         False, "fit a scalar per atom", no_effect="per-atom scalars are declared in section TARGETS"
     )
 
+    @property
+    def fits_energy(self) -> bool:
+        """Whether the energy, or a derivative of it, is fitted to anything."""
+        return self.energy or self.force or self.stress
+
 
 @dataclass(frozen=True)
 class Scraper:

@@ -96,8 +96,7 @@ def _verify(
 
 def _say_dynamics(run: Run, files: LammpsFiles) -> None:
     """Print how to run molecular dynamics, or why there is none."""
-    calculator = run.settings.calculator
-    if not (calculator.energy or calculator.force or calculator.stress):
+    if not run.settings.calculator.fits_energy:
         run.console.line(f"no molecular dynamics: {UNFITTED}")
     elif files.deck:
         run.console.line(f"molecular dynamics: cd {run.folder} && lmp -in {files.deck.name}", final=True)

@@ -149,10 +149,9 @@ def md_checks(
     Returns:
         The content of each file that was written.
     """
-    calculator = settings.calculator
     if not settings.extras.md_checks:
         return {}
-    if not (calculator.energy or calculator.force or calculator.stress):
+    if not settings.calculator.fits_energy:
         console.line("MD checks: not run, because the energy of this model is not fitted")
         return {}
     try:

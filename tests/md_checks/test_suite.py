@@ -93,6 +93,15 @@ def test_a_limit_that_is_too_short_is_said(tmp_path: Path) -> None:
     assert all("time limit of 0 s" in one.summary for one in checks.checks if one.title in checks.cut_off)
 
 
+def test_isolated_atoms_leave_nothing_but_dimers(tmp_path: Path) -> None:
+    atom = Configuration("atom", "atoms", ("Ta",), np.zeros((1, 3)), np.zeros((3, 3)), (False, False, False))
+    checks = run_checks(tantalum(tmp_path), [atom], name="Ta", say=lambda _: None, limit=20)
+    assert {one.name: one.verdict for one in checks.checks if one.verdict is not Verdict.NOT_RUN} == {
+        "dimers": Verdict.PASS
+    }
+    assert checks.cut_off == ()
+
+
 def test_broken_potentials_fail(tmp_path: Path) -> None:
     """The Buckingham potential falls to minus infinity at short distances; its minimum is not that of tantalum."""
     files = potential(tmp_path, "buck 6.0", "* * 5000.0 0.30 300.0")
