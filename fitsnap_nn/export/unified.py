@@ -333,7 +333,7 @@ class UnifiedModel:
             "description": self.model.description(),
             "dtype": dtype_name(self.dtype),
             "state_dict": {name: tensor.detach().cpu() for name, tensor in self.model.state_dict().items()},
-            "uncertainty": self.uncertainty.payload() if self.uncertainty else None,
+            **({"uncertainty": self.uncertainty.payload()} if self.uncertainty else {}),
         }
         return from_bytes, (serialize(content),)
 

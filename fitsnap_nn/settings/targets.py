@@ -25,7 +25,7 @@ SECTION = "TARGETS"
 EARLIER_NAME = "PROPERTIES"
 EXAMPLE = "Use, for instance, charge = per_atom scalar column=ref_charge unit=e."
 RESERVED = ("energy", "forces", "stress", "force")
-OUTPUTS = ("energies", "features", "free_energy")
+OUTPUTS = ("energies", "features", "free_energy", "uncertainty")
 PER: Mapping[str, str] = MappingProxyType({"per_atom": "atom", "per_configuration": "configuration"})
 HEADS = ("mlp", "linear")
 PARITIES: Mapping[str, bool] = MappingProxyType({"proper": False, "pseudo": True})
