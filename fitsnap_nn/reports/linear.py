@@ -49,6 +49,6 @@ def worse_than_linear(
             )
     if worse:
         yield (
-            f"worse than the linear model on the same descriptors: RMSE {', '.join(worse)}. Train longer, or change the "
-            "optimiser, its learning rate or the weights; the table of errors compares the two by group"
+            f"worse than the linear model on the same descriptors: RMSE {', '.join(worse)}. Train longer, or change "
+            "the optimiser, its learning rate or the weights; the table of errors compares the two by group"
         )
