@@ -123,6 +123,31 @@ def pair_network_input(data: str | os.PathLike[str], epochs: int) -> str:
     return text
 
 
+# The same for ACE descriptors, those of FitSNAP's example Ta_PACE_PyTorch_NN.
+ACE = """\
+[ACE]
+numTypes = 1
+ranks = 1 2 3 4 5 6
+lmax =  1 2 2 2 1 1
+nmax = 22 2 2 2 1 1
+nmaxbase = 22
+rcutfac = 4.604694451
+lambda = 3.059235105
+type = Ta
+lmin = 1 1 1 1 1 1
+bzeroflag = 0
+bikflag = 1
+dgradflag = 1
+b_basis = minsub
+"""
+
+
+def ace_input(data: str | os.PathLike[str], epochs: int) -> str:
+    """The text of the input for a network on ACE descriptors; arguments as in `tantalum_input`."""
+    text = tantalum_input(data, epochs).replace("LAMMPSSNAP", "LAMMPSPACE")
+    return text.replace(text[: text.index("[CALCULATOR]")], ACE)
+
+
 def tantalum_input(data: str | os.PathLike[str], epochs: int, groups: Iterable[str] = WEIGHTS, more: str = "") -> str:
     """The text of the input.
 

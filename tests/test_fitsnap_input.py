@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from places import DataSet
 from small_fit import without_plots
-from tantalum_input import pair_network_input, tantalum_input
+from tantalum_input import ace_input, pair_network_input, tantalum_input
 
 import fitsnap_nn
 from fitsnap_nn.reports.epochs import read_epochs
@@ -58,6 +58,22 @@ def test_the_input_of_its_pair_network(tmp_path: Path, tantalum: DataSet, monkey
     assert result.verification.formats == ("unified",)
     assert result.verification.ranks == (1, 2)
     assert result.verification.difference.force < 1e-4  # float32
+
+
+def test_the_input_of_its_network_on_ace(tmp_path: Path, tantalum: DataSet, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "Ta-example.in"
+    path.write_text(ace_input(tantalum.folder, 3))
+    with without_plots():
+        result = fitsnap_nn.fit(path)
+    rows = read_epochs(result.folder)
+    assert rows[-1].train_loss < 0.9 * rows[0].train_loss
+    assert result.verification.formats == ("unified",)
+    assert result.verification.ranks == (1, 2)
+    assert result.verification.difference.force < 1e-9
+    model = fitsnap_nn.load_potential(result.folder / "FitTorch_Pytorch.pt")
+    assert "68 ACE functions per atom" in (result.folder / "run.log").read_text(encoding="utf-8")
+    assert model.elements == ("Ta",)
 
 
 def test_lammps_with_python_runs_its_softplus_network(
