@@ -282,12 +282,12 @@ class SoapBpnn(GraphModel):
         return hidden.rows.of_atoms(last if of else hidden.shared)
 
     def fit_to_data(self, graphs: Iterable[Graph]) -> None:
-        """Normalise the basis tensors of targets.
+        """Normalise the basis tensors of targets that consist of products of vectors.
 
         Args:
             graphs: one per training configuration.
         """
-        bases = [module for module in self.modules() if isinstance(module, TensorBasis)]
+        bases = [module for module in self.modules() if isinstance(module, TensorBasis) and module.only_products]
         if bases:
             joined = (join_batches([graph], self.first.dtype) for graph in graphs)
             normalize(bases, (self._coefficients_and_elements(graph) for graph in joined))
