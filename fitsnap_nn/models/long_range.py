@@ -1,9 +1,14 @@
 """Interactions beyond the cutoff: potentials of learned charges, as features of each atom.
 
-As in metatrain's long-range module. Each atom has one charge per feature, a linear function of its features, and the
-potentials of all charges are mapped to features. A charge q_j of Gaussian shape with the standard deviation sigma
-(`smearing`) has the potential q_j erf(r / (sqrt(2) sigma)) / r; pairs within the cutoff, which the short-range part of
-the model describes, are smoothly excluded.
+As metatrain's long-range module, but for three additions. Each atom has as many charges as features: a linear function
+of the features, plus a charge of its element. Their potentials V_i, in units of charge per cutoff, and the products
+q_i V_i are mapped to features. A charge q_j of Gaussian shape with the standard deviation sigma (`smearing`) has the
+potential q_j erf(r / (sqrt(2) sigma)) / r; pairs within the cutoff, which the short-range part of the model describes,
+are smoothly excluded.
+
+The additions (charges of elements, products, unit) let a fit leave the state in which the energy does not depend on the
+potentials. Without them it depends on the product of two quantities that both vanish where the short-range part treats
+all elements alike, and potentials in charge per Å differ little between atoms.
 """
 
 from __future__ import annotations
@@ -21,6 +26,8 @@ from torch import Tensor, nn
 from fitsnap_nn.errors import DataError
 from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.inputs.graph.placed import PlacedGraph
+from fitsnap_nn.models.base import GraphModel
+from fitsnap_nn.models.elements import PerElement, along
 from fitsnap_nn.models.periodic_box import PeriodicBox, periodic_box, slab_correction, wave_numbers
 from fitsnap_nn.settings.architectures import LONG_RANGE_KEYS
 
@@ -31,6 +38,7 @@ class LongRange(nn.Module):
     """Features of each atom from the potentials of charges on all atoms, periodic images included.
 
     Args:
+        elements: number of elements.
         width: number of features, charges and potentials of an atom.
         cutoff: radius within which pairs are excluded, Å.
         use_ewald: Ewald sum; otherwise particle-particle particle-mesh Ewald (P3M) of torch-pme.
@@ -44,6 +52,7 @@ class LongRange(nn.Module):
 
     def __init__(
         self,
+        elements: int,
         width: int,
         cutoff: float,
         *,
@@ -58,8 +67,9 @@ class LongRange(nn.Module):
         self.smearing = smearing
         self.resolution = kspace_resolution
         self.nodes = interpolation_nodes
-        self.charges = nn.Linear(width, width)
-        self.projection = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
+        self.charges = nn.Linear(width, width, bias=False)
+        self.element_charges = nn.Parameter(torch.randn(elements, width))
+        self.projection = nn.Sequential(nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, width))
         if not use_ewald:
             _require_p3m()
 
@@ -73,7 +83,10 @@ class LongRange(nn.Module):
 
     def forward(self, graph: Graph, features: Tensor) -> Tensor:
         """Return the long-range features (N, width) from the features (N, width) of the atoms."""
-        found: Tensor = self.projection(self.potentials(graph, self.charges(features)))
+        elements = graph.one_hot(len(self.element_charges), features.dtype)
+        charges = torch.addmm(self.charges(features), elements, self.element_charges)
+        potentials = 2.0 * self.cutoff * self.potentials(graph, charges)
+        found: Tensor = self.projection(torch.cat([potentials, charges * potentials], dim=1))
         return found
 
     def potentials(self, graph: Graph, charges: Tensor) -> Tensor:
@@ -157,16 +170,34 @@ class LongRange(nn.Module):
         return 2.0 * potentials  # torch-pme returns half of them
 
 
-def long_range_of(hyperparameters: Mapping[str, Any], width: int, cutoff: float) -> LongRange | None:
-    """Return the long-range part of a model, or ``None`` without one.
+class LongRangeModel(GraphModel):
+    """Base class of models whose key ``long_range`` adds a `LongRange` part."""
 
-    Args:
-        hyperparameters: those of the model: if ``long_range`` is true, also the keyword arguments of `LongRange`.
-        width, cutoff: see `LongRange`.
-    """
-    if not hyperparameters.get("long_range"):
-        return None
-    return LongRange(width, cutoff, **{name: hyperparameters[name] for name in LONG_RANGE_KEYS})
+    long_range: LongRange | None
+
+    def _create_long_range(self, hyperparameters: Mapping[str, Any], width: int) -> None:
+        """Create the long-range part, or none.
+
+        Args:
+            hyperparameters: those of the model: if ``long_range`` is true, also the keyword arguments of `LongRange`.
+            width: see `LongRange`.
+        """
+        self.long_range = None
+        if hyperparameters.get("long_range"):
+            keys = {name: hyperparameters[name] for name in LONG_RANGE_KEYS}
+            self.long_range = LongRange(len(self.elements), width, self.cutoff, **keys)
+        self.has_long_range = self.long_range is not None
+        self.takes_padding = not self.has_long_range
+
+    @property
+    def layout(self) -> str:
+        return "" if self.long_range is None else self.long_range.summary
+
+    def _long_range_per_element(self) -> dict[str, PerElement]:
+        """Return the part of `per_element` of the long-range part."""
+        if self.long_range is None:
+            return {}
+        return {"long_range.element_charges": along(self.long_range.element_charges)}
 
 
 def _require_p3m() -> None:

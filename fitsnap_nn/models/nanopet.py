@@ -17,9 +17,8 @@ from torch import Tensor, nn
 from fitsnap_nn.data.properties import ENERGY
 from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.inputs.graph.padded import PaddedGraph
-from fitsnap_nn.models.base import GraphModel
 from fitsnap_nn.models.elements import PerElement, along
-from fitsnap_nn.models.long_range import long_range_of
+from fitsnap_nn.models.long_range import LongRangeModel
 from fitsnap_nn.models.pairs import cosine_cutoff
 from fitsnap_nn.models.tables import neighbour_tables
 from fitsnap_nn.models.targets import Blocks, Targets
@@ -32,7 +31,7 @@ MIN_FACTOR = 1e-15  # negligible next to 1; keeps ln f and its derivative finite
 PADDING_BIAS = -1e9  # added to the logits of padding; its exponential is 0 in float32 and float64
 
 
-class Nanopet(GraphModel):
+class Nanopet(LongRangeModel):
     """e_i = head(sum_j f(r_ij) h_ij), with a feature h_ij for each edge (i, j).
 
     Initial features encode r_ij and the two elements. Each message-passing layer combines the features of an edge with
@@ -114,8 +113,7 @@ class Nanopet(GraphModel):
         self.head = _head(d_pet, heads)
         self.last_layer = _linear(d_pet, 1)
         self.zbl = Zbl(self.elements, cutoff) if zbl else None
-        self.long_range = long_range_of(self._hyperparameters, d_pet, cutoff)
-        self.has_long_range, self.takes_padding = long_range, not long_range
+        self._create_long_range(self._hyperparameters, d_pet)
         if targets:
             self.targets = Targets(targets, len(self.elements))
             self.target_heads = nn.ModuleDict(
@@ -129,14 +127,11 @@ class Nanopet(GraphModel):
         named = {"architecture": "NANOPET", "elements": list(self.elements), **self._hyperparameters}
         return named | self.described_targets()
 
-    @property
-    def layout(self) -> str:
-        return "" if self.long_range is None else self.long_range.summary
-
     def per_element(self) -> Mapping[str, PerElement]:
         state = self.state_dict()
         names = ("element_energies", "centre_encoder.weight", "neighbour_encoder.weight")
-        return {name: along(state[name]) for name in names} | self.layouts_of_targets()
+        layouts = {name: along(state[name]) for name in names}
+        return layouts | self.layouts_of_targets() | self._long_range_per_element()
 
     def forward(self, graph: Graph) -> Tensor:
         return self.outputs(graph, ())[0]

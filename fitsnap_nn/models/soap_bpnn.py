@@ -14,9 +14,8 @@ from fitsnap_nn.data.properties import ENERGY
 from fitsnap_nn.inputs.batch import join_batches
 from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.inputs.graph.padded import PaddedGraph
-from fitsnap_nn.models.base import GraphModel
 from fitsnap_nn.models.elements import PerElement, along
-from fitsnap_nn.models.long_range import long_range_of
+from fitsnap_nn.models.long_range import LongRangeModel
 from fitsnap_nn.models.mlp import uniform
 from fitsnap_nn.models.soap import PowerSpectrum, SphericalExpansion
 from fitsnap_nn.models.soap_rows import AllRows, Rows
@@ -59,7 +58,7 @@ class Normalisation(NamedTuple):
     biases: Tensor
 
 
-class SoapBpnn(GraphModel):
+class SoapBpnn(LongRangeModel):
     """out_i = network(LayerNorm(c_Z p_i)); the normalisation has the only bias.
 
     With ``legacy``, each neighbour element has its own channels, each centre element has its own network, and c = 1.
@@ -144,8 +143,7 @@ class SoapBpnn(GraphModel):
         self.zbl = Zbl(self.elements, cutoff_radius) if zbl else None
         if long_range and not num_hidden_layers:
             raise ValueError("long_range needs num_hidden_layers above 0")
-        self.long_range = long_range_of(self.hyperparameters, num_neurons_per_layer, cutoff_radius)
-        self.has_long_range, self.takes_padding = long_range, not long_range
+        self._create_long_range(self.hyperparameters, num_neurons_per_layer)
         if targets:
             self._create_heads(targets, add_lambda_basis)
 
@@ -193,13 +191,10 @@ class SoapBpnn(GraphModel):
         named = {"architecture": "SOAP_BPNN", "elements": list(self.elements), **self.hyperparameters}
         return named | self.described_targets()
 
-    @property
-    def layout(self) -> str:
-        return "" if self.long_range is None else self.long_range.summary
-
     def per_element(self) -> Mapping[str, PerElement]:
         """Return the layouts; the features of the first layer with ``legacy`` are left to `state_for_elements`."""
         layouts = {"element_energies": along(self.element_energies)} | self.layouts_of_targets()
+        layouts |= self._long_range_per_element()
         if self.mixing is not None and self.centre is not None:
             return layouts | {"mixing": along(self.mixing), "centre": along(self.centre, 1)}
         layouts |= {f"layers.{number}": along(weights) for number, weights in enumerate(self.layers)}
@@ -285,12 +280,12 @@ class SoapBpnn(GraphModel):
         return [self.layers[-1] if len(self.layers) else self.first]
 
     def fit_to_data(self, graphs: Iterable[Graph]) -> None:
-        """Normalise the basis tensors of targets.
+        """Normalise the basis tensors of targets that consist of products of vectors.
 
         Args:
             graphs: one per training configuration.
         """
-        bases = [module for module in self.modules() if isinstance(module, TensorBasis)]
+        bases = [module for module in self.modules() if isinstance(module, TensorBasis) and module.only_products]
         if bases:
             joined = (join_batches([graph], self.first.dtype) for graph in graphs)
             normalize(bases, (self._coefficients_and_elements(graph) for graph in joined))

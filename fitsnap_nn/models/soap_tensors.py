@@ -54,6 +54,11 @@ class TensorBasis(nn.Module):
         couplings = {str(one): coupling(one, torch.float64, cpu) for one in range(1, degree + 1)}
         self._couplings = Float64Constants(**couplings)
 
+    @property
+    def only_products(self) -> bool:
+        """Whether all basis tensors are products of several vectors."""
+        return self.block.pseudo or (self.block.degree > 1 and self.tensors is None)
+
     def forward(self, expansion: Sequence[Tensor], rows: Rows | AllRows) -> Tensor:
         """Return the basis tensors (R, size, 2l + 1).
 
@@ -135,33 +140,29 @@ class TargetHead(nn.Module):
 
 @torch.no_grad()
 def normalize(bases: Sequence[TensorBasis], evaluations: Iterable[tuple[Sequence[Tensor], Tensor]]) -> None:
-    """Scale the initial weights of bases so that vectors and lambda bases have a mean square of 1 in the training set.
+    """Scale the initial weights of bases so that their vectors have a mean square of 1 in the training set.
 
-    Products of several vectors would otherwise differ by orders of magnitude.
+    For bases that consist of products of several vectors, which would be smaller by orders of magnitude than those of
+    other blocks. Elsewhere the initial weights are those of metatrain: a network with a few large products besides the
+    lambda basis learns the training set faster, and other configurations worse.
 
     Args:
-        bases: at least one basis.
+        bases: at least one basis, each with `TensorBasis.only_products`.
         evaluations: expansion coefficients, and the elements of their rows (R,), of each configuration.
     """
-    networks = len(bases[0].vectors)
-    weights = {1: [basis.vectors for basis in bases]}
-    for basis in bases:
-        if basis.tensors is not None:
-            weights.setdefault(basis.block.degree, []).append(basis.tensors)
-    sizes = {degree: found[0].shape[2] for degree, found in weights.items()}
-    moments = {degree: torch.zeros(networks, size, size, dtype=torch.float64) for degree, size in sizes.items()}
+    networks, _, size = bases[0].vectors.shape
+    moments = torch.zeros(networks, size, size, dtype=torch.float64)
     counts = torch.zeros(networks, dtype=torch.float64)
     for expansion, species in evaluations:
         with_neighbours = expansion[0].flatten(1).any(dim=1)
         for network in range(networks):
             rows = with_neighbours & (species == network) if networks > 1 else with_neighbours
             counts[network] += rows.sum()
-            for degree, total in moments.items():
-                part = expansion[degree][rows].double()
-                total[network] += torch.einsum("ram,rbm->ab", part, part) / (2 * degree + 1)
-    for degree, parameters in weights.items():
-        mean = moments[degree] / counts.clamp_min(1.0)[:, None, None]
-        for parameter in parameters:
-            roots = torch.einsum("noa,nab,nob->no", parameter.double(), mean, parameter.double()).sqrt()
-            factors = torch.where(roots > VANISHING, roots.reciprocal(), 1.0)
-            parameter.mul_(factors[:, :, None].to(parameter.dtype))
+            part = expansion[1][rows].double()
+            moments[network] += torch.einsum("ram,rbm->ab", part, part) / 3
+    mean = moments / counts.clamp_min(1.0)[:, None, None]
+    for basis in bases:
+        weights = basis.vectors
+        roots = torch.einsum("noa,nab,nob->no", weights.double(), mean, weights.double()).sqrt()
+        factors = torch.where(roots > VANISHING, roots.reciprocal(), 1.0)
+        weights.mul_(factors[:, :, None].to(weights.dtype))

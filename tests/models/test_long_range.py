@@ -38,7 +38,7 @@ class Ions(GraphModel):
         super().__init__(("Na", "Cl"))
         self.cutoff = cutoff
         keys = {**FINE, **options}
-        self.long_range = LongRange(2, cutoff, use_ewald=use_ewald, interpolation_nodes=nodes, **keys).double()
+        self.long_range = LongRange(2, 2, cutoff, use_ewald=use_ewald, interpolation_nodes=nodes, **keys).double()
         self.charges = torch.tensor([[1.0, 0.3], [-1.1, 0.7]], dtype=torch.float64)
 
     def description(self) -> dict[str, object]:
@@ -323,6 +323,21 @@ def test_long_range_features_of_zero_leave_soap_bpnn_as_it_is(options: dict[str,
 def test_soap_bpnn_needs_a_hidden_layer() -> None:
     with pytest.raises(ValueError, match="num_hidden_layers above 0"):
         soap_model(num_hidden_layers=0, long_range=True)
+
+
+def test_isolated_ions_interact_by_their_elements() -> None:
+    """They have no features, but charges."""
+    torch.manual_seed(1)
+    model = Nanopet(["Na", "Cl"], cutoff=4.0, d_pet=8, num_heads=2, long_range=True)
+    model.set_precision(torch.float64)
+
+    def interaction(*species: str) -> float:
+        near, far = (molecule(species, np.array([[0.0, 0, 0], [x, 0, 0]])) for x in (6.0, 1e6))
+        return energy(model, near) - energy(model, far)
+
+    found = [interaction(*pair) for pair in (("Na", "Na"), ("Na", "Cl"), ("Cl", "Cl"))]
+    assert min(map(abs, found)) > 1e-4
+    assert min(abs(found[0] - found[1]), abs(found[1] - found[2])) > 1e-4
 
 
 def test_files_of_models_without_long_range_are_those_of_before() -> None:

@@ -13,6 +13,7 @@ from fitsnap_nn.models.base import GraphModel
 from fitsnap_nn.models.mace import MACE
 from fitsnap_nn.models.nanopet import Nanopet
 from fitsnap_nn.models.soap_bpnn import SoapBpnn
+from fitsnap_nn.models.soap_tensors import TensorBasis
 from fitsnap_nn.models.targets import describe_targets
 from fitsnap_nn.settings.architectures import Mace
 from fitsnap_nn.testing.device_rules import assert_runs_on_a_device
@@ -61,6 +62,18 @@ def model(request: pytest.FixtureRequest) -> GraphModel:
     made = MODELS[request.param]()
     made.fit_to_data(make_graph(made, crystal(made.elements, seed)) for seed in range(3))
     return with_baselines(made)
+
+
+def test_vectors_of_products_alone_are_normalised() -> None:
+    """Others keep the initial weights of metatrain, with which a tensor of few data is learned better."""
+    model = soap()
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    graphs = [make_graph(model, crystal(model.elements, seed)) for seed in range(3)]
+    model.fit_to_data(iter(graphs))
+    changed = {name for name, value in model.named_parameters() if not torch.equal(value, before[name])}
+    bases = {name: module for name, module in model.named_modules() if isinstance(module, TensorBasis)}
+    assert changed == {f"{name}.vectors" for name, basis in bases.items() if basis.block.pseudo}
+    assert 0 < len(changed) < len(bases)
 
 
 @pytest.mark.parametrize("model", EQUIVARIANT, indirect=True)
