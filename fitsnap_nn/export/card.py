@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import tempfile
+import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -24,9 +25,9 @@ from fitsnap_nn.settings.ini import COMMAND_LINE
 from fitsnap_nn.settings.lammps_words import printable
 from fitsnap_nn.settings.schema import Reference
 
-WIDTH = 12  # of the names
+WIDTH, COLUMNS = 12, 110  # of the names, and of all
 # Entries of the provenance that have a place of their own.
-PLACED = ("input", "date", "versions", "seed", "epoch", "errors", "error_table", "data", "data_hash")
+PLACED = ("origin", "input", "date", "versions", "seed", "epoch", "errors", "error_table", "data", "data_hash")
 
 
 def describe_model(path: str | Path, *, trust: bool = False, head: str = "", with_input: bool = True) -> str:
@@ -45,23 +46,23 @@ def describe_model(path: str | Path, *, trust: bool = False, head: str = "", wit
     if Path(path).suffix == MACE_SUFFIX:
         with tempfile.TemporaryDirectory() as folder:
             payload = load_payload(convert_mace(Path(path), Path(folder), head=head))
-        return "\n".join(_card(payload, Path(path), True, with_input))
+        return "\n".join(_card(payload, Path(path), True, with_input, head))
     if head:
         what = f"--head is for models of mace-torch ({MACE_SUFFIX}), not for {path}."
         raise InputError([Problem(COMMAND_LINE, what, "Remove it.")])
     return "\n".join(_card(load_payload(path, trust=trust), Path(path), is_sealed(path), with_input))
 
 
-def _card(payload: Payload, path: Path, sealed: bool, with_input: bool) -> Iterator[str]:
+def _card(payload: Payload, path: Path, sealed: bool, with_input: bool, head: str = "") -> Iterator[str]:
     kind = "a model of mace-torch" if path.suffix == MACE_SUFFIX else f"{FORMAT}, format {payload['version']}"
     yield f"{path}: {kind}"
-    for name, text in [*_model(payload, sealed), *_origin(payload["provenance"])]:
-        yield f"{name:<{WIDTH}}{text}"
-    yield f"{'split':<{WIDTH}}{_described(split_of(payload))}"
+    split = _described(split_of(payload))
+    for name, text in [*_model(payload, sealed), *_origin(payload["provenance"]), ("split", split)]:
+        yield _wrapped(f"{name:<{WIDTH}}{text}")
     provenance = payload["provenance"]
     yield from _block("data", provenance.get("data"))
     yield from _block("errors", provenance.get("error_table") or _lines(provenance.get("errors")))
-    yield from _how_to_run(payload, path)
+    yield from _how_to_run(payload, path, head)
     for key, value in provenance.items():
         if key not in PLACED:
             text = _printable(value)
@@ -76,7 +77,7 @@ def _model(payload: Payload, sealed: bool) -> Iterator[tuple[str, str]]:
     description = {key: value for key, value in payload["description"].items() if key != "elements"}
     model_input, targets = description.pop("model_input", {}), description.pop("targets", ())
     state = payload["state_dict"]
-    yield "model", _listed(description)
+    yield "model", _listed({key: value for key, value in description.items() if value not in (None, "", [], ())})
     floating = [tensor for tensor in state.values() if tensor.is_floating_point()]
     largest = max(floating, key=torch.Tensor.numel, default=torch.zeros(0))
     total = sum(tensor.numel() for tensor in state.values())
@@ -94,7 +95,7 @@ def _model(payload: Payload, sealed: bool) -> Iterator[tuple[str, str]]:
         yield "targets", ", ".join(named)
     defaults = asdict(Reference())
     reference = {key: value for key, value in payload["reference"].items() if value != defaults[key]}
-    yield "reference", _listed(reference) or "none"
+    yield "reference", _listed(reference) if len(reference) > 1 or "pair_coeff" not in reference else "none"
     if payload.get("files"):
         yield "files", f"{', '.join(payload['files'])}, of the reference potential"
     if any(payload["eshift"].values()):
@@ -128,7 +129,8 @@ def _origin(provenance: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "fitted", _printable(provenance["date"])
     if isinstance(versions := provenance.get("versions"), dict):
         yield "versions", _printable(_listed(versions))
-    origin = [f"{key} {provenance[key]}" for key in ("seed", "epoch") if key in provenance]
+    origin = [str(provenance["origin"])] if "origin" in provenance else []
+    origin += [f"{key} {provenance[key]}" for key in ("seed", "epoch") if key in provenance]
     if provenance.get("epoch") == 0 and "date" not in provenance:
         origin.append("no epoch was finished: these are not weights of a complete fit")
     if origin:
@@ -137,14 +139,15 @@ def _origin(provenance: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "data hash", f"{_printable(provenance['data_hash'])[:16]} (labels, weights and sets)"
 
 
-def _how_to_run(payload: Payload, path: Path) -> Iterator[str]:
+def _how_to_run(payload: Payload, path: Path, head: str) -> Iterator[str]:
     """Yield the commands that run the model."""
     style = payload["reference"]["atom_style"]
     include = path.with_name(f"{Path(payload['potential']).name}.mod")
     yield "\nin LAMMPS:"
     if not include.exists():
         include = Path("potential", include.name)
-        yield f"  python -m fitsnap_nn export {shlex.quote(str(path))} potential"
+        chosen = ["--head", head] if head else []
+        yield f"  {shlex.join(['python', '-m', 'fitsnap_nn', 'export', str(path), 'potential', *chosen])}"
         yield "  and in the input of LAMMPS:"
     yield from (f"  {line}" for line in ("units metal", f"atom_style {style}", f"include {include}"))
     yield "\nin Python, with ASE:"
@@ -163,6 +166,11 @@ def _lines(errors: object) -> str:
     if not isinstance(errors, dict):
         return ""
     return "\n".join(f"{name}: {text} (mean absolute)" for name, text in errors.items())
+
+
+def _wrapped(text: str) -> str:
+    indent = " " * WIDTH
+    return textwrap.fill(text, COLUMNS, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _printable(value: object) -> str:

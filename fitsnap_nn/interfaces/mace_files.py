@@ -102,7 +102,7 @@ def convert(network: Any, elements: Sequence[str], head: str = "") -> MACE:
         raise CheckpointError(f"the model does not contain {', '.join(missing)}; its elements are {' '.join(known)}.")
     heads = getattr(network, "heads", None) or ["Default"]
     if head not in heads and (head or len(heads) > 1):
-        raise CheckpointError(f"mace_head_name (export: --head) must be one of its heads: {', '.join(heads)}.")
+        raise CheckpointError(f"mace_head_name (export, show: --head) must be one of its heads: {', '.join(heads)}.")
     selection = _Selection(
         [known.index(element) for element in elements], len(known), heads.index(head or heads[0]), len(heads)
     )

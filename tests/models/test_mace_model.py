@@ -337,7 +337,7 @@ def test_what_a_file_lacks_is_said(tmp_path: Path) -> None:
         convert(network, ["H", "Xe"], "one")
     for head in ("", "three"):
         with pytest.raises(
-            CheckpointError, match=r"mace_head_name \(export: --head\) must be one of its heads: one, two\."
+            CheckpointError, match=r"mace_head_name \(export, show: --head\) must be one of its heads: one, two\."
         ):
             convert(network, ["H"], head)
     with pytest.raises(CheckpointError, match="Linear is not a MACE"):

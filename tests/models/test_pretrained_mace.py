@@ -124,7 +124,7 @@ def test_wrong_elements_and_heads_are_named(mace_file: Path, tmp_path: Path) -> 
     out = tmp_path / "out"
     with pytest.raises(CheckpointError, match=r"does not contain Xe; its elements are H O Ta"):
         export(mace_file, out, elements=["Xe"], head="dft")
-    with pytest.raises(CheckpointError, match=r"\(export: --head\) must be one of its heads: dft, other"):
+    with pytest.raises(CheckpointError, match=r"\(export, show: --head\) must be one of its heads: dft, other"):
         export(mace_file, out)
     with pytest.raises(InputError, match="lists Ta more than once"):
         export(mace_file, out, elements=["Ta", "Ta"], head="dft")
@@ -239,3 +239,16 @@ def test_replay_of_another_group_keeps_what_the_model_knew(network: Any, mace_fi
         errors[weight] = {row.group: row.mae for row in result.errors if row.property == "Force"}
     assert errors[1]["Replay"] < 0.7 * errors[0]["Replay"]
     assert errors[0]["New"] < errors[1]["New"]
+
+
+@pytest.mark.usefixtures("in_process")
+def test_the_card_of_a_foreign_file(mace_file: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["show", str(mace_file), "--head", "dft"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"note: code stored in {mace_file} is run to read it; use files from trusted sources only"
+    assert lines[1] == f"{mace_file}: a model of mace-torch"
+    assert any(line.startswith("model       architecture MACE") for line in lines)
+    assert "origin      small.model of mace-torch, head dft" in lines
+    assert "reference   none" in lines
+    assert f"  python -m fitsnap_nn export {mace_file} potential --head dft" in lines
+    assert lines[-1] == "  atoms.calc = fitsnap_nn.Calculator('potential/small.pt')"
