@@ -81,7 +81,7 @@ def test_a_single_configuration_with_a_prediction_that_axes_cannot_show(make_rec
 
 
 @pytest.mark.usefixtures("matplotlib")
-@pytest.mark.parametrize("count", [44, MAX_GROUPS + 20])
+@pytest.mark.parametrize("count", [MAX_GROUPS + 20])
 def test_many_groups(make_record, make_result, count):
     results = [make_result(f"group{number}", label=1.0 * number, energy=0.0) for number in range(count)]
     record = make_record(results)
