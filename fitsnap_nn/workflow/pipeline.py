@@ -57,7 +57,7 @@ from fitsnap_nn.workflow.training_run import (
     run_training,
     set_seed,
 )
-from fitsnap_nn.workflow.uncertainty import find_uncertainty, with_calibrated_spread
+from fitsnap_nn.workflow.uncertainty import find_uncertainty, refuse_unknown_last_layer, with_calibrated_spread
 from fitsnap_nn.workflow.warm_start import Start, find_start
 
 OF_EPOCHS = (LOSS_FILE, METRICS_FILE, "learning_curve.png")  # files that fits of networks add to
@@ -133,6 +133,7 @@ def fit(
         interrupts.describe(partial(before_training, settings, ranks, restart))
         seed = set_seed(settings, ranks, restart)
         model = create_model(settings, start)
+        refuse_unknown_last_layer(settings, model)
         for note in start.notes if start else ():
             console.line(f"start: {note}")
         prepared = prepare(settings, model.input, ranks, console, restart.get("split_seed"), strict)
