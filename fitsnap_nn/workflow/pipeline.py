@@ -56,7 +56,7 @@ from fitsnap_nn.workflow.training_run import (
     run_training,
     set_seed,
 )
-from fitsnap_nn.workflow.uncertainty import find_uncertainty, with_calibrated_spread
+from fitsnap_nn.workflow.uncertainty import find_uncertainty, refuse_unknown_last_layer, with_calibrated_spread
 from fitsnap_nn.workflow.warm_start import Start, find_start
 
 MANY = 3  # notices that are listed in the log only
@@ -113,6 +113,7 @@ def fit(
         seed = set_seed(settings, ranks, restart)
         with console.task("creating the model"):
             model = create_model(settings, start)
+        refuse_unknown_last_layer(settings, model)
         for note in start.notes if start else ():
             console.line(f"start: {note}")
         prepared = prepare(settings, model.input, ranks, console, restart.get("split_seed"), strict)

@@ -42,9 +42,6 @@ def find_uncertainty(
         results: predictions and labels; on the first rank.
         ranks: share the work.
         console: receives what it says about the validation set.
-
-    Raises:
-        InputError: the architecture does not support ``uncertainty = last_layer``.
     """
     method = settings.uncertainty
     if method == "none":
@@ -58,7 +55,7 @@ def find_uncertainty(
         found = [one for one in results if one.configuration.subset is Subset.VALIDATION]
     else:
         console.line("uncertainty of forces: covariance of the last layer over the training set")
-        raw = _last_layer(settings, model, prepared, ranks)
+        raw = _last_layer(model, prepared, ranks)
         release = prepared.releaser()
         evaluations = evaluate_all(
             model, validation, prepared.inputs_of, ranks, (ENERGY, FORCES), release=release, uncertainty=raw
@@ -70,13 +67,24 @@ def find_uncertainty(
     return calibrated
 
 
-def _last_layer(settings: Settings, model: Model[Any], prepared: Prepared, ranks: Ranks) -> Uncertainty:
+def refuse_unknown_last_layer(settings: Settings, model: Model[Any]) -> None:
+    """Refuse ``uncertainty = last_layer`` for a model that does not name its last layer, before it is trained.
+
+    Raises:
+        InputError: the model does not support it.
+    """
+    if settings.uncertainty == "last_layer":
+        try:
+            model.last_layer_parameters()
+        except NotImplementedError as error:
+            what = f"[EXTRAS] uncertainty = last_layer: {error}."
+            raise InputError([Problem(settings.source, what, "Remove the key, or add the method.")]) from error
+
+
+def _last_layer(model: Model[Any], prepared: Prepared, ranks: Ranks) -> Uncertainty:
     samples = prepared.samples(Subset.TRAINING, torch.float64)
     forces = any(FORCES.name in one.labels for one in prepared.subset(Subset.TRAINING))
-    try:
-        displacements = displacements_of(model, samples, forces, ranks, prepared.releaser())
-    except NotImplementedError as error:
-        raise InputError([Problem(settings.source, f"[EXTRAS] uncertainty = last_layer: {error}.")]) from error
+    displacements = displacements_of(model, samples, forces, ranks, prepared.releaser())
     return Uncertainty(LAST_LAYER, 1.0, 1.0, 0.0, displacements)
 
 

@@ -22,6 +22,7 @@ from fitsnap_nn.errors import CheckpointError, DataError, InputError
 from fitsnap_nn.export.model_file import describe_model, load_model, load_payload
 from fitsnap_nn.interfaces.ase import Calculator
 from fitsnap_nn.interfaces.potential import load_potential
+from fitsnap_nn.models import BPNN, Model
 from fitsnap_nn.reports.uncertainty import UNCERTAINTY_FILE
 from fitsnap_nn.units import GPA
 from fitsnap_nn.workflow.harvest import harvest
@@ -155,6 +156,14 @@ def test_methods_that_do_not_fit_the_model(tmp_path: Path, method: str) -> None:
     changes = [("[GROUPS]", text), *([COMMITTEE] if method == "last_layer" else [])]
     with pytest.raises(InputError, match=message):
         fit(write_small_input(tmp_path, *changes), "fit")
+
+
+def test_a_model_that_does_not_name_its_last_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is trained."""
+    monkeypatch.setattr(BPNN, "last_layer_parameters", Model.last_layer_parameters)
+    with pytest.raises(InputError, match="BPNN does not name the parameters of its last layer"):
+        fit(write_small_input(tmp_path, LAST_LAYER), "fit")
+    assert not (tmp_path / "fit" / "metrics.csv").exists()
 
 
 def test_a_model_without_uncertainty(tmp_path: Path) -> None:
