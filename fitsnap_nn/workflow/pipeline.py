@@ -144,30 +144,7 @@ def fit(
         results = predict_all(outcome.model, prepared, ranks, console)
         if not ranks.is_first:
             return Fit(folder, [], model_file, outcome.model)
-        errors = with_linear(delivery.errors_of(results, prepared, settings), outcome.linear)
-        structure = starting_structure(results)
-        with finishing(outcome.restart_file, ranks, console) as saved:
-            delivery.save(settings, outcome.model, outcome.origin, prepared, model_file, errors, structure)
-            saved.append(model_file)
-            lammps_files = delivery.deploy(settings, outcome.model, structure)
-            files = delivery.report(settings, errors, results, prepared.properties, console, folder)
-            files |= outcome.write_more()
-            lines = outcome.judge(results, errors)
-            record = describe_fit(settings, outcome.model, prepared, results, errors, ranks, outcome.origin)
-        watch.lap("predictions and files")
-        check = partial(delivery.verify, settings, outcome.model, prepared, lammps_files, console) if verify else None
-        record, writing = replace(record, verdict=tuple(lines)), finishing(outcome.restart_file, ranks, console)
-        began = outcome.stage_two_began
-        verification, more = conclude(folder, settings, record, check, began, watch, console, writing)
-        files = {**more, **files}
-        console.line(render_tree(folder, {**delivery.contents(settings, lammps_files), **files}))
-        calculator = settings.calculator
-        if not (calculator.energy or calculator.force or calculator.stress):
-            console.line(f"no molecular dynamics: {UNFITTED}")
-        elif lammps_files.deck:
-            console.line(f"molecular dynamics: cd {folder} && lmp -in {lammps_files.deck.name}")
-        console.line("\n".join(lines))
-        return Fit(folder, errors, model_file, outcome.model, history_of(folder), verification, lines)
+        return _finish(run, outcome, results, verify, watch)
 
 
 class _Run(NamedTuple):
@@ -207,6 +184,34 @@ class _Outcome(NamedTuple):
     restart_file: Path | None = None
     write_more: Callable[[], dict[str, str]] = dict
     stage_two_began: int | None = None
+
+
+def _finish(run: _Run, outcome: _Outcome, results: list[Result], verify: bool, watch: Stopwatch) -> Fit:
+    """Write the model, the files for LAMMPS and the reports, and verify; on the first rank."""
+    settings, prepared, ranks, console, folder, _ = run
+    model, model_file = outcome.model, folder / settings.pytorch.output_file
+    errors = with_linear(delivery.errors_of(results, prepared, settings), outcome.linear)
+    structure = starting_structure(results)
+    with finishing(outcome.restart_file, ranks, console) as saved:
+        delivery.save(settings, model, outcome.origin, prepared, model_file, errors, structure)
+        saved.append(model_file)
+        lammps_files = delivery.deploy(settings, model, structure)
+        files = delivery.report(settings, errors, results, prepared.properties, console, folder)
+        files |= outcome.write_more()
+        lines = outcome.judge(results, errors)
+        record = describe_fit(settings, model, prepared, results, errors, ranks, outcome.origin)
+    watch.lap("predictions and files")
+    check = partial(delivery.verify, settings, model, prepared, lammps_files, console) if verify else None
+    record, writing = replace(record, verdict=tuple(lines)), finishing(outcome.restart_file, ranks, console)
+    verification, more = conclude(folder, settings, record, check, outcome.stage_two_began, watch, console, writing)
+    console.line(render_tree(folder, {**delivery.contents(settings, lammps_files), **more, **files}))
+    calculator = settings.calculator
+    if not (calculator.energy or calculator.force or calculator.stress):
+        console.line(f"no molecular dynamics: {UNFITTED}")
+    elif lammps_files.deck:
+        console.line(f"molecular dynamics: cd {folder} && lmp -in {lammps_files.deck.name}")
+    console.line("\n".join(lines))
+    return Fit(folder, errors, model_file, model, history_of(folder), verification, lines)
 
 
 def _train(
