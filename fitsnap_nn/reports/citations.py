@@ -276,15 +276,15 @@ def citations_of(settings: Settings) -> tuple[str, ...]:
 
 
 def _keys(settings: Settings) -> Iterator[str]:
-    training, bispectrum = settings.pytorch, settings.bispectrum
+    training, descriptors = settings.pytorch, settings.section("BISPECTRUM")
     yield from ("LAMMPS", "FitSNAP")
     if settings.solver.is_linear:
         yield from ("SNAP", *(("scikit-learn",) if settings.solver.solver in ("ARD", "LASSO") else ()))
     else:
         yield from OF_ARCHITECTURE.get(training.model, ())
     if "SNAP" in OF_ARCHITECTURE.get(training.model, ()) or settings.solver.is_linear:
-        yield from (("qSNAP",) if bispectrum.quadraticflag else ())
-        yield from (("EME-SNAP",) if bispectrum.chemflag else ())
+        yield from (("qSNAP",) if descriptors.quadraticflag else ())
+        yield from (("EME-SNAP",) if descriptors.chemflag else ())
     if getattr(settings.architecture, "long_range", False):
         yield "long_range"
         yield from () if getattr(settings.architecture, "use_ewald", True) else ("torch-pme",)
