@@ -12,7 +12,7 @@ import numpy as np
 from ase.data import atomic_masses, atomic_numbers
 
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.errors import LammpsError
+from fitsnap_nn.errors import LammpsError, LammpsTimeoutError
 from fitsnap_nn.lammps.cell import repeats, to_lammps
 from fitsnap_nn.lammps.dynamics import Trajectory
 from fitsnap_nn.md_checks.check import Check, Curve, Number, Verdict, judged
@@ -28,7 +28,7 @@ HYDROGEN = 1.008  # g/mol, for which the time step is 0.5 fs
 ROOM = 300.0  # K
 NVE_TIME, NVE_ATOMS = 10.0, 128  # ps, atoms
 HOT_TIME, HOT_ATOMS = 5.0, 100
-FEWEST_ATOMS, FEWEST_STEPS, RECORDS = 32, 200, 200
+FEWEST_ATOMS, FEWEST_STEPS, RECORDS, FEWEST_RECORDS = 32, 200, 200, 20
 SPEED_ATOMS = 1000
 DRIFT = 0.05  # meV/atom/ps
 RELEASED = 1.5  # mean temperature relative to that of equipartition, above which the structure has transformed
@@ -85,8 +85,9 @@ def check_conservation(runner: Runner, structure: Configuration, share: float) -
     every = max(planned.steps // RECORDS, 1)
     # Half of the kinetic energy becomes potential energy.
     found = runner.dynamics(
-        structure, planned.atoms, temperature=2 * ROOM, timestep=step, steps=planned.steps, every=every
+        structure, planned.atoms, temperature=2 * ROOM, timestep=step, steps=planned.steps, every=every, share=share
     )
+    _require_records(found)
     faults = [*_stopped(found)]
     if not faults and not abs(found.drift) <= DRIFT:
         faults.append(f"the total energy drifts by {found.drift:.2g} meV/atom/ps, more than {DRIFT:g}")
@@ -127,7 +128,9 @@ def check_hot(runner: Runner, structure: Configuration, references: References, 
         timestep=step,
         steps=planned.steps,
         every=every,
+        share=share,
     )
+    _require_records(found)
     least = CLOSE * _shortest(structure, references)
     closest, rise = float(found.shortest.min()), float(found.potential[-1] - found.potential[0])
     faults = [*_stopped(found), *_hot_faults(found, temperature, least)]
@@ -184,7 +187,7 @@ def check_speed(runner: Runner, structure: Configuration, share: float) -> Check
             break
         found = runner.dynamics(structure, most, temperature=ROOM, timestep=step, steps=steps, every=steps, ranks=ranks)
         if found.error:
-            raise LammpsError(found.error)
+            raise (LammpsTimeoutError if found.timed_out else LammpsError)(found.error)
         name = f"{ranks} rank{'s' if ranks > 1 else ''}"
         numbers.append(Number(f"time per atom and step, {name}", found.microseconds, "µs"))
         numbers.append(Number(f"memory per rank, {name}", found.memory, "MB"))
@@ -218,6 +221,16 @@ def _shortest(structure: Configuration, references: References) -> float:
     """Return the shortest distance in the data, Å, of the elements of a structure."""
     elements = [element for element in references.elements if element in structure.species]
     return min(shortest_distance(pair, references) for pair in combinations_with_replacement(elements, 2))
+
+
+def _require_records(found: Trajectory) -> None:
+    """Refuse to judge a run that the time limit has stopped almost at once.
+
+    Raises:
+        LammpsTimeoutError: there are too few records.
+    """
+    if found.timed_out and len(found.time) < FEWEST_RECORDS:
+        raise LammpsTimeoutError(found.error)
 
 
 def _stopped(found: Trajectory) -> Iterator[str]:

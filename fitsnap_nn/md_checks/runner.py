@@ -19,6 +19,7 @@ from fitsnap_nn.lammps.program import Lammps
 
 T = TypeVar("T")
 PREFERRED = ("mliappy", "unified", "snap", "nn")  # formats, the fastest first
+OVERRUN = 1.5  # of runs on a machine that has become slower
 GRACE = 10.0  # s that a run gets at least
 
 
@@ -128,8 +129,14 @@ class Runner:
         every: int,
         bath: float | None = None,
         ranks: int | None = None,
+        share: float | None = None,
     ) -> Trajectory:
-        """Run molecular dynamics of a structure that is replicated to about a number of atoms; see `run_dynamics`."""
+        """Run molecular dynamics of a structure that is replicated to about a number of atoms; see `run_dynamics`.
+
+        Args:
+            share: s, of the time limit. A run that takes ``OVERRUN`` times as long is stopped, to leave time to others.
+        """
+        most = self.left if share is None else min(self.left, OVERRUN * share + self.startup)
         return run_dynamics(
             self.files,
             structure,
@@ -142,7 +149,7 @@ class Runner:
             steps=steps,
             every=every,
             ranks=ranks or self.ranks,
-            timeout=self.left,
+            timeout=max(most, GRACE),
         )
 
 
