@@ -132,34 +132,6 @@ def fit(
         return conclude(run, outcome, results, calibrated, verify)
 
 
-def _finish(run: _Run, outcome: _Outcome, results: list[Result], verify: bool, watch: Stopwatch) -> Fit:
-    """Write the model, the files for LAMMPS and the reports, and verify; on the first rank."""
-    settings, prepared, ranks, console, folder, _ = run
-    model, model_file = outcome.model, folder / settings.pytorch.output_file
-    errors = with_linear(delivery.errors_of(results, prepared, settings), outcome.linear)
-    structure = starting_structure(results)
-    with finishing(outcome.restart_file, ranks, console) as saved:
-        delivery.save(settings, model, outcome.origin, prepared, model_file, errors, structure)
-        saved.append(model_file)
-        lammps_files = delivery.deploy(settings, model, structure)
-        files = delivery.report(settings, errors, results, prepared.properties, console, folder)
-        files |= outcome.write_more()
-        lines = outcome.judge(results, errors)
-        record = describe_fit(settings, model, prepared, results, errors, ranks, outcome.origin)
-    watch.lap("predictions and files")
-    check = partial(delivery.verify, settings, model, prepared, lammps_files, console) if verify else None
-    record, writing = replace(record, verdict=tuple(lines)), finishing(outcome.restart_file, ranks, console)
-    verification, more = conclude(folder, settings, record, check, outcome.stage_two_began, watch, console, writing)
-    console.line(render_tree(folder, {**delivery.contents(settings, lammps_files), **more, **files}))
-    calculator = settings.calculator
-    if not (calculator.energy or calculator.force or calculator.stress):
-        console.line(f"no molecular dynamics: {UNFITTED}")
-    elif lammps_files.deck:
-        console.line(f"molecular dynamics: cd {folder} && lmp -in {lammps_files.deck.name}")
-    console.line("\n".join(lines))
-    return Fit(folder, errors, model_file, model, history_of(folder), verification, lines)
-
-
 def _train(
     run: Run, model: Model[Any], start: Start | None, restart: dict[str, Any], seed: int, resume: bool
 ) -> Outcome:
