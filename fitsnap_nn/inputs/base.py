@@ -177,6 +177,15 @@ class DescriptorInput(ModelInput):
         """Names of the descriptors; none here, where the options of the section determine them."""
         return ()
 
+    @property
+    def file_key(self) -> str:
+        """Key of the section with a file that determines the descriptors, whose content this input has; empty: none."""
+        return ""
+
+    def with_section(self, settings: Settings) -> Self:
+        """Return this input with the section of ``settings``, and with the content of its file if they name none."""
+        return type(self).from_settings(settings)
+
     def section_values(self) -> SectionValues | None:
         """Return the options as keys of the input file; ``None`` (the default) without a section."""
         return None

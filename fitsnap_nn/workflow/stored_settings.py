@@ -173,9 +173,12 @@ class _Adoption:
         for key, of_elements in values.by_element.items():
             known = dict(zip(stored.elements, of_elements, strict=True))
             self._values_by_element(values.section, key, known, values.new_elements.get(key))
+        if self.train and stored.file_key and not self._given(values.section, stored.file_key):
+            what = f"is missing: the descriptors of {self.path} are those of such a file"
+            self.document.report(values.section, stored.file_key, what, "Name the file.")
         if self.document.problems:
             return
-        new = type(stored).from_settings(self.settings)
+        new = stored.with_section(self.settings)
         if (
             new.size != stored.size
             or new.names != stored.names

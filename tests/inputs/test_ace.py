@@ -24,7 +24,7 @@ from fitsnap_nn.inputs.ace.radial import Bonds, radial_functions
 from fitsnap_nn.inputs.snap.cached import CachedDescriptors
 from fitsnap_nn.settings.ace import Ace
 from fitsnap_nn.settings.ace_functions import AceFunction
-from fitsnap_nn.settings.schema import Reference
+from fitsnap_nn.settings.schema import Reference, Settings
 
 Floats = NDArray[np.float64]
 TA: dict[str, Any] = {"type": ("Ta",), "rcutfac": (4.6,), "decay": (3.0,), "nmaxbase": 22}
@@ -179,6 +179,13 @@ def test_an_atom_without_neighbours() -> None:
     found = computed(ace_input(type=("Ta",), **SMALL), lone)
     assert not found.descriptors.any()
     assert len(found.gradients) == len(found.strain_gradients) == 0
+
+
+def test_labels_of_a_model_stay_where_the_input_names_no_file() -> None:
+    labelled = replace(ace_input(type=("Ta",), ranks=(5,), nmax=(1,), lmax=(2,)), labels=("0_0,2,0_", "0_0,1,0_"))
+    adopted = labelled.with_section(Settings(ace=labelled.ace))
+    assert adopted.names == labelled.names == ("0_0,1,0_", "0_0,2,0_")
+    assert labelled.file_key == "manuallabs"
 
 
 def test_inputs_are_rebuilt_from_their_payload() -> None:

@@ -10,11 +10,14 @@ import torch
 from small_models import SMALL_MACE
 from torch import Tensor
 
+from fitsnap_nn.inputs.ace.input import AceInput
 from fitsnap_nn.inputs.graph.padded import pad
+from fitsnap_nn.models.ace import AceNetwork
 from fitsnap_nn.models.base import GraphModel
 from fitsnap_nn.models.mace import MACE
 from fitsnap_nn.models.nanopet import Nanopet
 from fitsnap_nn.models.pair_network import PairNetwork
+from fitsnap_nn.settings.ace import Ace
 from fitsnap_nn.testing.device_rules import META, DeviceRules, assert_runs_on_a_device
 from fitsnap_nn.testing.graphs import crystal, make_graph
 
@@ -42,6 +45,16 @@ def pair_network(**hypers: Any) -> Make:
     return lambda elements: PairNetwork(elements, cutoff=4.0, layer_sizes=("num_desc", "4", "1"), **hypers)
 
 
+def ace(**options: Any) -> Make:
+    common = {"ranks": (1, 2, 3, 4), "nmax": (3, 2, 1, 1), "lmax": (0, 2, 2, 1), "nmaxbase": 4, "rcutfac": (4.0,)}
+
+    def make(elements: Sequence[str]) -> GraphModel:
+        section = Ace(num_types=len(elements), type=tuple(elements), **{**common, **options})
+        return AceNetwork(AceInput(section), [4])
+
+    return make
+
+
 # Each with whether the order of all its sums is fixed; mace's own sums over edges are atomic.
 MODELS: dict[str, tuple[Make, bool]] = {
     "SOAP_BPNN": (soap_bpnn(zbl=True), True),
@@ -52,6 +65,8 @@ MODELS: dict[str, tuple[Make, bool]] = {
     "CUSTOM": (pair_network(multi_element_option=1), True),
     "CUSTOM, a network per element": (pair_network(multi_element_option=2), True),
     "CUSTOM, elements as inputs": (pair_network(multi_element_option=3), True),
+    "ACE": (ace(), True),
+    "ACE, six densities": (ace(ranks=(1, 5, 6), nmax=(2, 1, 1), lmax=(0, 2, 1), b_basis="minsub"), True),
     "MACE": (mace(), True),
     "MACE, correlation 3": (mace(correlation=3, use_agnostic_product=True, num_interactions=3), True),
     "MACE, transformed distances": (mace(distance_transform="Agnesi", radial_type="gaussian"), True),

@@ -17,7 +17,7 @@ from fitsnap_nn.inputs.ace.radial import Bonds, radial_functions, values_and_slo
 from fitsnap_nn.inputs.constants import Float64Constants
 from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.inputs.graph.blocks import neighbour_blocks
-from fitsnap_nn.inputs.graph.padded import PaddedGraph
+from fitsnap_nn.inputs.graph.padded import PaddedGraph, gather_rows
 from fitsnap_nn.inputs.harmonics import SphericalHarmonics, values_and_gradients
 from fitsnap_nn.settings.ace_functions import AceFunction
 
@@ -140,6 +140,24 @@ def _owners(coupling: Coupling, functions: Sequence[AceFunction]) -> Tensor:
     return torch.from_numpy(np.repeat(of_density, sizes))
 
 
+class Selection(nn.Module):
+    """Selected rows of a tensor; the derivative adds the terms of each row in a fixed order, see `gather_rows`.
+
+    Args:
+        index: selected rows.
+        size: number of rows.
+    """
+
+    def __init__(self, index: Tensor, size: int) -> None:
+        super().__init__()
+        positions = torch.argsort(index, stable=True)
+        offsets = torch.searchsorted(index[positions], torch.arange(size))
+        self.constants = Float64Constants(index=index, positions=positions, offsets=offsets)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return gather_rows(rows, *(self.constants[name] for name in ("index", "positions", "offsets")))
+
+
 class Trees(nn.Module):
     """Computation of a `Coupling` from the densities of all elements, n and lm.
 
@@ -168,6 +186,8 @@ class Trees(nn.Module):
         columns = (place[0] * radial_count + place[1]) * components + place[2]
         constants = {"place": place, "columns": columns, "functions": torch.from_numpy(coupling.functions)}
         self.constants = Float64Constants(**constants, factors=torch.from_numpy(coupling.factors))
+        total = len(rows) + sum(level.size for level in coupling.levels)
+        self.selections = nn.ModuleList([Selection(columns, self.width), Selection(self.functions, total)])
         starts = len(rows) + np.cumsum([0, *(level.size for level in coupling.levels)])
         self.levels = nn.ModuleList(
             SumsOfProducts(level, int(start)) for level, start in zip(coupling.levels, starts, strict=False)
@@ -187,7 +207,7 @@ class Trees(nn.Module):
 
     def forward(self, densities: Tensor) -> Tensor:
         """Return the functions (D, N) of densities (N, columns)."""
-        return self._products(densities.t().index_select(0, self.columns))
+        return self._products(self.selections[0](densities.t()))
 
     @torch.enable_grad()
     def leaves(self, densities: Tensor) -> tuple[Tensor, Tensor]:
@@ -200,4 +220,5 @@ class Trees(nn.Module):
     def _products(self, rows: Tensor) -> Tensor:
         for level in self.levels:
             rows = torch.cat([rows, level(rows)])
-        return rows.index_select(0, self.functions) * self.constants["factors"].to(rows.dtype)[:, None]
+        functions: Tensor = self.selections[1](rows)
+        return functions * self.constants["factors"].to(rows.dtype)[:, None]

@@ -72,6 +72,13 @@ class AceInput(DescriptorInput):
     def ordered_by_element(self) -> bool:
         return len(self.elements) > 1
 
+    @property
+    def file_key(self) -> str:
+        return "manuallabs" if self.labels else ""
+
+    def with_section(self, settings: Settings) -> Self:
+        return type(self)(settings.ace, labels_of(settings.ace, settings.folder) or self.labels)
+
     def section_values(self) -> SectionValues:
         skipped = ("numTypes", "type", "manuallabs")
         keys = {name: key for name, key in keys_of("ACE").items() if not (key.no_effect or name in skipped)}

@@ -237,7 +237,7 @@ class _Summed(torch.autograd.Function):
     def forward(ctx: Any, values: Tensor, index: Tensor, positions: Tensor, offsets: Tensor | None) -> Tensor:
         ctx.save_for_backward(index, positions, offsets)
         sums = torch.nn.functional.embedding_bag(positions, values.detach().flatten(1), offsets, mode="sum")
-        return sums.view(-1, *values.shape[1:])
+        return sums.view(len(sums), *values.shape[1:])
 
     @staticmethod
     def backward(ctx: Any, bar: Tensor) -> tuple[Tensor, None, None, None]:
