@@ -47,7 +47,7 @@ from fitsnap_nn.plugin import plugin_dir
 from fitsnap_nn.settings.ini import Document, Entry, read_ini
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
-MODELS = ("BPNN", "SOAP_BPNN", "MACE", "NANOPET")
+MODELS = ("BPNN", "ACE", "SOAP_BPNN", "MACE", "NANOPET")
 HEADER = ("set", "model", "fits", "val E", "val F", "E", "E RMSE", "F", "F RMSE", "training, CPU s", "MD, µs")
 Result = TypeVar("Result")
 

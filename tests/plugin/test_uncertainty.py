@@ -20,7 +20,9 @@ from fitsnap_nn.inputs.snap.input import SnapInput
 from fitsnap_nn.interfaces.potential import Potential
 from fitsnap_nn.lammps.files import LammpsFiles
 from fitsnap_nn.models import BPNN, Model
+from fitsnap_nn.models.mace import MACE
 from fitsnap_nn.models.nanopet import Nanopet
+from fitsnap_nn.models.pair_network import PairNetwork
 from fitsnap_nn.models.soap_bpnn import SoapBpnn
 from fitsnap_nn.models.uncertainty import COMMITTEE, LAST_LAYER, Uncertainty
 from fitsnap_nn.settings.ace import Ace
@@ -32,7 +34,19 @@ if TYPE_CHECKING:
 ELEMENTS = ("In", "P")
 SNAP = Bispectrum(num_types=2, type=ELEMENTS, twojmax=(4,), rcutfac=4.5, radelem=(0.5, 0.4), wj=(1.0, 0.9))
 REFERENCE = Reference(pair_style="zbl 1.0 2.0", pair_coeff=("1 1 49 49", "1 2 49 15", "2 2 15 15"))
-NAMES = ("BPNN", "quadratic", "committee", "ACE", "ACE committee", "ACE linear", "SOAP_BPNN", "NANOPET", "on lists")
+NAMES = (
+    "BPNN",
+    "quadratic",
+    "committee",
+    "ACE",
+    "ACE committee",
+    "ACE linear",
+    "CUSTOM",
+    "SOAP_BPNN",
+    "MACE",
+    "NANOPET",
+    "on lists",
+)
 
 
 def model_of(name: str) -> Model[Any]:
@@ -40,6 +54,10 @@ def model_of(name: str) -> Model[Any]:
     model: Model[Any]
     if name == "SOAP_BPNN":
         model = SoapBpnn(ELEMENTS, max_angular=2, max_radial=2, cutoff_radius=4.0, num_neurons_per_layer=6)
+    elif name == "MACE":
+        model = MACE(ELEMENTS, r_max=4.0, hidden_irreps="4x0e + 4x1o", correlation=2, max_ell=2, num_radial_basis=4)
+    elif name == "CUSTOM":
+        model = PairNetwork(ELEMENTS, cutoff=4.0, layer_sizes=("num_desc", "4", "1"))
     elif name in ("NANOPET", "on lists"):
         options = {"long_range": True, "smearing": 1.0} if name == "on lists" else {}
         model = Nanopet(ELEMENTS, cutoff=4.0, d_pet=8, num_heads=2, num_gnn_layers=2, **options)
@@ -85,8 +103,8 @@ def commands(files: LammpsFiles, *more: str) -> list[str]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_same_as_in_python(lammps_here: lammps, tmp_path: Path, name: str, request: pytest.FixtureRequest) -> None:
-    if name == "SOAP_BPNN":
-        request.getfixturevalue("spex")
+    if name in (library := {"SOAP_BPNN": "spex", "MACE": "mace"}):
+        request.getfixturevalue(library[name])
     files, expected = exported(tmp_path, name)
     lammps_here.commands_list(commands(files, "fix again all pair 1 mliap uncertainty 0", "run 0"))
     order = np.argsort(lammps_here.numpy.extract_atom("id")[: len(expected)])
