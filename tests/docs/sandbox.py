@@ -11,6 +11,7 @@ import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from glob import glob
 from pathlib import Path
 
 from ase import Atoms
@@ -140,6 +141,7 @@ class Sandbox:
 
 def execute(words: list[str], folder: Path) -> None:
     """Run a command that a page may contain; short: few epochs, few steps, no verification."""
+    words = list(with_file_names(words, folder))
     if words[:3] == ["python", "-m", "fitsnap_nn"]:
         program(shortened(words[3:]), folder)
     elif words[:2] == ["mpirun", "-np"] and words[3:6] == ["python", "-m", "fitsnap_nn"]:
@@ -178,6 +180,13 @@ def in_folder(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.chdir(before)
+
+
+def with_file_names(words: list[str], folder: Path) -> Iterator[str]:
+    """Yield the words of a command with file name patterns replaced, as a shell does."""
+    for word in words:
+        matches = sorted(glob(word, root_dir=folder)) if "*" in word else []
+        yield from matches or [word]
 
 
 def without_comments(text: str) -> Iterator[str]:
