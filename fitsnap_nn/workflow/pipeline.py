@@ -144,9 +144,9 @@ def _train(
     limit = settings.pytorch.time_limit
     trainer.stopping = Stopping(ranks, None if limit is None else run.watch.started + limit)
     chosen = start or pretrained_file(settings) or settings.starts_from_least_squares
-    first = trainer.evaluate_start() if not resume and chosen else None
+    show_start = not resume and bool(chosen)
     restart_file = folder / settings.pytorch.save_state_output
-    run_training(trainer, settings, prepared, ranks, console, restart_file, first, fresh=not resume)
+    run_training(trainer, settings, prepared, ranks, console, restart_file, show_start, fresh=not resume)
     epochs = settings.pytorch.num_epochs, settings.pytorch.early_stopping
 
     def judge(results: Sequence[Result], errors: Sequence[ErrorRow]) -> list[str]:

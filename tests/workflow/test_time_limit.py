@@ -61,9 +61,10 @@ def test_the_fit_goes_on_in_the_middle_of_an_epoch(small_input: Path):
 
 
 @pytest.mark.slow
-def test_a_limit_before_the_first_step_saves_nothing(small_input: Path):
+@pytest.mark.parametrize("initial", ["random", "least_squares"])  # with errors of the initial weights, or without
+def test_a_limit_before_the_first_step_saves_nothing(small_input: Path, initial: str):
     with pytest.raises(TimeLimit, match=r"in epoch 1 of 3; nothing is saved.*--overwrite"):
-        fit(small_input, "out", max_time="0.001")
+        fit(small_input, "out", max_time="0.001", initial=initial)
     assert not (small_input.parent / "out" / "restart.pt").exists()
 
 
