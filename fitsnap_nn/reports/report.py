@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from fitsnap_nn.errors import counted
 from fitsnap_nn.files import write_text
 from fitsnap_nn.reports.citations import ENTRIES
-from fitsnap_nn.reports.committee import OPENING
+from fitsnap_nn.reports.spread import OPENING
 from fitsnap_nn.reports.epochs import METRICS_FILE, read_epochs
 from fitsnap_nn.reports.errors_table import ALL, ROUNDING_SPREAD, digits
 from fitsnap_nn.reports.fit_record import FitRecord

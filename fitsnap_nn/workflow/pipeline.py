@@ -283,6 +283,7 @@ def predict_all(
             properties,
             release=release,
             say=console.line,
+            uncertainty=uncertainty,
             progress=task.update,
         )
     return [Result(*both) for both in zip(configurations, found, strict=True)] if ranks.is_first else []

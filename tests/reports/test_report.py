@@ -145,8 +145,8 @@ def test_errors_in_the_table_are_those_of_the_error_table(fit_folder, make_resul
 
 
 def test_verdicts_are_split():
-    lines = ["verdict: 1 remark. RMSE 1", "  a: b", "  committee: c", "  largest errors (relative):", "    d"]
-    assert split_verdict(lines) == ("1 remark. RMSE 1", ["a: b"], ["committee: c"])
+    lines = ["verdict: 1 remark. RMSE 1", "  a: b", "  uncertainty: c", "  largest errors (relative):", "    d"]
+    assert split_verdict(lines) == ("1 remark. RMSE 1", ["a: b"], ["uncertainty: c"])
     assert split_verdict([]).remarks == []
 
 
