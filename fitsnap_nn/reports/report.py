@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 from fitsnap_nn.errors import counted
 from fitsnap_nn.files import write_text
 from fitsnap_nn.reports.citations import ENTRIES
-from fitsnap_nn.reports.spread import OPENING
 from fitsnap_nn.reports.epochs import METRICS_FILE, read_epochs
 from fitsnap_nn.reports.errors_table import ALL, ROUNDING_SPREAD, digits
 from fitsnap_nn.reports.fit_record import FitRecord
@@ -21,6 +20,7 @@ from fitsnap_nn.reports.json_files import read_json
 from fitsnap_nn.reports.plots import DESCRIPTIONS, NO_MATPLOTLIB
 from fitsnap_nn.reports.plots.by_group import rms_of_labels
 from fitsnap_nn.reports.plots.styles import SET_NAMES
+from fitsnap_nn.reports.spread import OPENING
 from fitsnap_nn.reports.structure_svg import MAX_ATOMS, is_cut, structure_svg
 from fitsnap_nn.reports.verdict import LARGEST_ERRORS
 from fitsnap_nn.settings.marked import marked_input
