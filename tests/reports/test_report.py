@@ -243,6 +243,7 @@ def test_comparison_of_two_fits(fit_folder, make_result, capsys, tmp_path):
     text = comparison_text(fits)
     assert re.search(r"\[BISPECTRUM\] twojmax +8 +10", text)
     assert re.search(r"LAMMPS +verified +not verified", text)
+    assert re.search(r"time of training +1\.5 s +1\.5 s", text), "that of the three epochs"
     assert re.search(r"MD speed +1 rank: 1234 steps/s +not measured", text)
     assert "The data, their sets or their weights differ" in text
     assert "&lt;learning_rate&gt;" in comparison_page(fits)

@@ -98,7 +98,7 @@ def test_what_describes_an_earlier_fit_is_removed(tmp_path):
 
 def test_times_of_the_steps_add_up():
     times = iter([0.0, 2.0, 5.0])
-    steps = StepTimes(lambda: next(times))
+    steps = StepTimes(clock=lambda: next(times))
     steps.lap("one")
     steps.lap("two")
     assert steps.seconds == {"one": 2.0, "two": 3.0, "total": 5.0}
