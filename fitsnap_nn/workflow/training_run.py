@@ -186,7 +186,10 @@ def run_training(
             trainer.run(lambda report: None)
         return
     saved = Saved(trainer, ranks, restart_file, 0 if fresh else trainer.epoch)
-    with Records(trainer, settings, prepared, console, restart_file, saved, fresh) as records:
+    with (
+        Records(trainer, settings, prepared, console, restart_file, saved, fresh) as records,
+        _saying_what_is_saved(saved, console),
+    ):
         interrupts.describe(saved.interrupted)
         try:
             records.start(_errors_of_start(trainer, console) if show_start else None)
@@ -194,10 +197,6 @@ def run_training(
                 trainer.run(records.after_epoch)
         except FitStopped:
             _stop(trainer, records, saved, settings.pytorch.max_time, console)
-        except (CheckpointError, OSError):
-            with suppress(OSError):  # the log may be on the same full disk
-                console.line(saved.interrupted(), final=True)
-            raise
     saved.complete = True
     records.finish()
     _say_best(trainer, settings.pytorch.best_model_metric, console)
@@ -206,6 +205,17 @@ def run_training(
 def _errors_of_start(trainer: Trainer, console: Console) -> EpochReport:
     with console.task("errors of the initial weights"):
         return trainer.evaluate_start()
+
+
+@contextmanager
+def _saying_what_is_saved(saved: Saved, console: Console) -> Iterator[None]:
+    """Print what the restart file contains, and how to go on, if a file cannot be written."""
+    try:
+        yield
+    except (CheckpointError, OSError):
+        with suppress(OSError):  # the log may be on the same full disk
+            console.line(saved.interrupted(), final=True)
+        raise
 
 
 @contextmanager
