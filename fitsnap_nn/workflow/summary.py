@@ -32,6 +32,7 @@ from fitsnap_nn.workflow.preparation import Prepared, describe_data
 
 # Files that describe a finished fit. Those of an earlier one are removed when the next one takes the folder.
 OF_A_FIT = (FIT_FILE, PREDICTIONS_FILE, CITATIONS_FILE, REPORT_FILE, CHECKS_FILE, UNCERTAINTY_FILE, *DESCRIPTIONS)
+DESCRIPTORS: Mapping[str, str] = {"LAMMPSSNAP": "SNAP", "LAMMPSPACE": "ACE"}
 LIBRARIES: Mapping[str, Sequence[str]] = {"MACE": ("mace-torch",), "SOAP_BPNN": ("torch-spex",)}
 
 
@@ -72,7 +73,7 @@ def describe_fit(
     return FitRecord(
         name=Path(settings.source).stem or "fit",
         architecture=architecture,
-        model=f"{'linear SNAP' if architecture == 'LINEAR' else architecture} {model.layout}".strip(),
+        model=_model_name(settings, model.layout),
         num_weights=sum(one.numel() for one in model.parameters()),
         elements=tuple(settings.elements),
         cutoff=settings.cutoff,
@@ -97,6 +98,15 @@ def describe_fit(
             for one in worst
         ),
     )
+
+
+def _model_name(settings: Settings, layout: str) -> str:
+    """Return architecture, layers and descriptors: ``BPNN 30 32 32 1, tanh, SNAP descriptors``."""
+    if settings.solver.is_linear:
+        return f"linear SNAP {layout}".strip()
+    name = f"{settings.pytorch.model} {layout}".strip()
+    descriptors = DESCRIPTORS.get(settings.calculator.calculator)
+    return f"{name}, {descriptors} descriptors" if descriptors and settings.pytorch.model == "BPNN" else name
 
 
 def _versions(architecture: str) -> dict[str, str]:
