@@ -90,10 +90,13 @@ def verify_and_report(
             found = {"passed": None if verification.difference is None else True, "text": str(verification)}
     except VerificationError as error:
         failure, found = error, {"passed": False, "text": str(error)}
+        console.detail(f"verification in LAMMPS failed: {error}")  # the screen shows the message of the exception
     if verify:
         run.times.lap("verification in LAMMPS")
     files = {} if failure else delivery.md_checks(settings, prepared, lammps_files, ranks, console)
-    if settings.extras.md_checks:
+    if failure and settings.extras.md_checks:
+        console.line("MD checks: not run, because the verification in LAMMPS failed", final=True)
+    elif settings.extras.md_checks:
         run.times.lap("checks for molecular dynamics")
     epochs = {"stage_two": outcome.stage_two_began, "resumed": resumed_epochs(folder)}
     record = replace(record, verification=found, epochs=epochs, seconds=run.times.seconds)

@@ -19,7 +19,7 @@ from fitsnap_nn.models import Model
 from fitsnap_nn.reports.fit_record import FitRecord, load_record
 from fitsnap_nn.reports.predicted import Predicted
 from fitsnap_nn.reports.runlog import Console
-from fitsnap_nn.settings.schema import Outfile, Settings
+from fitsnap_nn.settings.schema import Extras, Outfile, Settings
 from fitsnap_nn.training.distributed import Ranks
 from fitsnap_nn.usage import StepTimes, Stopwatch
 from fitsnap_nn.workflow import delivery
@@ -33,10 +33,13 @@ RECORD = FitRecord("Ta", "BPNN", "BPNN 55 8 1", 457, ("Ta",), 5.3, "2026-11-27T2
 
 
 def finish(
-    folder: Path, verify: Callable[..., Verification] | None = None, settings: Settings | None = None
+    folder: Path,
+    verify: Callable[..., Verification] | None = None,
+    settings: Settings | None = None,
+    screen: io.StringIO | None = None,
 ) -> tuple[Verification | None, set[str], str]:
     """Return the verification, the names of the files that are written, and what is printed."""
-    screen = io.StringIO()
+    screen = screen or io.StringIO()
     prepared, model, files = (create_autospec(kind, instance=True) for kind in (Prepared, Model, LammpsFiles))
     start = Stopwatch.now(), StepTimes()
     run = Run(settings or Settings(), prepared, Ranks(), Console(screen), folder, [], *start)
@@ -60,7 +63,8 @@ def test_a_fit_whose_files_are_wrong_has_a_report_that_says_so(tmp_path):
         raise VerificationError("forces differ by 3 eV/Å")
 
     with pytest.raises(VerificationError, match="forces differ"):
-        finish(tmp_path, fail)
+        finish(tmp_path, fail, Settings(extras=Extras(md_checks=True)), screen := io.StringIO())
+    assert "MD checks: not run, because the verification in LAMMPS failed" in screen.getvalue()
     assert load_record(tmp_path).verification == {"passed": False, "text": "forces differ by 3 eV/Å"}
     assert "FAILED" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
