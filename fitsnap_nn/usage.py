@@ -61,12 +61,13 @@ class StepTimes:
     """Wall time of the steps of a fit, s.
 
     Args:
+        started: start of the first step on the clock; ``None``: now.
         clock: returns the time in s.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, started: float | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._started = self._last = clock()
+        self._started = self._last = clock() if started is None else started
         self._seconds: dict[str, float] = {}
 
     def lap(self, name: str) -> None:

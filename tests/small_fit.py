@@ -77,7 +77,6 @@ def without_plots() -> Iterator[None]:
     with (
         patch("fitsnap_nn.workflow.summary.write_pictures", return_value=({}, [])),
         patch("fitsnap_nn.workflow.summary.write_report"),
-        patch("fitsnap_nn.workflow.evaluation.write_pictures", return_value=({}, [])),
     ):
         yield
 

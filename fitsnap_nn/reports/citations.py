@@ -117,6 +117,26 @@ ENTRIES: Mapping[str, Citation] = MappingProxyType(
             "systems",
             "J. Phys. Chem. A", "124", "5456--5464", 2020, "10.1021/acs.jpca.0c02450",
         ),
+        "ACE": _article(
+            "descriptors: atomic cluster expansion",
+            "Drautz, Ralf",
+            "Atomic cluster expansion for accurate and transferable interatomic potentials",
+            "Phys. Rev. B", "99", "014104", 2019, "10.1103/PhysRevB.99.014104",
+        ),
+        "PACE": _article(
+            "radial functions of ACE; compute pace of LAMMPS",
+            r"Lysogorskiy, Yury and {van der Oord}, Cas and Bochkarev, Anton and Menon, Sarath and Rinaldi, Matteo and "
+            r"Hammerschmidt, Thomas and Mrovec, Matous and Thompson, Aidan and Cs{\'a}nyi, G{\'a}bor and Ortner, "
+            r"Christoph and Drautz, Ralf",
+            "Performant implementation of the atomic cluster expansion ({PACE}) and application to copper and silicon",
+            "npj Comput. Mater.", "7", "97", 2021, "10.1038/s41524-021-00559-9",
+        ),
+        "ACE_basis": _article(
+            "coupling and independent functions of ACE, as in FitSNAP",
+            "Goff, James M. and Sievers, Charles and Wood, Mitchell A. and Thompson, Aidan P.",
+            "Permutation-adapted complete and independent basis for atomic cluster expansion descriptors",
+            "J. Comput. Phys.", "510", "113073", 2024, "10.1016/j.jcp.2024.113073",
+        ),
         "BPNN": _article(
             "atomic neural networks",
             r"Behler, J{\"o}rg and Parrinello, Michele",
@@ -256,9 +276,12 @@ ENTRIES: Mapping[str, Citation] = MappingProxyType(
         ),
     }
 )  # fmt: skip
+OF_DESCRIPTORS: Mapping[str, Sequence[str]] = MappingProxyType(
+    {"LAMMPSSNAP": ("SNAP",), "LAMMPSPACE": ("ACE", "PACE", "ACE_basis")}
+)
 OF_ARCHITECTURE: Mapping[str, Sequence[str]] = MappingProxyType(
     {
-        "BPNN": ("SNAP", "BPNN"),
+        "BPNN": ("BPNN",),
         "SOAP_BPNN": ("SOAP", "smooth_basis", "BPNN", "metatrain", "sphericart"),
         "NANOPET": ("PET", "metatrain"),
         "MACE": ("MACE", "MACE_design"),
@@ -276,13 +299,17 @@ def citations_of(settings: Settings) -> tuple[str, ...]:
 
 
 def _keys(settings: Settings) -> Iterator[str]:
-    training, descriptors = settings.pytorch, settings.section("BISPECTRUM")
+    training, descriptors, calculator = settings.pytorch, settings.section("BISPECTRUM"), settings.calculator.calculator
+    linear = settings.solver.is_linear
+    described = linear or training.model == "BPNN"
     yield from ("LAMMPS", "FitSNAP")
-    if settings.solver.is_linear:
-        yield from ("SNAP", *(("scikit-learn",) if settings.solver.solver in ("ARD", "LASSO") else ()))
+    if described:
+        yield from OF_DESCRIPTORS.get(calculator, ())
+    if linear:
+        yield from ("scikit-learn",) if settings.solver.solver in ("ARD", "LASSO") else ()
     else:
         yield from OF_ARCHITECTURE.get(training.model, ())
-    if "SNAP" in OF_ARCHITECTURE.get(training.model, ()) or settings.solver.is_linear:
+    if described and calculator == "LAMMPSSNAP":
         yield from (("qSNAP",) if descriptors.quadraticflag else ())
         yield from (("EME-SNAP",) if descriptors.chemflag else ())
     if getattr(settings.architecture, "long_range", False):
@@ -290,7 +317,7 @@ def _keys(settings: Settings) -> Iterator[str]:
         yield from () if getattr(settings.architecture, "use_ewald", True) else ("torch-pme",)
     if "zbl" in settings.reference.pair_style.split():
         yield "ZBL"
-    if not settings.solver.is_linear:
+    if not linear:
         yield from ("Kalman", "LKF") if training.optimizer == "LKF" else (training.optimizer,)
         yield from ("SWA",) if training.stage_two else ()
         yield "PyTorch"

@@ -139,15 +139,23 @@ def facts(fits: Sequence[ComparedFit]) -> dict[str, list[str]]:
         "model": [one.record.model for one in fits],
         "elements": [" ".join(one.record.elements) for one in fits],
         "cutoff (Å)": [f"{one.record.cutoff:.4g}" for one in fits],
-        "trained parameters": [f"{one.record.num_weights:,}" for one in fits],
+        "weights": [f"{one.record.num_weights:,}" for one in fits],
         "epochs": [str(one.epochs[-1].epoch) if one.epochs else "–" for one in fits],
-        "time of training": [duration(one.record.seconds.get("training", math.nan)) for one in fits],
+        "time of training": [_training_time(one) for one in fits],
         "verdict": [_remarks(one.record) for one in fits],
         "LAMMPS": [VERIFIED[one.record.verification.get("passed")] for one in fits],
         "MD speed": ["; ".join(one.speed) or "not measured" for one in fits],
         "date": [one.record.day for one in fits],
         "version": [one.record.versions.get("fitsnap_nn", "") for one in fits],
     }
+
+
+def _training_time(fit: ComparedFit) -> str:
+    """Return the time of all epochs; of a fit without epochs, that of its solution."""
+    seconds = fit.record.seconds.get("training", math.nan)
+    if fit.epochs:  # the times of a fit that was continued are those of its last run
+        seconds = math.fsum(row.seconds for row in fit.epochs if math.isfinite(row.seconds))
+    return duration(seconds) if math.isfinite(seconds) else MISSING
 
 
 VERIFIED = {True: "verified", False: "FAILED", None: "not verified"}

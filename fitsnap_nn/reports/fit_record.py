@@ -31,7 +31,7 @@ class FitRecord:
         name: name of the fit, that of its input file.
         architecture: value of ``[PYTORCH] model``, or ``LINEAR``.
         model: architecture and layers in words.
-        num_weights: number of trained parameters.
+        num_weights: number of weights, including frozen ones.
         elements: chemical symbols in the order of LAMMPS' atom types.
         cutoff: Å.
         date: end of the fit, ISO 8601, UTC.
@@ -128,7 +128,7 @@ def load_record(folder: Path) -> FitRecord:
         raise CheckpointError(f"{folder}: {FIT_FILE} or {PREDICTIONS_FILE} cannot be read: {error}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{folder / FIT_FILE} is not a description of a fit.")
-    if content["version"] > VERSION:
+    if content.get("version", 0) > VERSION:
         raise CheckpointError(f"{folder / FIT_FILE} was written by a later version of fitsnap_nn. Update fitsnap_nn.")
     names = {one.name for one in fields(FitRecord)}
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fitsnap_nn.errors import CheckpointError
+from fitsnap_nn.files import read_regular
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -16,7 +17,7 @@ def read_json(path: Path) -> dict[str, Any]:
         CheckpointError: the file is damaged.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_regular(path))
     except FileNotFoundError:
         return {}
     except ValueError as error:

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 from fitsnap_nn.errors import counted
 from fitsnap_nn.files import write_text
 from fitsnap_nn.reports.citations import ENTRIES
-from fitsnap_nn.reports.committee import OPENING
 from fitsnap_nn.reports.epochs import METRICS_FILE, read_epochs
 from fitsnap_nn.reports.errors_table import ALL, ROUNDING_SPREAD, digits
 from fitsnap_nn.reports.fit_record import FitRecord
@@ -21,6 +20,7 @@ from fitsnap_nn.reports.json_files import read_json
 from fitsnap_nn.reports.plots import DESCRIPTIONS, NO_MATPLOTLIB
 from fitsnap_nn.reports.plots.by_group import rms_of_labels
 from fitsnap_nn.reports.plots.styles import SET_NAMES
+from fitsnap_nn.reports.spread import OPENING
 from fitsnap_nn.reports.structure_svg import MAX_ATOMS, is_cut, structure_svg
 from fitsnap_nn.reports.verdict import LARGEST_ERRORS
 from fitsnap_nn.settings.marked import marked_input
@@ -277,15 +277,17 @@ def _run(folder: Path, record: FitRecord) -> list[tuple[str, str]]:
     """Return facts about the run with their names."""
     rows = [("LAMMPS verification", record.verification.get("text") or "not run")]
     rows += [(name, str(value)) for name, value in record.run.items()]
-    rows += [("trained parameters", f"{record.num_weights:,}")]
+    rows += [("weights", f"{record.num_weights:,}")]
     if (folder / METRICS_FILE).exists() and (epochs := read_epochs(folder)):
         best = next((row.epoch for row in reversed(epochs) if row.best), 0)
         seconds = sum(row.seconds for row in epochs if math.isfinite(row.seconds))
         kept = f"the weights of epoch {best} are kept" if best else "the initial weights are kept"
         rows.append(("epochs", f"{epochs[-1].epoch} in {duration(seconds)}; {kept}"))
+    timed = "time"
     if resumed := record.epochs.get("resumed"):
         rows.append(("continued after epochs", ", ".join(map(str, resumed))))
-    rows += [(f"time: {name}", duration(seconds)) for name, seconds in record.seconds.items()]
+        timed = "time of the last run"
+    rows += [(f"{timed}: {name}", duration(seconds)) for name, seconds in record.seconds.items()]
     energies = ", ".join(f"{element} {energy:.4f} eV" for element, energy in record.element_energies.items())
     rows += [("element energies of plots and table", energies)] if energies else []
     rows += [("versions", ", ".join(f"{name} {version}" for name, version in record.versions.items()))]

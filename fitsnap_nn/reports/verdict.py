@@ -11,12 +11,12 @@ import numpy as np
 from fitsnap_nn.data.configuration import Subset
 from fitsnap_nn.data.properties import ENERGY, Property
 from fitsnap_nn.errors import counted
-from fitsnap_nn.reports.committee import committee_spread
 from fitsnap_nn.reports.epochs import EpochRow
 from fitsnap_nn.reports.errors_table import ErrorRow
 from fitsnap_nn.reports.linear import worse_than_linear
 from fitsnap_nn.reports.loss_terms import negligible_terms
 from fitsnap_nn.reports.results import Floats, Result, by_subset, in_the_fit, pairs
+from fitsnap_nn.reports.spread import energy_spread
 from fitsnap_nn.reports.worst import root_mean_square, symbol_text, value_text, worst_results
 
 # Share of the epochs at the end in which a converged loss does not fall any more, and how far it may. A loss that
@@ -126,7 +126,7 @@ def _verdict(results: Sequence[Result], properties: Sequence[Property], remarks:
     name = subset.name.lower()
     opening = "no sign of a problem" if not remarks else counted(len(remarks), "remark")
     first = f"verdict: {opening}. RMSE of the {name} set: {listed}, which is {shares} of the RMS of the labels{epochs}"
-    about = committee_spread(sets[subset], name)
+    about = energy_spread(sets[subset], name)
     return [first, *(f"  {remark}" for remark in remarks), *about, *_worst(results, fitted)]
 
 

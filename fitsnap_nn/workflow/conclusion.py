@@ -54,7 +54,7 @@ def conclude(run: Run, outcome: Outcome, results: list[Result], calibrated: Cali
         lines = outcome.judge(results, errors)
         record = describe_fit(settings, outcome.model, prepared, results, errors, ranks, outcome.origin)
     run.times.lap("predictions and files")
-    verification, more = _verify(run, outcome, lammps_files, replace(record, verdict=tuple(lines)), verify)
+    verification, more = verify_and_report(run, outcome, lammps_files, replace(record, verdict=tuple(lines)), verify)
     console.line(render_tree(folder, {**delivery.contents(settings, lammps_files), **more, **files}))
     _say_dynamics(run, lammps_files)
     report_usage(run.watch, ranks, console)
@@ -62,13 +62,24 @@ def conclude(run: Run, outcome: Outcome, results: list[Result], calibrated: Cali
     return Fit(folder, errors, model_file, outcome.model, history_of(folder), verification, lines)
 
 
-def _verify(
+def verify_and_report(
     run: Run, outcome: Outcome, lammps_files: LammpsFiles, record: FitRecord, verify: bool
 ) -> tuple[Verification | None, dict[str, str]]:
     """Verify the exported files in LAMMPS, and write the report, also if the verification fails.
 
+    Args:
+        run: the fit.
+        outcome: its model.
+        lammps_files: the exported files.
+        record: the fit, without verification, epochs and times.
+        verify: run the files in LAMMPS.
+
     Returns:
-        The verification; a description of each file that was written.
+        The verification, if there was one; a description of each file that was written.
+
+    Raises:
+        VerificationError: the exported files do not reproduce the fit.
+        OSError: a file cannot be written.
     """
     settings, prepared, ranks, console, folder, *_ = run
     verification, failure = None, None
@@ -79,10 +90,13 @@ def _verify(
             found = {"passed": None if verification.difference is None else True, "text": str(verification)}
     except VerificationError as error:
         failure, found = error, {"passed": False, "text": str(error)}
+        console.detail(f"verification in LAMMPS failed: {error}")  # the screen shows the message of the exception
     if verify:
         run.times.lap("verification in LAMMPS")
     files = {} if failure else delivery.md_checks(settings, prepared, lammps_files, ranks, console)
-    if settings.extras.md_checks:
+    if failure and settings.extras.md_checks:
+        console.line("MD checks: not run, because the verification in LAMMPS failed", final=True)
+    elif settings.extras.md_checks:
         run.times.lap("checks for molecular dynamics")
     epochs = {"stage_two": outcome.stage_two_began, "resumed": resumed_epochs(folder)}
     record = replace(record, verification=found, epochs=epochs, seconds=run.times.seconds)

@@ -24,7 +24,6 @@ from fitsnap_nn.folders import LOG_FILE
 from fitsnap_nn.lammps.reference import read_files, with_files
 from fitsnap_nn.models.uncertainty import Uncertainty
 from fitsnap_nn.reports.errors_table import STYLES, ErrorRow, errors_table
-from fitsnap_nn.reports.plots import write_pictures
 from fitsnap_nn.reports.predictions import are_predictions, write_predictions
 from fitsnap_nn.reports.results import Result
 from fitsnap_nn.reports.runlog import Console
@@ -44,7 +43,7 @@ from fitsnap_nn.workflow.preparation import prepare
 from fitsnap_nn.workflow.run import Fit
 from fitsnap_nn.workflow.run_folder import open_console, start_log
 from fitsnap_nn.workflow.stored_settings import adopt
-from fitsnap_nn.workflow.summary import describe_fit
+from fitsnap_nn.workflow.summary import describe_fit, draw_pictures
 
 UNKNOWN_SPLIT = (
     "the split of the fit is unknown, because the model file does not contain it. The data may have been used in "
@@ -142,10 +141,7 @@ def evaluate(
         record = describe_fit(settings, content.model, prepared, results, errors, ranks, {})
         fitted = str(content.provenance.get("date", record.date))
         record = replace(record, name=f"{record.name}, test of {Path(model).name}", date=fitted)
-        written, plot_notes = write_pictures(folder, record, ())
-        for note in plot_notes:
-            console.line(f"  note: {note}")
-        files |= written
+        files |= draw_pictures(folder, record, console)
         verdict = verdict_of_errors(results, prepared.properties)
         _close(console, output, results, prepared.properties, verdict, settings)
         console.line(render_tree(folder, {LOG_FILE: "everything printed", **files}))

@@ -78,6 +78,14 @@ def before_training(settings: Settings, ranks: Ranks, restart: dict[str, Any]) -
     return f"{text}; nothing is saved but model inputs. To start again: {go_on_with(ranks, '--overwrite')}"
 
 
+def after_solution(ranks: Ranks) -> str:
+    """Return how to repeat a linear fit that is interrupted after its system is solved: one line."""
+    return (
+        "interrupted after the linear system was solved; not all results are written. "
+        f"To start again: {go_on_with(ranks, '--overwrite')}"
+    )
+
+
 def in_restart_file(ranks: Ranks, path: Path, state: str) -> str:
     """Return what a restart file contains, and the command that continues the fit."""
     return f"{path} contains {state}. To go on: {go_on_with(ranks, '--resume')}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from fitsnap_nn.export.model_file import ModelFile, load_model
 from fitsnap_nn.files import one_line_errors
 from fitsnap_nn.folders import claim, locked, refuse_foreign_files
 from fitsnap_nn.md_checks.suite import TIME, Checks, run_checks
+from fitsnap_nn.reports.fit_record import FIT_FILE
 from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.settings import Settings, load_settings
 from fitsnap_nn.settings.files import read_text
@@ -77,6 +79,8 @@ def check_model(
                 claim(folder, {CHECKS_FILE})
                 checks.write(folder / CHECKS_FILE)
             console.line(f"{checks}\nnumbers and curves: {folder / CHECKS_FILE}")
+            if (folder / FIT_FILE).exists():
+                console.line(f"to add them to its report: python -m fitsnap_nn report {shlex.quote(str(folder))}")
         problems: list[str] = ranks.broadcast(_problems(checks) if checks else [])
     if problems:
         error = MdCheckError(" ".join(problems))

@@ -36,7 +36,7 @@ from fitsnap_nn.training.trainer import Trainer
 from fitsnap_nn.usage import StepTimes, Stopwatch
 from fitsnap_nn.workflow.conclusion import conclude
 from fitsnap_nn.workflow.device import choose_device, report_usage, use_device
-from fitsnap_nn.workflow.going_on import before_training
+from fitsnap_nn.workflow.going_on import after_solution, before_training
 from fitsnap_nn.workflow.initialization import create_model, pretrained_file
 from fitsnap_nn.workflow.linear import fit_linear
 from fitsnap_nn.workflow.linear_fit import refuse_resume, solve_linear, write_system
@@ -100,10 +100,11 @@ def fit(
     folder = Path(settings.output_folder)
     model_file = folder / settings.pytorch.output_file
     restart_file = folder / settings.pytorch.save_state_output
-    times = StepTimes()
+    times = StepTimes(watch.started)
     with session() as ranks, ExitStack() as open_folder:
         with announced("reading the files that the fit starts from", quiet or brief):
             settings, start = _agreed_start(settings, restart_file if resume else None, ranks)
+        times.lap("start of the program")
         names = planned_names(settings)
         console = open_folder.enter_context(open_console(settings, names, ranks, overwrite, resume, quiet, None, brief))
         _greet(settings, ranks, console, verbose)
@@ -144,9 +145,9 @@ def _train(
     limit = settings.pytorch.time_limit
     trainer.stopping = Stopping(ranks, None if limit is None else run.watch.started + limit)
     chosen = start or pretrained_file(settings) or settings.starts_from_least_squares
-    first = trainer.evaluate_start() if not resume and chosen else None
+    show_start = not resume and bool(chosen)
     restart_file = folder / settings.pytorch.save_state_output
-    run_training(trainer, settings, prepared, ranks, console, restart_file, first, fresh=not resume)
+    run_training(trainer, settings, prepared, ranks, console, restart_file, show_start, fresh=not resume)
     epochs = settings.pytorch.num_epochs, settings.pytorch.early_stopping
 
     def judge(results: Sequence[Result], errors: Sequence[ErrorRow]) -> list[str]:
@@ -165,6 +166,7 @@ def _solve(run: Run, model: Model[Any]) -> Outcome:
     linear = cast(LinearSnap, model)
     solution = solve_linear(linear, settings, prepared, ranks, console)
     run.take_folder()
+    interrupts.describe(partial(after_solution, ranks))
     if ranks.is_first:
         for name in OF_EPOCHS:  # of an earlier fit of a network
             (run.folder / name).unlink(missing_ok=True)
@@ -283,6 +285,7 @@ def predict_all(
             properties,
             release=release,
             say=console.line,
+            uncertainty=uncertainty,
             progress=task.update,
         )
     return [Result(*both) for both in zip(configurations, found, strict=True)] if ranks.is_first else []

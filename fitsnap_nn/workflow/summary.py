@@ -17,7 +17,7 @@ from fitsnap_nn.reports.citations import CITATIONS_FILE, bibtex, citations_of
 from fitsnap_nn.reports.epochs import METRICS_FILE, read_epochs
 from fitsnap_nn.reports.errors_table import ErrorRow
 from fitsnap_nn.reports.fit_record import FIT_FILE, FitRecord, save_record
-from fitsnap_nn.reports.plots import DESCRIPTIONS, write_pictures
+from fitsnap_nn.reports.plots import DESCRIPTIONS, NO_MATPLOTLIB, write_pictures
 from fitsnap_nn.reports.predicted import PREDICTIONS_FILE, predicted_of
 from fitsnap_nn.reports.report import REPORT_FILE, write_report
 from fitsnap_nn.reports.results import Result, in_the_fit
@@ -32,6 +32,7 @@ from fitsnap_nn.workflow.preparation import Prepared, describe_data
 
 # Files that describe a finished fit. Those of an earlier one are removed when the next one takes the folder.
 OF_A_FIT = (FIT_FILE, PREDICTIONS_FILE, CITATIONS_FILE, REPORT_FILE, CHECKS_FILE, UNCERTAINTY_FILE, *DESCRIPTIONS)
+DESCRIPTORS: Mapping[str, str] = {"LAMMPSSNAP": "SNAP", "LAMMPSPACE": "ACE"}
 LIBRARIES: Mapping[str, Sequence[str]] = {"MACE": ("mace-torch",), "SOAP_BPNN": ("torch-spex",)}
 
 
@@ -72,7 +73,7 @@ def describe_fit(
     return FitRecord(
         name=Path(settings.source).stem or "fit",
         architecture=architecture,
-        model=f"{'linear SNAP' if architecture == 'LINEAR' else architecture} {model.layout}".strip(),
+        model=_model_name(settings, model.layout),
         num_weights=sum(one.numel() for one in model.parameters()),
         elements=tuple(settings.elements),
         cutoff=settings.cutoff,
@@ -97,6 +98,15 @@ def describe_fit(
             for one in worst
         ),
     )
+
+
+def _model_name(settings: Settings, layout: str) -> str:
+    """Return architecture, layers and descriptors: ``BPNN 30 32 32 1, tanh, SNAP descriptors``."""
+    if settings.solver.is_linear:
+        return f"linear SNAP {layout}".strip()
+    name = f"{settings.pytorch.model} {layout}".strip()
+    descriptors = DESCRIPTORS.get(settings.calculator.calculator)
+    return f"{name}, {descriptors} descriptors" if descriptors and settings.pytorch.model == "BPNN" else name
 
 
 def _versions(architecture: str) -> dict[str, str]:
@@ -128,7 +138,7 @@ def write_summary(folder: Path, settings: Settings, record: FitRecord, console: 
     if settings.outfile.report:
         files |= write_pages(folder, record, console)
     else:
-        files |= _pictures(folder, record, console)
+        files |= draw_pictures(folder, record, console)
     return files
 
 
@@ -143,22 +153,32 @@ def write_pages(folder: Path, record: FitRecord, console: Console) -> dict[str, 
     Raises:
         OSError: a file cannot be written.
     """
-    files = _pictures(folder, record, console)
+    files = draw_pictures(folder, record, console)
     try:
         write_report(folder, record)
         files = {REPORT_FILE: "the whole fit on one page, for a browser", **files}
     except OSError:
         raise
     except Exception as error:  # whatever it is: a fit of hours is worth more than a page
-        console.line(f"  note: no {REPORT_FILE}: it could not be written ({type(error).__name__}: {error})")
+        console.line(f"  warning: no {REPORT_FILE}: it could not be written ({type(error).__name__}: {error})")
     return files
 
 
-def _pictures(folder: Path, record: FitRecord, console: Console) -> dict[str, str]:
+def draw_pictures(folder: Path, record: FitRecord, console: Console) -> dict[str, str]:
+    """Write the pictures of a fit or of a test; return a description of each.
+
+    Args:
+        folder: output folder.
+        record: the fit.
+        console: prints what could not be drawn.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
     epochs = read_epochs(folder) if (folder / METRICS_FILE).exists() else []
     files, notes = write_pictures(folder, record, epochs)
     for note in notes:
-        console.line(f"  note: {note}")
+        console.line(f"  {'note' if note == NO_MATPLOTLIB else 'warning'}: {note}")
     return files
 
 

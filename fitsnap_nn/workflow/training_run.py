@@ -165,10 +165,15 @@ def run_training(
     ranks: Ranks,
     console: Console,
     restart_file: Path,
-    first: EpochReport | None,
+    show_start: bool,
     fresh: bool,
 ) -> None:
-    """Train; after each epoch log it and write the restart file. ``first`` are the errors of the initial weights.
+    """Train; after each epoch log it and write the restart file.
+
+    Args:
+        restart_file: the restart file.
+        show_start: find and print the errors of the initial weights too.
+        fresh: whether the fit is new.
 
     Raises:
         Interrupted: at SIGINT or SIGTERM, once the state after the current step is saved; on the first rank.
@@ -176,24 +181,41 @@ def run_training(
     """
     if not ranks.is_first:
         with _waiting_for_the_end(ranks):
+            if show_start:
+                trainer.evaluate_start()
             trainer.run(lambda report: None)
         return
     saved = Saved(trainer, ranks, restart_file, 0 if fresh else trainer.epoch)
-    with Records(trainer, settings, prepared, console, restart_file, saved, fresh) as records:
-        records.start(first)
+    with (
+        Records(trainer, settings, prepared, console, restart_file, saved, fresh) as records,
+        _saying_what_is_saved(saved, console),
+    ):
         interrupts.describe(saved.interrupted)
         try:
+            records.start(_errors_of_start(trainer, console) if show_start else None)
             with showing_progress(trainer, console):
                 trainer.run(records.after_epoch)
         except FitStopped:
             _stop(trainer, records, saved, settings.pytorch.max_time, console)
-        except (CheckpointError, OSError):
-            with suppress(OSError):  # the log may be on the same full disk
-                console.line(saved.interrupted(), final=True)
-            raise
     saved.complete = True
     records.finish()
     _say_best(trainer, settings.pytorch.best_model_metric, console)
+
+
+def _errors_of_start(trainer: Trainer, console: Console) -> EpochReport:
+    with console.task("errors of the initial weights"):
+        return trainer.evaluate_start()
+
+
+@contextmanager
+def _saying_what_is_saved(saved: Saved, console: Console) -> Iterator[None]:
+    """Print what the restart file contains, and how to go on, if a file cannot be written."""
+    try:
+        yield
+    except (CheckpointError, OSError):
+        with suppress(OSError):  # the log may be on the same full disk
+            console.line(saved.interrupted(), final=True)
+        raise
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import pytest
 
 from fitsnap_nn.reports.citations import ENTRIES, bibtex, citations_of
 from fitsnap_nn.settings.linear import Solver
-from fitsnap_nn.settings.schema import Bispectrum, PytorchSection, Reference, Settings
+from fitsnap_nn.settings.schema import Bispectrum, CalculatorSection, PytorchSection, Reference, Settings
 
 BASE = ("LAMMPS", "FitSNAP")
 
@@ -26,6 +26,8 @@ def used(**changes):
          {"SNAP", "BPNN", "Adam", "PyTorch", "ZBL"}),
         ({"solver": Solver(solver="SVD"), "bispectrum": Bispectrum(quadraticflag=True, chemflag=True)},
          {"SNAP", "qSNAP", "EME-SNAP"}),
+        ({"calculator": CalculatorSection(calculator="LAMMPSPACE"), "bispectrum": Bispectrum(chemflag=True)},
+         {"ACE", "PACE", "ACE_basis", "BPNN", "Adam", "PyTorch"}),
         ({"solver": Solver(solver="LASSO")}, {"SNAP", "scikit-learn"}),
         ({"pytorch": PytorchSection(model="MACE", optimizer="AdamW", stage_two=True)},
          {"MACE", "MACE_design", "AdamW", "SWA", "PyTorch"}),

@@ -145,8 +145,8 @@ def test_errors_in_the_table_are_those_of_the_error_table(fit_folder, make_resul
 
 
 def test_verdicts_are_split():
-    lines = ["verdict: 1 remark. RMSE 1", "  a: b", "  committee: c", "  largest errors (relative):", "    d"]
-    assert split_verdict(lines) == ("1 remark. RMSE 1", ["a: b"], ["committee: c"])
+    lines = ["verdict: 1 remark. RMSE 1", "  a: b", "  uncertainty: c", "  largest errors (relative):", "    d"]
+    assert split_verdict(lines) == ("1 remark. RMSE 1", ["a: b"], ["uncertainty: c"])
     assert split_verdict([]).remarks == []
 
 
@@ -243,6 +243,7 @@ def test_comparison_of_two_fits(fit_folder, make_result, capsys, tmp_path):
     text = comparison_text(fits)
     assert re.search(r"\[BISPECTRUM\] twojmax +8 +10", text)
     assert re.search(r"LAMMPS +verified +not verified", text)
+    assert re.search(r"time of training +1\.5 s +1\.5 s", text), "that of the three epochs"
     assert re.search(r"MD speed +1 rank: 1234 steps/s +not measured", text)
     assert "The data, their sets or their weights differ" in text
     assert "&lt;learning_rate&gt;" in comparison_page(fits)

@@ -158,7 +158,7 @@ def test_the_spread_of_a_committee_and_its_correlation_with_the_error(make_resul
         error = abs(one.evaluation.energy - one.configuration.energy)
         results.append(one._replace(evaluation=replace(one.evaluation, spread={"energy": np.array(2.0 * error)})))
     lines = verdict(history(converged()), results, PROPERTIES, 100)
-    (line,) = [line for line in lines if line.startswith("  committee: ")]
+    (line,) = [line for line in lines if line.startswith("  uncertainty: ")]
     errors = [
         abs(one.evaluation.energy - one.configuration.energy) / len(one.configuration)
         for one in results

@@ -74,7 +74,7 @@ def test_spread_in_python_predictions_and_verdict(base: Fit, tmp_path: Path):
         assert np.shape(value) == (() if name == "energy" else (len(frame),))
         np.testing.assert_allclose(place[f"predicted_{name}_std"], value, rtol=1e-5, atol=1e-7)
     for lines in (base.verdict, found.verdict):
-        (line,) = [line for line in lines if line.startswith("  committee: standard deviation of the energy ")]
+        (line,) = [line for line in lines if line.startswith("  uncertainty: standard deviation of the energy ")]
         assert "meV/atom (mean over the " in line
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -11,10 +13,11 @@ import torch
 from small_fit import fit
 
 import fitsnap_nn
-from fitsnap_nn.errors import InputError, TimeLimit
+from fitsnap_nn.errors import CheckpointError, InputError, TimeLimit
 from fitsnap_nn.export.card import describe_model
 from fitsnap_nn.settings.problems import ValueProblem, parse_time
 from fitsnap_nn.training.stopping import Stopping
+from fitsnap_nn.workflow import records
 
 
 @pytest.mark.parametrize(
@@ -61,9 +64,30 @@ def test_the_fit_goes_on_in_the_middle_of_an_epoch(small_input: Path):
 
 
 @pytest.mark.slow
-def test_a_limit_before_the_first_step_saves_nothing(small_input: Path):
+def test_a_full_disk_at_the_limit_leaves_the_last_epoch(small_input: Path):
+    answers = iter([False] * 6)
+    real = records.save_restart
+
+    def save(path: Path, **content: Any) -> None:
+        if content["trainer"]["part"]:
+            raise CheckpointError("no space left")
+        real(path, **content)
+
+    with (
+        patch.object(Stopping, "out_of_time", lambda self: next(answers, True)),
+        patch.object(records, "save_restart", save),
+        pytest.raises(CheckpointError, match="no space left"),
+    ):
+        fit(small_input, "full", max_time="100")
+    log = (small_input.parent / "full" / "run.log").read_text(encoding="utf-8")
+    assert re.search(r"in epoch 2 of 3; .*restart\.pt contains the state after epoch 1\. To go on: .*--resume", log)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("initial", ["random", "least_squares"])  # with errors of the initial weights, or without
+def test_a_limit_before_the_first_step_saves_nothing(small_input: Path, initial: str):
     with pytest.raises(TimeLimit, match=r"in epoch 1 of 3; nothing is saved.*--overwrite"):
-        fit(small_input, "out", max_time="0.001")
+        fit(small_input, "out", max_time="0.001", initial=initial)
     assert not (small_input.parent / "out" / "restart.pt").exists()
 
 

@@ -19,7 +19,8 @@ import fitsnap_nn
 from fitsnap_nn.cli import main
 from fitsnap_nn.data.new_group import label
 from fitsnap_nn.errors import CheckpointError, DataError, InputError
-from fitsnap_nn.export.model_file import describe_model, load_model, load_payload
+from fitsnap_nn.export.card import describe_model
+from fitsnap_nn.export.model_file import load_model, load_payload
 from fitsnap_nn.interfaces.ase import Calculator
 from fitsnap_nn.interfaces.potential import load_potential
 from fitsnap_nn.models import BPNN, Model
@@ -89,12 +90,20 @@ def test_python_and_ase(folder: Path) -> None:
     assert hot.spread["forces"].max() > 1.5 * found.spread["forces"].max()
 
 
-def test_predictions_of_a_test_have_columns(folder: Path) -> None:
+def test_predictions_of_a_test_have_columns(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = [str(path) for path in sorted((EXAMPLE / "JSON" / "Displaced_BCC").iterdir())[:2]]
     model = str(folder / "one" / "FitTorch_Pytorch.pt")
     assert main(["test", model, *files, "-o", str(folder / "out.xyz")]) == 0
     predicted = ase.io.read(folder / "out.xyz", ":")
     assert all(one.arrays["predicted_forces_std"].min() > 0 for one in predicted)
+    overrides = [f"--set=MEMORY.cache={folder / 'cache'}", f"--set=OUTFILE.folder={folder / 'one'}"]
+    output = folder / "of_the_input.xyz"
+    assert main(["test", str(folder / "small.in"), *overrides, "-o", str(output)]) == 0
+    deviations = [one.arrays["predicted_forces_std"] for one in ase.io.read(output, ":")]
+    assert max(one.max() for one in deviations) > 0
+    printed = capsys.readouterr().out
+    assert printed.count("  uncertainty: standard deviation of the energy") == 2
+    assert "committee" not in printed
 
 
 def test_two_ranks_find_the_same(folder: Path) -> None:

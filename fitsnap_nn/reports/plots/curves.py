@@ -97,7 +97,8 @@ def _draw_calibration(
     axes: Axes, sigma: np.typing.NDArray[np.float64], rmse: np.typing.NDArray[np.float64],
     count: np.typing.NDArray[np.float64], content: Mapping[str, Any],
 ) -> None:  # fmt: skip
-    both = np.concatenate([sigma, rmse])
+    threshold = content.get("threshold")
+    both = np.concatenate([sigma, rmse, _numbers([threshold])])
     positive = both[np.isfinite(both) & (both > 0)]
     if len(positive):
         ends = np.array([positive.min() / 1.5, positive.max() * 1.5])
@@ -108,7 +109,6 @@ def _draw_calibration(
         if np.isfinite(number):
             options: dict[str, Any] = {"fontsize": SMALL - 1.5, "ha": "center", "color": "#555555"}
             axes.annotate(f"{int(number):,}", (x, y), (0, 5), textcoords="offset points", **options)
-    threshold = content.get("threshold")
     if threshold is not None:
         axes.axvline(threshold, color=COLOURS[4], lw=1.3, ls=(0, (1, 1)), label=f"threshold {threshold:.3g}")
     axes.legend(fontsize=SMALL, frameon=False)

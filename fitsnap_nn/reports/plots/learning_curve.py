@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fitsnap_nn.errors import counted
 from fitsnap_nn.reports.epochs import EpochRow
 from fitsnap_nn.reports.fit_record import FitRecord
 from fitsnap_nn.reports.plots.sheet import HEADING, SMALL, TEXT, Sheet
@@ -40,7 +41,7 @@ def draw_learning_curve(record: FitRecord, epochs: Sequence[EpochRow]) -> Sheet 
     heights = [LOW_PANEL if title == "learning rate" else PANEL for title in panels]
     sheet = Sheet(WIDTH, HEADING + 0.35 + sum(heights) + GAP * len(panels) + 0.5)
     best = next((row.epoch for row in reversed(epochs) if row.best), None)
-    shown = f"{epochs[-1].epoch} epochs" + (f", weights of epoch {best} kept" if best else "")
+    shown = counted(epochs[-1].epoch, "epoch") + (f", weights of epoch {best} kept" if best else "")
     sheet.heading("Learning curve", record, shown)
     events = _events(record, epochs, best)
     top = HEADING + 0.35

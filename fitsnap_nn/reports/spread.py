@@ -1,4 +1,4 @@
-"""Spread of the members of a committee, and what it says about errors."""
+"""Uncertainty of the energies, and how it compares with the errors."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 from fitsnap_nn.data.properties import ENERGY
 from fitsnap_nn.reports.results import Floats, Result, pairs
 
-OPENING = "committee: "
+OPENING = "uncertainty: "
 MIN_CONFIGURATIONS = 10  # below, a correlation is a matter of chance
 
 
-def committee_spread(results: Sequence[Result], name: str) -> list[str]:
+def energy_spread(results: Sequence[Result], name: str) -> list[str]:
     """Return a line with the mean spread of the energies, and its correlation with the error.
 
     Args:
@@ -21,7 +21,7 @@ def committee_spread(results: Sequence[Result], name: str) -> list[str]:
         name: name of the set.
 
     Returns:
-        One line; none if the model is no committee.
+        One line; none if the predictions have no uncertainty.
     """
     found = [one for one in results if one.evaluation.spread]
     if not found:
