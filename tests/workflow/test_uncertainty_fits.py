@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
+import ase.calculators.calculator
 import ase.io
 import numpy as np
 import pytest
@@ -17,9 +19,11 @@ from small_fit import fit, log_of, without_plots, write_small_input
 
 import fitsnap_nn
 from fitsnap_nn.cli import main
-from fitsnap_nn.data.new_group import label
+from fitsnap_nn.data.atoms import configuration_from_atoms
+from fitsnap_nn.data.new_group import label, write_new_group
 from fitsnap_nn.errors import CheckpointError, DataError, InputError
-from fitsnap_nn.export.model_file import describe_model, load_model, load_payload
+from fitsnap_nn.export.card import describe_model
+from fitsnap_nn.export.model_file import load_model, load_payload
 from fitsnap_nn.interfaces.ase import Calculator
 from fitsnap_nn.interfaces.potential import load_potential
 from fitsnap_nn.models import BPNN, Model
@@ -37,6 +41,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("uncertainty")
     fit(write_small_input(path, LAST_LAYER), "one")
     return path
+
+
+class NoStress(ase.calculators.calculator.Calculator):
+    """A calculator as those with a basis of atomic orbitals."""
+
+    implemented_properties = ("energy", "forces")
+
+    def calculate(self, atoms: ase.Atoms, *arguments: object) -> None:
+        super().calculate(atoms, *arguments)
+        self.results = {"energy": -1.5, "forces": np.zeros((len(atoms), 3))}
 
 
 def frames() -> list[ase.Atoms]:
@@ -174,6 +188,20 @@ def test_a_model_without_uncertainty(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["Hot", "Hot.xyz"])
+def test_labels_without_stress_are_kept(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / name
+    write_new_group(target, [configuration_from_atoms(frames()[0])], [1.0], "model.pt")
+    label(target, NoStress())
+    assert "labelled, but without stress, which the calculator does not compute" in capsys.readouterr().out
+    label(target, None)
+    assert not capsys.readouterr().out  # nothing is left to do
+    text = next(tmp_path.glob("Hot/*.json"), target).read_text(encoding="utf-8")
+    assert "-1.5" in text
+    assert "tress=" not in text
+    assert '"Stress"' not in text
+
+
+@pytest.mark.parametrize("name", ["Hot", "Hot.xyz"])
 def test_frames_become_a_group(folder: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     data = tmp_path / "data"
     data.mkdir()
@@ -187,6 +215,7 @@ def test_frames_become_a_group(folder: Path, tmp_path: Path, name: str, capsys: 
     assert "1 frame left out: nearly the same as one that was chosen" in said
     assert "md.xyz, frame 3: 16 atoms, largest uncertainty" in said  # the hottest comes first
     assert "2 frames without labels" in said
+    assert re.search(r"Above the threshold of the model \(\S+ eV/Å, the largest uncertainty .*\): \d of 2 frames", said)
     assert main(command) != 0
     assert "exists already" in capsys.readouterr().err
     assert "the force on each atom" in (data / "Hot.README.md").read_text(encoding="utf-8")
