@@ -172,6 +172,24 @@ def test_methods_that_do_not_fit_the_model(tmp_path: Path, method: str) -> None:
         fit(write_small_input(tmp_path, *changes), "fit")
 
 
+ENERGIES_ONLY = ("[PYTORCH]", "[CALCULATOR]\nforce = 0\nstress = 0\n\n[PYTORCH]")
+TRAINING_ONLY = (" 2 10", " 0 10")  # both rows
+
+
+@pytest.mark.parametrize("change", [ENERGIES_ONLY, TRAINING_ONLY])
+def test_an_uncertainty_that_cannot_be_calibrated(tmp_path: Path, change: tuple[str, str]) -> None:
+    """Before anything is trained."""
+    with pytest.raises(InputError, match="last_layer is calibrated on forces of the validation set, which has none"):
+        fit(write_small_input(tmp_path, LAST_LAYER, change), "fit")
+    assert not (tmp_path / "fit" / "metrics.csv").exists()
+
+
+def test_a_committee_without_forces_has_its_raw_spread(tmp_path: Path) -> None:
+    done = fit(write_small_input(tmp_path, COMMITTEE, ENERGIES_ONLY), "fit", num_epochs=0)
+    assert "no uncertainty: it is calibrated on forces" in log_of(done)
+    assert load_model(done.model_file).uncertainty is None
+
+
 def test_a_model_that_does_not_name_its_last_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything is trained."""
     monkeypatch.setattr(BPNN, "last_layer_parameters", Model.last_layer_parameters)
