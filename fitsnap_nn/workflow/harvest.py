@@ -116,14 +116,17 @@ def read_frames(file: str) -> list[Configuration]:
         DataError: the file cannot be read, or is a dump without chemical symbols.
     """
     from ase.io import read
+    from ase.io.formats import open_with_compression
 
+    dump = False
     try:
-        with open(file, "rb") as opened:
+        with open_with_compression(file, "rb") as opened:
             head = opened.read(2000).decode("utf-8", "replace")
         dump = head.startswith("ITEM:")
         frames: list[Any] = read(file, ":", parallel=False, **({"format": "lammps-dump-text"} if dump else {}))
     except Exception as error:  # readers of ASE raise what they like
-        raise DataError(f"{file} cannot be read: {error}.") from error
+        hint = " If the run was killed, its last frame is incomplete: remove it." if dump else ""
+        raise DataError(f"{file} cannot be read: {str(error).rstrip('.')}.{hint}") from error
     columns = next((line for line in head.splitlines() if line.startswith("ITEM: ATOMS")), "")
     if dump and "element" not in columns.split():
         raise DataError(f"{file} has no column `element`. Add it: dump_modify ID element SYMBOL ...")
@@ -136,7 +139,9 @@ def read_frames(file: str) -> list[Configuration]:
 
 
 def _steps(file: str) -> list[str]:
-    with open(file, encoding="utf-8") as opened:
+    from ase.io.formats import open_with_compression
+
+    with open_with_compression(file, "rt") as opened:
         return [next(opened).strip() for line in opened if line.startswith("ITEM: TIMESTEP")]
 
 

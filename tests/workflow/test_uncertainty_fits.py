@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from pathlib import Path
@@ -29,7 +30,7 @@ from fitsnap_nn.interfaces.potential import load_potential
 from fitsnap_nn.models import BPNN, Model
 from fitsnap_nn.reports.uncertainty import UNCERTAINTY_FILE
 from fitsnap_nn.units import GPA
-from fitsnap_nn.workflow.harvest import harvest
+from fitsnap_nn.workflow.harvest import harvest, read_frames
 
 LAST_LAYER = ("[GROUPS]", "[EXTRAS]\nuncertainty = last_layer\non_uncertainty = dump\n\n[GROUPS]")
 COMMITTEE = ("manual_seed_flag = 1", "manual_seed_flag = 1\ncommittee = 3")
@@ -203,6 +204,27 @@ def test_a_model_without_uncertainty(tmp_path: Path) -> None:
     ase.io.write(tmp_path / "frames.xyz", frames())
     with pytest.raises(DataError, match=r"no uncertainties. Continue its fit with \[EXTRAS\] uncertainty = last_layer"):
         harvest([str(tmp_path / "frames.xyz")], str(done.model_file), tmp_path / "new", 5)
+
+
+DUMP = "ITEM: TIMESTEP\n{step}\nITEM: NUMBER OF ATOMS\n1\nITEM: BOX BOUNDS pp pp pp\n0 9\n0 9\n0 9\n"
+
+
+@pytest.mark.parametrize("name", ["md.dump", "md.dump.gz"])
+def test_dumps(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+
+    def write(columns: str, rows: tuple[str, ...]) -> str:
+        text = "".join(f"{DUMP.format(step=10 * step)}ITEM: ATOMS {columns}\n{row}\n" for step, row in enumerate(rows))
+        path.write_bytes(gzip.compress(text.encode()) if name.endswith("gz") else text.encode())
+        return str(path)
+
+    found = read_frames(write("id type element x y z", ("1 1 Ta 0 0 0", "1 1 Ta 1 0 0")))
+    assert [one.id for one in found] == [f"{name}, step 0", f"{name}, step 10"]
+    assert found[1].species == ("Ta",)
+    with pytest.raises(DataError, match="no column `element`"):  # a type is not an element
+        read_frames(write("id type x y z", ("1 1 0 0 0", "1 1 1 0 0")))
+    with pytest.raises(DataError, match="last frame is incomplete"):
+        read_frames(write("id type element x y z", ("1 1 Ta 0 0 0", "1 1 T")))
 
 
 @pytest.mark.parametrize("name", ["Hot", "Hot.xyz"])
