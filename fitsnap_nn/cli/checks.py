@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 
 from fitsnap_nn.cli.arguments import add_overwrite, add_trust, trusted
 
@@ -37,7 +38,10 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
     if not 10.0 <= seconds <= 1e6:
-        raise argparse.ArgumentTypeError(f"{text} is not between 10 and 1000000 seconds")
+        raise argparse.ArgumentTypeError(f"{text} is not a number between 10 and 1000000 seconds")
     return seconds

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.data.voigt import from_voigt
 from fitsnap_nn.errors import DataError, counted
 from fitsnap_nn.files import write_text
 from fitsnap_nn.units import BAR
@@ -27,7 +29,7 @@ STYLES = {
 README = """\
 # {name}: {count} without labels
 
-These frames of molecular dynamics contain atoms outside the domain of the training set of {model}.
+Of the frames of molecular dynamics, {model} is most uncertain of these. {domain}
 They need labels before a fit can use them. For each frame compute, without moving the atoms:
 
 - the total energy, eV: of the same kind as those of the other groups (with or without electronic entropy);
@@ -65,7 +67,9 @@ if __name__ == "__main__":
 '''
 
 
-def write_new_group(target: Path, frames: Sequence[Configuration], sigma: Sequence[float], model: str) -> list[Path]:
+def write_new_group(
+    target: Path, frames: Sequence[Configuration], sigma: Sequence[float], model: str, domain: str = ""
+) -> list[Path]:
     """Write a group without labels, a script that labels it, and instructions.
 
     Args:
@@ -73,6 +77,7 @@ def write_new_group(target: Path, frames: Sequence[Configuration], sigma: Sequen
         frames: the configurations; their ids say where they are from.
         sigma: largest uncertainty of each, eV/Å.
         model: name of the model that is uncertain.
+        domain: sentence that says how many frames are outside the domain of its training set, if that is known.
 
     Returns:
         The script and the instructions, which are beside the group.
@@ -88,7 +93,8 @@ def write_new_group(target: Path, frames: Sequence[Configuration], sigma: Sequen
             write_text(target / file, _json(_frame(frame)))
     script, readme = target.with_name(f"{name}.label.py"), target.with_name(f"{name}.README.md")
     stress = "; the script writes it in bar, with the sign of a pressure" if target.suffix != XYZ else ""
-    text = README.format(name=name, count=counted(len(frames), "frame"), model=model, script=script.name, stress=stress)
+    words = {"name": name, "model": model, "domain": domain, "script": script.name, "stress": stress}
+    text = README.format(count=counted(len(frames), "frame"), **words)
     rows = zip(names, frames, sigma, strict=True)
     text += "".join(f"| {file} | {len(frame)} | {one:.3g} | {frame.id} |\n" for file, frame, one in rows)
     write_text(readme, text)
@@ -104,7 +110,7 @@ def label(target: Path, calculator: Any) -> None:
         calculator: of ASE; ``None``: list the frames.
 
     Raises:
-        DataError: there is no such group, or the calculator does not return forces.
+        DataError: there is no such group, or the calculator returns a value that is not finite.
     """
     if not target.exists():
         raise DataError(f"there is no group {target}.")
@@ -120,12 +126,12 @@ def label(target: Path, calculator: Any) -> None:
             print(f"{path}: needs energy, forces and stress")
             continue
         atoms = _atoms_of(frame)
-        _compute(atoms, calculator)
-        frame["Energy"], frame["Forces"] = atoms.get_potential_energy(), atoms.get_forces().tolist()
-        if all(atoms.pbc):
-            frame["Stress"] = (-atoms.get_stress(voigt=False) / BAR).tolist()
+        results = _results(atoms, calculator)
+        frame["Energy"], frame["Forces"] = float(results["energy"]), results["forces"].tolist()
+        if "stress" in results:
+            frame["Stress"] = (-from_voigt(results["stress"]) / BAR).tolist()
         write_text(path, _json(frame))
-        print(f"{path}: labelled")
+        print(f"{path}: {_done(atoms, results)}")
 
 
 def _label_xyz(target: Path, calculator: Any) -> None:
@@ -139,19 +145,34 @@ def _label_xyz(target: Path, calculator: Any) -> None:
         if calculator is None:
             print(f"{target}, frame {number}: needs energy, forces and stress")
             continue
-        _compute(atoms, calculator)
-        results = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces()}
-        if all(atoms.pbc):
-            results["stress"] = atoms.get_stress()
+        results = _results(atoms, calculator)
         atoms.calc = SinglePointCalculator(atoms, **results)
         _write_xyz(target, frames)
-        print(f"{target}, frame {number}: labelled")
+        print(f"{target}, frame {number}: {_done(atoms, results)}")
 
 
-def _compute(atoms: Any, calculator: Any) -> None:
+def _results(atoms: Any, calculator: Any) -> dict[str, Any]:
+    """Return energy, forces and, of a cell that is periodic in all directions, the stress, if there is one.
+
+    Raises:
+        DataError: a value is not finite.
+    """
+    from ase.calculators.calculator import PropertyNotImplementedError
+
     atoms.calc = calculator
-    if not np.isfinite(atoms.get_forces()).all():
-        raise DataError("the calculator returned forces that are not finite.")
+    found = {"forces": atoms.get_forces(), "energy": atoms.get_potential_energy()}
+    if all(atoms.pbc):
+        with suppress(PropertyNotImplementedError):  # energy and forces, which took hours, are not lost
+            found["stress"] = atoms.get_stress()
+    for name, values in found.items():
+        if not np.isfinite(values).all():
+            raise DataError(f"the calculator returned a value of {name} that is not finite.")
+    return found
+
+
+def _done(atoms: Any, results: Mapping[str, Any]) -> str:
+    missing = all(atoms.pbc) and "stress" not in results
+    return "labelled, but without stress, which the calculator does not compute" if missing else "labelled"
 
 
 def _write_xyz(target: Path, frames: Sequence[Any]) -> None:

@@ -20,12 +20,13 @@ from fitsnap_nn.data.fitted import property_of
 from fitsnap_nn.data.properties import STANDARD, STRESS, Derivatives, Property, derivatives_of, plain_value
 from fitsnap_nn.errors import DataError
 from fitsnap_nn.export.model_file import load_model
-from fitsnap_nn.inputs import CachedInput, Compute, join_batches
+from fitsnap_nn.inputs import Batch, CachedInput, Compute, join_batches
+from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.interfaces.outputs import Outputs, parse_outputs
 from fitsnap_nn.lammps.cell import to_lammps
 from fitsnap_nn.lammps.reference import ReferencePotential
-from fitsnap_nn.models import Model
-from fitsnap_nn.models.evaluation import evaluate, to_float64
+from fitsnap_nn.models import GraphModel, Model
+from fitsnap_nn.models.evaluation import energy_terms, evaluate, to_float64
 from fitsnap_nn.models.uncertainty import Uncertainty
 from fitsnap_nn.settings.rows import PropertyRow
 from fitsnap_nn.settings.schema import Reference
@@ -123,6 +124,21 @@ class Potential:
         _require_finite(configuration, found)
         return found
 
+    def energy_terms(self, configuration: Configuration) -> float:
+        """Return the sum of the magnitudes of the terms of the energy of a graph model, eV, see `energy_terms`.
+
+        Args:
+            configuration: as for `predict`.
+        """
+        assert isinstance(self.model, GraphModel)
+        graph = self._batch(configuration, self._compute(derivatives_of(STANDARD)).compute(configuration))
+        assert isinstance(graph, Graph)
+        return energy_terms(self.model, graph)
+
+    def _batch(self, configuration: Configuration, cached: CachedInput) -> Batch:
+        device = self.model.element_energies.device
+        return join_batches([self.model.input.to_batch(configuration, cached)], torch.float64, device)
+
     def _uncertainty(self, named: Outputs) -> Uncertainty | None:
         """Return how the spread is found: that of displaced last layers costs as much as a prediction for each.
 
@@ -142,8 +158,7 @@ class Potential:
         """Return energies and features of atoms."""
         if not (named.energies or named.features):
             return {}
-        device = self.model.element_energies.device
-        batch = join_batches([self.model.input.to_batch(configuration, cached)], torch.float64, device)
+        batch = self._batch(configuration, cached)
         found = {}
         if named.energies:
             members = self.model.members()

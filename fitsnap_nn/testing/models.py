@@ -18,7 +18,9 @@ from fitsnap_nn.data.properties import ENERGY
 from fitsnap_nn.data.voigt import from_voigt, voigt
 from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.inputs.graph.placed import PlacedGraph
+from fitsnap_nn.lammps.verify import TOLERANCES
 from fitsnap_nn.models.base import GraphModel
+from fitsnap_nn.models.evaluation import energy_terms
 from fitsnap_nn.models.pairs import sum_by
 from fitsnap_nn.models.prediction import Prediction, predict
 from fitsnap_nn.testing.graphs import crystal, ghost_graph, make_graph, molecule, shuffled
@@ -189,6 +191,17 @@ class GraphModelTests:
         assert found.energy.dtype == found.atom_energies.dtype == torch.float64
         for values, expected in ((found.atom_energies, double.atom_energies), (forces_of(found), forces_of(double))):
             assert (values - expected).abs().max() < self.single * expected.abs().max()
+
+    def test_float32_energy_errors_are_within_the_tolerance_of_the_verification(self, model: GraphModel) -> None:
+        """Also in a compressed cell, whose energy is a small difference of large terms."""
+        for lattice in (3.2, 2.0):
+            configuration = crystal(model.elements, lattice=lattice)
+            model.set_precision(torch.float64)
+            terms = energy_terms(model, make_graph(model, configuration))
+            expected = of_one(model, configuration).energy
+            model.set_precision(torch.float32)
+            model_error = predict(model, make_graph(model, configuration, dtype=torch.float32)).energy - expected
+            assert model_error.abs().max() < TOLERANCES["float32"].terms * terms
 
     def test_element_energies_cost_no_digits_in_float32(self, model: GraphModel) -> None:
         model.set_precision(torch.float32)

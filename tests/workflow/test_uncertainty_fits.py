@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import re
 from pathlib import Path
 
+import ase.calculators.calculator
 import ase.io
 import numpy as np
 import pytest
@@ -17,7 +20,8 @@ from small_fit import fit, log_of, without_plots, write_small_input
 
 import fitsnap_nn
 from fitsnap_nn.cli import main
-from fitsnap_nn.data.new_group import label
+from fitsnap_nn.data.atoms import configuration_from_atoms
+from fitsnap_nn.data.new_group import label, write_new_group
 from fitsnap_nn.errors import CheckpointError, DataError, InputError
 from fitsnap_nn.export.card import describe_model
 from fitsnap_nn.export.model_file import load_model, load_payload
@@ -26,7 +30,7 @@ from fitsnap_nn.interfaces.potential import load_potential
 from fitsnap_nn.models import BPNN, Model
 from fitsnap_nn.reports.uncertainty import UNCERTAINTY_FILE
 from fitsnap_nn.units import GPA
-from fitsnap_nn.workflow.harvest import harvest
+from fitsnap_nn.workflow.harvest import harvest, read_frames
 
 LAST_LAYER = ("[GROUPS]", "[EXTRAS]\nuncertainty = last_layer\non_uncertainty = dump\n\n[GROUPS]")
 COMMITTEE = ("manual_seed_flag = 1", "manual_seed_flag = 1\ncommittee = 3")
@@ -38,6 +42,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("uncertainty")
     fit(write_small_input(path, LAST_LAYER), "one")
     return path
+
+
+class NoStress(ase.calculators.calculator.Calculator):
+    """A calculator as those with a basis of atomic orbitals."""
+
+    implemented_properties = ("energy", "forces")
+
+    def calculate(self, atoms: ase.Atoms, *arguments: object) -> None:
+        super().calculate(atoms, *arguments)
+        self.results = {"energy": -1.5, "forces": np.zeros((len(atoms), 3))}
 
 
 def frames() -> list[ase.Atoms]:
@@ -167,6 +181,24 @@ def test_methods_that_do_not_fit_the_model(tmp_path: Path, method: str) -> None:
         fit(write_small_input(tmp_path, *changes), "fit")
 
 
+ENERGIES_ONLY = ("[PYTORCH]", "[CALCULATOR]\nforce = 0\nstress = 0\n\n[PYTORCH]")
+TRAINING_ONLY = (" 2 10", " 0 10")  # both rows
+
+
+@pytest.mark.parametrize("change", [ENERGIES_ONLY, TRAINING_ONLY])
+def test_an_uncertainty_that_cannot_be_calibrated(tmp_path: Path, change: tuple[str, str]) -> None:
+    """Before anything is trained."""
+    with pytest.raises(InputError, match="last_layer is calibrated on forces of the validation set, which has none"):
+        fit(write_small_input(tmp_path, LAST_LAYER, change), "fit")
+    assert not (tmp_path / "fit" / "metrics.csv").exists()
+
+
+def test_a_committee_without_forces_has_its_raw_spread(tmp_path: Path) -> None:
+    done = fit(write_small_input(tmp_path, COMMITTEE, ENERGIES_ONLY), "fit", num_epochs=0)
+    assert "no uncertainty: it is calibrated on forces" in log_of(done)
+    assert load_model(done.model_file).uncertainty is None
+
+
 def test_a_model_that_does_not_name_its_last_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything is trained."""
     monkeypatch.setattr(BPNN, "last_layer_parameters", Model.last_layer_parameters)
@@ -180,6 +212,41 @@ def test_a_model_without_uncertainty(tmp_path: Path) -> None:
     ase.io.write(tmp_path / "frames.xyz", frames())
     with pytest.raises(DataError, match=r"no uncertainties. Continue its fit with \[EXTRAS\] uncertainty = last_layer"):
         harvest([str(tmp_path / "frames.xyz")], str(done.model_file), tmp_path / "new", 5)
+
+
+DUMP = "ITEM: TIMESTEP\n{step}\nITEM: NUMBER OF ATOMS\n1\nITEM: BOX BOUNDS pp pp pp\n0 9\n0 9\n0 9\n"
+
+
+@pytest.mark.parametrize("name", ["md.dump", "md.dump.gz"])
+def test_dumps(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+
+    def write(columns: str, rows: tuple[str, ...]) -> str:
+        text = "".join(f"{DUMP.format(step=10 * step)}ITEM: ATOMS {columns}\n{row}\n" for step, row in enumerate(rows))
+        path.write_bytes(gzip.compress(text.encode()) if name.endswith("gz") else text.encode())
+        return str(path)
+
+    found = read_frames(write("id type element x y z", ("1 1 Ta 0 0 0", "1 1 Ta 1 0 0")))
+    assert [one.id for one in found] == [f"{name}, step 0", f"{name}, step 10"]
+    assert found[1].species == ("Ta",)
+    with pytest.raises(DataError, match="no column `element`"):  # a type is not an element
+        read_frames(write("id type x y z", ("1 1 0 0 0", "1 1 1 0 0")))
+    with pytest.raises(DataError, match="last frame is incomplete"):
+        read_frames(write("id type element x y z", ("1 1 Ta 0 0 0", "1 1 T")))
+
+
+@pytest.mark.parametrize("name", ["Hot", "Hot.xyz"])
+def test_labels_without_stress_are_kept(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / name
+    write_new_group(target, [configuration_from_atoms(frames()[0])], [1.0], "model.pt")
+    label(target, NoStress())
+    assert "labelled, but without stress, which the calculator does not compute" in capsys.readouterr().out
+    label(target, None)
+    assert not capsys.readouterr().out  # nothing is left to do
+    text = next(tmp_path.glob("Hot/*.json"), target).read_text(encoding="utf-8")
+    assert "-1.5" in text
+    assert "tress=" not in text
+    assert '"Stress"' not in text
 
 
 @pytest.mark.parametrize("name", ["Hot", "Hot.xyz"])
@@ -196,6 +263,7 @@ def test_frames_become_a_group(folder: Path, tmp_path: Path, name: str, capsys: 
     assert "1 frame left out: nearly the same as one that was chosen" in said
     assert "md.xyz, frame 3: 16 atoms, largest uncertainty" in said  # the hottest comes first
     assert "2 frames without labels" in said
+    assert re.search(r"Above the threshold of the model \(\S+ eV/Å, the largest uncertainty .*\): \d of 2 frames", said)
     assert main(command) != 0
     assert "exists already" in capsys.readouterr().err
     assert "the force on each atom" in (data / "Hot.README.md").read_text(encoding="utf-8")

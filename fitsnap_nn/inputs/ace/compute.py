@@ -64,8 +64,8 @@ class AceCompute(AbstractContextManager["AceCompute"]):
         edges = {name: torch.from_numpy(getattr(environments, name).astype(np.int64)) for name in ("i", "j")}
         vectors = torch.from_numpy(np.ascontiguousarray(environments.vectors))
         graph = Graph(**fields, edge_i=edges["i"], edge_j=edges["j"], reverse_edge_index=edges["i"], vectors=vectors)
-        strained = self._derivatives.strain and all(configuration.pbc)
-        if self._derivatives.positions or strained:
+        derivatives = self._derivatives
+        if derivatives.positions or derivatives.strain:
             values, slopes = (one.numpy() for one in self._descriptors.with_derivatives(graph))
         else:
             with torch.no_grad():
@@ -79,10 +79,12 @@ class AceCompute(AbstractContextManager["AceCompute"]):
             )
         pair_i = pair_j = np.zeros(0, dtype=np.int32)
         gradients, strain = np.zeros((0, 3, values.shape[1])), np.zeros((0, 6, values.shape[1]))
-        if self._derivatives.positions:
+        if derivatives.positions:
             pair_i, pair_j, gradients = gradients_wrt_positions(environments, slopes)
-        if strained:
+        if derivatives.strain:
             strain = gradients_wrt_strain(environments, slopes)
+            if not all(configuration.pbc):  # it has no stress, but its atoms have their rows in batches
+                strain = np.zeros_like(strain)
         return CachedDescriptors(
             np.ascontiguousarray(values), pair_i, pair_j, gradients, strain, energy, forces, stress
         )
