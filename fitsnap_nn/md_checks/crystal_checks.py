@@ -74,7 +74,7 @@ def check_volumes(runner: Runner, crystals: Sequence[Crystal], references: Refer
         faults = [*_volume(crystal, _points(cells, curve), found), *_against_labels(crystal, same, other, found)]
         found.faults += [f"{crystal.name} {fault}" for fault in faults]
     verdict, summary = judged(found.faults, "; ".join(found.good))
-    axes = "volume / Å³/atom", "energy above the minimum / eV/atom"
+    axes = "volume (Å³/atom)", "energy above the minimum (eV/atom)"
     check = Check(VOLUME, VOLUME_TITLE, verdict, summary, tuple(found.numbers), tuple(found.curves), *axes)
     return check.noting(" ".join(found.remarks))
 

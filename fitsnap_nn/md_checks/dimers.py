@@ -45,7 +45,7 @@ def check_dimers(runner: Runner, references: References) -> Check:
         good = f"{'-'.join(pairs[0])} repels by at least {WALL:g} eV, without a hole down to {lowest:.2f} Å"
     verdict, summary = judged(faults, good)
     return Check(
-        NAME, TITLE, verdict, summary, tuple(numbers), tuple(curves), "distance / Å", "energy from the first point / eV"
+        NAME, TITLE, verdict, summary, tuple(numbers), tuple(curves), "distance (Å)", "energy from the first point (eV)"
     ).noting(_absent(pairs, references))
 
 

@@ -109,7 +109,7 @@ def check_conservation(runner: Runner, structure: Configuration, share: float) -
     )
     curve = Curve("total energy", found.time, 1e3 * (found.total - found.total[0]))
     check = Check(
-        NVE, NVE_TITLE, *judged(faults, good), numbers, (curve,), "time / ps", "total energy from the start / meV/atom"
+        NVE, NVE_TITLE, *judged(faults, good), numbers, (curve,), "time (ps)", "total energy from the start (meV/atom)"
     )
     return check.noting(planned.note).noting(_cut(found))
 
@@ -145,7 +145,7 @@ def check_hot(runner: Runner, structure: Configuration, references: References, 
         Number("change of the potential energy", rise, "eV/atom", 1.5 * KELVIN * temperature),
     )
     curve = Curve("temperature", found.time, found.kelvin)
-    check = Check(HOT, HOT_TITLE, *judged(faults, good), numbers, (curve,), "time / ps", "temperature / K")
+    check = Check(HOT, HOT_TITLE, *judged(faults, good), numbers, (curve,), "time (ps)", "temperature (K)")
     return check.noting(planned.note).noting(_cut(found))
 
 
