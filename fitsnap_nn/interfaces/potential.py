@@ -21,12 +21,11 @@ from fitsnap_nn.data.properties import STANDARD, STRESS, Derivatives, Property, 
 from fitsnap_nn.errors import DataError
 from fitsnap_nn.export.model_file import load_model
 from fitsnap_nn.inputs import Batch, CachedInput, Compute, join_batches
-from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.interfaces.outputs import Outputs, parse_outputs
 from fitsnap_nn.lammps.cell import to_lammps
 from fitsnap_nn.lammps.reference import ReferencePotential
-from fitsnap_nn.models import GraphModel, Model
-from fitsnap_nn.models.evaluation import energy_terms, evaluate, to_float64
+from fitsnap_nn.models import Model
+from fitsnap_nn.models.evaluation import evaluate, to_float64
 from fitsnap_nn.models.uncertainty import Uncertainty
 from fitsnap_nn.settings.rows import PropertyRow
 from fitsnap_nn.settings.schema import Reference
@@ -125,15 +124,13 @@ class Potential:
         return found
 
     def energy_terms(self, configuration: Configuration) -> float:
-        """Return the sum of the magnitudes of the terms of the energy of a graph model, eV, see `energy_terms`.
+        """Return the sum of the magnitudes of the terms of the energy, eV, see `Model.energy_terms`.
 
         Args:
             configuration: as for `predict`.
         """
-        assert isinstance(self.model, GraphModel)
-        graph = self._batch(configuration, self._compute(derivatives_of(STANDARD)).compute(configuration))
-        assert isinstance(graph, Graph)
-        return energy_terms(self.model, graph)
+        cached = self._compute(derivatives_of(STANDARD)).compute(configuration)
+        return self.model.energy_terms(self._batch(configuration, cached))
 
     def _batch(self, configuration: Configuration, cached: CachedInput) -> Batch:
         device = self.model.element_energies.device

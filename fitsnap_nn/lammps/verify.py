@@ -109,7 +109,7 @@ def verify(
         shear: compare shear stresses as well. LAMMPS computes the xy virial as the sum of x f_y, which equals the
             symmetric stress only if the energy is rotationally invariant.
         stress_tolerance: minimum relative tolerance of the stress, for strain derivatives from finite differences.
-        terms: sum of the magnitudes of the terms of each energy, eV, see `energy_terms`; empty if unknown.
+        terms: sum of the magnitudes of the terms of each energy, eV, see `Model.energy_terms`; empty if unknown.
         progress: called before each run of LAMMPS with what is run, the number of runs before, and of all.
 
     Returns:
@@ -181,8 +181,8 @@ def _compare(
     """
     assert expected.forces is not None
     assert found.forces is not None
-    energies, least = (expected.energy, found.energy), tolerances.terms * terms
-    energy = _difference("energies (eV)", *energies, tolerances.energy, configuration, where, least)
+    energies, minimum = (expected.energy, found.energy), tolerances.terms * terms
+    energy = _difference("energies (eV)", *energies, tolerances.energy, configuration, where, minimum)
     force = _difference("forces (eV/Å)", expected.forces, found.forces, tolerances.force, configuration, where)
     stress = None
     if expected.stress is not None and found.stress is not None:
@@ -201,11 +201,11 @@ def _difference(
     tolerance: float,
     configuration: Configuration,
     where: str,
-    least: float = 0.0,
+    minimum: float = 0.0,
 ) -> float:
     trained, computed = np.asarray(expected), np.asarray(found)
     maximum = float(np.abs(computed - trained).max())
-    allowed = max(tolerance * max(1.0, float(np.abs(trained).max())), least)
+    allowed = max(tolerance * max(1.0, float(np.abs(trained).max())), minimum)
     if not maximum <= allowed:  # also true if the difference is NaN
         raise VerificationError(
             f"{where}: {configuration.id}: {name} differ from the trainer's by {maximum:.3g}, more than {allowed:.1g}. "

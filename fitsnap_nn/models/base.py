@@ -107,6 +107,17 @@ class Model(torch.nn.Module, ABC, Generic[B]):
             batches: one batch per training configuration, in the types of the cache. The iterable is consumed once.
         """
 
+    def energy_terms(self, batch: B) -> float:
+        """Return the sum of the magnitudes of the terms of an energy, eV, to which errors by float32 are proportional.
+
+        Args:
+            batch: one configuration, float64.
+
+        Returns:
+            0 (the default) for models that LAMMPS evaluates in float64.
+        """
+        return 0.0
+
     def prior_energies(self, batch: B) -> Tensor:
         """Return the parameter-free part of the atom energies, excluding the element energies.
 
@@ -347,6 +358,15 @@ class GraphModel(TargetModel, Model[Graph]):
         if not create_graph:
             energies, values = energies.detach(), {name: value.detach() for name, value in values.items()}
         return energies, gradients, values
+
+    @torch.no_grad()
+    def energy_terms(self, batch: Graph) -> float:
+        # The energy is a sum over atoms. The vectors from which it is computed are rounded too, which changes it by up
+        # to the sum of |dE/dr_k r_k| times the precision. In a compressed cell that exceeds the total energy by far.
+        energies, gradients = self.energies_and_gradients(batch)
+        vectors = torch.cat([getattr(batch, name).reshape(-1, 3) for name in batch.differentiated])
+        learned = energies - self.element_energies[batch.species]
+        return float(learned.abs().sum() + (gradients * vectors).abs().sum())
 
     def forces_from(self, batch: Graph, gradients: Tensor) -> Tensor:
         return batch.forces(gradients)

@@ -14,9 +14,8 @@ from fitsnap_nn.data.evaluation import Evaluation
 from fitsnap_nn.data.properties import ENERGY, STANDARD, STRESS, Property
 from fitsnap_nn.inputs.base import CachedInput
 from fitsnap_nn.inputs.batch import join_batches
-from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.inputs.reference import reference_values
-from fitsnap_nn.models.base import GraphModel, Model
+from fitsnap_nn.models.base import Model
 from fitsnap_nn.models.prediction import mean_prediction, predict
 from fitsnap_nn.models.uncertainty import Uncertainty, deviations
 
@@ -96,23 +95,6 @@ def evaluate_together(
         predicted = _values_of(values, kept, number, atoms, one)
         evaluations.append(Evaluation(predicted, own, reference_values(one)))
     return evaluations
-
-
-@torch.no_grad()
-def energy_terms(model: GraphModel, graph: Graph) -> float:
-    """Return the sum of the magnitudes of the terms of an energy, eV: its rounding errors are proportional to it.
-
-    The energy is a sum over atoms. The vectors from which it is computed are rounded too, which changes it by up to the
-    sum of |dE/dr_k r_k| times the precision of the type. In a compressed cell that exceeds the total energy by far.
-
-    Args:
-        model: the model in float64, see `to_float64`.
-        graph: one configuration, float64.
-    """
-    energies, gradients = model.energies_and_gradients(graph)
-    vectors = torch.cat([getattr(graph, name).reshape(-1, 3) for name in graph.differentiated])
-    learned = energies - model.element_energies[graph.species]
-    return float(learned.abs().sum() + (gradients * vectors).abs().sum())
 
 
 def _on_host(values: Mapping[str, Tensor]) -> dict[str, Floats]:

@@ -20,7 +20,6 @@ from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.inputs.graph.placed import PlacedGraph
 from fitsnap_nn.lammps.verify import TOLERANCES
 from fitsnap_nn.models.base import GraphModel
-from fitsnap_nn.models.evaluation import energy_terms
 from fitsnap_nn.models.pairs import sum_by
 from fitsnap_nn.models.prediction import Prediction, predict
 from fitsnap_nn.testing.graphs import crystal, ghost_graph, make_graph, molecule, shuffled
@@ -197,7 +196,7 @@ class GraphModelTests:
         for lattice in (3.2, 2.0):
             configuration = crystal(model.elements, lattice=lattice)
             model.set_precision(torch.float64)
-            terms = energy_terms(model, make_graph(model, configuration))
+            terms = model.energy_terms(make_graph(model, configuration))
             expected = of_one(model, configuration).energy
             model.set_precision(torch.float32)
             model_error = predict(model, make_graph(model, configuration, dtype=torch.float32)).energy - expected
