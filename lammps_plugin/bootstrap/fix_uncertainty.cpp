@@ -9,7 +9,9 @@
 #include "utils.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
+#include <limits>
 #include <string>
 
 using namespace LAMMPS_NS;
@@ -75,7 +77,9 @@ void FixUncertainty::end_of_step() {
     error->all(FLERR, "Fix mliap/uncertainty requires a model that the plugin of fitsnap_nn runs in Python: formats "
                       "mliappy and unified, not nn");
   values_.assign(std::max(atom->nmax, 1), 0.0);
-  std::copy_n(found, atom->nlocal, values_.begin());
+  // A force that is not a number has no uncertainty either: nothing is known about it.
+  std::transform(found, found + atom->nlocal, values_.begin(),
+                 [](double value) { return std::isfinite(value) ? value : std::numeric_limits<double>::infinity(); });
   vector_atom = values_.data();
   find_largest();
   // A run begins with the last step of the previous one, whose atoms may be in another order by now.

