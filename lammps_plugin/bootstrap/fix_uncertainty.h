@@ -24,6 +24,9 @@ class FixUncertainty : public LAMMPS_NS::Fix {
   void min_setup(int) override { end_of_step(); }
   void end_of_step() override;
   void post_run() override;
+  // Does nothing, as in the base class. Its name contains the size of tagint: inherited, it would keep a plugin for other
+  // integers from being loaded, before the guards can say what is wrong.
+  void set_molecule(int, LAMMPS_NS::tagint, int, double *, double *, double *) override {}
   double compute_scalar() override { return largest_; }
   double compute_vector(int n) override { return n == 0 ? largest_ : n == 1 ? double(atom_id_) : double(above_); }
   double memory_usage() override { return double(values_.capacity() * sizeof(double)); }
