@@ -95,9 +95,14 @@ def exported(folder: Path, name: str, **options: Any) -> tuple[LammpsFiles, np.n
     return files, found.spread["forces"]
 
 
-def commands(files: LammpsFiles, *more: str) -> list[str]:
+def commands(files: LammpsFiles, *more: str, **variables: object) -> list[str]:
+    """Commands of a new run, with other values of the variables of the included file; LAMMPS keeps those it has."""
     folder = files.folder
-    before = ["clear", "units metal", "atom_style atomic", f"read_data {folder}/md.data"]
+    chosen = {"uncertainty_file": f"{folder}/uncertain.dump", **variables}
+    names = ("on_uncertainty", "uncertainty_every", "uncertainty_frames", "uncertainty_file")
+    before = [f"variable {name} delete" for name in names]
+    before += [f"variable {name} index {value}" for name, value in chosen.items()]
+    before += ["clear", "units metal", "atom_style atomic", f"read_data {folder}/md.data"]
     watch = [f"include {folder}/pot.mod", f"include {folder}/pot.uncertainty.mod"]
     return [*before, *watch, "fix move all nve", *more]
 
@@ -125,12 +130,8 @@ def test_ranks_frames_and_the_end_of_a_run(tmp_path: Path, plugin_environment: N
         folder.mkdir()
         files, values = exported(folder, name, action="dump")
         expected.append(values)
-        script += [
-            *(f"variable {one} delete" for one in ("on_uncertainty", "uncertainty_every", "uncertainty_file")),
-            *("variable uncertainty_every index 1", f"variable uncertainty_file index {name}.dump"),
-            "variable uncertainty_frames index 3",
-            *commands(files, "velocity all create 300 1", "run 2", "run 3"),
-        ]
+        variables = {"uncertainty_every": 1, "uncertainty_frames": 3, "uncertainty_file": f"{name}.dump"}
+        script += commands(files, "velocity all create 300 1", "run 2", "run 3", **variables)
     stop = ["undump uncertainty", "unfix uncertainty", "fix uncertainty all mliap/uncertainty 2 1e-6 stop", "run 9"]
     done = mpirun(2, ["-m", "fitsnap_nn", "lmp", "-in", str(write_deck(tmp_path / "in", [*script, *stop]))], tmp_path)
     assert done.returncode != 0
@@ -146,7 +147,7 @@ def test_ranks_frames_and_the_end_of_a_run(tmp_path: Path, plugin_environment: N
 def test_below_the_threshold_nothing_is_said(lammps_here: lammps, tmp_path: Path) -> None:
     files, expected = exported(tmp_path, "BPNN", threshold=20.0, action="stop")
     assert expected.max() < 10.0
-    lammps_here.commands_list(["variable uncertainty_every index 1", f"log {tmp_path}/log", *commands(files, "run 2")])
+    lammps_here.commands_list([f"log {tmp_path}/log", *commands(files, "run 2", uncertainty_every=1)])
     lammps_here.command("log none")
     text = (tmp_path / "log").read_text()
     assert "above 20 eV/A in 0 of 3 evaluations" in text
