@@ -129,7 +129,7 @@ class Fit:
         """Return CPU microseconds per atom and MD step of the exported model."""
         path = self.results / "md.json"
         if not path.exists():
-            (potential,) = self.output.glob("*.mod")
+            (potential,) = (path for path in self.output.glob("*.mod") if not path.stem.endswith(".uncertainty"))
             atoms = len(ase.io.read(self.output / "md.data", format="lammps-data"))
             repeats = math.ceil((MD_ATOMS / atoms) ** (1 / 3))
             deck = DECK.format(fit=self.output, potential=potential.name, repeats=repeats, steps=MD_STEPS)
