@@ -183,3 +183,14 @@ def irregularity(path: str | os.PathLike[str]) -> str:
     if stat.S_ISDIR(mode):
         return "a folder"
     return "a pipe" if stat.S_ISFIFO(mode) else "a device or a socket"
+
+
+def unwritable(path: Path) -> str:
+    """Return why no file can be written to a path that a user chose; empty if nothing is in the way.
+
+    Args:
+        path: the file, which may exist.
+    """
+    if path.is_dir():
+        return "is a folder"
+    return "" if path.parent.is_dir() else f"cannot be written: there is no folder {path.parent}"

@@ -14,7 +14,7 @@ from fitsnap_nn.memory import GIB
 
 
 class Usage(NamedTuple):
-    """What one rank has used.
+    """Resources used by one rank.
 
     Attributes:
         cpu: CPU time of the process and of the programs that it has run, such as LAMMPS, s.

@@ -170,45 +170,6 @@ def _dynamics_commands(
     ]
 
 
-def nve_drift(
-    files: LammpsFiles,
-    structure: Configuration,
-    lammps: Lammps,
-    model_format: str,
-    *,
-    repeat: tuple[int, int, int] = (1, 1, 1),
-    temperature: float = 300.0,
-    timestep: float = 0.0005,
-    steps: int = 1000,
-    ranks: int = 1,
-    timeout: float = 600,
-) -> float:
-    """Return the drift of the total energy in NVE molecular dynamics, meV/atom/ps.
-
-    Args:
-        files, structure, lammps, model_format, repeat, temperature, timestep, steps, ranks, timeout: see
-            `run_dynamics`.
-
-    Raises:
-        LammpsError: LAMMPS failed.
-    """
-    found = run_dynamics(
-        files,
-        structure,
-        lammps,
-        model_format,
-        repeat=repeat,
-        temperature=temperature,
-        timestep=timestep,
-        steps=steps,
-        ranks=ranks,
-        timeout=timeout,
-    )
-    if found.error:
-        raise LammpsError(found.error)
-    return found.drift
-
-
 class Relaxed(NamedTuple):
     """A structure with minimum energy, without labels, and its energy (eV)."""
 

@@ -43,7 +43,7 @@ NO_CRYSTALS = (
 
 @dataclass
 class _Findings:
-    """What the crystals of one check have yielded."""
+    """Results of one check for all crystals."""
 
     faults: list[str] = field(default_factory=list)
     good: list[str] = field(default_factory=list)

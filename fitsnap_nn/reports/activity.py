@@ -1,4 +1,4 @@
-"""What a program is doing, how far it is, and when that is worth a line."""
+"""Current task of a program, its progress, and when to print a line about it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What to cite: the programs, models and methods that a fit has used, as BibTeX."""
+"""Citations: the programs, models and methods that a fit has used, as BibTeX."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of a fit after it: read by plots, report and comparison, and kept in two files of the output folder.
+"""Record of a finished fit: read by plots, report and comparison, and kept in two files of the output folder.
 
 ``fit.json`` has names, errors, verdict, data audit, versions and timings. ``predictions.npz`` has labels, predictions
 and the structures with the largest errors. ``report DIR`` needs no data besides them.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,6 +24,18 @@ class Rated(NamedTuple):
     def texts(self) -> list[str]:
         """Errors with symbol and display unit: ``E 12.3 meV/atom``."""
         return [symbol_text(one, error) for one, error in self.errors.items()]
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """Its entry in `FitRecord.worst`."""
+        configuration = self.result.configuration
+        return {
+            "id": configuration.id,
+            "group": configuration.group,
+            "set": configuration.subset.value,
+            "atoms": len(configuration),
+            "errors": self.texts,
+        }
 
 
 def worst_results(results: Sequence[Result], properties: Sequence[Property], count: int = WORST) -> list[Rated]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from fitsnap_nn import __version__
-from fitsnap_nn.data.audit.table import group_table
 from fitsnap_nn.data.configuration import Configuration, Subset
 from fitsnap_nn.data.properties import Property
 from fitsnap_nn.errors import LammpsError
@@ -33,7 +32,7 @@ from fitsnap_nn.reports.write import write_reports
 from fitsnap_nn.settings import Settings
 from fitsnap_nn.settings.outputs import CHECKS_FILE, TENSORBOARD, snapshot_names
 from fitsnap_nn.training.distributed import Ranks
-from fitsnap_nn.workflow.preparation import Prepared
+from fitsnap_nn.workflow.preparation import Prepared, describe_groups
 
 VERIFIED_CONFIGURATIONS = 5
 
@@ -92,8 +91,8 @@ def save(
         **origin,
         "errors": {one.value: text for one in Subset if (text := summary(errors, one, prepared.properties))},
         "error_table": STYLES["MD"]([row for row in errors if row.group == ALL]),
-        "data": "\n".join(group_table(prepared.dataset.configurations, [row.name for row in settings.targets])),
-        "data_hash": prepared.digest(),
+        "data": "\n".join(describe_groups(prepared.dataset, settings)),
+        "data_hash": prepared.digest,
     }
     save_model(model_file, model, settings, provenance, structure, prepared.split, uncertainty)
 

@@ -19,7 +19,7 @@ from fitsnap_nn.data.properties import STANDARD, Property, derivatives_of
 from fitsnap_nn.data.readers import Column, ReadOptions
 from fitsnap_nn.errors import CheckpointError, InputError, Problem, counted
 from fitsnap_nn.export.model_file import ModelFile, load_model, load_payload, model_of
-from fitsnap_nn.files import one_line_errors
+from fitsnap_nn.files import one_line_errors, unwritable
 from fitsnap_nn.folders import LOG_FILE
 from fitsnap_nn.lammps.reference import read_files, with_files
 from fitsnap_nn.models.uncertainty import Uncertainty
@@ -246,19 +246,16 @@ def _check_output(output: str | Path | None, read: Iterable[str | Path], overwri
     if output is None:
         return
     path = Path(output)
-    if path.is_dir():
-        what = "is a folder"
-    elif not path.parent.is_dir():
-        what = f"cannot be written: there is no folder {path.parent}"
-    elif path.exists() and any(path.samefile(file) for file in read if os.path.exists(file)):
-        what = "is a file that the test reads: the input, the model or data"
-    elif path.exists() and not are_predictions(path):
-        what = "exists, and does not contain predictions of fitsnap_nn"
-    elif path.exists() and not overwrite:
-        raise InputError([Problem(COMMAND_LINE, f"-o {output} exists.", "--overwrite replaces it.")])
-    else:
-        return
-    raise InputError([Problem(COMMAND_LINE, f"-o {output} {what}.", "Choose another name.")])
+    what = unwritable(path)
+    if not what and path.exists():
+        if any(path.samefile(file) for file in read if os.path.exists(file)):
+            what = "is a file that the test reads: the input, the model or data"
+        elif not are_predictions(path):
+            what = "exists, and does not contain predictions of fitsnap_nn"
+        elif not overwrite:
+            raise InputError([Problem(COMMAND_LINE, f"-o {output} exists.", "--overwrite replaces it.")])
+    if what:
+        raise InputError([Problem(COMMAND_LINE, f"-o {output} {what}.", "Choose another name.")])
 
 
 def _with_sets(

@@ -1,4 +1,4 @@
-"""What is saved of a fit that ends early, and the command that continues it."""
+"""Saved state of a fit that ends early, and the command that continues it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REST = "the errors, the files for LAMMPS and their verification"
 
 
 class Saved:
-    """What the restart file of a fit contains.
+    """Content of the restart file of a fit.
 
     Args:
         trainer: of the fit.

@@ -14,7 +14,6 @@ from typing import Any, cast
 import torch
 
 from fitsnap_nn import __version__, interrupts
-from fitsnap_nn.data.audit.table import group_table
 from fitsnap_nn.data.configuration import Subset
 from fitsnap_nn.errors import counted
 from fitsnap_nn.folders import LOG_FILE, refuse_foreign_files
@@ -43,6 +42,7 @@ from fitsnap_nn.workflow.linear_fit import refuse_resume, solve_linear, write_sy
 from fitsnap_nn.workflow.preparation import (
     Prepared,
     describe_data,
+    describe_groups,
     prepare,
     read_dataset,
     refuse_missing_sets,
@@ -219,7 +219,7 @@ def check(settings: Settings, console: Console | None = None) -> DataReport:
     dataset = read_dataset(settings, Ranks(), console=console)
     refuse_missing_sets(settings, dataset)
     notes = [f"start: {note}" for note in (start.notes if start else ())]
-    table = group_table(dataset.configurations, [row.name for row in settings.targets])
+    table = describe_groups(dataset, settings)
     text = "\n".join([*notes, describe_data(dataset, settings), *(f"  {line}" for line in table)])
     return DataReport(text, dataset.warnings)
 

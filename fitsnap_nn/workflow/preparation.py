@@ -6,11 +6,13 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from fitsnap_nn.data.audit.table import group_table
 from fitsnap_nn.data.configuration import Configuration, Subset
 from fitsnap_nn.data.files import list_files, read_files, unlisted_groups
 from fitsnap_nn.data.findings import Finding, refuse
@@ -85,8 +87,9 @@ class Prepared:
         """Return what to call after each batch: it releases the memory pages of large stores."""
         return self.store.release if self.store.size_bytes > RELEASE_ABOVE else lambda: None
 
+    @cached_property
     def digest(self) -> str:
-        """Return a digest of everything in the data that a fit depends on."""
+        """Digest of everything in the data that a fit depends on."""
         digest = hashlib.sha256()
         for configuration in self.dataset.configurations:
             names = [one.name for one in self.properties]
@@ -204,6 +207,16 @@ def _read(
         return read_files(settings, sources, found, progress), found, ""
     except DataError as error:
         return [], found, str(error)
+
+
+def describe_groups(dataset: Dataset, settings: Settings) -> list[str]:
+    """Return the lines of the table of the groups and their labels.
+
+    Args:
+        dataset: the data.
+        settings: settings of the fit.
+    """
+    return group_table(dataset.configurations, [row.name for row in settings.targets])
 
 
 def describe_data(dataset: Dataset, settings: Settings) -> str:

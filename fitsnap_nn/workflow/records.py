@@ -1,4 +1,4 @@
-"""What a fit records of its epochs: lines, files, and the restart file."""
+"""Records of the epochs of a fit: lines, files, and the restart file."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Records(ExitStack):
         self._trainer, self._settings, self._console, self._saved = trainer, settings, console, saved
         self._properties, self._options, self._split = prepared.properties, settings.pytorch, prepared.split
         self._path, self._seed = restart_file, prepared.dataset.seed
-        self._stored, self._digest = as_dict(settings), prepared.digest()
+        self._stored, self._digest = as_dict(settings), prepared.digest
         self._interval = settings.pytorch.log_interval or automatic_interval(settings.pytorch.num_epochs)
         self._hidden = ""  # line of the last epoch, if it is not shown
         for path in stale_snapshots(restart_file, saved.epoch):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fitsnap_nn.errors import InputError, Problem
-from fitsnap_nn.files import one_line_errors, write_text
+from fitsnap_nn.files import one_line_errors, unwritable, write_text
 from fitsnap_nn.folders import claim, locked, refuse_foreign_files
 from fitsnap_nn.reports.compare import comparison_page, comparison_text, load_fits
 from fitsnap_nn.reports.fit_record import load_record
@@ -66,10 +66,8 @@ def compare_fits(folders: Sequence[str], output: str) -> str:
 
 def _unwritable(path: Path) -> str:
     """Return why a page cannot be written to a path; empty if it can."""
-    if path.is_dir():
-        return "is a folder"
-    if not path.parent.is_dir():
-        return f"cannot be written: there is no folder {path.parent}"
+    if problem := unwritable(path):
+        return problem
     if path.exists():
         with path.open(encoding="utf-8", errors="replace") as file:
             start = file.read(1000)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from fitsnap_nn import __version__
-from fitsnap_nn.data.audit.table import group_table
 from fitsnap_nn.files import write_text
 from fitsnap_nn.models import Model
 from fitsnap_nn.reports.citations import CITATIONS_FILE, bibtex, citations_of
@@ -28,7 +27,7 @@ from fitsnap_nn.settings import Settings
 from fitsnap_nn.settings.outputs import CHECKS_FILE, UNCERTAINTY_FILE
 from fitsnap_nn.training.distributed import Ranks
 from fitsnap_nn.workflow.device import choose_device
-from fitsnap_nn.workflow.preparation import Prepared, describe_data
+from fitsnap_nn.workflow.preparation import Prepared, describe_data, describe_groups
 
 # Files that describe a finished fit. Those of an earlier one are removed when the next one takes the folder.
 OF_A_FIT = (FIT_FILE, PREDICTIONS_FILE, CITATIONS_FILE, REPORT_FILE, CHECKS_FILE, UNCERTAINTY_FILE, *DESCRIPTIONS)
@@ -69,7 +68,7 @@ def describe_fit(
         **{key: str(value) for key, value in origin.items() if value and key != "epoch"},
     }
     data = {"summary": describe_data(dataset, settings).splitlines()[0].removeprefix("data: ")}
-    table = group_table(dataset.configurations, [row.name for row in settings.targets])
+    table = describe_groups(dataset, settings)
     return FitRecord(
         name=Path(settings.source).stem or "fit",
         architecture=architecture,
@@ -82,21 +81,12 @@ def describe_fit(
         properties=tuple((one.title, one.report_unit.label) for one in properties),
         judged=judged.value if judged else "",
         errors=tuple(errors),
-        data={**data, "table": table, "warnings": dataset.warnings, "notes": dataset.notes, "hash": prepared.digest()},
+        data={**data, "table": table, "warnings": dataset.warnings, "notes": dataset.notes, "hash": prepared.digest},
         element_energies=energies,
         versions=_versions(architecture),
         run=facts,
         citations=citations_of(settings),
-        worst=tuple(
-            {
-                "id": one.result.configuration.id,
-                "group": one.result.configuration.group,
-                "set": one.result.configuration.subset.value,
-                "atoms": len(one.result.configuration),
-                "errors": one.texts,
-            }
-            for one in worst
-        ),
+        worst=tuple(one.entry for one in worst),
     )
 
 

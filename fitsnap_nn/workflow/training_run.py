@@ -132,7 +132,7 @@ def _size(model: Model[Any], settings: Settings) -> str:
 
 def _go_on(trainer: Trainer, settings: Settings, prepared: Prepared, console: Console, restart: dict[str, Any]) -> None:
     """Give the trainer the state in the restart file, once it is sure that the data are the same."""
-    if restart["data"] != prepared.digest():
+    if restart["data"] != prepared.digest:
         refuse_differences(restart["path"], ["the data, their split or their weights have changed"])
     with refused(restart["path"]):
         trainer.load_state_dict(restart["trainer"])

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from drift import nve_drift
 from random_potentials import crystal
 from single_points import ELEMENTS, SECONDS, SKEWED, STRUCTURES, Case, Runs, check, run_cases, runs_of
 from toy_model import AtomMessages, EdgeMessages, ToyModel
@@ -19,7 +20,6 @@ from fitsnap_nn.errors import LammpsError
 from fitsnap_nn.export.lammps_files import write_lammps_files
 from fitsnap_nn.export.unified import POINTER_COMMANDS, unified_pickle
 from fitsnap_nn.lammps.data_file import data_text
-from fitsnap_nn.lammps.dynamics import nve_drift
 from fitsnap_nn.lammps.program import Lammps
 from fitsnap_nn.models import GraphModel
 from fitsnap_nn.settings.schema import Reference

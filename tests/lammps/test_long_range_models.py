@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from drift import nve_drift
 from random_potentials import crystal
 from single_points import ELEMENTS, SECONDS, SKEWED, STRUCTURES, Case, Runs, check, runs_of
 
@@ -17,7 +18,6 @@ from fitsnap_nn.export.unified import unified_pickle
 from fitsnap_nn.interfaces.potential import Potential
 from fitsnap_nn.lammps.cell import in_lammps_frame
 from fitsnap_nn.lammps.data_file import data_text
-from fitsnap_nn.lammps.dynamics import nve_drift
 from fitsnap_nn.lammps.program import Lammps
 from fitsnap_nn.lammps.verify import verify
 from fitsnap_nn.models import GraphModel

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drift import nve_drift
 from random_potentials import crystal, random_bpnn
 
 from fitsnap_nn.data.voigt import from_voigt
 from fitsnap_nn.export.lammps_files import write_lammps_files
-from fitsnap_nn.lammps.dynamics import nve_drift
 from fitsnap_nn.lammps.evaluate import evaluate_in_lammps
 from fitsnap_nn.lammps.files import LammpsFiles
 from fitsnap_nn.lammps.program import Lammps

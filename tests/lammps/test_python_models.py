@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from drift import nve_drift
 from once import once
 from random_potentials import crystal, random_bpnn
 from together import run_together
@@ -25,7 +26,6 @@ from fitsnap_nn.export.lammps_files import write_lammps_files
 from fitsnap_nn.export.mliappy import MliapModel, to_pickle
 from fitsnap_nn.interfaces.potential import Potential
 from fitsnap_nn.lammps.data_file import data_text
-from fitsnap_nn.lammps.dynamics import nve_drift
 from fitsnap_nn.lammps.files import LammpsFiles
 from fitsnap_nn.lammps.program import Lammps, find_lammps
 from fitsnap_nn.lammps.verify import verify

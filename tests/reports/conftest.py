@@ -110,16 +110,7 @@ def make_record() -> Callable[..., FitRecord]:
             verdict=VERDICT,
             errors=tuple(errors_table(results, properties)),
             element_energies=energies,
-            worst=tuple(
-                {
-                    "id": one.result.configuration.id,
-                    "group": one.result.configuration.group,
-                    "set": one.result.configuration.subset.value,
-                    "atoms": len(one.result.configuration),
-                    "errors": one.texts,
-                }
-                for one in worst
-            ),
+            worst=tuple(one.entry for one in worst),
         )
         return replace(record, **changes)
 

@@ -12,7 +12,7 @@ PADDING = 0.04
 
 
 def robust_limits(values: Floats, share: float = SHARE, reach: float = REACH) -> tuple[float, float]:
-    """Return limits with all values, unless some are far outside the bulk of them.
+    """Return limits that include all values except outliers.
 
     The limits do not exceed the quantiles ``share`` and 1 - ``share`` by more than ``reach`` times their distance.
 
