@@ -12,7 +12,7 @@ from fitsnap_nn.inputs.snap.compute import SnapCompute
 from fitsnap_nn.inputs.snap.input import SnapInput
 from fitsnap_nn.inputs.snap.rows import SnapRows
 from fitsnap_nn.models import BPNN
-from fitsnap_nn.models.linear import LinearSnap
+from fitsnap_nn.models.linear import LinearModel
 from fitsnap_nn.settings.schema import Bispectrum, Reference
 
 BCC = np.array([[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]])
@@ -55,9 +55,9 @@ def random_bpnn(
     return model
 
 
-def random_linear(bispectrum: Bispectrum, seed: int = 0) -> LinearSnap:
+def random_linear(bispectrum: Bispectrum, seed: int = 0) -> LinearModel:
     """A linear model with random coefficients, all terms of which are of order 0.1 eV per atom."""
-    model = LinearSnap(SnapRows(bispectrum))
+    model = LinearModel(SnapRows(bispectrum))
     random = np.random.default_rng(seed)
     _, deviation = statistics(bispectrum)
     coefficients = 0.1 * random.standard_normal(model.coefficients.shape) / deviation.numpy()

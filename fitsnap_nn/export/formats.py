@@ -12,19 +12,21 @@ from fitsnap_nn.errors import LammpsError
 from fitsnap_nn.export.chemical import symmetrized
 from fitsnap_nn.export.mliappy import MliapModel, say_cpu, to_pickle
 from fitsnap_nn.export.nn_text import UNITS_TAG, nn_text, unsupported_reason
+from fitsnap_nn.export.pace_files import coefficients_table, yace_text
 from fitsnap_nn.export.snap_files import coefficients_text, parameters_text
 from fitsnap_nn.export.targets_of_atoms import components_of_targets
 from fitsnap_nn.export.uncertainty import displacements_of_networks, factor_of_deviations, networks_of_others
 from fitsnap_nn.export.unified import UnifiedModel, dtype_name, on_this_rank, unified_pickle
 from fitsnap_nn.inputs import ModelInput
 from fitsnap_nn.inputs.ace.input import AceInput
+from fitsnap_nn.inputs.ace.rows import AceRows
 from fitsnap_nn.inputs.graph.input import GraphInput
 from fitsnap_nn.inputs.snap.input import SnapInput
 from fitsnap_nn.inputs.snap.rows import SnapRows
 from fitsnap_nn.models import BPNN, GraphModel, Model
 from fitsnap_nn.models.ace import AceNetwork
 from fitsnap_nn.models.bpnn import PlainNetwork
-from fitsnap_nn.models.linear import LinearSnap
+from fitsnap_nn.models.linear import LinearModel
 from fitsnap_nn.models.uncertainty import Uncertainty
 from fitsnap_nn.settings.schema import Bispectrum
 
@@ -35,13 +37,14 @@ class Formats(NamedTuple):
     """Exported model.
 
     Attributes:
-        contents: file content by format: ``snap`` (text, coefficients of a linear model), ``nn`` (text), ``mliappy``
-            and ``unified`` (which require Python).
+        contents: file content by format: ``snap`` and ``pace`` (text, coefficients of a linear model), ``nn`` (text),
+            ``mliappy`` and ``unified`` (which require Python).
         descriptor: content of the descriptor file; empty for a model without descriptors.
         default: format to use if the plugin is not loaded.
         unsupported_reason: why there is no text format; empty if there is one.
         precision: floating-point type of the evaluation in LAMMPS, ``float32`` or ``float64``.
-        parameters: content of the parameter file of format ``snap``; empty without this format.
+        texts: content of further text files of a linear model by suffix: the parameter file of format ``snap``, the
+            table of coefficients beside ``pace``.
         single_rank: why the model runs on one rank only, and with the plugin; empty if it runs on several.
         targets: number of components of each target by name that LAMMPS' ``fix pair`` reads, with the plugin.
     """
@@ -51,7 +54,7 @@ class Formats(NamedTuple):
     default: str
     unsupported_reason: str
     precision: str
-    parameters: str = ""
+    texts: Mapping[str, str] = MappingProxyType({})
     single_rank: str = ""
     targets: Mapping[str, int] = MappingProxyType({})
 
@@ -96,17 +99,25 @@ def _of_snap(model_input: SnapInput, model: BPNN, uncertainty: Uncertainty | Non
 @formats_of.register
 def _of_ace(model_input: AceInput, model: BPNN, uncertainty: Uncertainty | None = None) -> Formats:
     reason = "model nn supports networks on SNAP descriptors only, not on ACE descriptors"
-    content = {"unified": unified_pickle(AceNetwork.from_bpnn(model), _on_graphs(model, uncertainty))}
+    content = {"unified": unified_pickle(AceNetwork.of(model), _on_graphs(model, uncertainty))}
     return Formats(content, "", "unified", reason, "float64")
 
 
 @formats_of.register
-def _of_rows(model_input: SnapRows, model: LinearSnap) -> Formats:
+def _of_ace_rows(model_input: AceRows, model: LinearModel) -> Formats:
+    networks = model.plain_networks()
+    contents = {"pace": yace_text(networks, model_input).encode(), "unified": unified_pickle(AceNetwork.of(model))}
+    table = coefficients_table(networks, model_input, constants=model.has_constants)
+    return Formats(contents, "", "pace", "", "float64", {".acecoeff": table})
+
+
+@formats_of.register
+def _of_snap_rows(model_input: SnapRows, model: LinearModel) -> Formats:
     bispectrum = model_input.bispectrum
     networks = symmetrized(model.plain_networks(), bispectrum)
     mliap = _mliap_model(networks, bispectrum)
     contents = {"snap": coefficients_text(networks, bispectrum).encode(), "mliappy": to_pickle(mliap)}
-    return Formats(contents, mliap.descriptor, "snap", "", "float64", parameters_text(bispectrum))
+    return Formats(contents, mliap.descriptor, "snap", "", "float64", {".snapparam": parameters_text(bispectrum)})
 
 
 @singledispatch
@@ -133,7 +144,7 @@ def _graph_object(model_input: GraphInput, model: GraphModel, uncertainty: Uncer
 
 @lammps_object.register
 def _snap_object(
-    model_input: SnapInput, model: BPNN | LinearSnap, uncertainty: Uncertainty | None = None
+    model_input: SnapInput, model: BPNN | LinearModel, uncertainty: Uncertainty | None = None
 ) -> MliapModel:
     bispectrum = model_input.bispectrum
     say_cpu()
@@ -141,13 +152,15 @@ def _snap_object(
 
 
 @lammps_object.register
-def _ace_object(model_input: AceInput, model: BPNN, uncertainty: Uncertainty | None = None) -> UnifiedModel:
-    return on_this_rank(AceNetwork.from_bpnn(model), uncertainty=_on_graphs(model, uncertainty))
+def _ace_object(
+    model_input: AceInput, model: BPNN | LinearModel, uncertainty: Uncertainty | None = None
+) -> UnifiedModel:
+    return on_this_rank(AceNetwork.of(model), uncertainty=_on_graphs(model, uncertainty))
 
 
-def _on_graphs(model: BPNN, uncertainty: Uncertainty | None) -> Uncertainty | None:
+def _on_graphs(model: BPNN | LinearModel, uncertainty: Uncertainty | None) -> Uncertainty | None:
     """Return the uncertainty of a model for its networks as a function of the graph."""
-    if uncertainty is None:
+    if uncertainty is None or isinstance(model, LinearModel):
         return None
     return replace(uncertainty, displacements=displacements_of_networks(model, uncertainty))
 
@@ -155,7 +168,7 @@ def _on_graphs(model: BPNN, uncertainty: Uncertainty | None) -> Uncertainty | No
 def _mliap_model(
     networks: Sequence[PlainNetwork],
     bispectrum: Bispectrum,
-    model: BPNN | LinearSnap | None = None,
+    model: BPNN | LinearModel | None = None,
     uncertainty: Uncertainty | None = None,
 ) -> MliapModel:
     """Return the object for networks; the uncertainty is that of the model."""

@@ -29,7 +29,8 @@ from fitsnap_nn.settings.outputs import LAMMPS_SUFFIXES
 from fitsnap_nn.settings.schema import Reference
 
 DECK, DATA = "in.md", "md.data"  # names of the example input
-SUFFIXES = {"snap": ".snapcoeff"}  # of model files, if not .mliap. and the name of the format
+SUFFIXES = {"snap": ".snapcoeff", "pace": ".yace"}  # of model files, if not .mliap. and the name of the format
+KINDS = {"snap": "Linear SNAP", "pace": "Linear ACE"}  # of models with these formats; the others are networks
 SNAP_COMMENTS = (
     "# Formats of the model: snap, for any LAMMPS with ML-SNAP; mliappy, several times faster, for LAMMPS with the",
     "# plugin of fitsnap_nn, or with Python ML-IAP.",
@@ -38,10 +39,12 @@ FORMAT_COMMENTS = (
     "# Formats of the model: nn, a text file for any LAMMPS with ML-IAP, where it exists; mliappy, several times",
     "# faster, for LAMMPS with the plugin of fitsnap_nn, or with Python ML-IAP.",
 )
-# Without the plugin LAMMPS does not pass atom IDs to the model, which then reads them through a pointer to LAMMPS.
-UNIFIED_COMMANDS = (
-    "# For LAMMPS with the plugin of fitsnap_nn, or with Python ML-IAP (on one rank if the model passes messages).",
-    " ".join(['if "x${potential_plugin} != x1" then', *(f'"{command}"' for command in POINTER_COMMANDS)]),
+UNIFIED_COMMENT = (
+    "# For LAMMPS with the plugin of fitsnap_nn, or with Python ML-IAP (on one rank if the model passes messages)."
+)
+PACE_COMMENTS = (
+    "# Formats of the model: pace, for any LAMMPS with ML-PACE; unified, for LAMMPS with the plugin of fitsnap_nn, or",
+    "# with Python ML-IAP. To choose one:  lmp -var potential_model FORMAT ...",
 )
 
 
@@ -95,7 +98,7 @@ def write_lammps_files(
         data=folder / DATA if structure else None,
         elements=model.elements,
         atom_style=reference.atom_style,
-        parameters=folder / f"{stem}.snapparam" if formats.parameters else None,
+        texts=tuple(folder / f"{stem}{suffix}" for suffix in formats.texts),
         single_rank=formats.single_rank,
         uncertainty=folder / f"{stem}.uncertainty.mod" if uncertainty else None,
     )
@@ -140,8 +143,8 @@ def _write_model(files: LammpsFiles, formats: Formats, stem: str) -> None:
         _write(files.models[name], content)
     if files.descriptor:
         _write(files.descriptor, formats.descriptor.encode())
-    if files.parameters:
-        _write(files.parameters, formats.parameters.encode())
+    for path, text in zip(files.texts, formats.texts.values(), strict=True):
+        _write(path, text.encode())
 
 
 def setup_commands(files: LammpsFiles, reference: Reference, copies: Mapping[Path, Path]) -> list[str]:
@@ -159,21 +162,37 @@ def setup_commands(files: LammpsFiles, reference: Reference, copies: Mapping[Pat
     def commands(*style: str) -> list[str]:
         return pair_commands(reference, ModelStyle(*style), files.elements, place)
 
-    if not files.descriptor:
-        return [*UNIFIED_COMMANDS, *commands("mliap", f"unified {in_home(files.models['unified'].name)} 0")]
-    choice = (
-        *(SNAP_COMMENTS if files.parameters else FORMAT_COMMENTS),
-        f"variable potential_format string {files.default_format}",
-        'if "x${potential_plugin} == x1" then "variable potential_format string mliappy"',
-        'if "$(is_defined(variable,potential_model)) == 1" then "variable potential_format string ${potential_model}"',
-    )
     stem = files.mod.name.removesuffix(".mod")
+    if not files.descriptor:
+        unified = commands("mliap", f"unified {in_home(files.models['unified'].name)} 0")
+        if "pace" not in files.models:
+            return [UNIFIED_COMMENT, _pointer_commands(), *unified]
+        choice = _choice(PACE_COMMENTS, files.default_format, "unified")
+        pace = commands("pace", "product", in_home(files.models["pace"].name))
+        return [*choice, _pointer_commands(" && ${potential_format} == unified"), *_either("pace", pace, unified)]
+    comments = SNAP_COMMENTS if "snap" in files.models else FORMAT_COMMENTS
+    choice = _choice(comments, files.default_format, "mliappy")
     model = f"model ${{potential_format}} {in_home(f'{stem}.mliap.${{potential_format}}')}"
     mliap = commands("mliap", f"{model} descriptor sna {in_home(files.descriptor.name)}")
-    if files.parameters:
-        names = f"{in_home(files.models['snap'].name)} {in_home(files.parameters.name)}"
+    if "snap" in files.models:
+        names = f"{in_home(files.models['snap'].name)} {in_home(f'{stem}.snapparam')}"
         return [*choice, *_either("snap", commands("snap", "", names), mliap)]
     return [*choice, *mliap]
+
+
+def _choice(comments: Sequence[str], default: str, with_plugin: str) -> list[str]:
+    """Return commands that choose a format: the default, another one with the plugin, or that of the user."""
+    return [
+        *comments,
+        f"variable potential_format string {default}",
+        f'if "x${{potential_plugin}} == x1" then "variable potential_format string {with_plugin}"',
+        'if "$(is_defined(variable,potential_model)) == 1" then "variable potential_format string ${potential_model}"',
+    ]
+
+
+def _pointer_commands(condition: str = "") -> str:
+    """Return the command that passes the model a pointer to LAMMPS, which without the plugin passes no atom IDs."""
+    return " ".join([f'if "x${{potential_plugin}} != x1{condition}" then', *(f'"{one}"' for one in POINTER_COMMANDS)])
 
 
 def _either(name: str, commands: Sequence[str], others: Sequence[str]) -> Iterator[str]:
@@ -197,7 +216,7 @@ def mod_text(files: LammpsFiles, commands: Sequence[str]) -> str:
         commands: those that state the identity of the potential, find its folder and set it up.
     """
     types = ", ".join(f"{number} {element}" for number, element in enumerate(files.elements, start=1))
-    kind = "Linear SNAP" if files.parameters else "Neural network"
+    kind = next((KINDS[name] for name in KINDS if name in files.models), "Neural network")
     lines = [
         f"# {kind} {files.mod.stem}. Units metal: energies in eV, distances in Å. Atom types: {types}.",
         "# Include it from any folder. If its files were moved:  lmp -var potential_folder FOLDER ...",
@@ -215,7 +234,8 @@ def names_of_copies(files: Iterable[Path], folder: Path, stem: str) -> dict[Path
         folder: folder of the ``.mod`` file. Files in it that LAMMPS can read keep their names.
         stem: common part of the names of the potential, which are taken.
     """
-    own = (DECK, DATA, *(f"{stem}.{suffix}" for suffix in ("mod", "mliap.", "snapcoeff", "snapparam")))
+    suffixes = ("mod", "mliap.", "snapcoeff", "snapparam", "yace", "acecoeff")
+    own = (DECK, DATA, *(f"{stem}.{suffix}" for suffix in suffixes))
     names: dict[Path, str] = {}
     for path in sorted(files, key=lambda path: path.resolve().parent != folder.resolve()):
         name = re.sub(r"[^\w.+=@~-]", "_", path.name, flags=re.ASCII)

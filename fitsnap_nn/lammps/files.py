@@ -15,7 +15,7 @@ class LammpsFiles:
         folder: folder that contains all files.
         mod: file to ``include`` in a LAMMPS input.
         descriptor: descriptor options; ``None`` for a model without descriptors.
-        models: model file per format: ``snap`` or ``nn`` (text), ``mliappy`` or ``unified`` (Python).
+        models: model file per format: ``snap``, ``pace`` or ``nn`` (text), ``mliappy`` or ``unified`` (Python).
         default_format: format that ``mod`` selects if the plugin is not loaded and the variable ``potential_model`` is
             not set.
         unsupported_reason: why there is no text format; empty if there is one.
@@ -24,7 +24,7 @@ class LammpsFiles:
         deck, data: example input for molecular dynamics and its data file; ``None`` if no structure was given.
         elements: chemical symbols, in the order of the atom types.
         atom_style: argument of LAMMPS' ``atom_style``.
-        parameters: parameter file of the format ``snap``; ``None`` without this format.
+        texts: further text files of a linear model: the parameters of ``snap``, the table of coefficients of ``pace``.
         single_rank: why the potential runs on one rank only, and with the plugin; empty if it runs on several.
         uncertainty: file to ``include`` that watches the uncertainty of forces; ``None`` if the potential has none.
     """
@@ -41,14 +41,15 @@ class LammpsFiles:
     data: Path | None
     elements: tuple[str, ...]
     atom_style: str
-    parameters: Path | None = None
+    texts: tuple[Path, ...] = ()
     single_rank: str = ""
     uncertainty: Path | None = None
 
     @property
     def potential(self) -> tuple[Path, ...]:
         """Files that a run needs."""
-        return (self.mod, *filter(None, [self.descriptor, self.parameters]), *self.models.values(), *self.extra)
+        descriptor = [self.descriptor] if self.descriptor else []
+        return (self.mod, *descriptor, *self.texts, *self.models.values(), *self.extra)
 
     @property
     def limitation(self) -> str:

@@ -20,6 +20,7 @@ from fitsnap_nn.errors import LammpsError, LammpsTimeoutError
 from fitsnap_nn.launch import without_job
 
 # Activations implemented by LAMMPS' ``model nn`` (ML-IAP/mliap_model_nn.cpp), which treats all others as linear.
+TEXT_FORMATS = {"snap": "ML-SNAP", "pace": "ML-PACE"}  # package of the pair style of each
 NN_ACTIVATIONS = ("linear", "sigmoid", "tanh", "relu")
 COMMAND_VARIABLE = "FITSNAP_NN_LAMMPS"  # environment variable with the LAMMPS command line to use
 PR_SET_PDEATHSIG = 1  # prctl(2) of Linux
@@ -59,11 +60,10 @@ class Lammps:
     @property
     def formats(self) -> tuple[str, ...]:
         """Model formats that this executable can run."""
-        if "ML-SNAP" not in self.packages:
-            return ()
-        if "ML-IAP" not in self.packages:
-            return ("snap",)
-        return ("snap", "nn", "mliappy", "unified") if self.python_mliap else ("snap", "nn")
+        text = [name for name, package in TEXT_FORMATS.items() if package in self.packages]
+        if not {"ML-SNAP", "ML-IAP"} <= self.packages:
+            return tuple(text)
+        return (*text, "nn", *(("mliappy", "unified") if self.python_mliap else ()))
 
     def run(self, arguments: Sequence[str], folder: Path, ranks: int = 1, timeout: float = 600) -> str:
         """Run LAMMPS and return its output.

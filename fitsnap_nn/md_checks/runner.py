@@ -18,7 +18,7 @@ from fitsnap_nn.lammps.files import LammpsFiles
 from fitsnap_nn.lammps.program import Lammps
 
 T = TypeVar("T")
-PREFERRED = ("mliappy", "unified", "snap", "nn")  # formats, the fastest first
+PREFERRED = ("mliappy", "pace", "unified", "snap", "nn")  # formats, the fastest first
 OVERRUN = 1.5  # of runs on a machine that has become slower
 GRACE = 10.0  # s that a run gets at least
 

@@ -17,7 +17,7 @@ from fitsnap_nn.models.prediction import Prediction, predict
 ARCHITECTURES: Mapping[str, str] = MappingProxyType(
     {
         "BPNN": "fitsnap_nn.models.bpnn:BPNN",
-        "LINEAR": "fitsnap_nn.models.linear:LinearSnap",
+        "LINEAR": "fitsnap_nn.models.linear:LinearModel",
         "SOAP_BPNN": "fitsnap_nn.models.soap_bpnn:SoapBpnn",
         "NANOPET": "fitsnap_nn.models.nanopet:Nanopet",
         "MACE": "fitsnap_nn.models.mace:MACE",

@@ -1,6 +1,6 @@
 """Network on ACE descriptors as a function of the neighbour graph, for LAMMPS.
 
-Fits read the descriptors from the cache and train a `BPNN`; LAMMPS runs its networks in this form.
+Fits read the descriptors from the cache and give a `BPNN` or a `LinearModel`; LAMMPS runs them in this form.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.inputs.graph.padded import PaddedGraph
 from fitsnap_nn.models.base import GraphModel
 from fitsnap_nn.models.bpnn import BPNN
+from fitsnap_nn.models.linear import LinearModel
 from fitsnap_nn.models.mlp import ACTIVATIONS, uniform
 
 
@@ -25,7 +26,7 @@ class AceNetwork(GraphModel):
 
     Args:
         model_input: descriptors, as an input or as its payload.
-        hidden: nodes per hidden layer.
+        hidden: nodes per hidden layer; none for a linear model.
         activation: of the hidden layers; a key of ``ACTIVATIONS``.
     """
 
@@ -50,8 +51,8 @@ class AceNetwork(GraphModel):
 
     @classmethod
     @torch.no_grad()
-    def from_bpnn(cls, model: BPNN) -> AceNetwork:
-        """Return the mean of the committee of a model on `AceInput`, in float64.
+    def of(cls, model: BPNN | LinearModel) -> AceNetwork:
+        """Return a model on `AceInput`, or the mean of its committee, in float64.
 
         Args:
             model: left unchanged.
@@ -59,7 +60,7 @@ class AceNetwork(GraphModel):
         assert isinstance(model.input, AceInput)
         networks = model.plain_networks()
         hidden = [len(bias) for _, bias in networks[0].layers[:-1]]
-        found = cls(model.input, hidden, model.activation)
+        found = cls(model.input, hidden, networks[0].activation)
         found.set_precision(torch.float64)
         found.element_energies.copy_(model.element_energies)
         for element, network in enumerate(networks):

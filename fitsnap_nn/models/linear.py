@@ -1,8 +1,9 @@
-"""Linear SNAP: the energy of an atom is linear in its descriptors, with coefficients for each element.
+"""Linear models: the energy of an atom is linear in its descriptors, with coefficients for each element.
 
-E_i = beta_0(Z_i) + beta(Z_i) . B_i, A. P. Thompson et al., J. Comput. Phys. 285, 316 (2015). With ``quadraticflag`` the
-descriptors include their products, M. A. Wood and A. P. Thompson, J. Chem. Phys. 148, 241721 (2018). The coefficients
-solve a linear system, see `fitsnap_nn.training.linear_system`.
+E_i = beta_0(Z_i) + beta(Z_i) . B_i. With SNAP descriptors see A. P. Thompson et al., J. Comput. Phys. 285, 316 (2015);
+with ``quadraticflag`` they include their products, M. A. Wood and A. P. Thompson, J. Chem. Phys. 148, 241721 (2018).
+With ACE descriptors see R. Drautz, Phys. Rev. B 99, 014104 (2019). The coefficients solve a linear system, see
+`fitsnap_nn.training.linear_system`.
 """
 
 from __future__ import annotations
@@ -12,21 +13,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fitsnap_nn.data.configuration import Configuration, Floats
 from fitsnap_nn.data.properties import ENERGY, FORCES, Property
-from fitsnap_nn.inputs.snap.rows import CachedRows, RowsBatch, SnapRows
+from fitsnap_nn.inputs import rows_class
+from fitsnap_nn.inputs.rows import CachedRows, Mask, RowsBatch, RowsInput
 from fitsnap_nn.models.base import Model
 from fitsnap_nn.models.baselines import FitStatistics
 from fitsnap_nn.models.bpnn import PlainNetwork
-from fitsnap_nn.settings.descriptors import has_coefficient
-
-Mask = NDArray[np.bool_]
 
 
-class LinearSnap(Model[RowsBatch]):
+class LinearModel(Model[RowsBatch]):
     """E_i = beta_0(Z_i) + beta(Z_i) . B_i, in float64.
 
     Args:
@@ -36,10 +34,10 @@ class LinearSnap(Model[RowsBatch]):
         coefficients: (E, D) beta, eV; ``element_energies`` are beta_0.
     """
 
-    def __init__(self, model_input: SnapRows | Mapping[str, Any]) -> None:
+    def __init__(self, model_input: RowsInput | Mapping[str, Any]) -> None:
         super().__init__()
         if isinstance(model_input, Mapping):
-            model_input = SnapRows.from_payload(model_input)
+            model_input = rows_class(model_input["calculator"]).from_payload(model_input)
         self._input = model_input
         self.elements = self._input.elements
         shape = (len(self.elements), self._input.size)
@@ -48,7 +46,7 @@ class LinearSnap(Model[RowsBatch]):
         self.register_buffer("energy_scale", torch.ones((), dtype=torch.float64))
 
     @property
-    def input(self) -> SnapRows:
+    def input(self) -> RowsInput:
         return self._input
 
     def description(self) -> dict[str, Any]:
@@ -76,13 +74,13 @@ class LinearSnap(Model[RowsBatch]):
 
     @property
     def has_constants(self) -> bool:
-        """Whether beta_0 is fitted; with ``bzeroflag`` it is 0, as in FitSNAP."""
-        return not self._input.bispectrum.bzeroflag
+        """Whether beta_0 is fitted; otherwise it is 0."""
+        return self._input.has_constants
 
     @property
     def fitted(self) -> Mask:
-        """(K,) which columns of `design` have a coefficient; those above the ``twojmax`` of their element have none."""
-        found = np.array(has_coefficient(self._input.bispectrum), dtype=bool)
+        """(K,) which columns of `design` have a coefficient."""
+        found = self._input.has_coefficient
         constants = np.ones((len(found), 1), dtype=bool)
         return np.hstack([constants, found] if self.has_constants else [found]).ravel()
 
@@ -96,7 +94,7 @@ class LinearSnap(Model[RowsBatch]):
 
         Returns:
             (M, K) for the energy per atom in eV, forces in eV/Å or stress in eV/Å³; the K columns are those of each
-            element in turn, its beta_0 first unless ``bzeroflag`` is set.
+            element in turn, its beta_0 first if there are constants.
         """
         if quantity == ENERGY:
             species = configuration.element_indices(self.elements)

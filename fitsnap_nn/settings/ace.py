@@ -24,6 +24,7 @@ from fitsnap_nn.settings.problems import ValueProblem
 MAX_MOMENTA = {1: 12, 2: 12, 3: 12, 4: 6, 5: 6, 6: 6}
 MAX_PRODUCTS = 100_000  # of a rank, before dependent ones are left out
 BOND_KEYS = ("rcutfac", "lambda", "rcinner", "drcinner")
+OF_LINEAR = ("bzeroflag",)  # keys that only linear models use
 EACH_PAIR = "one value, or one per ordered pair of elements (1 1, 1 2, …, 2 1, 2 2, …)"
 EACH_RANK = "for each rank"
 
@@ -63,12 +64,16 @@ class Ace:
     mumax: int = option(1, "number of elements", no_effect="it follows from the list of elements")
     erefs: tuple[float, ...] = option((0.0,), "reference energies", no_effect="FitSNAP does not use them either")
     bzeroflag: bool = option(
-        False, "no constant for each element", no_effect="networks have element energies of their own"
+        False, "linear models: 1: no constant energy for each element; networks always have element energies"
     )
     rpi_heuristic: str = option(
         "", "choice of functions", key="RPI_heuristic", no_effect="FitSNAP does not use it either; see b_basis"
     )
-    bikflag: bool = option(True, "per-atom descriptors", no_effect="networks always use per-atom descriptors")
+    bikflag: bool = option(
+        True,
+        "per-atom descriptors",
+        no_effect="networks use per-atom descriptors, linear models the sums that forces and energies need",
+    )
     dgradflag: bool = option(
         True, "descriptor gradients", no_effect="gradients are computed whenever forces are fitted"
     )

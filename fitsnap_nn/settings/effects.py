@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from fitsnap_nn.settings.ace import OF_LINEAR as OF_LINEAR_ACE
 from fitsnap_nn.settings.architectures import LONG_RANGE_KEYS, Custom, architecture_names
 from fitsnap_nn.settings.ini import Document
 from fitsnap_nn.settings.keys import DESCRIPTOR_SECTIONS, FOREIGN_SECTIONS, keys_of, section_classes
@@ -84,6 +85,9 @@ def _sections(document: Document, settings: Settings) -> Iterator[str]:
             used = ("type",) if settings.elements_key[0] == section else ()
             idle = [key for key, entry in keys_of(section).items() if key not in used and not entry.no_effect]
             yield from _without_effect(document, section, idle, f"with [CALCULATOR] calculator = {calculator}")
+    if calculator == "LAMMPSPACE" and not settings.solver.is_linear:
+        reason = "on networks, which have element energies of their own"
+        yield from _without_effect(document, "ACE", OF_LINEAR_ACE, reason)
     if calculator == "LAMMPSSNAP" and not settings.bispectrum.switchinnerflag:
         yield from _without_effect(document, "BISPECTRUM", ["sinner", "dinner"], "with switchinnerflag = 0")
 

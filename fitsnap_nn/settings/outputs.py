@@ -26,7 +26,7 @@ FOLDERS = ("cache", "test", TENSORBOARD)
 OWN = ("fitsnap_nn.files", "fitsnap_nn.lock")
 LAMMPS_SUFFIXES = (
     ".mod", ".uncertainty.mod", ".mliap.descriptor", ".mliap.nn", ".mliap.mliappy", ".mliap.unified", ".snapcoeff",
-    ".snapparam",
+    ".snapparam", ".yace", ".acecoeff",
 )  # fmt: skip
 # Files of the system of a linear fit, with FitSNAP's names except the last, which is not a pickle.
 DESCRIPTORS, TRUTH, WEIGHTS, DATA_FRAME = "Descriptors.npy", "Truth-Ref.npy", "Weights.npy", "FitSNAP.csv"

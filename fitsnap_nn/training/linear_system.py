@@ -22,8 +22,8 @@ from fitsnap_nn.data.configuration import Configuration, Floats
 from fitsnap_nn.data.properties import ENERGY, STRESS, Property
 from fitsnap_nn.errors import TrainingError
 from fitsnap_nn.inputs.reference import reference_values
-from fitsnap_nn.inputs.snap.rows import CachedRows
-from fitsnap_nn.models.linear import LinearSnap
+from fitsnap_nn.inputs.rows import CachedRows
+from fitsnap_nn.models.linear import LinearModel
 from fitsnap_nn.training.distributed import Ranks
 from fitsnap_nn.units import BAR, LAMMPS_BAR
 
@@ -45,7 +45,7 @@ class Rows(NamedTuple):
 
 
 def rows_of(
-    model: LinearSnap, configuration: Configuration, cached: CachedRows, properties: Sequence[Property]
+    model: LinearModel, configuration: Configuration, cached: CachedRows, properties: Sequence[Property]
 ) -> Iterator[tuple[Property, Rows]]:
     """Yield the rows of each labelled property of a configuration.
 
@@ -109,7 +109,7 @@ class LinearSystem:
 
 
 def reduce_system(
-    model: LinearSnap,
+    model: LinearModel,
     training: Iterable[tuple[Configuration, CachedRows]],
     properties: Sequence[Property],
     ranks: Ranks,
@@ -141,7 +141,7 @@ def reduce_system(
 
 
 def gather_system(
-    model: LinearSnap,
+    model: LinearModel,
     training: Iterable[tuple[Configuration, CachedRows]],
     properties: Sequence[Property],
     ranks: Ranks,
@@ -159,7 +159,7 @@ def gather_system(
 
 
 def weighted_rows(
-    model: LinearSnap, training: Iterable[tuple[Configuration, CachedRows]], properties: Sequence[Property]
+    model: LinearModel, training: Iterable[tuple[Configuration, CachedRows]], properties: Sequence[Property]
 ) -> Iterator[tuple[str, str, Floats]]:
     """Yield id of a configuration, name of a property and weighted rows [A y] (M, K + 1), for rows with a weight.
 

@@ -35,6 +35,9 @@ from fitsnap_nn.training.distributed import Ranks
 from fitsnap_nn.workflow.preparation import Prepared, describe_groups
 
 VERIFIED_CONFIGURATIONS = 5
+# Files of linear models, by format or suffix.
+OF_LINEAR = {"snap": "coefficients for pair_style snap", "pace": "the model for pair_style pace"}
+OF_TEXTS = {".snapparam": "parameters for pair_style snap", ".acecoeff": "table of the coefficients"}
 
 
 def errors_of(results: Sequence[Result], prepared: Prepared, settings: Settings) -> list[ErrorRow]:
@@ -180,9 +183,8 @@ def contents(settings: Settings, files: LammpsFiles) -> dict[str, str]:
     }
     phrases |= {path.name: f"the model for pair_style mliap, format {name}" for name, path in files.models.items()}
     phrases |= {path.name: "file of the reference potential" for path in files.extra}
-    if files.parameters:
-        phrases[files.models["snap"].name] = "coefficients for pair_style snap"
-        phrases[files.parameters.name] = "parameters for pair_style snap"
+    phrases |= {files.models[name].name: text for name, text in OF_LINEAR.items() if name in files.models}
+    phrases |= {path.name: OF_TEXTS[path.suffix] for path in files.texts}
     if files.descriptor:
         phrases[files.descriptor.name] = "descriptor options for LAMMPS"
     phrases[files.mod.name] = "pair style, to be included"

@@ -14,12 +14,11 @@ from fitsnap_nn.data.neighbours import is_isolated
 from fitsnap_nn.data.properties import ENERGY
 from fitsnap_nn.data.voigt import voigt
 from fitsnap_nn.errors import DataError, InputError, Problem
-from fitsnap_nn.inputs import CachedInput, DescriptorInput, input_class, join_batches
-from fitsnap_nn.inputs.snap.rows import SnapRows
+from fitsnap_nn.inputs import CachedInput, DescriptorInput, input_class, join_batches, rows_class
 from fitsnap_nn.memory import TRAINING_BYTES, shortage
 from fitsnap_nn.models import BPNN, Model
 from fitsnap_nn.models.baselines import FitStatistics, fit_composition
-from fitsnap_nn.models.linear import LinearSnap
+from fitsnap_nn.models.linear import LinearModel
 from fitsnap_nn.models.targets import describe_targets
 from fitsnap_nn.settings.schema import Settings
 from fitsnap_nn.training.distributed import Ranks
@@ -62,7 +61,7 @@ def create_model(settings: Settings, start: Start | None = None) -> Model[Any]:
 def _create_new(settings: Settings) -> Model[Any]:
     options = settings.pytorch
     if settings.solver.is_linear:
-        return LinearSnap(SnapRows.from_settings(settings))
+        return LinearModel(rows_class(settings.calculator.calculator).from_settings(settings))
     if pretrained := pretrained_file(settings):
         from fitsnap_nn.interfaces.mace_files import run_and_convert
 

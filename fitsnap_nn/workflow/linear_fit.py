@@ -15,8 +15,8 @@ from fitsnap_nn.data.configuration import Configuration, Subset
 from fitsnap_nn.data.properties import Property
 from fitsnap_nn.errors import CheckpointError, counted
 from fitsnap_nn.files import atomic_write, write_text
-from fitsnap_nn.inputs.snap.rows import CachedRows
-from fitsnap_nn.models.linear import LinearSnap
+from fitsnap_nn.inputs.rows import CachedRows
+from fitsnap_nn.models.linear import LinearModel
 from fitsnap_nn.reports.linear_metrics import SETS
 from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.settings import Settings
@@ -52,7 +52,7 @@ def refuse_resume(settings: Settings) -> None:
 
 
 def solve_linear(
-    model: LinearSnap, settings: Settings, prepared: Prepared, ranks: Ranks, console: Console
+    model: LinearModel, settings: Settings, prepared: Prepared, ranks: Ranks, console: Console
 ) -> Solution | None:
     """Set the coefficients of the model to the solution of the linear system of the training set.
 
@@ -84,7 +84,7 @@ def solve_linear(
     return solution
 
 
-def write_system(model: LinearSnap, solution: Solution, settings: Settings, prepared: Prepared) -> dict[str, str]:
+def write_system(model: LinearModel, solution: Solution, settings: Settings, prepared: Prepared) -> dict[str, str]:
     """Write the files of the linear system that the input asks for, with the rows of all sets, on the first rank.
 
     Returns:
@@ -130,7 +130,9 @@ def _describe(system: LinearSystem, solution: Solution, settings: Settings, prop
     return f"solver {settings.solver.solver}: {columns}; rows: {rows}; {solution.note}"
 
 
-def _frame(configuration: Configuration, quantity: Property, rows: Rows, model: LinearSnap) -> list[tuple[object, ...]]:
+def _frame(
+    configuration: Configuration, quantity: Property, rows: Rows, model: LinearModel
+) -> list[tuple[object, ...]]:
     """Return the lines of the data frame for the rows of one property."""
     name = configuration.id.rpartition("/")[2]
     common = (configuration.group, name, SETS[configuration.subset], quantity.title)

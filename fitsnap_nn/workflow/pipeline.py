@@ -18,7 +18,7 @@ from fitsnap_nn.data.configuration import Subset
 from fitsnap_nn.errors import counted
 from fitsnap_nn.folders import LOG_FILE, refuse_foreign_files
 from fitsnap_nn.models import Model
-from fitsnap_nn.models.linear import LinearSnap
+from fitsnap_nn.models.linear import LinearModel
 from fitsnap_nn.models.uncertainty import Uncertainty
 from fitsnap_nn.reports.epochs import LOSS_FILE, METRICS_FILE
 from fitsnap_nn.reports.errors_table import ErrorRow, errors_table, summary
@@ -169,7 +169,7 @@ def _train(
 def _solve(run: Run, model: Model[Any]) -> Outcome:
     """Solve the linear system of a linear model."""
     settings, prepared, ranks, console, *_ = run
-    linear = cast(LinearSnap, model)
+    linear = cast(LinearModel, model)
     solution = solve_linear(linear, settings, prepared, ranks, console)
     run.take_folder()
     interrupts.describe(partial(after_solution, ranks))

@@ -8,7 +8,7 @@ from typing import Any
 
 from fitsnap_nn.errors import CheckpointError, InputError
 from fitsnap_nn.export.model_file import Payload
-from fitsnap_nn.inputs import DescriptorInput, ModelInput, input_from_payload
+from fitsnap_nn.inputs import DescriptorInput, ModelInput, input_from_payload, rows_class
 from fitsnap_nn.settings.architectures import architecture_names
 from fitsnap_nn.settings.effects import OF_LINEAR, add_notices
 from fitsnap_nn.settings.fields import format_value
@@ -83,7 +83,8 @@ def _stored(payload: Payload) -> tuple[dict[str, dict[str, Any]], ModelInput | N
         }
         return {"CALCULATOR": {"calculator": model_input.calculator}, "PYTORCH": network}, model_input
     if name == LINEAR:
-        model_input = input_from_payload(description["model_input"])
+        stored = description["model_input"]
+        model_input = rows_class(stored["calculator"]).from_payload(stored)
         return {"CALCULATOR": {"calculator": model_input.calculator}}, model_input
     if name not in architecture_names():
         raise CheckpointError(f"its architecture, {name}, is of a package that is not installed. Install that package.")

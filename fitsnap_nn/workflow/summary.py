@@ -93,7 +93,7 @@ def describe_fit(
 def _model_name(settings: Settings, layout: str) -> str:
     """Return architecture, layers and descriptors: ``BPNN 30 32 32 1, tanh, SNAP descriptors``."""
     if settings.solver.is_linear:
-        return f"linear SNAP {layout}".strip()
+        return f"linear {DESCRIPTORS[settings.calculator.calculator]} {layout}".strip()
     name = f"{settings.pytorch.model} {layout}".strip()
     descriptors = DESCRIPTORS.get(settings.calculator.calculator)
     return f"{name}, {descriptors} descriptors" if descriptors and settings.pytorch.model == "BPNN" else name

@@ -19,7 +19,7 @@ from fitsnap_nn.interfaces.potential import Potential
 from fitsnap_nn.lammps.program import Lammps
 from fitsnap_nn.lammps.verify import verify
 from fitsnap_nn.models import BPNN
-from fitsnap_nn.models.linear import LinearSnap
+from fitsnap_nn.models.linear import LinearModel
 from fitsnap_nn.settings.schema import Bispectrum, Reference
 
 TA = Bispectrum(type=("Ta",), twojmax=(6,), bzeroflag=True)
@@ -142,7 +142,7 @@ class Exported(NamedTuple):
     """A case whose files have been written."""
 
     case: Case
-    model: BPNN | LinearSnap
+    model: BPNN | LinearModel
     files: LammpsFiles
 
 

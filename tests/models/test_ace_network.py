@@ -63,7 +63,7 @@ def test_it_is_the_network_of_the_fit(option: int, committee: int) -> None:
     configuration = crystal(("In", "P"), 4)
     with model.input.open(Reference(), Path(), derivatives_of(STANDARD)) as compute:
         expected = predict(model, model.input.to_batch(configuration, compute.compute(configuration)))
-    on_graph = AceNetwork.from_bpnn(model)
+    on_graph = AceNetwork.of(model)
     found = predict(on_graph, make_graph(on_graph, configuration))
     torch.testing.assert_close(found.atom_energies, expected.atom_energies, rtol=1e-12, atol=1e-12)
     for name in ("forces", "stress"):

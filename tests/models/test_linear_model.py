@@ -12,11 +12,11 @@ from random_potentials import crystal, random_linear
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.properties import ENERGY, FORCES, STRESS, Derivatives
+from fitsnap_nn.inputs.rows import CachedRows
 from fitsnap_nn.inputs.snap.compute import SnapCompute
-from fitsnap_nn.inputs.snap.rows import CachedRows
 from fitsnap_nn.interfaces.potential import Potential
 from fitsnap_nn.models import build_model
-from fitsnap_nn.models.linear import LinearSnap
+from fitsnap_nn.models.linear import LinearModel
 from fitsnap_nn.settings.schema import Bispectrum, Reference
 
 INP = Bispectrum(num_types=2, type=("In", "P"), twojmax=(4, 4), wj=(1.0, 0.9), radelem=(0.5, 0.42))
@@ -29,7 +29,7 @@ CASES = {
 ZBL = Reference(pair_style="zbl 3.0 4.0", pair_coeff=("1 1 49 49", "1 2 49 15", "2 2 15 15"))
 
 
-def cached(model: LinearSnap, configuration: Configuration, derivatives: Derivatives | None = None) -> CachedRows:
+def cached(model: LinearModel, configuration: Configuration, derivatives: Derivatives | None = None) -> CachedRows:
     with model.input.open(Reference(), Path(), derivatives or Derivatives()) as compute:
         return compute.compute(configuration)
 
@@ -39,11 +39,11 @@ def strained(configuration: Configuration, matrix: np.ndarray) -> Configuration:
 
 
 @pytest.fixture(params=CASES)
-def model(request: pytest.FixtureRequest) -> LinearSnap:
+def model(request: pytest.FixtureRequest) -> LinearModel:
     return random_linear(CASES[request.param])
 
 
-def test_rows_are_sums_of_the_gradients_of_pairs(model: LinearSnap) -> None:
+def test_rows_are_sums_of_the_gradients_of_pairs(model: LinearModel) -> None:
     configuration = crystal(INP.type, 3, skew=0.1)
     rows = cached(model, configuration)
     species = configuration.element_indices(INP.type)
@@ -60,7 +60,7 @@ def test_rows_are_sums_of_the_gradients_of_pairs(model: LinearSnap) -> None:
     np.testing.assert_array_equal(rows.descriptors, pairs.descriptors)
 
 
-def test_forces_and_stress_are_derivatives_of_the_energy(model: LinearSnap) -> None:
+def test_forces_and_stress_are_derivatives_of_the_energy(model: LinearModel) -> None:
     potential, configuration, step = Potential(model, ZBL), crystal(INP.type, 4, skew=0.1), 1e-4
     found = potential.predict(configuration)
     for atom, axis in ((0, 0), (7, 2)):
@@ -76,7 +76,7 @@ def test_forces_and_stress_are_derivatives_of_the_energy(model: LinearSnap) -> N
     assert found.stress[3] == pytest.approx(slope, rel=1e-5, abs=1e-8)
 
 
-def test_the_design_matrix_gives_the_predictions(model: LinearSnap) -> None:
+def test_the_design_matrix_gives_the_predictions(model: LinearModel) -> None:
     configuration = crystal(INP.type, 5)
     found, rows = Potential(model, Reference()).predict(configuration), cached(model, configuration)
     expected = {ENERGY: found.energy / len(configuration), FORCES: found.forces, STRESS: found.stress}
@@ -104,16 +104,16 @@ def test_an_isolated_atom_and_a_molecule() -> None:
 
 def test_twojmax_of_an_element() -> None:
     """Coefficients that a smaller twojmax of an element forbids, by hand for 2 and 1."""
-    model = LinearSnap(model_input=random_linear(replace(INP, twojmax=(2, 1))).input)
+    model = LinearModel(model_input=random_linear(replace(INP, twojmax=(2, 1))).input)
     # 000, 101, 112, 202, 222 for twojmax = 2, after a constant.
     assert model.fitted.tolist() == [True] * 6 + [True, True, True, False, False, False]
-    quadratic = LinearSnap(random_linear(replace(INP, twojmax=(2, 1), quadraticflag=True, bzeroflag=True)).input)
+    quadratic = LinearModel(random_linear(replace(INP, twojmax=(2, 1), quadraticflag=True, bzeroflag=True)).input)
     second = quadratic.fitted.reshape(2, -1)[1]
     assert np.flatnonzero(second).tolist() == [0, 1, 5, 6, 10]  # 00, 11 and their products
     assert quadratic.fitted.reshape(2, -1)[0].all()
 
 
-def test_description_and_state_make_the_same_model(model: LinearSnap) -> None:
+def test_description_and_state_make_the_same_model(model: LinearModel) -> None:
     again = build_model(model.description())
     again.load_state_dict(model.state_dict())
     configuration = crystal(INP.type, 6)

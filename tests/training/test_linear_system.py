@@ -13,8 +13,8 @@ from random_potentials import crystal, random_linear
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.properties import STANDARD, Derivatives
 from fitsnap_nn.errors import TrainingError
-from fitsnap_nn.inputs.snap.rows import CachedRows
-from fitsnap_nn.models.linear import LinearSnap
+from fitsnap_nn.inputs.rows import CachedRows
+from fitsnap_nn.models.linear import LinearModel
 from fitsnap_nn.settings.linear import Ard, Lasso, Ridge, Solver
 from fitsnap_nn.settings.schema import Bispectrum, Reference, Settings
 from fitsnap_nn.training.distributed import Ranks
@@ -128,7 +128,7 @@ def test_ard_and_lasso_are_those_of_scikit_learn(outside: Outside) -> None:
     assert "; Objective did not converge" in solve(whole, settings("LASSO", lasso=Lasso(1e-9, max_iter=1))).note
 
 
-def labelled(model: LinearSnap, seed: int) -> tuple[Configuration, CachedRows]:
+def labelled(model: LinearModel, seed: int) -> tuple[Configuration, CachedRows]:
     """A configuration with random labels, and its cached input."""
     random, bare = np.random.default_rng(seed), crystal(TA.type, seed, repeat=1)
     labels = {"energy": np.array(-9.0), "forces": random.standard_normal((2, 3)), "stress": random.standard_normal(6)}

@@ -22,7 +22,7 @@ from fitsnap_nn.data.voigt import from_voigt
 from fitsnap_nn.errors import CheckpointError, InputError
 from fitsnap_nn.export.export import export
 from fitsnap_nn.interfaces.potential import Potential
-from fitsnap_nn.models.linear import LinearSnap
+from fitsnap_nn.models.linear import LinearModel
 from fitsnap_nn.reports.linear_metrics import linear_metrics
 from fitsnap_nn.reports.results import Result
 from fitsnap_nn.settings import load_settings
@@ -113,7 +113,7 @@ def fitted(folder: Path) -> Fit:
 
 def values_of(found: Fit) -> np.ndarray:
     model: Any = found.model
-    assert isinstance(model, LinearSnap)
+    assert isinstance(model, LinearModel)
     return model.values
 
 

@@ -7,9 +7,9 @@ densities or nodes G and H. Nodes that several functions share are computed once
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ NEGLIGIBLE = 1e-14  # of coefficients of order 1, which are 0 but for rounding
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Part = TypeVar("Part")
 
 
 class Density(NamedTuple):
@@ -101,6 +102,59 @@ def couple(functions: Iterable[AceFunction], *, wigner: bool, shared: bool) -> C
     return trees.coupling(roots)
 
 
+def fold(function: AceFunction, leaves: Sequence[Part], pair: Callable[[Part, Part, int], Part]) -> Part:
+    """Return the root of the coupling tree of a function.
+
+    Args:
+        function: the function.
+        leaves: its densities.
+        pair: couples two densities or nodes to the given L.
+    """
+    inner, rank = function.inner, function.rank
+    degrees = (*inner[: rank // 2], *[0] * rank)
+    pairs = [pair(leaves[k], leaves[k + 1], degrees[k // 2]) for k in range(0, rank - 1, 2)]
+    single = leaves[len(pairs) * 2 :]
+    if len(pairs) > 1:
+        upper = inner[2] if rank == 5 else inner[3] if rank == 6 else 0
+        pairs = [pair(pairs[0], pairs[1], upper), *pairs[2:]]
+    rest = [*pairs, *single]
+    return pair(rest[0], rest[1], 0) if len(rest) > 1 else rest[0]
+
+
+class _Complex(NamedTuple):
+    """Node of a coupling tree in the basis of complex spherical harmonics.
+
+    Attributes:
+        degree: L.
+        terms: coefficient of each product of densities by their m.
+    """
+
+    degree: int
+    terms: Mapping[tuple[int, ...], float]
+
+
+def complex_coefficients(function: AceFunction, *, wigner: bool) -> dict[tuple[int, ...], float]:
+    """Return the coefficient of each product of densities with complex spherical harmonics, by their m.
+
+    Args:
+        function: the function.
+        wigner: see `couple`.
+    """
+
+    def pair(one: _Complex, other: _Complex, degree: int) -> _Complex:
+        factor = _to_wigner(one.degree, other.degree, degree) if wigner else 1.0
+        terms = {}
+        for first, a in one.terms.items():
+            for second, b in other.terms.items():
+                m, k = sum(first), sum(second)
+                if abs(m + k) <= degree and (c := clebsch_gordan(one.degree, m, other.degree, k, degree)):
+                    terms[first + second] = a * b * c * factor
+        return _Complex(degree, terms)
+
+    leaves = [_Complex(degree, {(m,): 1.0 for m in range(-degree, degree + 1)}) for degree in function.l]
+    return dict(fold(function, leaves, pair).terms)
+
+
 class _Trees:
     """Coupling trees of several functions."""
 
@@ -117,17 +171,7 @@ class _Trees:
             self._known = {}
         labels = zip(function.elements, function.n, function.l, strict=True)
         leaves = [Factor(self._density(Density(*label)), 1.0) for label in labels]
-        inner = function.inner
-        if function.rank == 1:
-            return leaves[0]
-        degrees = (*inner[: len(leaves) // 2], *[0] * len(leaves))
-        pairs = [self._pair(leaves[k], leaves[k + 1], degrees[k // 2]) for k in range(0, len(leaves) - 1, 2)]
-        single = leaves[len(pairs) * 2 :]
-        if len(pairs) > 1:
-            upper = inner[2] if function.rank == 5 else inner[3] if function.rank == 6 else 0
-            pairs = [self._pair(pairs[0], pairs[1], upper), *pairs[2:]]
-        rest = [*pairs, *single]
-        root, factor = self._pair(rest[0], rest[1], 0) if len(rest) > 1 else rest[0]
+        root, factor = fold(function, leaves, self._pair)
         return Factor(root, factor * (-1.0) ** (root.phase // 2))  # i to an even power: odd ones have odd parity
 
     def _density(self, density: Density) -> Node:

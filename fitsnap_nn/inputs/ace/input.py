@@ -12,7 +12,7 @@ from fitsnap_nn.data.properties import Derivatives
 from fitsnap_nn.inputs.base import CachedInput, DescriptorInput, SectionValues
 from fitsnap_nn.inputs.snap.batch import DescriptorBatch, descriptor_batch
 from fitsnap_nn.inputs.snap.cached import CachedDescriptors
-from fitsnap_nn.settings.ace import BOND_KEYS, Ace, functions_of, labels_of
+from fitsnap_nn.settings.ace import BOND_KEYS, OF_LINEAR, Ace, functions_of, labels_of
 from fitsnap_nn.settings.ace_functions import AceFunction
 from fitsnap_nn.settings.keys import keys_of
 from fitsnap_nn.settings.schema import Reference, Settings
@@ -80,7 +80,7 @@ class AceInput(DescriptorInput):
         return type(self)(settings.ace, labels_of(settings.ace, settings.folder) or self.labels)
 
     def section_values(self) -> SectionValues:
-        skipped = ("numTypes", "type", "manuallabs")
+        skipped = ("numTypes", "type", "manuallabs", *OF_LINEAR)
         keys = {name: key for name, key in keys_of("ACE").items() if not (key.no_effect or name in skipped)}
         return SectionValues("ACE", {name: getattr(self.ace, key.attribute) for name, key in keys.items()}, {}, {})
 
