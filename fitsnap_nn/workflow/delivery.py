@@ -131,13 +131,14 @@ def verify(
 
         potential = Potential(model, settings.reference, Path(settings.folder))
         expected = [potential.predict(configuration) for configuration in chosen]
+        rounds = files.precision == "float32" or settings.solver.is_linear
         verification = compare(
             files,
             chosen,
             expected,
             shear=not model.needs_augmentation,
             stress_tolerance=model.input.strain_error,
-            terms=[potential.energy_terms(one) for one in chosen] if files.precision == "float32" else (),
+            terms=[potential.energy_terms(one) for one in chosen] if rounds else (),
             progress=progress,
         )
     console.line(str(verification), final=True)
