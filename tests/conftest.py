@@ -106,6 +106,12 @@ def torchpme(outside: Outside) -> None:
 
 
 @pytest.fixture(scope="session")
+def pyace(outside: Outside) -> None:
+    """python-ace, whose evaluator is that of ``pair_style pace``."""
+    outside.library("pyace")
+
+
+@pytest.fixture(scope="session")
 def matplotlib(outside: Outside) -> None:
     """matplotlib."""
     outside.library("matplotlib")

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.inputs.snap.compute import SnapCompute
+from fitsnap_nn.data.properties import Derivatives
+from fitsnap_nn.inputs import DescriptorInput
+from fitsnap_nn.inputs.ace.rows import AceRows
 from fitsnap_nn.inputs.snap.input import SnapInput
 from fitsnap_nn.inputs.snap.rows import SnapRows
 from fitsnap_nn.models import BPNN
 from fitsnap_nn.models.linear import LinearModel
+from fitsnap_nn.settings.ace import Ace
 from fitsnap_nn.settings.schema import Bispectrum, Reference
 
 BCC = np.array([[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]])
@@ -48,28 +52,28 @@ def random_bpnn(
     elements = bispectrum.type
     model = BPNN(SnapInput(bispectrum), hidden, activation, option)
     model.set_precision(torch.float64)
-    mean, deviation = statistics(bispectrum)
+    mean, deviation = statistics(model.input)
     factor = torch.linspace(1.0, 1.3, len(elements), dtype=torch.float64)[:, None]
     model.standardize(mean * factor, deviation * factor, deviation)
     model.element_energies += torch.linspace(-11.0, -7.0, len(elements), dtype=torch.float64)
     return model
 
 
-def random_linear(bispectrum: Bispectrum, seed: int = 0) -> LinearModel:
+def random_linear(descriptors: Bispectrum | Ace, seed: int = 0) -> LinearModel:
     """A linear model with random coefficients, all terms of which are of order 0.1 eV per atom."""
-    model = LinearModel(SnapRows(bispectrum))
+    model = LinearModel(AceRows(descriptors) if isinstance(descriptors, Ace) else SnapRows(descriptors))
     random = np.random.default_rng(seed)
-    _, deviation = statistics(bispectrum)
+    _, deviation = statistics(model.input)
     coefficients = 0.1 * random.standard_normal(model.coefficients.shape) / deviation.numpy()
     constants = random.uniform(-11.0, -7.0, (len(coefficients), int(model.has_constants)))
     model.assign(np.where(model.fitted, np.hstack([constants, coefficients]).ravel(), 0.0))
     return model
 
 
-def statistics(bispectrum: Bispectrum) -> tuple[torch.Tensor, torch.Tensor]:
+def statistics(model_input: DescriptorInput) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and standard deviation (D,) of the descriptors over a few crystals; 1 for constant ones."""
-    with SnapCompute(bispectrum, Reference(), gradients=False, strain=False) as calculator:
-        found = [calculator.compute(crystal(bispectrum.type, number)).descriptors for number in range(3)]
+    with model_input.open(Reference(), Path(), Derivatives(positions=False, strain=False)) as compute:
+        found = [compute.compute(crystal(model_input.elements, number)).descriptors for number in range(3)]
     descriptors = torch.from_numpy(np.concatenate(found))
     spread = descriptors.std(dim=0)
     return descriptors.mean(dim=0), torch.where(spread > 1e-6, spread, 1.0)

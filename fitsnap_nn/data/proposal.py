@@ -39,7 +39,14 @@ from fitsnap_nn.settings.architectures import load_architecture
 from fitsnap_nn.settings.elements import atomic_number
 from fitsnap_nn.settings.ini import COMMAND_LINE
 from fitsnap_nn.settings.keys import keys_of
-from fitsnap_nn.settings.template import BPNN_NEIGHBOURS, LINEAR, ON_DESCRIPTORS, Content, recommended, section_of
+from fitsnap_nn.settings.template import (
+    BPNN_NEIGHBOURS,
+    LINEAR_MODELS,
+    ON_DESCRIPTORS,
+    Content,
+    recommended,
+    section_of,
+)
 from fitsnap_nn.settings.training import KALMAN, LOSS
 from fitsnap_nn.units import GPA
 
@@ -105,7 +112,7 @@ def propose(reading: Reading, model: str, elements: Sequence[str], folder: str) 
     stresses = _stresses_comment(offsets, len(reading.groups))
     num_training = sum(round(sizes[group.name].training * len(group.members)) for group in reading.groups)
     weights_comment = WEIGHTS
-    if model == LINEAR:
+    if model in LINEAR_MODELS:
         weights, weights_comment = _of_rows(weights, reading.groups), WEIGHTS_OF_ROWS
     section = section_of(model)
     head = _what_was_read(reading)
@@ -264,7 +271,7 @@ def _baseline(model: str, groups: Sequence[Group], elements: Sequence[str]) -> D
     energies = isolated_energies(members)
     if not energies:
         return Derived({}, "")
-    if model == LINEAR:
+    if model in LINEAR_MODELS:
         return Derived(
             {}, "Isolated atoms have weight 0: a linear model fits the constant of each element to the rest."
         )

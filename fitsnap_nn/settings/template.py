@@ -88,8 +88,19 @@ LINEAR_KEYS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "SOLVER": {"solver": "SVD"},
     }
 )
+# Linear ACE. No network forms products of densities with l = 0, so that they are functions of their own.
+LINEAR_ACE = "LINEAR_ACE"
+LINEAR_ACE_KEYS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "ACE": {**ACE_KEYS["ACE"], "lmin": "0 0 0 1", "bzeroflag": "0"},
+        "CALCULATOR": ACE_KEYS["CALCULATOR"],
+        "SOLVER": {"solver": "RIDGE"},
+        "RIDGE": {"alpha": "1e-8"},
+    }
+)
+LINEAR_MODELS = (LINEAR, LINEAR_ACE)
 ON_DESCRIPTORS: Mapping[str, Mapping[str, Mapping[str, str]]] = MappingProxyType(
-    {"BPNN": BPNN, ACE: ACE_KEYS, LINEAR: LINEAR_KEYS}
+    {"BPNN": BPNN, ACE: ACE_KEYS, LINEAR: LINEAR_KEYS, LINEAR_ACE: LINEAR_ACE_KEYS}
 )
 BPNN_NEIGHBOURS = 18  # as `Architecture.num_neighbours`: two shells of fcc, three of bcc and diamond
 ZBL = "hybrid/overlay zero 10.0 zbl 1.0 1.5"
@@ -154,7 +165,7 @@ def known_models() -> tuple[str, ...]:
 def section_of(model: str) -> str:
     """Return the section with the input of a model: that of its descriptors, or that of the architecture."""
     if model in ON_DESCRIPTORS:
-        return "ACE" if model == ACE else "BISPECTRUM"
+        return "ACE" if model in (ACE, LINEAR_ACE) else "BISPECTRUM"
     return model
 
 
@@ -174,7 +185,7 @@ def render_template(model: str, elements: Sequence[str], content: Content, *, ev
     ]
     written = _values(model, elements, content)
     used = {section_of(model)}
-    used |= {*SOLVER_SECTIONS} if model == LINEAR else {"PYTORCH"}
+    used |= {*SOLVER_SECTIONS} if model in LINEAR_MODELS else {"PYTORCH"}
     others = {*DESCRIPTOR_SECTIONS.values(), "PYTORCH", *SOLVER_SECTIONS, *architecture_names()} - used
     for section in section_names():
         if section in others:
@@ -203,12 +214,12 @@ def _values(model: str, elements: Sequence[str], content: Content) -> dict[str, 
     if model in ON_DESCRIPTORS:
         count = len(elements)
         values[section_of(model)] |= {"numTypes": str(count), "type": " ".join(elements)}
-        if model == ACE:
+        if section_of(model) == "ACE":
             lmax, nmax = ACE_INDICES[min(count, len(ACE_INDICES)) - 1]
-            values[ACE] |= {"lmax": lmax, "nmax": nmax}
+            values["ACE"] |= {"lmax": lmax, "nmax": nmax}
         else:
             values["BISPECTRUM"] |= {"wj": " ".join(element_weights(elements)), "radelem": " ".join(["0.5"] * count)}
-        if count > 1 and model != LINEAR:
+        if count > 1 and model not in LINEAR_MODELS:
             values["PYTORCH"]["multi_element_option"] = "2"
     else:
         values["CALCULATOR"]["elements"] = " ".join(elements)

@@ -20,11 +20,21 @@ from fitsnap_nn.lammps.program import Lammps
 from fitsnap_nn.lammps.verify import verify
 from fitsnap_nn.models import BPNN
 from fitsnap_nn.models.linear import LinearModel
+from fitsnap_nn.settings.ace import Ace
 from fitsnap_nn.settings.schema import Bispectrum, Reference
 
 TA = Bispectrum(type=("Ta",), twojmax=(6,), bzeroflag=True)
 INP = Bispectrum(num_types=2, type=("In", "P"), twojmax=(6,), wj=(1.0, 0.9), radelem=(0.5, 0.42))
 CHEM = replace(INP, twojmax=(4,), chemflag=True)
+ACE = Ace(
+    num_types=2,
+    type=INP.type,
+    ranks=(1, 2, 3),
+    nmax=(3, 2, 1),
+    lmax=(0, 2, 1),
+    nmaxbase=3,
+    rcutfac=(4.7, 4.3, 4.1, 3.8),
+)
 
 OPTIONS = {
     "quarter": replace(INP, rfac0=0.9, rmin0=0.3, rcutfac=5.1),
@@ -62,8 +72,8 @@ REFERENCES = {
 }
 
 
-def two(bispectrum: Bispectrum) -> list[Configuration]:
-    return [crystal(bispectrum.type, 1), crystal(bispectrum.type, 2, skew=0.1)]
+def two(descriptors: Bispectrum | Ace) -> list[Configuration]:
+    return [crystal(descriptors.type, 1), crystal(descriptors.type, 2, skew=0.1)]
 
 
 def unusual() -> dict[str, Configuration]:
@@ -87,7 +97,7 @@ class Case:
         choices: of the network, see `random_bpnn`; ``None`` for a linear model.
     """
 
-    bispectrum: Bispectrum
+    descriptors: Bispectrum | Ace
     configurations: Sequence[Configuration]
     ranks: tuple[int, ...] = (1, 2)
     reference: Reference = field(default_factory=Reference)
@@ -131,6 +141,10 @@ CASES = {
             ("chem with constants", replace(OPTIONS["chem"], switchflag=False), (1,), Reference()),
         )
     },
+    "linear ACE": Case(ACE, two(ACE), (2,), REFERENCES["zero and zbl"], choices=None),
+    "linear ACE, unusual configurations": Case(
+        replace(ACE, bzeroflag=True), list(unusual().values()), (1,), REFERENCES["the same style twice"], choices=None
+    ),
     "linear, unusual configurations": Case(
         INP, list(unusual().values()), reference=REFERENCES["zero and zbl"], choices=None
     ),
@@ -151,7 +165,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exported]:
     found = {}
     for number, (name, case) in enumerate(CASES.items()):
         linear = case.choices is None
-        model = random_linear(case.bispectrum) if linear else random_bpnn(case.bispectrum, **case.choices)
+        model = random_linear(case.descriptors) if linear else random_bpnn(case.descriptors, **case.choices)
         folder = tmp_path_factory.mktemp(f"case{number}")
         found[name] = Exported(case, model, write_lammps_files(model, case.reference, folder, "random"))
     return found
@@ -173,7 +187,7 @@ def test_differences_are_rounding(exported: dict[str, Exported], lammps: Lammps,
     potential = Potential(model, case.reference)
     predictions = [potential.predict(configuration) for configuration in case.configurations]
     found = verify(files, case.configurations, predictions, lammps, case.ranks)
-    assert found.formats == tuple(kind for kind in ("snap", "nn", "mliappy") if kind in files.models)
+    assert found.formats == tuple(kind for kind in ("snap", "nn", "mliappy", "unified") if kind in files.models)
     assert (found.ranks, found.configurations) == (case.ranks, len(case.configurations))
     assert found.difference is not None
     assert found.difference.energy < 1e-10

@@ -1,9 +1,10 @@
-"""Linear SNAP: its rows against the gradients of pairs and finite differences, and its coefficients."""
+"""Linear models: their rows against the gradients of pairs and finite differences, and their coefficients."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,19 +13,31 @@ from random_potentials import crystal, random_linear
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.properties import ENERGY, FORCES, STRESS, Derivatives
+from fitsnap_nn.inputs import input_class
 from fitsnap_nn.inputs.rows import CachedRows
-from fitsnap_nn.inputs.snap.compute import SnapCompute
 from fitsnap_nn.interfaces.potential import Potential
 from fitsnap_nn.models import build_model
 from fitsnap_nn.models.linear import LinearModel
+from fitsnap_nn.settings.ace import Ace
 from fitsnap_nn.settings.schema import Bispectrum, Reference
 
 INP = Bispectrum(num_types=2, type=("In", "P"), twojmax=(4, 4), wj=(1.0, 0.9), radelem=(0.5, 0.42))
-CASES = {
+ACE = Ace(
+    num_types=2,
+    type=INP.type,
+    ranks=(1, 2, 3),
+    nmax=(3, 2, 1),
+    lmax=(0, 2, 1),
+    nmaxbase=3,
+    rcutfac=(4.2, 4.0, 3.9, 3.6),
+)
+CASES: dict[str, Bispectrum | Ace] = {
     "constants": INP,
     "no constants": replace(INP, bzeroflag=True),
     "quadratic": replace(INP, twojmax=(4, 2), quadraticflag=True),
     "one density per element": replace(INP, twojmax=(2, 2), chemflag=True, bzeroflag=True),
+    "ACE": ACE,
+    "ACE, no constants": replace(ACE, bzeroflag=True, rcinner=(1.5,), drcinner=(0.5,)),
 }
 ZBL = Reference(pair_style="zbl 3.0 4.0", pair_coeff=("1 1 49 49", "1 2 49 15", "2 2 15 15"))
 
@@ -47,8 +60,9 @@ def test_rows_are_sums_of_the_gradients_of_pairs(model: LinearModel) -> None:
     configuration = crystal(INP.type, 3, skew=0.1)
     rows = cached(model, configuration)
     species = configuration.element_indices(INP.type)
-    with SnapCompute(model.input.bispectrum, Reference(), gradients=True, strain=True) as compute:
-        pairs = compute.compute(configuration)
+    of_pairs = input_class(model.input.calculator).from_payload(model.input.payload())
+    with of_pairs.open(Reference(), Path(), Derivatives()) as compute:
+        pairs: Any = compute.compute(configuration)
     forces = np.zeros_like(rows.force_rows)
     for i, j, gradient in zip(pairs.pair_i, pairs.pair_j, pairs.gradients, strict=True):
         forces[j, :, species[i]] -= gradient

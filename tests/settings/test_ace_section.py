@@ -63,7 +63,8 @@ def test_an_input_of_fitsnap(write_input):
     assert settings.cutoff == 5.79
     assert len(functions_of(settings.ace)) == 173
     assert settings.notices == (
-        "Without effect (for the reasons see docs/input.md): [ACE] mumax, erefs, bzeroflag, RPI_heuristic, bikflag, "
+        "[ACE] bzeroflag has no effect on networks, which have element energies of their own.",
+        "Without effect (for the reasons see docs/input.md): [ACE] mumax, erefs, RPI_heuristic, bikflag, "
         "dgradflag; [CALCULATOR] per_atom_energy, nonlinear; [PYTORCH] silence_ace_multi_warning.",
     )
 

@@ -26,12 +26,14 @@ from fitsnap_nn.models.linear import LinearModel
 from fitsnap_nn.reports.linear_metrics import linear_metrics
 from fitsnap_nn.reports.results import Result
 from fitsnap_nn.settings import load_settings
+from fitsnap_nn.settings.ace import Ace
 from fitsnap_nn.settings.schema import Bispectrum, Reference
 from fitsnap_nn.units import BAR
 from fitsnap_nn.workflow.run import Fit
 
 INP = Bispectrum(num_types=2, type=("In", "P"), twojmax=(4, 2), rcutfac=4.2, wj=(1.0, 0.9), radelem=(0.5, 0.45))
 ZBL = Reference(pair_style="zbl 3.0 4.0", pair_coeff=("1 1 49 49", "1 2 49 15", "2 2 15 15"))
+ACE = Ace(num_types=2, type=("In", "P"), ranks=(1, 2), nmax=(3, 2), lmax=(0, 2), nmaxbase=3, rcutfac=(4.2,))
 INPUT = """\
 [BISPECTRUM]
 numTypes = 2
@@ -99,6 +101,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def ace_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same for a linear model on ACE descriptors."""
+    folder = tmp_path_factory.mktemp("ace")
+    potential = Potential(random_linear(ACE), ZBL)
+    for number in range(8):
+        group = "one" if number < 6 else "two"
+        configuration = crystal(INP.type, number, repeat=1 + number % 2, skew=0.1)
+        write_json(folder / "JSON" / group / f"{number}.json", configuration, potential)
+    section = "[ACE]\nnumTypes = 2\ntype = In P\nranks = 1 2\nnmax = 3 2\nlmax = 0 2\nnmaxbase = 3\nrcutfac = 4.2\n"
+    text = INPUT.replace(INPUT[: INPUT.index("[CALCULATOR]")], section).replace("LAMMPSSNAP", "LAMMPSPACE")
+    (folder / "linear.in").write_text(text)
+    return folder
+
+
 def fit(folder: Path, name: str, **keys: object) -> Fit:
     changes = {key.replace("__", "."): value for key, value in keys.items()}
     paths = {"OUTFILE.folder": folder / name, "MEMORY.cache": folder / "cache"}
@@ -134,15 +151,43 @@ def test_files_for_pair_style_snap(fitted: Fit) -> None:
     assert "coefficients for pair_style snap" in log
 
 
+def test_linear_ace_is_found_and_used_like_other_models(ace_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = fit(ace_folder, "svd")
+    expected = random_linear(ACE).values
+    # Pairs In-P and P-In with the same cutoff add the same to the total energy: the solution has the mean of both.
+    indium, phosphorus = expected.reshape(2, -1)
+    indium[2:7:2] = phosphorus[1:6:2] = (indium[2:7:2] + phosphorus[1:6:2]) / 2
+    np.testing.assert_allclose(values_of(found), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+    log = (found.folder / "run.log").read_text(encoding="utf-8")
+    assert f"solver SVD: {len(expected)} coefficients; rows: 7 energy, " in log
+    assert "the model for pair_style pace" in log
+    assert {"pot.yace", "pot.acecoeff", "pot.mliap.unified", "pot.mod", "in.md"} <= {
+        path.name for path in found.folder.iterdir()
+    }
+    errors = fitsnap_nn.evaluate(
+        ace_folder / "linear.in", found.model_file, {"OUTFILE.folder": found.folder}, quiet=True
+    ).errors
+    assert [(row.group, row.count, row.mae) for row in errors] == [(r.group, r.count, r.mae) for r in found.errors]
+    with pytest.raises(InputError, match=r"bzeroflag — is 1, but .*pot.pt was fitted with 0"):
+        fitsnap_nn.evaluate(ace_folder / "linear.in", found.model_file, {"ACE.bzeroflag": "1"}, quiet=True)
+    assert main(["show", str(found.model_file)]) == 0
+    assert "architecture LINEAR" in capsys.readouterr().out
+    none = fit(ace_folder, "none", ACE__bzeroflag=1)
+    assert len(values_of(none)) == len(expected) - 2
+
+
 @pytest.mark.mpi
 @pytest.mark.slow
-def test_two_ranks_find_the_same_and_files_are_verified_in_lammps(fitted: Fit, folder: Path) -> None:
-    paths = ["--set", f"OUTFILE.folder={folder / 'ranks'}", "--set", f"MEMORY.cache={folder / 'cache'}"]
-    run_on_ranks(2, [[str(folder / "linear.in"), *paths]], folder)
-    log = (folder / "ranks" / "run.log").read_text(encoding="utf-8")
-    assert "(model snap and mliappy): 1 and 2 ranks, 1 configuration, " in log
-    model = fitsnap_nn.load_potential(folder / "ranks" / "pot.pt").model
-    expected = values_of(fitted)
+@pytest.mark.parametrize("kind", ["snap", "ace"])
+def test_two_ranks_find_the_same_and_files_are_verified_in_lammps(kind: str, folder: Path, ace_folder: Path) -> None:
+    where, formats = {"snap": (folder, "snap and mliappy"), "ace": (ace_folder, "unified")}[kind]
+    one = fit(where, "one rank")
+    paths = ["--set", f"OUTFILE.folder={where / 'ranks'}", "--set", f"MEMORY.cache={where / 'cache'}"]
+    run_on_ranks(2, [[str(where / "linear.in"), *paths]], where)
+    log = (where / "ranks" / "run.log").read_text(encoding="utf-8")
+    assert f"(model {formats}): 1 and 2 ranks, 1 configuration, " in log
+    model = fitsnap_nn.load_potential(where / "ranks" / "pot.pt").model
+    expected = values_of(one)
     np.testing.assert_allclose(model.values, expected, rtol=0, atol=1e-10 * np.abs(expected).max())
 
 
@@ -265,8 +310,21 @@ def test_nothing_of_an_earlier_network_is_left(folder: Path) -> None:
 
 
 REFUSED = (
-    ({"CALCULATOR.calculator": "LAMMPSGRAPH"}, "is LAMMPSGRAPH, but [SOLVER] solver = SVD is linear in SNAP"),
-    ({"CALCULATOR.calculator": "LAMMPSPACE"}, "is LAMMPSPACE, but [SOLVER] solver = SVD is linear in SNAP"),
+    ({"CALCULATOR.calculator": "LAMMPSGRAPH"}, "is LAMMPSGRAPH, but [SOLVER] solver = SVD is linear in SNAP or ACE"),
+    (
+        {
+            "CALCULATOR.calculator": "LAMMPSPACE",
+            "ACE.type": "In P Al",
+            "ACE.ranks": "2",
+            "ACE.nmax": "11",
+            "ACE.lmax": "12",
+        },
+        "[ACE] nmax — a linear model would have 21882 coefficients",
+    ),
+    (
+        {"CALCULATOR.calculator": "LAMMPSPACE", "ACE.type": "In P", "ACE.quadraticflag": "1"},
+        "quadraticflag — unknown key",
+    ),
     (
         {"SOLVER.solver": "RIDGE", "EXTRAS.apply_transpose": "1"},
         "changes the meaning of the parameters of",
