@@ -102,7 +102,7 @@ EXTRAS = {
 setup(
     name="fitsnap_nn",
     version=version(),
-    description="Neural-network and linear SNAP potentials for LAMMPS from FitSNAP-style inputs",
+    description="Neural-network and linear potentials for LAMMPS from FitSNAP-style inputs",
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     author="fitsnap_nn developers",

@@ -1,4 +1,4 @@
-"""Neural-network and linear SNAP potentials for LAMMPS from FitSNAP-style inputs.
+"""Neural-network and linear potentials for LAMMPS from FitSNAP-style inputs.
 
 import fitsnap_nn
 result = fitsnap_nn.fit("Ta.in", {"PYTORCH.num_epochs": 200})

@@ -142,7 +142,7 @@ def _with_command(arguments: list[str]) -> list[str]:
 
 def _parser() -> argparse.ArgumentParser:
     short = "`fitsnap_nn INFILE` is short for `fitsnap_nn fit INFILE`."
-    description = f"Fit neural-network and linear SNAP potentials for LAMMPS. {short}"
+    description = f"Fit neural-network and linear potentials for LAMMPS. {short}"
     parser = Parser(prog="fitsnap_nn", description=description, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"fitsnap_nn {fitsnap_nn.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)

@@ -120,6 +120,8 @@ def _uncertainty(payload: Payload) -> str:
     members = payload["description"].get("committee", 1)
     if members > 1:
         return f"standard deviation over a committee of {members}: Potential.predict(atoms).spread"
+    if payload["description"]["architecture"] == "LINEAR":
+        return "not available for linear models"
     return "not available; [EXTRAS] uncertainty adds it"
 
 

@@ -16,7 +16,7 @@ ALWAYS = "always computed"
 
 @dataclass(frozen=True)
 class Solver:
-    """Kind of model: a neural network (``PYTORCH``), or a linear model on SNAP descriptors by one of the others.
+    """Kind of model: a neural network (``PYTORCH``), or a linear model on SNAP or ACE descriptors by one of the others.
 
     Linear solvers minimise FitSNAP's sum of squares: each row of the system, an energy per atom in eV, a force
     component in eV/Å or a stress component in bar, is multiplied by the weight of its group before it is squared.

@@ -35,7 +35,7 @@ NOTES = {
     "SOLVER": "SVD: least squares, the solution of minimum norm where the data do not determine all coefficients. "
     "RIDGE: Tikhonov regularisation. ARD and LASSO: sparse coefficients, with scikit-learn (`pip install "
     "'fitsnap_nn[linear]'`); they need the whole system in the memory of the first rank. ANL: least squares; writes "
-    "`mean.npy` and the covariance of the coefficients, `covariance.npy`. See [models.md](models.md#linear-snap).",
+    "`mean.npy` and the covariance of the coefficients, `covariance.npy`. See [models.md](models.md#linear-models).",
     "ESHIFT": "One key per element: energy in eV that is added to the labels for each atom of that element, before "
     "any other baseline. Elements that are not listed are not shifted.",
     "TARGETS": """Targets to fit besides energy, forces and stress, one per line; see [targets.md](targets.md):

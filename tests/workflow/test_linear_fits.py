@@ -13,6 +13,7 @@ from places import DataSet
 from processes import run_on_ranks
 from random_potentials import crystal, random_linear
 from small_fit import without_plots
+from tantalum_input import ACE as ACE_SECTION
 from tantalum_input import DESCRIPTORS, WEIGHTS
 
 import fitsnap_nn
@@ -419,3 +420,30 @@ def test_tantalum_has_the_published_coefficients(tmp_path: Path, tantalum: DataS
         np.testing.assert_allclose(values_of(found), PUBLISHED, rtol=1e-10 if exact else 1e-7)
         rmse = {row.property: row.rmse for row in found.errors if row.group == "*ALL"}
         assert (rmse["Energy"], rmse["Force"]) == (pytest.approx(0.379769, rel=2e-6), pytest.approx(0.160973, rel=3e-6))
+
+
+# FitSNAP's example Ta_PACE: weights, and errors of all energies and forces (mae, rmse), 17 October 2022.
+ACE_WEIGHTS = {
+    **dict.fromkeys(("Displaced_A15", "Displaced_BCC", "Displaced_FCC"), "28.78562746 0.9985573607"),
+    **dict.fromkeys(("Elastic_BCC", "Elastic_FCC"), "115.5696535 0.39682072"),
+    **dict.fromkeys(("GSF_110", "GSF_112"), "30.93231609 2.049246789"),
+    "Liquid": "274.4904041 1.439344999",
+    "Surface": "23.07342458 1.562790276",
+    **dict.fromkeys(("Volume_A15", "Volume_BCC", "Volume_FCC"), "33.26362519 1.137553845"),
+}
+ACE_PUBLISHED = {"Energy": (0.0383091, 0.0997539), "Force": (0.169269, 0.315309)}
+
+
+@pytest.mark.slow
+def test_tantalum_has_the_published_errors_of_linear_ace(tmp_path: Path, fitsnap_tantalum: Path) -> None:
+    text = TANTALUM.replace(DESCRIPTORS, ACE_SECTION.replace("bikflag = 1\ndgradflag = 1\n", ""))
+    text = text.replace("zero 10.0", "zero 5.0") + "[CALCULATOR]\ncalculator = LAMMPSPACE\nstress = 0\n"
+    groups = "\n".join(f"{name} = 1.0 0.0 {weights} 1e-8" for name, weights in ACE_WEIGHTS.items())
+    path = tmp_path / "Ta.in"
+    path.write_text(text.format(data=fitsnap_tantalum, groups=groups))
+    with without_plots():
+        found = fitsnap_nn.fit(path, {"OUTFILE.folder": tmp_path / "fit"}, verify=False, quiet=True)
+    errors = {row.property: row for row in found.errors if row.group == "*ALL"}
+    for name, published in ACE_PUBLISHED.items():
+        # Singular values at the cutoff of the solver, 1e-13, change the last digits.
+        assert [errors[name].mae, errors[name].rmse] == pytest.approx(published, rel=1e-4)
