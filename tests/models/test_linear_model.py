@@ -134,3 +134,11 @@ def test_description_and_state_make_the_same_model(model: LinearModel) -> None:
     one, other = (Potential(each, Reference()).predict(configuration) for each in (model, again))
     assert one.energy == other.energy
     assert again.coefficients.dtype == torch.float64
+
+
+def test_terms_of_an_energy(model: LinearModel) -> None:
+    configuration = crystal(INP.type, 2)
+    rows, species = cached(model, configuration), configuration.element_indices(model.elements)
+    coefficients = model.coefficients.detach().numpy()[species]
+    expected = np.abs(rows.descriptors * coefficients).sum()
+    assert Potential(model, Reference()).energy_terms(configuration) == pytest.approx(expected, rel=1e-12)

@@ -93,7 +93,6 @@ def test_one_value_holds_for_all_pairs(write_input):
         ("ranks = 1 2 3 4", "rank = 1 2 3 4", "[ACE] rank — unknown key. Did you mean ranks?"),
         ("b_basis = pa_tabulated", "b_basis = ysg_x_so3", "'ysg_x_so3' is not one of pa_tabulated, minsub"),
         ("num_desc 64 64 1", "100 64 64 1", "the first number, 100, is the number of inputs, but [ACE] gives 173 desc"),
-        ("solver = PYTORCH", "solver = SVD", "is LAMMPSPACE, but [SOLVER] solver = SVD is linear in SNAP descriptors"),
         ("[PYTORCH]", "[PYTORCH]\nmodel = SOAP_BPNN", "is LAMMPSPACE, but [PYTORCH] model = SOAP_BPNN needs LA"),
         ("b_basis = pa_tabulated", "manuallabs = nothing.json", "manuallabs — no such file"),
     ],
