@@ -256,6 +256,9 @@ def test_weights_of_a_linear_model_are_for_a_sum_of_squares(tmp_path):
     assert not linear.bispectrum.bzeroflag
     assert "\n[PYTORCH]" not in text
     assert linear.bispectrum.rcutfac == network.bispectrum.rcutfac
+    ace, _ = new(tmp_path, "Cu.xyz", "--model", "LINEAR_ACE")
+    assert (ace.solver.solver, ace.calculator.calculator, ace.ace.bzeroflag) == ("RIDGE", "LAMMPSPACE", False)
+    assert [row.eweight for row in ace.groups.rows] == [row.eweight for row in linear.groups.rows]
     (one,), (other,) = linear.groups.rows, network.groups.rows
     # 12 forces and 6 stress components per energy; rows are written with two digits.
     assert one.eweight == pytest.approx(other.eweight**0.5, rel=0.1)

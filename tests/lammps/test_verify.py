@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from random_potentials import crystal, random_bpnn
+from random_potentials import crystal, random_bpnn, random_linear
 
 from fitsnap_nn.cli import main
 from fitsnap_nn.data.configuration import Configuration
@@ -24,9 +24,11 @@ from fitsnap_nn.lammps.doctor import report
 from fitsnap_nn.lammps.files import LammpsFiles
 from fitsnap_nn.lammps.program import Lammps, find_lammps
 from fitsnap_nn.lammps.verify import verify
+from fitsnap_nn.settings.ace import Ace
 from fitsnap_nn.settings.schema import Bispectrum, Reference, Settings
 
 TA = Bispectrum(type=("Ta",), twojmax=(4,))
+ACE = Ace(type=("Ta",), ranks=(1,), nmax=(2,), lmax=(0,), nmaxbase=2, rcutfac=(4.0,))
 
 
 def prepared(folder: Path, activation: str = "tanh") -> tuple[LammpsFiles, list[Configuration], list[Evaluation]]:
@@ -111,6 +113,18 @@ def test_a_model_that_this_lammps_cannot_run_is_no_error(tmp_path: Path, monkeyp
     assert found.difference is None
     assert "softplus" in str(found)
     assert "cannot run the Python model" in str(found)
+
+
+def test_formats_of_linear_ace(tmp_path: Path, wheel: Lammps) -> None:
+    assert replace(wheel, packages=wheel.packages | {"ML-PACE"}).formats == ("snap", "pace", "nn", "mliappy", "unified")
+    assert replace(wheel, packages=frozenset({"ML-PACE"})).formats == ("pace",)
+    model = random_linear(ACE)
+    files = write_lammps_files(model, Reference(), tmp_path, "Ta")
+    poor = replace(wheel, python_mliap=False)
+    found = verify(
+        files, [crystal(["Ta"], 1)], [Potential(model, Reference()).predict(crystal(["Ta"], 1))], lammps=poor
+    )
+    assert "it was built without ML-PACE, and this LAMMPS cannot run the Python model of Ta. Run" in str(found)
 
 
 def test_a_lammps_without_ml_iap_is_no_error(tmp_path: Path, wheel: Lammps) -> None:
