@@ -132,4 +132,6 @@ def _flow(value: object) -> str:
         return f"{{{', '.join(f'{key}: {_flow(one)}' for key, one in value.items())}}}"
     if isinstance(value, Iterable) and not isinstance(value, str):
         return f"[{', '.join(map(_flow, value))}]"
-    return f"{value:.17g}" if isinstance(value, float) else str(value)
+    text = repr(value) if isinstance(value, float) else str(value)
+    # YAML 1.1 reads 1e-05 as a text.
+    return text.replace("e", ".0e") if isinstance(value, float) and "." not in text else text
