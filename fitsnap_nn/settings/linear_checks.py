@@ -45,6 +45,8 @@ def _findings(document: Document, settings: Settings) -> Iterator[Finding]:
 def _of_columns(document: Document, settings: Settings) -> Iterator[Finding]:
     """Check that all elements have the same descriptors, and the number of coefficients."""
     bispectrum, calculator = settings.bispectrum, settings.calculator.calculator
+    if calculator not in DESCRIPTOR_SECTIONS:
+        return
     columns = len(settings.elements) * (num_inputs(document, settings) + 1)
     of_snap = calculator == "LAMMPSSNAP"
     if of_snap and bispectrum.chemflag and len(set(bispectrum.twojmax)) > 1:

@@ -9,130 +9,33 @@ from typing import Any
 
 import numpy as np
 import pytest
+from linear_case import INP, INPUT, TANTALUM, check_two_ranks, fit, values_of, write_case
 from places import DataSet
-from processes import run_on_ranks
 from random_potentials import crystal, random_linear
 from small_fit import without_plots
-from tantalum_input import ACE as ACE_SECTION
-from tantalum_input import DESCRIPTORS, WEIGHTS
+from tantalum_input import WEIGHTS
 
 import fitsnap_nn
 from fitsnap_nn.cli import main
 from fitsnap_nn.data.configuration import Configuration
-from fitsnap_nn.data.voigt import from_voigt
 from fitsnap_nn.errors import CheckpointError, InputError
 from fitsnap_nn.export.export import export
-from fitsnap_nn.interfaces.potential import Potential
-from fitsnap_nn.models.linear import LinearModel
 from fitsnap_nn.reports.linear_metrics import linear_metrics
 from fitsnap_nn.reports.results import Result
 from fitsnap_nn.settings import load_settings
-from fitsnap_nn.settings.ace import Ace
-from fitsnap_nn.settings.schema import Bispectrum, Reference
-from fitsnap_nn.units import BAR
 from fitsnap_nn.workflow.run import Fit
-
-INP = Bispectrum(num_types=2, type=("In", "P"), twojmax=(4, 2), rcutfac=4.2, wj=(1.0, 0.9), radelem=(0.5, 0.45))
-ZBL = Reference(pair_style="zbl 3.0 4.0", pair_coeff=("1 1 49 49", "1 2 49 15", "2 2 15 15"))
-ACE = Ace(num_types=2, type=("In", "P"), ranks=(1, 2), nmax=(3, 2), lmax=(0, 2), nmaxbase=3, rcutfac=(4.2,))
-INPUT = """\
-[BISPECTRUM]
-numTypes = 2
-type = In P
-twojmax = 4 2
-rcutfac = 4.2
-wj = 1.0 0.9
-radelem = 0.5 0.45
-[CALCULATOR]
-calculator = LAMMPSSNAP
-energy = 1
-force = 1
-stress = 1
-[SOLVER]
-solver = SVD
-[PATH]
-dataPath = JSON
-[OUTFILE]
-metrics = metrics.md
-potential = pot
-[REFERENCE]
-pair_style = zbl 3.0 4.0
-pair_coeff1 = 1 1 49 49
-pair_coeff2 = 1 2 49 15
-pair_coeff3 = 2 2 15 15
-[GROUPS]
-group_sections = name training_size testing_size eweight fweight vweight
-group_types = str float float float float float
-one = 1.0 0.0 10 1 1e-5
-two = 0.5 0.5 1 0.1 1e-6
-[EXTRAS]
-dump_descriptors = 1
-dump_truth = 1
-dump_weights = 1
-dump_dataframe = 1
-"""
-
-
-def write_json(path: Path, configuration: Configuration, potential: Potential) -> None:
-    """Write a configuration with the labels of a potential in FitSNAP's format."""
-    found = potential.predict(configuration)
-    frame = {
-        "Positions": configuration.positions.tolist(),
-        "Lattice": configuration.cell.tolist(),
-        "AtomTypes": list(configuration.species),
-        "NumAtoms": len(configuration),
-        "Energy": found.energy,
-        "Forces": found.forces.tolist(),
-        "Stress": (-from_voigt(found.stress) / BAR).tolist(),
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"Dataset": {"Data": [frame]}}))
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An input, and data whose labels are those of a linear model and ZBL."""
     folder = tmp_path_factory.mktemp("linear")
-    potential = Potential(random_linear(INP), ZBL)
-    for number in range(8):
-        group = "one" if number < 6 else "two"
-        configuration = crystal(INP.type, number, repeat=1 + number % 2, skew=0.1)
-        write_json(folder / "JSON" / group / f"{number}.json", configuration, potential)
-    (folder / "linear.in").write_text(INPUT)
+    write_case(folder, INP, INPUT)
     return folder
-
-
-@pytest.fixture(scope="module")
-def ace_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same for a linear model on ACE descriptors."""
-    folder = tmp_path_factory.mktemp("ace")
-    potential = Potential(random_linear(ACE), ZBL)
-    for number in range(8):
-        group = "one" if number < 6 else "two"
-        configuration = crystal(INP.type, number, repeat=1 + number % 2, skew=0.1)
-        write_json(folder / "JSON" / group / f"{number}.json", configuration, potential)
-    section = "[ACE]\nnumTypes = 2\ntype = In P\nranks = 1 2\nnmax = 3 2\nlmax = 0 2\nnmaxbase = 3\nrcutfac = 4.2\n"
-    text = INPUT.replace(INPUT[: INPUT.index("[CALCULATOR]")], section).replace("LAMMPSSNAP", "LAMMPSPACE")
-    (folder / "linear.in").write_text(text)
-    return folder
-
-
-def fit(folder: Path, name: str, **keys: object) -> Fit:
-    changes = {key.replace("__", "."): value for key, value in keys.items()}
-    paths = {"OUTFILE.folder": folder / name, "MEMORY.cache": folder / "cache"}
-    with without_plots():
-        return fitsnap_nn.fit(folder / "linear.in", {**paths, **changes}, verify=False, quiet=True)
 
 
 @pytest.fixture(scope="module")
 def fitted(folder: Path) -> Fit:
     return fit(folder, "svd")
-
-
-def values_of(found: Fit) -> np.ndarray:
-    model: Any = found.model
-    assert isinstance(model, LinearModel)
-    return model.values
 
 
 def test_the_coefficients_of_the_labels_are_found(fitted: Fit) -> None:
@@ -152,44 +55,10 @@ def test_files_for_pair_style_snap(fitted: Fit) -> None:
     assert "coefficients for pair_style snap" in log
 
 
-def test_linear_ace_is_found_and_used_like_other_models(ace_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = fit(ace_folder, "svd")
-    expected = random_linear(ACE).values
-    # Pairs In-P and P-In with the same cutoff add the same to the total energy: the solution has the mean of both.
-    indium, phosphorus = expected.reshape(2, -1)
-    indium[2:7:2] = phosphorus[1:6:2] = (indium[2:7:2] + phosphorus[1:6:2]) / 2
-    np.testing.assert_allclose(values_of(found), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
-    log = (found.folder / "run.log").read_text(encoding="utf-8")
-    assert f"solver SVD: {len(expected)} coefficients; rows: 7 energy, " in log
-    assert "the model for pair_style pace" in log
-    assert {"pot.yace", "pot.acecoeff", "pot.mliap.unified", "pot.mod", "in.md"} <= {
-        path.name for path in found.folder.iterdir()
-    }
-    errors = fitsnap_nn.evaluate(
-        ace_folder / "linear.in", found.model_file, {"OUTFILE.folder": found.folder}, quiet=True
-    ).errors
-    assert [(row.group, row.count, row.mae) for row in errors] == [(r.group, r.count, r.mae) for r in found.errors]
-    with pytest.raises(InputError, match=r"bzeroflag — is 1, but .*pot.pt was fitted with 0"):
-        fitsnap_nn.evaluate(ace_folder / "linear.in", found.model_file, {"ACE.bzeroflag": "1"}, quiet=True)
-    assert main(["show", str(found.model_file)]) == 0
-    assert "architecture LINEAR" in capsys.readouterr().out
-    none = fit(ace_folder, "none", ACE__bzeroflag=1)
-    assert len(values_of(none)) == len(expected) - 2
-
-
 @pytest.mark.mpi
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["snap", "ace"])
-def test_two_ranks_find_the_same_and_files_are_verified_in_lammps(kind: str, folder: Path, ace_folder: Path) -> None:
-    where, formats = {"snap": (folder, "snap and mliappy"), "ace": (ace_folder, "unified")}[kind]
-    one = fit(where, "one rank")
-    paths = ["--set", f"OUTFILE.folder={where / 'ranks'}", "--set", f"MEMORY.cache={where / 'cache'}"]
-    run_on_ranks(2, [[str(where / "linear.in"), *paths]], where)
-    log = (where / "ranks" / "run.log").read_text(encoding="utf-8")
-    assert f"(model {formats}): 1 and 2 ranks, 1 configuration, " in log
-    model = fitsnap_nn.load_potential(where / "ranks" / "pot.pt").model
-    expected = values_of(one)
-    np.testing.assert_allclose(model.values, expected, rtol=0, atol=1e-10 * np.abs(expected).max())
+def test_two_ranks_find_the_same_and_files_are_verified_in_lammps(folder: Path) -> None:
+    check_two_ranks(folder, "snap and mliappy")
 
 
 def test_the_system_is_that_of_the_fit(fitted: Fit) -> None:
@@ -373,24 +242,6 @@ def test_keys_without_effect_are_said(folder: Path) -> None:
     assert f"[EXTRAS] {dumps} have no effect with [SOLVER] solver = PYTORCH." in network.notices
 
 
-TANTALUM = (
-    DESCRIPTORS
-    + """\
-[SOLVER]
-solver = SVD
-[PATH]
-dataPath = {data}
-[OUTFILE]
-potential = Ta_pot
-[REFERENCE]
-pair_style = hybrid/overlay zero 10.0 zbl 4.0 4.8
-pair_coeff1 = * * zero
-pair_coeff2 = * * zbl 73 73
-[GROUPS]
-group_sections = name training_size testing_size eweight fweight vweight
-{groups}
-"""
-)
 # Coefficients of FitSNAP for this input and its tantalum data, 26 May 2021, and the rmse of all energies and forces.
 PUBLISHED = (
     -2.97994848705222237, -0.0114374539722844198, -0.00765461855113633814, -0.0502616837463119095,
@@ -420,30 +271,3 @@ def test_tantalum_has_the_published_coefficients(tmp_path: Path, tantalum: DataS
         np.testing.assert_allclose(values_of(found), PUBLISHED, rtol=1e-10 if exact else 1e-7)
         rmse = {row.property: row.rmse for row in found.errors if row.group == "*ALL"}
         assert (rmse["Energy"], rmse["Force"]) == (pytest.approx(0.379769, rel=2e-6), pytest.approx(0.160973, rel=3e-6))
-
-
-# FitSNAP's example Ta_PACE: weights, and errors of all energies and forces (mae, rmse), 17 October 2022.
-ACE_WEIGHTS = {
-    **dict.fromkeys(("Displaced_A15", "Displaced_BCC", "Displaced_FCC"), "28.78562746 0.9985573607"),
-    **dict.fromkeys(("Elastic_BCC", "Elastic_FCC"), "115.5696535 0.39682072"),
-    **dict.fromkeys(("GSF_110", "GSF_112"), "30.93231609 2.049246789"),
-    "Liquid": "274.4904041 1.439344999",
-    "Surface": "23.07342458 1.562790276",
-    **dict.fromkeys(("Volume_A15", "Volume_BCC", "Volume_FCC"), "33.26362519 1.137553845"),
-}
-ACE_PUBLISHED = {"Energy": (0.0383091, 0.0997539), "Force": (0.169269, 0.315309)}
-
-
-@pytest.mark.slow
-def test_tantalum_has_the_published_errors_of_linear_ace(tmp_path: Path, fitsnap_tantalum: Path) -> None:
-    text = TANTALUM.replace(DESCRIPTORS, ACE_SECTION.replace("bikflag = 1\ndgradflag = 1\n", ""))
-    text = text.replace("zero 10.0", "zero 5.0") + "[CALCULATOR]\ncalculator = LAMMPSPACE\nstress = 0\n"
-    groups = "\n".join(f"{name} = 1.0 0.0 {weights} 1e-8" for name, weights in ACE_WEIGHTS.items())
-    path = tmp_path / "Ta.in"
-    path.write_text(text.format(data=fitsnap_tantalum, groups=groups))
-    with without_plots():
-        found = fitsnap_nn.fit(path, {"OUTFILE.folder": tmp_path / "fit"}, verify=False, quiet=True)
-    errors = {row.property: row for row in found.errors if row.group == "*ALL"}
-    for name, published in ACE_PUBLISHED.items():
-        # Singular values at the cutoff of the solver, 1e-13, change the last digits.
-        assert [errors[name].mae, errors[name].rmse] == pytest.approx(published, rel=1e-4)
