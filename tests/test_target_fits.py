@@ -17,6 +17,7 @@ import fitsnap_nn
 from fitsnap_nn.data.readers.ase_files import stored
 from fitsnap_nn.errors import DataError
 from fitsnap_nn.models import build_model
+from fitsnap_nn.models.spherical import rotated
 from fitsnap_nn.reports.errors_table import ALL
 from fitsnap_nn.workflow.evaluation import evaluate_files
 
@@ -83,6 +84,12 @@ TENSORS = """\
 dipole = per_configuration vector unit=e*Å per_structure=1
 alpha = per_configuration symmetric_tensor head=linear
 quadrupole = per_atom spherical lambda=2 column=q2"""
+PSEUDO_TENSORS = """\
+spin = per_atom vector parity=pseudo
+twist = per_configuration scalar parity=pseudo
+stray = per_atom tensor
+chiral = per_atom tensor parity=pseudo column=stray
+fifth = per_atom spherical lambda=2 parity=pseudo column=q2"""
 GAP = "gap = per_configuration scalar intensive=1"
 MODELS = {"SOAP_BPNN": TENSORS, "NANOPET": TENSORS, "MACE": TENSORS, "BPNN": GAP}
 
@@ -109,6 +116,10 @@ def cluster(seed: int) -> Atoms:
         "alpha": moments.sum(axis=0) + len(atoms) * np.eye(3),
         "gap": float(near.max()),
     }
+    bonds, dipoles = np.einsum("ij,ija->ia", near, vectors), np.einsum("ij,j,ija->ia", near**2, sign, vectors)
+    atoms.arrays["spin"] = np.cross(bonds, dipoles)
+    atoms.arrays["stray"] = np.einsum("ia,ib->iab", bonds, dipoles).reshape(-1, 9)
+    atoms.info["twist"] = float(np.einsum("ia,ia->", atoms.arrays["spin"], np.einsum("ij,ija->ia", near**3, vectors)))
     atoms.arrays["REF_forces"] = 0.1 * np.einsum("ij,ija->ia", near, vectors)
     return atoms
 
@@ -185,6 +196,43 @@ def test_a_resumed_fit_is_the_same_on_two_ranks(folder: Path) -> None:
     whole, parts = (np.array([line.split(",")[:9] for line in text[1:]], dtype=float) for text in lines)
     assert len(whole) == 4
     np.testing.assert_allclose(parts, whole, rtol=1e-10)
+
+
+@pytest.mark.usefixtures("mace")
+@pytest.mark.parametrize("epochs", [0, 2])
+def test_mace_predicts_pseudo_tensors(folder: Path, epochs: int) -> None:
+    """`chiral` and `fifth` have labels of the other parity, which matter to nothing that is tested."""
+    text = (folder / "MACE.in").read_text(encoding="utf-8").replace(TENSORS, PSEUDO_TENSORS)
+    irreps = "4x0e + 4x0o + 4x1o + 4x1e + 4x2e + 4x2o"
+    text = text.replace("4x0e + 4x1o + 4x2e", irreps).replace("max_ell = 2", "max_ell = 1\nkeep_last_layer_irreps = 1")
+    (folder / "pseudo.in").write_text(text, encoding="utf-8")
+    found = fit(folder / "pseudo.in", f"pseudo{epochs}", num_epochs=epochs)
+    potential = fitsnap_nn.load_potential(found.folder / "model.pt")
+    atoms = cluster(50)
+    names = [one.name for one in potential.targets]
+    before = potential.predict(atoms, outputs=names).values
+    turn = np.linalg.qr(np.random.default_rng(4).standard_normal((3, 3)))[0]
+    for matrix in (turn, -turn, -np.eye(3)):
+        turned = potential.predict(Atoms(atoms.numbers, atoms.positions @ matrix.T), outputs=names).values
+        for one in potential.targets:
+            values = torch.from_numpy(one.rows(before[one.name]))
+            expected = rotated(values, one.symmetry, torch.from_numpy(matrix).expand(len(values), 3, 3))
+            size = float(expected.abs().max())
+            assert size > 1e-4, one.name
+            np.testing.assert_allclose(one.rows(turned[one.name]), expected, rtol=0, atol=1e-10 * size)
+
+
+@pytest.mark.usefixtures("mace")
+def test_features_of_symmetric_structures_cannot_represent_pseudoscalars(folder: Path) -> None:
+    """Planar clusters have none: labels that are not 0 are refused instead of a prediction of 0."""
+    frames = [cluster(seed) for seed in range(10)]
+    for atoms in frames:
+        atoms.positions[:, 2] = 0.0
+    ase.io.write(folder / "planar.xyz", frames, format="extxyz")
+    text = (folder / "pseudo.in").read_text(encoding="utf-8").replace("data.xyz", "planar.xyz")
+    (folder / "planar.in").write_text(text.replace("energy = 1", "energy = 0"), encoding="utf-8")
+    with pytest.raises(DataError, match=r"twist: .* features for λ=0 pseudo are 0 in the training set"):
+        fit(folder / "planar.in", "planar", num_epochs=0)
 
 
 def test_a_target_added_to_a_model(folder: Path) -> None:

@@ -15,6 +15,8 @@ from fitsnap_nn.inputs.graph.padded import gather_rows
 from fitsnap_nn.models import mace_cueq
 from fitsnap_nn.models.mace_edges import Edges
 
+ROUNDING = 1e-10  # of couplings that vanish when they are summed over the orders of the factors
+
 
 class Unsorted(NamedTuple):
     """Elements of atoms that `SymmetricProduct` must not sort, because only the device knows their counts.
@@ -121,6 +123,20 @@ class SymmetricProduct(nn.Module):
             nn.ParameterList(weight.detach().clone() for weight in weights_by_degree(contraction))
             for contraction in product.contractions
         )
+        self._initialize_pseudo_tensors(couplings)
+
+    @torch.no_grad()
+    def _initialize_pseudo_tensors(self, couplings: list[list[Tensor]]) -> None:
+        """Give random values to weights that mace sets to 0 although their products exist.
+
+        Where no single factor has the symmetry of the output, mace means to remove the weights of products of one
+        factor, but counts them from the other end (``symmetric_contraction.Contraction``). Pseudo-tensors could start
+        with products of ``correlation`` factors only, which are small.
+        """
+        for weights, of_output in zip(self.weights, couplings, strict=True):
+            for weight, coupling in zip(weights, of_output, strict=True):
+                if not weight.any() and bool((coupling.abs() > ROUNDING).any()):
+                    weight.copy_(torch.randn_like(weight) / weight.shape[1])
 
     def _enumerate(self, needed: list[Tensor]) -> list[Tensor]:
         """Return the monomials of each degree that are needed directly or as a factor of one of higher degree."""
