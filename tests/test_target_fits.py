@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import ase.io
@@ -18,8 +19,10 @@ from fitsnap_nn.data.readers.ase_files import stored
 from fitsnap_nn.errors import DataError
 from fitsnap_nn.models import build_model
 from fitsnap_nn.models.spherical import rotated
+from fitsnap_nn.reports.epochs import read_epochs
 from fitsnap_nn.reports.errors_table import ALL
 from fitsnap_nn.workflow.evaluation import evaluate_files
+from fitsnap_nn.workflow.run import Fit
 
 INPUT = """\
 [CALCULATOR]
@@ -147,6 +150,8 @@ def test_every_model_predicts_its_targets(folder: Path, model: str) -> None:
     names = [one.name for one in potential.targets]
     assert set(names) <= rows.keys()
     assert ("alpha λ=2" in rows) == ("alpha" in rows)
+    if model != "BPNN":
+        assert_errors_of_blocks_of_an_epoch(found)
     frames = ase.io.read(folder / "data.xyz", ":")[-6:]
     with without_plots():
         output = folder / f"{model}.xyz"
@@ -173,6 +178,15 @@ def test_every_model_predicts_its_targets(folder: Path, model: str) -> None:
 COLUMNS = {"charge": "q", "quadrupole": "q2"}
 
 
+def assert_errors_of_blocks_of_an_epoch(found: Fit) -> None:
+    """Those of the best epoch are those of the table at the end."""
+    best = [row for row in read_epochs(found.folder) if row.best][-1]
+    rows = {row.property: row for row in found.errors if (row.group, row.subset) == (ALL, "Validation")}
+    for number, title in enumerate(("alpha λ=0", "alpha λ=2")):
+        assert best.block_mae[number] == pytest.approx(rows[title].mae, rel=1e-9)
+        assert best.block_rmse[number] == pytest.approx(rows[title].rmse, rel=1e-9)
+
+
 def test_baselines_and_scales(folder: Path) -> None:
     """A second energy with large element energies loses no digits; a fixed scale is kept."""
     found = fit(folder / "SOAP_BPNN.in", "baselines", num_epochs=0)
@@ -192,10 +206,10 @@ def test_a_resumed_fit_is_the_same_on_two_ranks(folder: Path) -> None:
         done = run(["mpirun", "-np", str(ranks), *command, option, *overrides], folder, timeout=200)
         assert done.returncode == 0, done.stdout + done.stderr
     folders = (once.folder, folder / "parts")
-    lines = [(path / "metrics.csv").read_text(encoding="utf-8").splitlines() for path in folders]
-    whole, parts = (np.array([line.split(",")[:9] for line in text[1:]], dtype=float) for text in lines)
-    assert len(whole) == 4
-    np.testing.assert_allclose(parts, whole, rtol=1e-10)
+    whole, parts = ([replace(row, seconds=0.0) for row in read_epochs(path)] for path in folders)
+    assert [len(row.block_rmse) for row in parts] == [2] * 4
+    numbers = [np.array([row.cells for row in rows], dtype=float) for rows in (parts, whole)]
+    np.testing.assert_allclose(*numbers, rtol=1e-10)
 
 
 @pytest.mark.usefixtures("mace")
