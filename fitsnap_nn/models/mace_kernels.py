@@ -6,6 +6,7 @@ Weights and results are those of mace's blocks, up to rounding.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import compress
 from typing import Any, NamedTuple
 
 import torch
@@ -111,6 +112,11 @@ class SymmetricProduct(nn.Module):
         super().__init__()
         self._irreps = (str(product.irreps_in), str(product.irreps_out))
         couplings = [couplings_by_degree(contraction) for contraction in product.contractions]
+        # Where no product of nu factors has the symmetry of an output, mace has a path of zeros, cuequivariance none.
+        self._exists = [
+            [bool(one.get_buffer(f"U_matrix_{nu}").any()) for nu in range(1, one.correlation + 1)]
+            for one in product.contractions
+        ]
         self._dimensions = [len(of_output[0]) for of_output in couplings]
         by_degree = [
             torch.cat([of_all.any(dim=2) for of_all in of_degree]) for of_degree in zip(*couplings, strict=True)
@@ -171,7 +177,8 @@ class SymmetricProduct(nn.Module):
         one_hot = elements.one_hot if isinstance(elements, Unsorted) else elements
         element = one_hot.argmax(dim=1)
         if mace_cueq.computes_on(features.device):
-            return mace_cueq.contract(self._irreps, [list(weights) for weights in self.weights], features, element)
+            existing = [list(compress(*both)) for both in zip(self.weights, self._exists, strict=True)]
+            return mace_cueq.contract(self._irreps, len(self.monomials), existing, features, element)
         if isinstance(elements, Unsorted) or one_hot.shape[1] == 1:
             total = self._for_each_element(features, one_hot)
         else:

@@ -24,10 +24,10 @@ CASES: dict[str, dict[str, Any]] = {
     "no vectors": {"hidden_irreps": "1x0e+1x0o", "max_ell": 2, "correlation": 2},
     "no skip connection": {
         "hidden_irreps": "1x0e+1x0o+1x2e", "max_ell": 1, "correlation": 2, "interaction": NO_SKIP,
+        "keep_last_layer_irreps": False,
     },
     "nonlinear": {"hidden_irreps": "1x0e+1x1o+1x1e", "max_ell": 1, "correlation": 2, "interaction": NONLINEAR},
     "few are sent": {"hidden_irreps": "1x0e+1x0o+1x1o", "edge_irreps": "1x0e", "max_ell": 2, "correlation": 2},
-    "scalars last": {"hidden_irreps": "1x0e+1x0o+1x1o", "max_ell": 1, "keep_last_layer_irreps": False},
 }  # fmt: skip
 
 

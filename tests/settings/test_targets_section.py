@@ -113,7 +113,7 @@ def test_targets_alone_can_be_fitted(write_input: Callable[..., Path]) -> None:
             "q = per_atom vector parity=pseudo",
             "",
             "[MACE]\nhidden_irreps = 8x0e + 8x1o + 8x1e\ncorrelation = 2",
-            "Use [MACE] correlation = 3.",
+            "Use [MACE] hidden_irreps = 8x0e + 8x1o + 8x1e + 8x0o, keep_last_layer_irreps = 1.",
         ),
         ("MACE", "q = per_atom vector", "", "[MACE]\nnum_interactions = 1", "Set [MACE] num_interactions to 2 or more"),
         ("MACE", "q = per_atom vector head=mlp", "", "", "head=mlp applies to invariants, and it has none"),
