@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import ase.io
@@ -17,8 +18,11 @@ import fitsnap_nn
 from fitsnap_nn.data.readers.ase_files import stored
 from fitsnap_nn.errors import DataError
 from fitsnap_nn.models import build_model
+from fitsnap_nn.models.spherical import rotated
+from fitsnap_nn.reports.epochs import read_epochs
 from fitsnap_nn.reports.errors_table import ALL
 from fitsnap_nn.workflow.evaluation import evaluate_files
+from fitsnap_nn.workflow.run import Fit
 
 INPUT = """\
 [CALCULATOR]
@@ -83,6 +87,12 @@ TENSORS = """\
 dipole = per_configuration vector unit=e*Å per_structure=1
 alpha = per_configuration symmetric_tensor head=linear
 quadrupole = per_atom spherical lambda=2 column=q2"""
+PSEUDO_TENSORS = """\
+spin = per_atom vector parity=pseudo
+twist = per_configuration scalar parity=pseudo
+stray = per_atom tensor
+chiral = per_atom tensor parity=pseudo column=stray
+fifth = per_atom spherical lambda=2 parity=pseudo column=q2"""
 GAP = "gap = per_configuration scalar intensive=1"
 MODELS = {"SOAP_BPNN": TENSORS, "NANOPET": TENSORS, "MACE": TENSORS, "BPNN": GAP}
 
@@ -109,6 +119,10 @@ def cluster(seed: int) -> Atoms:
         "alpha": moments.sum(axis=0) + len(atoms) * np.eye(3),
         "gap": float(near.max()),
     }
+    bonds, dipoles = np.einsum("ij,ija->ia", near, vectors), np.einsum("ij,j,ija->ia", near**2, sign, vectors)
+    atoms.arrays["spin"] = np.cross(bonds, dipoles)
+    atoms.arrays["stray"] = np.einsum("ia,ib->iab", bonds, dipoles).reshape(-1, 9)
+    atoms.info["twist"] = float(np.einsum("ia,ia->", atoms.arrays["spin"], np.einsum("ij,ija->ia", near**3, vectors)))
     atoms.arrays["REF_forces"] = 0.1 * np.einsum("ij,ija->ia", near, vectors)
     return atoms
 
@@ -136,6 +150,8 @@ def test_every_model_predicts_its_targets(folder: Path, model: str) -> None:
     names = [one.name for one in potential.targets]
     assert set(names) <= rows.keys()
     assert ("alpha λ=2" in rows) == ("alpha" in rows)
+    if model != "BPNN":
+        assert_errors_of_blocks_of_an_epoch(found)
     frames = ase.io.read(folder / "data.xyz", ":")[-6:]
     with without_plots():
         output = folder / f"{model}.xyz"
@@ -162,6 +178,15 @@ def test_every_model_predicts_its_targets(folder: Path, model: str) -> None:
 COLUMNS = {"charge": "q", "quadrupole": "q2"}
 
 
+def assert_errors_of_blocks_of_an_epoch(found: Fit) -> None:
+    """Those of the best epoch are those of the table at the end."""
+    best = [row for row in read_epochs(found.folder) if row.best][-1]
+    rows = {row.property: row for row in found.errors if (row.group, row.subset) == (ALL, "Validation")}
+    for number, title in enumerate(("alpha λ=0", "alpha λ=2")):
+        assert best.block_mae[number] == pytest.approx(rows[title].mae, rel=1e-9)
+        assert best.block_rmse[number] == pytest.approx(rows[title].rmse, rel=1e-9)
+
+
 def test_baselines_and_scales(folder: Path) -> None:
     """A second energy with large element energies loses no digits; a fixed scale is kept."""
     found = fit(folder / "SOAP_BPNN.in", "baselines", num_epochs=0)
@@ -181,10 +206,47 @@ def test_a_resumed_fit_is_the_same_on_two_ranks(folder: Path) -> None:
         done = run(["mpirun", "-np", str(ranks), *command, option, *overrides], folder, timeout=200)
         assert done.returncode == 0, done.stdout + done.stderr
     folders = (once.folder, folder / "parts")
-    lines = [(path / "metrics.csv").read_text(encoding="utf-8").splitlines() for path in folders]
-    whole, parts = (np.array([line.split(",")[:9] for line in text[1:]], dtype=float) for text in lines)
-    assert len(whole) == 4
-    np.testing.assert_allclose(parts, whole, rtol=1e-10)
+    whole, parts = ([replace(row, seconds=0.0) for row in read_epochs(path)] for path in folders)
+    assert [len(row.block_rmse) for row in parts] == [2] * 4
+    numbers = [np.array([row.cells for row in rows], dtype=float) for rows in (parts, whole)]
+    np.testing.assert_allclose(*numbers, rtol=1e-10)
+
+
+@pytest.mark.usefixtures("mace")
+@pytest.mark.parametrize("epochs", [0, 2])
+def test_mace_predicts_pseudo_tensors(folder: Path, epochs: int) -> None:
+    """`chiral` and `fifth` have labels of the other parity, which matter to nothing that is tested."""
+    text = (folder / "MACE.in").read_text(encoding="utf-8").replace(TENSORS, PSEUDO_TENSORS)
+    irreps = "4x0e + 4x0o + 4x1o + 4x1e + 4x2e + 4x2o"
+    text = text.replace("4x0e + 4x1o + 4x2e", irreps).replace("max_ell = 2", "max_ell = 1\nkeep_last_layer_irreps = 1")
+    (folder / "pseudo.in").write_text(text, encoding="utf-8")
+    found = fit(folder / "pseudo.in", f"pseudo{epochs}", num_epochs=epochs)
+    potential = fitsnap_nn.load_potential(found.folder / "model.pt")
+    atoms = cluster(50)
+    names = [one.name for one in potential.targets]
+    before = potential.predict(atoms, outputs=names).values
+    turn = np.linalg.qr(np.random.default_rng(4).standard_normal((3, 3)))[0]
+    for matrix in (turn, -turn, -np.eye(3)):
+        turned = potential.predict(Atoms(atoms.numbers, atoms.positions @ matrix.T), outputs=names).values
+        for one in potential.targets:
+            values = torch.from_numpy(one.rows(before[one.name]))
+            expected = rotated(values, one.symmetry, torch.from_numpy(matrix).expand(len(values), 3, 3))
+            size = float(expected.abs().max())
+            assert size > 1e-4, one.name
+            np.testing.assert_allclose(one.rows(turned[one.name]), expected, rtol=0, atol=1e-10 * size)
+
+
+@pytest.mark.usefixtures("mace")
+def test_features_of_symmetric_structures_cannot_represent_pseudoscalars(folder: Path) -> None:
+    """Planar clusters have none: labels that are not 0 are refused instead of a prediction of 0."""
+    frames = [cluster(seed) for seed in range(10)]
+    for atoms in frames:
+        atoms.positions[:, 2] = 0.0
+    ase.io.write(folder / "planar.xyz", frames, format="extxyz")
+    text = (folder / "pseudo.in").read_text(encoding="utf-8").replace("data.xyz", "planar.xyz")
+    (folder / "planar.in").write_text(text.replace("energy = 1", "energy = 0"), encoding="utf-8")
+    with pytest.raises(DataError, match=r"twist: .* features for λ=0 pseudo are 0 in the training set"):
+        fit(folder / "planar.in", "planar", num_epochs=0)
 
 
 def test_a_target_added_to_a_model(folder: Path) -> None:

@@ -55,19 +55,22 @@ def convolve(
     return _transposed_blocks(messages, [(dimension, multiplicity) for multiplicity, dimension in outputs])
 
 
-def contract(irreps: tuple[str, str], weights: Sequence[Sequence[Tensor]], features: Tensor, element: Tensor) -> Tensor:
+def contract(
+    irreps: tuple[str, str], degree: int, weights: Sequence[Sequence[Tensor]], features: Tensor, element: Tensor
+) -> Tensor:
     """Return symmetric contractions of features.
 
     Args:
         irreps: representations of features and outputs.
-        weights: per output representation, for degree 1, 2, ...: (elements, paths, channels).
+        degree: maximum degree.
+        weights: per output representation, for those of degree 1, 2, ... that have paths: (elements, paths, channels).
         features: (N, channels, components).
         element: (N,) index of the element of each atom.
 
     Returns:
         (N, outputs).
     """
-    degree, elements = len(weights[0]), len(weights[0][0])
+    elements = len(weights[0][0])
     product = _product(irreps, degree, elements, features.dtype, features.device)
     # cuequivariance concatenates the paths of all degrees, the highest first.
     weight = torch.cat([part for by_degree in weights for part in reversed(by_degree)], dim=1)

@@ -6,6 +6,7 @@ Weights and results are those of mace's blocks, up to rounding.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import compress
 from typing import Any, NamedTuple
 
 import torch
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 from fitsnap_nn.inputs.graph.padded import gather_rows
 from fitsnap_nn.models import mace_cueq
 from fitsnap_nn.models.mace_edges import Edges
+
+ROUNDING = 1e-10  # of couplings that vanish when they are summed over the orders of the factors
 
 
 class Unsorted(NamedTuple):
@@ -109,6 +112,11 @@ class SymmetricProduct(nn.Module):
         super().__init__()
         self._irreps = (str(product.irreps_in), str(product.irreps_out))
         couplings = [couplings_by_degree(contraction) for contraction in product.contractions]
+        # Where no product of nu factors has the symmetry of an output, mace has a path of zeros, cuequivariance none.
+        self._exists = [
+            [bool(one.get_buffer(f"U_matrix_{nu}").any()) for nu in range(1, one.correlation + 1)]
+            for one in product.contractions
+        ]
         self._dimensions = [len(of_output[0]) for of_output in couplings]
         by_degree = [
             torch.cat([of_all.any(dim=2) for of_all in of_degree]) for of_degree in zip(*couplings, strict=True)
@@ -121,6 +129,20 @@ class SymmetricProduct(nn.Module):
             nn.ParameterList(weight.detach().clone() for weight in weights_by_degree(contraction))
             for contraction in product.contractions
         )
+        self._initialize_pseudo_tensors(couplings)
+
+    @torch.no_grad()
+    def _initialize_pseudo_tensors(self, couplings: list[list[Tensor]]) -> None:
+        """Give random values to weights that mace sets to 0 although their products exist.
+
+        Where no single factor has the symmetry of the output, mace means to remove the weights of products of one
+        factor, but counts them from the other end (``symmetric_contraction.Contraction``). Pseudo-tensors could start
+        with products of ``correlation`` factors only, which are small.
+        """
+        for weights, of_output in zip(self.weights, couplings, strict=True):
+            for weight, coupling in zip(weights, of_output, strict=True):
+                if not weight.any() and bool((coupling.abs() > ROUNDING).any()):
+                    weight.copy_(torch.randn_like(weight) / weight.shape[1])
 
     def _enumerate(self, needed: list[Tensor]) -> list[Tensor]:
         """Return the monomials of each degree that are needed directly or as a factor of one of higher degree."""
@@ -155,7 +177,8 @@ class SymmetricProduct(nn.Module):
         one_hot = elements.one_hot if isinstance(elements, Unsorted) else elements
         element = one_hot.argmax(dim=1)
         if mace_cueq.computes_on(features.device):
-            return mace_cueq.contract(self._irreps, [list(weights) for weights in self.weights], features, element)
+            existing = [list(compress(*both)) for both in zip(self.weights, self._exists, strict=True)]
+            return mace_cueq.contract(self._irreps, len(self.monomials), existing, features, element)
         if isinstance(elements, Unsorted) or one_hot.shape[1] == 1:
             total = self._for_each_element(features, one_hot)
         else:

@@ -13,10 +13,11 @@ from fitsnap_nn.data.symmetries import Block
 from fitsnap_nn.inputs.constants import Float64Constants
 from fitsnap_nn.models.spherical import wigner_matrices
 from fitsnap_nn.models.targets import TargetError, TargetSpec
+from fitsnap_nn.settings.mace_irreps import irrep_of, name_of
 
 # e3nn's polar axis is y: its harmonics of (x, y, z) are the usual ones of (z, x, y). This rotation takes them back.
 TO_USUAL_AXES = ((0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 0.0, 0.0))
-MAX_NORM = 1e6  # features that are smaller are rounding, or products of so many factors that they cannot be fitted
+MAX_NORM = 1e12  # features that are smaller than 1e-12 are rounding: those of pseudo-tensors can be 1e-7
 
 
 class Channels(NamedTuple):
@@ -34,12 +35,12 @@ def channels_of(block: Block, layers: Sequence[Any]) -> list[Channels]:
         block: the block.
         layers: irreps of the features of each layer, ``e3nn.o3.Irreps``.
     """
-    parity = (-1) ** block.degree * (-1 if block.pseudo else 1)
+    wanted = irrep_of(block.degree, block.pseudo)
     return [
         Channels(number, place.start, multiplicity)
         for number, irreps in enumerate(layers)
         for (multiplicity, irrep), place in zip(irreps, irreps.slices(), strict=True)
-        if (irrep.l, irrep.p) == (block.degree, parity)
+        if (irrep.l, irrep.p) == wanted
     ]
 
 
@@ -68,7 +69,9 @@ class TargetHead(nn.Module):
         for block, channels in zip(spec.blocks, self.channels, strict=True):
             if not channels:
                 listed = "; ".join(str(irreps) for irreps in layers)
-                raise TargetError(f"{spec.name} ({block.label}): the features of the layers, {listed}, lack it")
+                needed = name_of(irrep_of(block.degree, block.pseudo))
+                what = f"needs node features {needed}, which the model lacks. Those of its layers are: {listed}"
+                raise TargetError(f"{spec.name} ({block.label}): {what}")
             inputs = sum(one.number for one in channels)
             has_hidden = block.is_invariant and spec.head != "linear"
             hidden.append(nn.Linear(inputs, width, bias=False) if has_hidden else nn.Identity())
@@ -120,7 +123,7 @@ def normalize(heads: Sequence[TargetHead], features: Iterable[Sequence[Tensor]])
         features: of each layer, for each of several configurations.
 
     Returns:
-        The blocks of each head whose features vanish, or nearly so.
+        The blocks of each head whose features vanish.
     """
     sums, count = [torch.zeros(len(head.blocks), dtype=torch.float64) for head in heads], 0
     for one in features:

@@ -76,7 +76,8 @@ class Targets(nn.Module):
 
     Attributes:
         specs: the targets by name.
-        faint: blocks for which the network has next to no features, by name; known after `GraphModel.fit_to_data`.
+        faint: blocks for which the network has no features in the training set, by name; known after
+            `GraphModel.fit_to_data`.
     """
 
     def __init__(self, descriptions: Sequence[Mapping[str, Any]], n_elements: int) -> None:

@@ -15,6 +15,7 @@ from fitsnap_nn.files import named_errors, write_text
 
 LOSS_FILE = "loss_vs_epochs.dat"
 METRICS_FILE = "metrics.csv"
+BLOCK = "_lambda="  # in the names of columns of irreducible blocks
 FIRST, LAST = ("epoch", "train_loss", "validation_loss"), ("learning_rate", "seconds", "best")
 MAE, RMSE = "mae", "rmse"
 LOSS_HEADER = "# epoch training_loss validation_loss\n"
@@ -32,6 +33,7 @@ class EpochRow:
         learning_rate: of the last step.
         seconds: wall time, s.
         best: whether it is the best epoch so far.
+        block_mae, block_rmse: errors of irreducible blocks, see ``[PYTORCH] log_separate_blocks``.
     """
 
     epoch: int
@@ -42,23 +44,33 @@ class EpochRow:
     seconds: float = math.nan
     best: bool = False
     rmse: tuple[float, ...] = ()
+    block_mae: tuple[float, ...] = ()
+    block_rmse: tuple[float, ...] = ()
 
     @property
     def cells(self) -> list[str]:
         """Cells of its line in ``metrics.csv``, in the order of `columns`."""
-        numbers = (self.train_loss, self.validation_loss, *self.mae, *self.rmse, self.learning_rate, self.seconds)
+        errors = (*self.mae, *self.rmse, *self.block_mae, *self.block_rmse)
+        numbers = (self.train_loss, self.validation_loss, *errors, self.learning_rate, self.seconds)
         return [str(self.epoch), *(repr(float(number)) for number in numbers), str(int(self.best))]
 
 
-def columns(properties: Sequence[Property]) -> list[str]:
+def columns(properties: Sequence[Property], blocks: Sequence[Property] = ()) -> list[str]:
     """Return the column names of ``metrics.csv``; errors are those of the validation set, with the unit in the name.
 
     Args:
         properties: properties of the fit.
+        blocks: irreducible blocks of properties whose errors are reported too.
     """
-    units = {one: one.report_unit.label.replace("/", "_per_").replace("Å", "A") for one in properties}
-    errors = [f"{one.title.lower()}_{kind}_{unit}".rstrip("_") for kind in (MAE, RMSE) for one, unit in units.items()]
+    errors = [_column(one, kind) for part in (properties, blocks) for kind in (MAE, RMSE) for one in part]
     return [*FIRST, *errors, *LAST]
+
+
+def _column(quantity: Property, kind: str) -> str:
+    """Return a name such as ``force_mae_eV_per_A`` and ``shielding_lambda=1_pseudo_rmse_ppm``."""
+    unit = quantity.report_unit.label.replace("/", "_per_").replace("Å", "A")
+    title = quantity.title.lower().replace(" λ=", BLOCK).replace(" ", "_")
+    return f"{title}_{kind}_{unit}".rstrip("_")
 
 
 class EpochLog(AbstractContextManager["EpochLog"]):
@@ -69,17 +81,20 @@ class EpochLog(AbstractContextManager["EpochLog"]):
         properties: properties of the fit.
         after: last epoch of existing files to keep, for a resumed fit. Later rows and a truncated last line are
             removed. ``None`` starts new files.
+        blocks: irreducible blocks of properties whose errors are reported too.
     """
 
-    def __init__(self, folder: Path, properties: Sequence[Property], after: int | None = None) -> None:
-        self._folder, self._count = folder, len(properties)
+    def __init__(
+        self, folder: Path, properties: Sequence[Property], after: int | None = None, blocks: Sequence[Property] = ()
+    ) -> None:
+        self._folder, self._count, self._blocks = folder, len(properties), len(blocks)
         path = folder / LOSS_FILE
         kept = _kept_lines(path) if after is not None and path.exists() else []
         losses = [line for line in kept[1:] if int(line.split()[0]) <= (after or 0)]
         self._losses = _opened(path, "".join([LOSS_HEADER, *losses]))
         path = folder / METRICS_FILE
         rows = [row for row in read_epochs(folder) if row.epoch <= after] if after is not None and path.exists() else []
-        self._metrics = _opened(path, "".join([",".join(columns(properties)) + "\n", *map(self._line, rows)]))
+        self._metrics = _opened(path, "".join([",".join(columns(properties, blocks)) + "\n", *map(self._line, rows)]))
 
     def __exit__(self, *error: object) -> None:
         """Close both files."""
@@ -102,8 +117,15 @@ class EpochLog(AbstractContextManager["EpochLog"]):
 
     def _line(self, row: EpochRow) -> str:
         """Return the line of an epoch in ``metrics.csv``; rows of earlier versions lack errors."""
-        missing = (math.nan,) * self._count
-        return ",".join(replace(row, mae=row.mae or missing, rmse=row.rmse or missing).cells) + "\n"
+        missing, of_blocks = (math.nan,) * self._count, (math.nan,) * self._blocks
+        complete = replace(
+            row,
+            mae=row.mae or missing,
+            rmse=row.rmse or missing,
+            block_mae=row.block_mae or of_blocks,
+            block_rmse=row.block_rmse or of_blocks,
+        )
+        return ",".join(complete.cells) + "\n"
 
 
 def read_epochs(folder: Path) -> list[EpochRow]:
@@ -120,15 +142,19 @@ def read_epochs(folder: Path) -> list[EpochRow]:
 
 def _parsed(cells: Mapping[str, str]) -> EpochRow:
     """Return the row of a line, by column; files of earlier versions lack the RMSE."""
-    names = list(cells)[len(FIRST) : -len(LAST)]
+    found = list(cells)[len(FIRST) : -len(LAST)]
+    names = [name for name in found if BLOCK not in name]
     errors = tuple(float(cells[name]) for name in names)
+    of_blocks = tuple(float(cells[name]) for name in found if BLOCK in name)
     half = len(names) // 2
     complete = [f"_{RMSE}".join(name.rsplit(f"_{MAE}", 1)) for name in names[:half]] == names[half:]
     numbers = (float(cells[name]) for name in (*FIRST[1:], *LAST[:2]))
     train_loss, validation_loss, learning_rate, seconds = numbers
     mae, rmse = (errors[:half], errors[half:]) if complete else (errors, ())
     best = cells["best"] == "1"
-    return EpochRow(int(cells["epoch"]), train_loss, validation_loss, mae, learning_rate, seconds, best, rmse)
+    epoch, blocks = int(cells["epoch"]), len(of_blocks) // 2
+    parts = of_blocks[:blocks], of_blocks[blocks:]
+    return EpochRow(epoch, train_loss, validation_loss, mae, learning_rate, seconds, best, rmse, *parts)
 
 
 def _opened(path: Path, text: str) -> io.TextIOWrapper:

@@ -22,13 +22,16 @@ class EventLog(AbstractContextManager["EventLog"]):
         folder: output folder; the files are in its subfolder ``tensorboard``.
         properties: properties of the fit.
         after: last epoch of existing files to keep, for a resumed fit; ``None`` removes the files of an earlier fit.
+        blocks: irreducible blocks of properties whose errors are reported too.
     """
 
-    def __init__(self, folder: Path, properties: Sequence[Property], after: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, properties: Sequence[Property], after: int | None = None, blocks: Sequence[Property] = ()
+    ) -> None:
         # Optional; the checks of the input have found it.
         from torch.utils.tensorboard import SummaryWriter
 
-        self._folder, self._properties = folder / TENSORBOARD, properties
+        self._folder, self._properties, self._blocks = folder / TENSORBOARD, properties, blocks
         if after is None:
             for path in self._folder.glob(EVENTS):
                 path.unlink()
@@ -48,8 +51,10 @@ class EventLog(AbstractContextManager["EventLog"]):
             "learning rate": row.learning_rate,
             "time per epoch (s)": row.seconds,
         }
-        for kind, values in (("MAE", row.mae), ("RMSE", row.rmse)):
-            for one, value in zip(self._properties, values, strict=False):
+        of_properties = (("MAE", row.mae, self._properties), ("RMSE", row.rmse, self._properties))
+        of_blocks = (("MAE", row.block_mae, self._blocks), ("RMSE", row.block_rmse, self._blocks))
+        for kind, values, properties in (*of_properties, *of_blocks):
+            for one, value in zip(properties, values, strict=False):
                 numbers[f"{one.title.lower()}/{kind} of validation ({one.report_unit.label})"] = value
         for name, value in numbers.items():
             if not math.isnan(value):

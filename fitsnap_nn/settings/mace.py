@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import product
 from typing import Any, ClassVar
 
 from fitsnap_nn.settings.architecture import CUTOFF, ZBL, Architecture, texts
+from fitsnap_nn.settings.mace_irreps import PSEUDOSCALAR, Irrep, features_of_layers, irrep_of, name_of, parse_irreps
 from fitsnap_nn.settings.options import option
 from fitsnap_nn.settings.rows import PropertyRow
 
@@ -21,6 +23,7 @@ BLOCKS = (
 )
 IRREPS = re.compile(r"\d+x\d+[eo](\s*\+\s*\d+x\d+[eo])*")
 MAX_CHANNEL_DIGITS, MAX_DEGREE_DIGITS = 5, 3
+FEATURE_KEYS = ("hidden_irreps", "max_ell", "correlation", "keep_last_layer_irreps")
 IRREPS_FORMAT = "irreps in e3nn notation, such as 32x0e + 32x1o"
 
 
@@ -88,6 +91,10 @@ class Mace(Architecture):
         no_effect="it applies to embedded charges and spins of configurations, which are not supported",
     )
     use_last_readout_only: bool = option(False, "energy from the readout of the last layer only")
+    keep_last_layer_irreps: bool = option(
+        False,
+        "1: the features of the last layer have all hidden_irreps, for targets; 0: scalars only, as energies need",
+    )
     use_agnostic_product: bool = option(False, "share the weights of the product basis among all elements")
 
     def problems(self) -> Iterator[tuple[str, str]]:
@@ -109,23 +116,52 @@ class Mace(Architecture):
             yield "radial_type", "chebyshev needs distances scaled to 0 … 1, that is distance_transform = Agnesi"
         if self.use_last_readout_only and self.num_interactions == 1:
             yield "use_last_readout_only", "has no effect with num_interactions = 1, which has one readout"
+        if self.keep_last_layer_irreps and (self.num_interactions == 1 or "+" not in self.hidden_irreps):
+            yield "keep_last_layer_irreps", "has no effect with num_interactions = 1, or scalars only in hidden_irreps"
 
     def target_problem(self, row: PropertyRow) -> tuple[str, str] | None:
         if row.head == "mlp" and (0, False) not in row.blocks:
             return "head=mlp applies to invariants, and it has none", "Use head=linear."
-        if self.mace_model:
-            return None  # its features are known once it is loaded
-        carried = {part.strip().partition("x")[2] for part in self.hidden_irreps.split("+")}
-        if row.blocks != ((0, False),) and self.num_interactions == 1:
+        needed = {irrep_of(*block) for block in row.blocks}
+        if self.mace_model or needed <= self._features:
+            return None  # the features of mace_model are known once it is loaded
+        if self.num_interactions == 1 and not row.is_invariant:
             what = "the features of the last layer, which is the only one with num_interactions = 1, are scalars"
             return what, "Set [MACE] num_interactions to 2 or more."
-        needed = {f"{degree}{'o' if (degree % 2 == 1) != pseudo else 'e'}" for degree, pseudo in row.blocks}
-        if missing := sorted(needed - carried):
-            channels = self.hidden_irreps.partition("x")[0]
-            added = " + ".join(f"{channels}x{one}" for one in missing)
-            what = f"needs node features {', '.join(missing)}, which hidden_irreps = {self.hidden_irreps} lacks"
-            return what, f"Use [MACE] hidden_irreps = {self.hidden_irreps} + {added}."
-        return None
+        missing = needed - set(parse_irreps(self.hidden_irreps)[1])
+        names = ", ".join(name_of(irrep) for irrep in sorted(missing or needed - self._features))
+        if missing:
+            what = f"needs node features {names}, which hidden_irreps = {self.hidden_irreps} lacks"
+        else:
+            what = (
+                f"the node features {names} that it needs are 0 for every structure: no product of the model forms them"
+            )
+        return what, self._remedy(needed)
+
+    @property
+    def _features(self) -> set[Irrep]:
+        """Node features of all layers."""
+        return set().union(*features_of_layers(self))
+
+    def _remedy(self, needed: set[Irrep]) -> str:
+        """Return the smallest change of keys with which all features that are needed exist."""
+        channels, present = parse_irreps(self.hidden_irreps)
+        for max_ell, correlation, more, keep in product(
+            sorted({self.max_ell, max(self.max_ell, 2), max(self.max_ell, *(degree for degree, _ in needed))}),
+            sorted({self.correlation, max(self.correlation, 2), max(self.correlation, 3)}),
+            ((), ((1, -1),), (PSEUDOSCALAR,), (PSEUDOSCALAR, (1, -1))),
+            sorted({self.keep_last_layer_irreps, True}),
+        ):
+            added = [irrep for irrep in sorted({*needed, *more}) if irrep not in present]
+            irreps = " + ".join([self.hidden_irreps, *(f"{channels}x{name_of(irrep)}" for irrep in added)])
+            changed = replace(
+                self, hidden_irreps=irreps, max_ell=max_ell, correlation=correlation, keep_last_layer_irreps=keep
+            )
+            if needed <= changed._features:
+                before, after = ({key: getattr(one, key) for key in FEATURE_KEYS} for one in (self, changed))
+                values = {key: value for key, value in after.items() if value != before[key]}
+                return f"Use [MACE] {', '.join(f'{key} = {_as_written(value)}' for key, value in values.items())}."
+        return "Use one of the models SOAP_BPNN and NANOPET."
 
     @property
     def pretrained(self) -> tuple[str, str]:
@@ -137,3 +173,7 @@ class Mace(Architecture):
         if self.mace_head_target == "energy":
             others.add("mace_head_target")
         return {key: value for key, value in asdict(self).items() if key not in others}
+
+
+def _as_written(value: str | int) -> str:
+    return str(int(value) if isinstance(value, bool) else value)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from fitsnap_nn.settings.architectures import Mace
+from fitsnap_nn.settings.mace_irreps import SCALAR, Irrep, parse_irreps
 
-Degrees = Sequence[tuple[int, int]]  # degree and parity of irreducible representations
-SCALARS: Degrees = ((0, 1),)
+SCALARS: Sequence[Irrep] = (SCALAR,)
 
 
 def num_weights(section: Mace, num_elements: int) -> int:
@@ -18,12 +17,13 @@ def num_weights(section: Mace, num_elements: int) -> int:
         section: valid hyperparameters.
         num_elements: number of elements.
     """
-    channels, degrees = _parse(section.hidden_irreps)
-    inner, inner_degrees = _parse(section.edge_irreps) if section.edge_irreps else (channels, degrees)
+    channels, degrees = parse_irreps(section.hidden_irreps)
+    inner, inner_degrees = parse_irreps(section.edge_irreps) if section.edge_irreps else (channels, degrees)
     total = num_elements * channels
     for layer in range(section.num_interactions):
         is_first, is_last = layer == 0, layer == section.num_interactions - 1
-        inputs, outputs = SCALARS if is_first else degrees, SCALARS if is_last else degrees
+        scalars_only = is_last and (is_first or not section.keep_last_layer_irreps)
+        inputs, outputs = SCALARS if is_first else degrees, SCALARS if scalars_only else degrees
         sources = SCALARS if is_first else inner_degrees
         block = section.interaction_first if is_first else section.interaction
         connected = len(set(inputs) & set(outputs)) if "Residual" in block else section.max_ell + 1
@@ -33,13 +33,7 @@ def num_weights(section: Mace, num_elements: int) -> int:
     return total
 
 
-def _parse(irreps: str) -> tuple[int, Degrees]:
-    """Return the number of channels and the degrees and parities: 8 and (0, 1), (1, -1) for 8x0e + 8x1o."""
-    found = re.findall(r"(\d+)x(\d+)([eo])", irreps)
-    return int(found[0][0]), [(int(degree), 1 if parity == "e" else -1) for _, degree, parity in found]
-
-
-def _paths(sources: Degrees, max_ell: int) -> int:
+def _paths(sources: Sequence[Irrep], max_ell: int) -> int:
     """Return the number of products of features and spherical harmonics that have the parity of the latter."""
     return sum(
         parity * (-1) ** edge == (-1) ** result

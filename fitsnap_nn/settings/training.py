@@ -111,8 +111,8 @@ class PytorchSection:
     )
     log_separate_blocks: bool = option(
         False,
-        "1: list the errors of tensors of [TARGETS] by irreducible block (trace, λ = 2 ...) too, in the final table of "
-        "errors only",
+        "1: list the errors of tensors of [TARGETS] by irreducible block (trace, λ = 2 ...) too: in the final table of "
+        "errors, and of each epoch in metrics.csv and for TensorBoard; lines on screen and in the log lack them",
     )
     dtype_setting: int = option(
         1, "precision: 1: float32, 2: float64; energies are always summed in float64", minimum=1, maximum=2

@@ -190,7 +190,13 @@ def residuals(quantity: Property, prediction: Prediction, labels: Labels, batch:
     return Residuals(values, target.weights, factor)
 
 
-def error_sums(properties: Sequence[Property], prediction: Prediction, labels: Labels, batch: Batch) -> Tensor:
+def error_sums(
+    properties: Sequence[Property],
+    prediction: Prediction,
+    labels: Labels,
+    batch: Batch,
+    blocks: Sequence[tuple[Property, Tensor]] = (),
+) -> Tensor:
     """Return unweighted sums of absolute and squared residuals of labelled components.
 
     Args:
@@ -198,12 +204,15 @@ def error_sums(properties: Sequence[Property], prediction: Prediction, labels: L
         prediction: of the batch.
         labels: of the batch.
         batch: C configurations.
+        blocks: property and `BlockOfProperty.matrix` of irreducible blocks, in the order of further rows.
 
     Returns:
-        (properties, 2) float64, in loss units and loss units squared.
+        (properties and blocks, 2) float64, in loss units and loss units squared.
     """
     rows = []
-    for quantity in properties:
+    for quantity, matrix in (*((one, None) for one in properties), *blocks):
         values = residuals(quantity, prediction, labels, batch).values.double() * labels[quantity.name].present
+        if matrix is not None:
+            values = values @ matrix
         rows.append(torch.stack([values.abs().sum(), values.square().sum()]))
     return torch.stack(rows)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from fitsnap_nn.data.irreducible_blocks import BlockOfProperty
 from fitsnap_nn.errors import TrainingError
 from fitsnap_nn.inputs.batch import Batch
 from fitsnap_nn.models.base import Model
@@ -37,12 +38,15 @@ class Errors:
         loss: value of the objective.
         values: of each term of the objective.
         mae, rmse: by property name, in loss units (eV/atom, eV/Å, bar); NaN without labels.
+        block_mae, block_rmse: of irreducible blocks by title, see `SetErrors`.
     """
 
     loss: float
     values: tuple[float, ...]
     mae: Mapping[str, float]
     rmse: Mapping[str, float]
+    block_mae: Mapping[str, float] = field(default_factory=dict)
+    block_rmse: Mapping[str, float] = field(default_factory=dict)
 
 
 class SetErrors:
@@ -55,6 +59,7 @@ class SetErrors:
         device: device of batches.
         release: called after each batch, to release the memory of its cached inputs.
         say: prints a line.
+        blocks: irreducible blocks of properties whose errors are evaluated too.
     """
 
     def __init__(
@@ -65,6 +70,7 @@ class SetErrors:
         device: torch.device,
         release: Callable[[], None],
         say: Callable[[str], None],
+        blocks: Sequence[BlockOfProperty] = (),
     ) -> None:
         self._model = model
         self._objective = objective
@@ -72,6 +78,8 @@ class SetErrors:
         self._device = device
         self._release = release
         self._say = say
+        self._blocks = blocks
+        self._matrices = [(one.whole, torch.tensor(one.matrix, device=device)) for one in blocks]
         self._cost = EVALUATION_COST if device.type == "cpu" else GPU_EVALUATION_COST
         self._collated_on = collation_device(model, device)
         self._captured = Captured(self._sums_of_tensors, device) if is_captured(model, device) else None
@@ -92,14 +100,15 @@ class SetErrors:
         while (sums := self._ranks.sum_(self._sums(samples, before_batch)).cpu())[-1]:
             self._halve(samples)
         counts, size = samples.total(range(len(samples))), len(self._objective.properties)
-        return _errors(self._objective, sums[:size], sums[size:-1].view(size, 2), counts)
+        return _errors(self._objective, self._blocks, sums[:size], sums[size:-1].view(-1, 2), counts)
 
     def _sums(self, samples: SampleSet, before_batch: Callable[[int, int], None]) -> Tensor:
         """Return the sums of losses and errors on this rank, then 1 if the memory of its GPU does not suffice, else 0.
 
         All ranks have to know the last, as they share the batches.
         """
-        sums = torch.zeros(3 * len(self._objective.properties) + 1, dtype=torch.float64, device=self._device)
+        count = 3 * len(self._objective.properties) + 2 * len(self._blocks)
+        sums = torch.zeros(count + 1, dtype=torch.float64, device=self._device)
         groups = list(rank_batches(samples.costs, self._cost, self._ranks))
         try:
             for number, (batch, labels) in enumerate(samples.collated_once(groups, self._collated_on)):
@@ -125,7 +134,7 @@ class SetErrors:
         properties = self._objective.properties
         found = predict(self._model, batch, properties)
         losses = self._objective.sums(found, labels, batch)
-        return torch.cat([losses, error_sums(properties, found, labels, batch).flatten()])
+        return torch.cat([losses, error_sums(properties, found, labels, batch, self._matrices).flatten()])
 
     def _halve(self, samples: SampleSet) -> None:
         """Halve the batches of later evaluations, after one did not fit into the memory of the GPU.
@@ -149,11 +158,22 @@ def explaining_memory() -> Iterator[None]:
         raise TrainingError(f"{SHORT_OF_MEMORY} ({str(error).splitlines()[0]})") from error
 
 
-def _errors(objective: Objective, losses: Tensor, sums: Tensor, counts: Mapping[str, int]) -> Errors:
-    """Return the errors of a set from its sums of losses (properties,) and of `error_sums` (properties, 2)."""
+def _errors(
+    objective: Objective, blocks: Sequence[BlockOfProperty], losses: Tensor, sums: Tensor, counts: Mapping[str, int]
+) -> Errors:
+    """Return the errors of a set from its sums of losses (properties,) and of `error_sums` (properties + blocks, 2)."""
+    properties = {one.name: counts[one.name] for one in objective.properties}
+    of_blocks = {
+        one.title: counts[one.whole.name] // one.whole.symmetry.components * one.symmetry.components for one in blocks
+    }
+    errors = (*_mean_errors(sums[: len(properties)], properties), *_mean_errors(sums[len(properties) :], of_blocks))
+    return Errors(objective.total(losses, counts), tuple(objective.values(losses, counts)), *errors)
+
+
+def _mean_errors(sums: Tensor, counts: Mapping[str, int]) -> tuple[dict[str, float], dict[str, float]]:
+    """Return MAE and RMSE by name from sums (names, 2) over numbers of label components."""
     mae, rmse = {}, {}
-    for one, (absolute, squared) in zip(objective.properties, sums.tolist(), strict=True):
-        count = counts[one.name]
-        mae[one.name] = absolute / count if count else math.nan
-        rmse[one.name] = math.sqrt(squared / count) if count else math.nan
-    return Errors(objective.total(losses, counts), tuple(objective.values(losses, counts)), mae, rmse)
+    for (name, count), (absolute, squared) in zip(counts.items(), sums.tolist(), strict=True):
+        mae[name] = absolute / count if count else math.nan
+        rmse[name] = math.sqrt(squared / count) if count else math.nan
+    return mae, rmse

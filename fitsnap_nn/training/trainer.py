@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fitsnap_nn.data.irreducible_blocks import blocks_of
 from fitsnap_nn.devices import tf32
 from fitsnap_nn.errors import TrainingError
 from fitsnap_nn.inputs.batch import Batch
@@ -108,7 +109,8 @@ class Trainer:
         self.in_stage_two = False
         self.captured = is_captured(model, device)
         self.collated_on = collation_device(model, device)
-        self.errors = SetErrors(model, objective, ranks, device, release, say)
+        blocks = blocks_of(objective.properties) if options.log_separate_blocks else ()
+        self.errors = SetErrors(model, objective, ranks, device, release, say, blocks)
         self.flat = FlatParameters(model)
         self.batches = self._make_batches()
         self.schedule = Schedule(options, len(self.batches))

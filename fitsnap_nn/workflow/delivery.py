@@ -10,6 +10,7 @@ from typing import Any
 
 from fitsnap_nn import __version__
 from fitsnap_nn.data.configuration import Configuration, Subset
+from fitsnap_nn.data.irreducible_blocks import with_blocks
 from fitsnap_nn.data.properties import Property
 from fitsnap_nn.errors import LammpsError
 from fitsnap_nn.export.lammps_files import write_lammps_files
@@ -23,7 +24,6 @@ from fitsnap_nn.lammps.verify import verify as compare
 from fitsnap_nn.md_checks.suite import run_checks
 from fitsnap_nn.models import Model
 from fitsnap_nn.models.uncertainty import Uncertainty
-from fitsnap_nn.reports.blocks import with_blocks
 from fitsnap_nn.reports.epochs import LOSS_FILE, METRICS_FILE
 from fitsnap_nn.reports.errors_table import ALL, STYLES, ErrorRow, errors_table, summary
 from fitsnap_nn.reports.results import Result

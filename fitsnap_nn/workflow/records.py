@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fitsnap_nn.data.irreducible_blocks import BlockOfProperty, blocks_of
 from fitsnap_nn.data.properties import Property
 from fitsnap_nn.export.model_file import model_payload
 from fitsnap_nn.folders import own_files
@@ -61,7 +62,8 @@ class Records(ExitStack):
         for path in stale_snapshots(restart_file, saved.epoch):
             path.unlink()
             console.line(f"removed {path}, of an earlier fit")
-        arguments = Path(settings.output_folder), self._properties, None if fresh else trainer.epoch
+        self._blocks = blocks_of(self._properties) if self._options.log_separate_blocks else []
+        arguments = Path(settings.output_folder), self._properties, None if fresh else trainer.epoch, self._blocks
         self._logs: list[EpochLog | EventLog] = [self.enter_context(EpochLog(*arguments))]
         if settings.outfile.tensorboard:
             from fitsnap_nn.reports.tensorboard import EventLog  # its package is optional
@@ -73,11 +75,11 @@ class Records(ExitStack):
         if first or self._trainer.epoch < self._options.num_epochs:
             self._console.line(epoch_header(self._properties, rmse=self._options.log_mae))
         if first:
-            self._console.line(f"{self._line(_row(first, self._properties))}, the initial weights")
+            self._console.line(f"{self._line(_row(first, self._properties, ()))}, the initial weights")
 
     def after_epoch(self, report: EpochReport) -> None:
         """Record an epoch, and write the restart file."""
-        row = _row(report, self._properties)
+        row = _row(report, self._properties, self._blocks)
         for log in self._logs:
             log.write(row)
         line, shown = self._line(row), row.epoch in (1, self._options.num_epochs) or not row.epoch % self._interval
@@ -163,11 +165,14 @@ def stale_snapshots(path: Path, epoch: int) -> list[Path]:
     return [path.with_name(name) for name in sorted(stale) if path.with_name(name).is_file()]
 
 
-def _row(report: EpochReport, properties: Sequence[Property]) -> EpochRow:
+def _row(report: EpochReport, properties: Sequence[Property], blocks: Sequence[BlockOfProperty]) -> EpochRow:
     found = report.validation
 
     def errors(by_name: Mapping[str, float]) -> tuple[float, ...]:
         return tuple(by_name.get(one.name, math.nan) * one.loss_unit.size / one.report_unit.size for one in properties)
+
+    def of_blocks(by_title: Mapping[str, float]) -> tuple[float, ...]:
+        return tuple(by_title.get(one.title, math.nan) * one.loss_unit.size / one.report_unit.size for one in blocks)
 
     return EpochRow(
         epoch=report.epoch,
@@ -178,4 +183,6 @@ def _row(report: EpochReport, properties: Sequence[Property]) -> EpochRow:
         learning_rate=report.learning_rate,
         seconds=report.seconds,
         best=report.is_best,
+        block_mae=of_blocks(found.block_mae if found else {}),
+        block_rmse=of_blocks(found.block_rmse if found else {}),
     )

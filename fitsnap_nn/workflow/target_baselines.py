@@ -18,6 +18,8 @@ from fitsnap_nn.models.targets import Targets
 from fitsnap_nn.settings.rows import PropertyRow
 from fitsnap_nn.settings.schema import Settings
 
+ROUNDING = 1e-6  # of labels in files, relative to the largest block
+
 
 def fit_targets(
     targets: Targets,
@@ -79,7 +81,8 @@ def _fit(
                 pairs = zip(elements, baseline, strict=True)
                 text = f"{', '.join(f'{element} {value:.4g}' for element, value in pairs)}{remark}; "
         roots = [float(np.sqrt(np.square(part).mean())) for part in parts]
-        _refuse_faint(targets, row, [block for block, root in zip(blocks, roots, strict=True) if root > 0.0])
+        noise = ROUNDING * max(roots)
+        _refuse_faint(targets, row, [block for block, root in zip(blocks, roots, strict=True) if root > noise])
         if settings.pytorch.scale_targets:
             scales = np.array([root or 1.0 for root in roots])
     if row.scale is not None:
@@ -90,7 +93,7 @@ def _fit(
 
 
 def _refuse_faint(targets: Targets, row: PropertyRow, needed: Sequence[Block]) -> None:
-    """Refuse a target of which the model has next to no features.
+    """Refuse a target of which the model has no features.
 
     Raises:
         DataError: a block of it does not vanish in the data.
@@ -98,9 +101,10 @@ def _refuse_faint(targets: Targets, row: PropertyRow, needed: Sequence[Block]) -
     faint = [block.label for block in targets.faint.get(row.name, ()) if block in needed]
     if faint:
         raise DataError(
-            f"[TARGETS] {row.name}: the model cannot represent it, because its features for {', '.join(faint)} are "
-            "below 1e-6 in the training set. In MACE pseudo-tensors follow from products of three neighbour densities "
-            "of different degrees only. Use SOAP_BPNN or NANOPET."
+            f"[TARGETS] {row.name}: the model cannot represent it, because its features for {', '.join(faint)} are 0 "
+            "in the training set, while the labels are not. Either the structures have a symmetry that allows no such "
+            "labels, as planar molecules allow no pseudoscalars of atoms: check the labels. Or no product of the model "
+            "forms such features: increase correlation, max_ell or num_interactions, or use SOAP_BPNN or NANOPET."
         )
 
 

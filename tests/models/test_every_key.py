@@ -38,7 +38,7 @@ VALUES = {
         "hidden_irreps": "4x0e", "edge_irreps": "2x0e + 2x1o", "apply_cutoff": "0", "avg_num_neighbors": "9",
         "pair_repulsion": "1", "distance_transform": "Soft", "correlation": "3", "gate": "tanh",
         "interaction_first": "RealAgnosticInteractionBlock", "MLP_irreps": "5x0e", "radial_MLP": "8 9",
-        "use_last_readout_only": "1", "use_agnostic_product": "1",
+        "use_last_readout_only": "1", "keep_last_layer_irreps": "1", "use_agnostic_product": "1",
     },
 }  # fmt: skip
 # Keys without effect unless others are set, and these.

@@ -55,7 +55,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "attention": {"interaction": ATTENTION, "interaction_first": ATTENTION},
     "nonlinear": {"interaction": NONLINEAR, "interaction_first": NONLINEAR, "edge_irreps": "4x0e+4x1o"},
     "pseudovectors": {"hidden_irreps": "2x0e + 2x0o + 2x1o + 2x1e"},
-}
+    "pseudo-tensors in the last layer": {
+        "hidden_irreps": "2x0e + 2x1o + 2x1e + 2x2o", "correlation": 3, "keep_last_layer_irreps": True,
+    },
+}  # fmt: skip
 FILE_ELEMENTS = ("H", "C", "O", "Si")
 
 
@@ -194,6 +197,8 @@ def test_defaults_of_the_section_are_those_of_the_model() -> None:
         ("edge_irreps", {"edge_irreps": "16"}),
         ("radial_type", {"radial_type": "chebyshev"}),
         ("use_last_readout_only", {"use_last_readout_only": True, "num_interactions": 1}),
+        ("keep_last_layer_irreps", {"keep_last_layer_irreps": True, "num_interactions": 1}),
+        ("keep_last_layer_irreps", {"keep_last_layer_irreps": True, "hidden_irreps": "16x0e"}),
     ],
 )
 def test_settings_that_make_no_model_are_found_first(key: str, values: dict[str, Any]) -> None:
@@ -206,6 +211,7 @@ def test_settings_that_make_no_model_are_found_first(key: str, values: dict[str,
         {},
         {"hidden_irreps": "48x0e + 48x1o", "interaction_first": AGNOSTIC, "num_interactions": 3},
         {"hidden_irreps": "64x0e", "edge_irreps": "48x0e", "radial_MLP": (8,)},
+        {"hidden_irreps": "48x0e + 48x1o", "keep_last_layer_irreps": True},
     ],
 )
 def test_the_number_of_weights_is_estimated_from_below(hypers: dict[str, Any]) -> None:

@@ -77,7 +77,7 @@ def test_targets_have_heads_on_the_features_of_the_file(network: Any, tmp_path: 
     assert found.values["push"].shape == (len(atoms), 3)
     assert found.values["push"].any()
     path.write_text(f"{text}[TARGETS]\npush = per_atom spherical lambda=4 column=Forces\n", encoding="utf-8")
-    with pytest.raises(InputError, match=r"push \(λ=4\): the features of the layers, .*, lack it"):
+    with pytest.raises(InputError, match=r"push \(λ=4\): needs node features 4e, .* are: 4x0e\+4x1o; 4x0e"):
         fitsnap_nn.fit(path, {"OUTFILE.folder": tmp_path / "refused"}, verify=False)
 
 

@@ -26,6 +26,7 @@ from fitsnap_nn.testing.targets import (
 )
 
 TARGETS = describe_targets(rows_of_every_kind())
+EVERY_PARITY = "2x0e + 2x0o + 2x1o + 2x1e + 2x2e + 2x2o"
 
 
 def soap(**options) -> GraphModel:
@@ -39,10 +40,10 @@ def nanopet(**options) -> GraphModel:
 
 def mace(irreps: str, max_ell: int, **options) -> GraphModel:
     """A model with the targets that its features contain."""
-    section = Mace(hidden_irreps=irreps)
-    rows = [row for row in rows_of_every_kind(max_ell) if section.target_problem(row) is None]
-    sizes = {"hidden_irreps": irreps, "max_ell": max_ell, "num_radial_basis": 4, "radial_MLP": [4]}
-    return MACE(["In", "P"], r_max=4.0, targets=describe_targets(rows), **sizes, **options)
+    sizes = {"hidden_irreps": irreps, "max_ell": max_ell, "num_radial_basis": 4, "radial_MLP": [4], **options}
+    section = Mace(**sizes)
+    rows = [row for row in rows_of_every_kind(max(2, max_ell)) if section.target_problem(row) is None]
+    return MACE(["In", "P"], r_max=4.0, targets=describe_targets(rows), **sizes)
 
 
 MODELS: dict[str, Callable[..., GraphModel]] = {
@@ -51,6 +52,7 @@ MODELS: dict[str, Callable[..., GraphModel]] = {
     "SOAP_BPNN, mlp": lambda: soap(heads="mlp", add_lambda_basis=False),
     "NANOPET": nanopet,
     "MACE": lambda: mace("2x0e + 2x1o + 2x2e + 2x3o + 2x4e", 4, correlation=1, num_interactions=3),
+    "MACE, pseudo-tensors": lambda: mace(EVERY_PARITY, 1, correlation=2, keep_last_layer_irreps=True),
     "MACE, readouts of a charge": lambda: mace("2x0e + 2x1o", 2, correlation=2, mace_head_target="scalar0"),
 }
 EQUIVARIANT = [name for name in MODELS if name != "NANOPET"]
@@ -77,7 +79,9 @@ def test_vectors_of_products_alone_are_normalised() -> None:
 
 
 @pytest.mark.parametrize("model", EQUIVARIANT, indirect=True)
-def test_rotation_and_inversion(model: GraphModel) -> None:
+def test_rotation_and_inversion(model: GraphModel, request: pytest.FixtureRequest) -> None:
+    if "pseudo" in request.node.name:
+        assert list(model.specs) == [row.name for row in rows_of_every_kind(2)]
     assert_targets_are_equivariant(model)
 
 

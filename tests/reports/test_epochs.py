@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from fitsnap_nn.data.properties import ENERGY, FORCES, STANDARD, user_property
+from fitsnap_nn.data.irreducible_blocks import blocks_of
+from fitsnap_nn.data.properties import ENERGY, FORCES, STANDARD, STRESS, user_property
 from fitsnap_nn.data.symmetries import Cartesian, Scalar
 from fitsnap_nn.reports.epochs import EpochLog, EpochRow, epoch_header, epoch_line, read_epochs
 
@@ -135,6 +136,24 @@ def test_columns_are_those_of_the_properties(tmp_path):
     assert read_epochs(tmp_path)[0].mae == (0.1, 0.2, 0.3, 0.4)
     shown = epoch_line(read_epochs(tmp_path)[0], (ENERGY, FORCES, charge, dipole)).split()
     assert shown == ["1", "1.000", "2.000", "100.0", "200.0", "0.300", "0.400", "1.0e-03", "0.50"]
+
+
+def test_irreducible_blocks_have_columns_of_their_own(tmp_path):
+    """They follow those of the properties, and are 'nan' in epochs of a fit that did not evaluate them."""
+    shift = user_property("Shift", "atom", Cartesian(2, symmetric=False), "ppm")
+    blocks = blocks_of([ENERGY, STRESS, shift])
+    with EpochLog(tmp_path, (ENERGY, shift)) as log:
+        log.write(EpochRow(1, 1.0, 2.0, (0.1, 0.2), 1e-3, 0.5, rmse=(0.3, 0.4)))
+    later = EpochRow(2, 1.0, 2.0, (0.1, 0.2), 1e-3, 0.5, False, (0.3, 0.4), (1.0, 2.0, 3.0), (4.0, 5.0, 6.0))
+    with EpochLog(tmp_path, (ENERGY, shift), 1, blocks) as log:
+        log.write(later)
+    header = (tmp_path / "metrics.csv").read_text(encoding="utf-8").splitlines()[0].split(",")
+    names = ("shift_lambda=0", "shift_lambda=1_pseudo", "shift_lambda=2")
+    assert header[7:13] == [f"{name}_{kind}_ppm" for kind in ("mae", "rmse") for name in names]
+    first, second = read_epochs(tmp_path)
+    assert second == later
+    assert (first.mae, first.rmse, str(first.block_mae)) == ((0.1, 0.2), (0.3, 0.4), "(nan, nan, nan)")
+    assert epoch_line(second, (ENERGY, shift)).split() == ["2", "1.000", "2.000", "100.0", "0.200", "1.0e-03", "0.50"]
 
 
 def test_standard_columns_and_the_header_of_the_losses(tmp_path):

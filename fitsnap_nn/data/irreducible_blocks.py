@@ -1,11 +1,12 @@
-"""Irreducible blocks of tensors as rows of the error table."""
+"""Irreducible blocks of tensors as properties of which errors are reported."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from fitsnap_nn.data.properties import ENERGY, Floats, Property
@@ -24,20 +25,26 @@ class BlockOfProperty(Property):
     whole: Property = ENERGY
     start: int = 0
 
+    @property
+    def matrix(self) -> Floats:
+        """(components of the property, 2l + 1), by which rows of labels, predictions or residuals are multiplied."""
+        rows = slice(self.start, self.start + self.symmetry.components)
+        return np.asarray(to_blocks(self.whole.symmetry)[rows].T)
+
     def rows(self, value: ArrayLike) -> Floats:
-        columns = to_blocks(self.whole.symmetry)[self.start : self.start + self.symmetry.components]
-        rows: Floats = self.whole.rows(value) @ columns.T
+        rows: Floats = self.whole.rows(value) @ self.matrix
         return rows
 
 
 def with_blocks(properties: Sequence[Property]) -> tuple[Property, ...]:
     """Return properties, each user-defined one with several irreducible blocks followed by these."""
-    found: list[Property] = []
-    for one in properties:
-        found.append(one)
-        if one.derivative is None and len(one.symmetry.blocks) > 1:
-            found += _blocks(one)
-    return tuple(found)
+    return tuple(part for one in properties for part in (one, *blocks_of([one])))
+
+
+def blocks_of(properties: Iterable[Property]) -> list[BlockOfProperty]:
+    """Return the irreducible blocks of user-defined properties that have several."""
+    several = (one for one in properties if one.derivative is None and len(one.symmetry.blocks) > 1)
+    return [block for one in several for block in _blocks(one)]
 
 
 def _blocks(whole: Property) -> list[BlockOfProperty]:
