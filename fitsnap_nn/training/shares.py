@@ -11,7 +11,7 @@ from fitsnap_nn.data.properties import Property
 from fitsnap_nn.models.base import Model
 from fitsnap_nn.training.augmentation import random_rotations
 from fitsnap_nn.training.batches import Batches, SampleSet
-from fitsnap_nn.training.differentiation import Share, collation_device, is_captured, make_share
+from fitsnap_nn.training.differentiation import Share, collation_device, make_share
 from fitsnap_nn.training.distributed import Ranks, partition_by_cost
 
 
@@ -25,6 +25,7 @@ class Shares:
         seed: seed of the augmentation.
         ranks: the ranks of this run.
         device: device of the batches.
+        captured: whether steps are captured on the GPU, see `differentiation.is_captured`.
     """
 
     def __init__(
@@ -35,9 +36,11 @@ class Shares:
         seed: int,
         ranks: Ranks,
         device: torch.device,
+        *,
+        captured: bool,
     ) -> None:
         self._augmented = model.needs_augmentation
-        self._captured = is_captured(model, device)
+        self._captured = captured
         self._collated_on = collation_device(model, device)
         self._properties = properties
         self._batches = batches

@@ -235,7 +235,8 @@ class Trainer:
         options, properties = self.options, self.objective.properties
         sizes, shuffle = self.training.sizes, options.shuffle_flag
         batches = Batches(sizes, options.batch_size, options.atom_bounds, seed=self.seed, shuffle=shuffle)
-        return batches, Shares(self.model, properties, batches, self.seed, self.ranks, self.device)
+        shares = Shares(self.model, properties, batches, self.seed, self.ranks, self.device, captured=self.captured)
+        return batches, shares
 
     def _make_step(self) -> Step:
         trained = [one for one in self.model.members() if trainable(one)]
