@@ -15,7 +15,9 @@
 PYTHON ?= python3
 RANKS ?= 2
 # Tests run at the same time. Each file is run by one of them, since its tests share fits; many start ranks of their own.
+# tests/conftest.py sorts the files, slow ones first, so that the workers end together.
 WORKERS ?= 2
+PARALLEL = --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 VENV := $(CURDIR)/.venv
 BIN := $(VENV)/bin
 EXAMPLE := examples/Ta_BPNN
@@ -33,9 +35,10 @@ help:
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-# A stamp file for each set of extras: pip runs again only when the requirements or the plugin have changed.
+# A stamp file for each set of extras: pip runs again only when the requirements or the plugin have changed. Python
+# compiles the modules that it imports; pip would compile all of them, on one core.
 $(VENV)/.installed-%: setup.py pyproject.toml $(wildcard lammps_plugin/* lammps_plugin/*/*) | $(BIN)/python
-	$(BIN)/pip install --disable-pip-version-check --quiet --editable '.[$(subst +,$(comma),$*)]'
+	$(BIN)/pip install --disable-pip-version-check --quiet --no-compile --editable '.[$(subst +,$(comma),$*)]'
 	touch $@
 
 demo: $(VENV)/.installed-plots
@@ -53,11 +56,11 @@ types: $(VENV)/.installed-all+dev
 	$(BIN)/mypy
 
 tests: $(VENV)/.installed-all+dev
-	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile $(TESTS)
+	$(BIN)/pytest $(PARALLEL) $(TESTS)
 
 # What is out of reach must skip, and nothing may fail for it.
 alone: $(VENV)/.installed-all+dev
-	FITSNAP_NN_SHARED= $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile -m "shared or sample"
+	FITSNAP_NN_SHARED= $(BIN)/pytest $(PARALLEL) -m "shared or sample"
 
 # A machine without network has no .venv: tests/gpu/bundle.py sets one up. A new torch may warn of what is of no concern.
 test-gpu: $(if $(PYTEST),,$(VENV)/.installed-all+dev)

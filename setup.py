@@ -93,7 +93,7 @@ EXTRAS = {
         "pytest>=8",
         "pytest-cov>=7",
         "pytest-timeout>=2.3",
-        "pytest-xdist>=3.5",
+        "pytest-xdist>=3.8",
         "ruff>=0.17,<0.18",
         "setuptools>=77",
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tarfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -132,12 +133,16 @@ MARKED = {
 }
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by the fixtures that they use, so that no list of them has to be kept."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark tests by the fixtures that they use, so that no list of them has to be kept; sort files if several run."""
     for item in items:
         for fixture, marker in MARKED.items():
             if fixture in getattr(item, "fixturenames", ()):
                 item.add_marker(marker)
+    if hasattr(config, "workerinput"):  # of pytest-xdist, which hands out the files in this order
+        slow = Counter(item.path for item in items if any(item.iter_markers("slow")))
+        started = Counter(item.path for item in items if any(item.iter_markers("lammps")))
+        items.sort(key=lambda item: (-slow[item.path], -started[item.path]))
 
 
 @pytest.fixture

@@ -25,8 +25,13 @@ def mpirun(ranks: int, arguments: list[str], cwd: Path, timeout: float = 180) ->
     return run([launcher, "-np", str(ranks), sys.executable, *arguments], cwd, timeout)
 
 
-def run_on_ranks(ranks: int, jobs: Sequence[Sequence[str]], cwd: Path, timeout: float = 180) -> None:
-    """Run command lines of fitsnap_nn on several ranks, one after the other in the same processes; all must succeed."""
+def run_on_ranks(ranks: int, jobs: Sequence[Sequence[str]], cwd: Path, timeout: float = 180) -> str:
+    """Run command lines of fitsnap_nn on several ranks, one after the other in the same processes; all must succeed.
+
+    Returns:
+        What they print.
+    """
     (cwd / "jobs.json").write_text(json.dumps(jobs), encoding="utf-8")
     done = mpirun(ranks, [str(Path(__file__).with_name("rank_jobs.py")), "jobs.json"], cwd, timeout)
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,9 @@ import torch
 from ase import Atoms
 from ase.build import bulk
 from ase.io import read, write
-from processes import run
+from processes import run, run_on_ranks
+
+pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 
 EXTENSION = '''\
 """Contents of another package: the section of an architecture, the architecture, and a loss."""
@@ -136,32 +139,39 @@ def frame(seed: int) -> Atoms:
     return atoms
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with data and inputs; processes that start find the extension as an installed package."""
-    info = tmp_path / "site" / "extension-1.0.dist-info"
+    path = tmp_path_factory.mktemp("extension")
+    info = path / "site" / "extension-1.0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: extension\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(ENTRY_POINTS)
-    (tmp_path / "site" / "extension.py").write_text(EXTENSION, encoding="utf-8")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")]))
+    (path / "site" / "extension.py").write_text(EXTENSION, encoding="utf-8")
     frames = [frame(seed) for seed in range(30)]
     del frames[3].arrays["ref_charge"]
-    write(tmp_path / "data.xyz", frames, format="extxyz")
-    (tmp_path / "ChargeModel.in").write_text(INPUT)
-    return tmp_path
+    write(path / "data.xyz", frames, format="extxyz")
+    (path / "ChargeModel.in").write_text(INPUT)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(path / "site"), os.environ.get("PYTHONPATH", "")]))
+        yield path
 
 
-def fit(folder: Path, *arguments: str, ranks: int = 1) -> str:
-    launch = ["mpirun", "-np", str(ranks)] if ranks > 1 else []
-    done = run([*launch, sys.executable, "-m", "fitsnap_nn", *arguments], folder, timeout=200)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+def job(folder: str, epochs: int, *more: str) -> list[str]:
+    keys = (f"OUTFILE.folder={folder}", f"PYTORCH.num_epochs={epochs}")
+    return ["ChargeModel.in", "--no-verify", *more, *(word for key in keys for word in ("--set", key))]
 
 
-def test_a_loss_and_a_property_from_outside(folder: Path) -> None:
-    output = fit(folder, "ChargeModel.in", "--no-verify")
-    assert "charge e" in output
+@pytest.fixture(scope="module")
+def printed(folder: Path) -> str:
+    """What one process prints that fits ``out``, predicts the data with its model, and fits ``whole``."""
+    test = ["test", "out/model.pt", "data.xyz", "-o", "predicted.xyz"]
+    return run_on_ranks(1, [job("out", 60), test, job("whole", 6)], folder)
+
+
+def test_a_loss_and_a_property_from_outside(folder: Path, printed: str) -> None:
+    assert "charge e" in printed
+    assert "| *ALL  | Test       | charge   |    48 |" in printed  # by the command test
     rows = json.loads((folder / "out" / "errors.json").read_text(encoding="utf-8"))
     found = {row["subset"]: row for row in rows if row["group"] == "*ALL" and row["property"] == "charge"}
     assert {name: row["count"] for name, row in found.items()} == {"Train": 136, "Validation": 48, "Test": 48}
@@ -174,25 +184,23 @@ def test_a_loss_and_a_property_from_outside(folder: Path) -> None:
     assert last < 0.2 * first
     model = torch.load(folder / "out" / "model.pt", weights_only=True)
     assert "charge.weight" in model["state_dict"]
-    assert "charge" in fit(folder, "test", "out/model.pt", "data.xyz", "-o", "predicted.xyz")
     frames = read(folder / "predicted.xyz", ":")
     assert ["ref_charge" in atoms.arrays for atoms in frames] == [number != 3 for number in range(30)]
     of_test = [a.arrays["predicted_charge"] - a.arrays["ref_charge"] for a in frames if a.info["set"] == "Test"]
     assert np.abs(of_test).mean() == pytest.approx(found["Test"]["mae"], rel=1e-4)
 
 
-def test_a_resumed_fit_of_a_property_is_the_same_on_two_ranks(folder: Path) -> None:
-    fit(folder, "ChargeModel.in", "--no-verify", "--set", "PYTORCH.num_epochs=6")
-    whole = (folder / "out" / "metrics.csv").read_text(encoding="utf-8").splitlines()
-    fit(folder, "ChargeModel.in", "--no-verify", "--overwrite", "--set", "PYTORCH.num_epochs=3", ranks=2)
-    fit(folder, "ChargeModel.in", "--no-verify", "--resume", "--set", "PYTORCH.num_epochs=6", ranks=2)
-    again = (folder / "out" / "metrics.csv").read_text(encoding="utf-8").splitlines()
-    numbers = [np.array([line.split(",")[:6] for line in lines[1:]], dtype=float) for lines in (whole, again)]
+def test_a_resumed_fit_of_a_property_is_the_same_on_two_ranks(folder: Path, printed: str) -> None:
+    run_on_ranks(2, [job("parts", 3), job("parts", 6, "--resume")], folder)
+    tables = [(folder / name / "metrics.csv").read_text(encoding="utf-8").splitlines() for name in ("whole", "parts")]
+    numbers = [np.array([line.split(",")[:6] for line in lines[1:]], dtype=float) for lines in tables]
+    assert len(numbers[0]) == 6
     np.testing.assert_allclose(numbers[1], numbers[0], rtol=1e-10)
 
 
 def test_a_model_that_does_not_predict_a_property_is_refused(folder: Path) -> None:
-    (folder / "other.in").write_text(INPUT.replace("charge = per_atom", "spin = per_atom"))
+    text = INPUT.replace("charge = per_atom", "spin = per_atom").replace("folder = out", "folder = other")
+    (folder / "other.in").write_text(text)
     done = run([sys.executable, "-m", "fitsnap_nn", "other.in"], folder, timeout=100)
     assert done.returncode == 2
     assert "[TARGETS] spin: a ChargeModel model does not predict this" in done.stderr

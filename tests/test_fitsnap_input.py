@@ -14,6 +14,8 @@ from tantalum_input import ace_input, pair_network_input, tantalum_input
 import fitsnap_nn
 from fitsnap_nn.reports.epochs import read_epochs
 
+pytestmark = pytest.mark.slow
+
 
 def write_input(folder: Path, data: Path) -> Path:
     path = folder / "Ta-example.in"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import sys
 import threading
@@ -23,7 +24,8 @@ from fitsnap_nn.workflow import model_inputs, pipeline
 from fitsnap_nn.workflow.model_inputs import ranks_by_folder
 
 BIN = Path(sys.executable).parent
-FIT = ["-m", "fitsnap_nn", "small.in", "--no-verify", "--set", "OUTFILE.folder=out"]
+FIT = ["small.in", "--no-verify", "--set", "OUTFILE.folder=out"]
+RUN = [str(Path(__file__).with_name("rank_jobs.py")), "jobs.json"]
 SEVERAL = "2 different cache folders of this name (1 rank, 1 rank): the ranks of each compute all model inputs."
 
 
@@ -36,7 +38,12 @@ def node_folders(folder: Path) -> list[Path]:
     for node in nodes:
         node.mkdir()
         write_small_input(node)
+        write_job(node)
     return nodes
+
+
+def write_job(node: Path, *more: str) -> None:
+    (node / "jobs.json").write_text(json.dumps([[*FIT, *more]]))
 
 
 def log_of(folder: Path) -> str:
@@ -52,8 +59,10 @@ def test_mpirun_in_two_working_folders(tmp_path: Path):
     late = ["sh", "-c", 'sleep 3; exec "$@"', "late", sys.executable]
 
     def both(*more: str) -> None:
-        start = [str(BIN / "mpirun"), "-np", "1", "-wdir", str(first), sys.executable, *FIT, *more]
-        done = run([*start, ":", "-np", "1", "-wdir", str(second), *late, *FIT, *more], tmp_path)
+        for node in (first, second):
+            write_job(node, *more)
+        start = [str(BIN / "mpirun"), "-np", "1", "-wdir", str(first), sys.executable, *RUN]
+        done = run([*start, ":", "-np", "1", "-wdir", str(second), *late, *RUN], tmp_path)
         assert done.returncode == 0, done.stdout + done.stderr
 
     both()
@@ -79,7 +88,7 @@ def test_torchrun_on_two_nodes(tmp_path: Path):
         port = str(free.getsockname()[1])
     options = ["--nnodes", "2", "--nproc-per-node", "1", "--master-addr", "127.0.0.1", "--master-port", port]
     delayed = [["sh", "-c", f'sleep {seconds}; exec "$@"', "late", str(BIN / "torchrun")] for seconds in (0, 3)]
-    commands = [[*start, *options, "--node-rank", str(node), *FIT] for node, start in enumerate(delayed)]
+    commands = [[*start, *options, "--node-rank", str(node), *RUN] for node, start in enumerate(delayed)]
     with ThreadPoolExecutor() as pool:
         for done in pool.map(run, commands, nodes):
             assert done.returncode == 0, done.stdout + done.stderr

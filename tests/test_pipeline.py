@@ -51,6 +51,7 @@ def of_all(result: Fit, quantity: str, subset: str = "Validation") -> float:
     return row.mae
 
 
+@pytest.mark.slow
 def test_a_fit_leaves_its_files_and_lammps_agrees(small_input: Path):
     result = fit(small_input, "fit", verify=True, plots=True)
     names = {path.name for path in result.folder.iterdir()}
@@ -137,6 +138,7 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, epochs: int) -> None:
     monkeypatch.setattr(Trainer, "_step", step)
 
 
+@pytest.mark.slow
 def test_a_killed_fit_is_resumed_exactly(small_input: Path):
     keys = {"num_epochs": 150, "learning_rate": 1e-4}
     whole = fit(small_input, "whole", **keys)
@@ -241,7 +243,8 @@ def test_each_kind_of_label_can_be_fitted_alone(small_input: Path, fitted: str, 
     errors = {}
     for epochs in (0, 150):
         overrides = {**flags, "OUTFILE.folder": small_input.parent / f"{epochs}", "PYTORCH.num_epochs": epochs}
-        result = fitsnap_nn.fit(small_input, {**overrides, "PYTORCH.learning_rate": 0.003}, verify=False)
+        with without_plots():
+            result = fitsnap_nn.fit(small_input, {**overrides, "PYTORCH.learning_rate": 0.003}, verify=False)
         errors[epochs] = of_all(result, bettered, "Train")
     assert errors[150] < 0.5 * errors[0]
 
@@ -249,7 +252,9 @@ def test_each_kind_of_label_can_be_fitted_alone(small_input: Path, fitted: str, 
 def test_labels_that_are_not_fitted_do_not_matter(small_input: Path):
     one = fit(small_input, "one", energy_weight=1, force_weight=0)
     settings = {"CALCULATOR.force": 0, "CALCULATOR.stress": 0, "OUTFILE.folder": small_input.parent / "two"}
-    two = fitsnap_nn.fit(small_input, {**settings, "PYTORCH.energy_weight": 1, "PYTORCH.force_weight": 0}, verify=False)
+    settings |= {"PYTORCH.energy_weight": 1, "PYTORCH.force_weight": 0}
+    with without_plots():
+        two = fitsnap_nn.fit(small_input, settings, verify=False)
     assert of_all(two, "Energy") > 0
     assert {row.property for row in two.errors} == {"Energy"}
     assert {row.property for row in one.errors} == {"Energy", "Force", "Stress"}
@@ -273,6 +278,7 @@ def test_a_gpu_that_is_not_there_is_not_replaced_silently(small_input: Path):
         fit(small_input, "fit", device="cuda")
 
 
+@pytest.mark.slow
 def test_no_testing_data_is_fine(small_input: Path):
     text = small_input.read_text()
     small_input.write_text(text.replace("= 6 2 10", "= 6 0 10").replace("= 5 2 100", "= 5 0 100"))
@@ -329,6 +335,7 @@ def test_loaded_potential_and_ase_calculator_repeat_the_report(small_input: Path
     assert np.abs(model_column - per_atom).min() < 1e-9
 
 
+@pytest.mark.slow
 def test_the_command_line_fits_and_tells_what_it_wrote(small_input: Path):
     done = run([sys.executable, "-m", "fitsnap_nn", str(small_input)], small_input.parent)
     assert done.returncode == 0, done.stderr

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from places import EXAMPLE
 from processes import mpirun, run, run_on_ranks
-from small_fit import without_plots, write_small_input
+from small_fit import fit, without_plots, write_small_input
 
 import fitsnap_nn
 from fitsnap_nn.reports.epochs import read_epochs
@@ -37,19 +37,29 @@ def arguments(path: Path, folder: str, *more: str) -> list[str]:
 FEW = (("= 6 2 10", "= 2 0 10"), ("Displaced_BCC = 5 2 100 1 1e-8\n", ""))  # configurations: fewer than ranks
 
 
+STAGED: dict[str, dict[str, object]] = {
+    "averaged": {
+        "stage_two": 1, "stage_two_start": 1, "stage_two_energy_weight": 500, "stage_two_average": 1, "amsgrad": 1,
+    },
+    "free": {"optimizer": "ScheduleFree", "stage_two": 1, "stage_two_start": 2, "best_model_metric": "rmse_prod"},
+}  # fmt: skip
+if importlib.util.find_spec("schedulefree") is None:  # optional
+    del STAGED["free"]
+
+
 @pytest.fixture(scope="module")
 def fits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with fits of the same input on one, two and three ranks: one job for each number of ranks."""
     folder = tmp_path_factory.mktemp("ranks")
     (folder / "few").mkdir()
     path, few = write_small_input(folder), write_small_input(folder / "few", *FEW)
-    staged = {
-        kind: [job(path, f"{kind}{ranks}", "--no-verify", *keys) for ranks in (1, 2)] for kind, keys in STAGED.items()
-    }
-    one, two = zip(*staged.values(), strict=True)
-    run_on_ranks(1, [job(path, "on1", "--no-verify"), job(few, "few1", "--no-verify"), *one], folder)
+    fit(path, "on1")
+    fit(few, "few1")
+    for kind, values in STAGED.items():
+        fit(path, f"{kind}1", **values)
+    staged = [job(path, f"{kind}2", "--no-verify", *keys(values)) for kind, values in STAGED.items()]
     two_epochs = ["--no-verify", "-k", "PYTORCH", "num_epochs", "2"]
-    run_on_ranks(2, [job(path, "on2", "--no-verify"), job(path, "parts", *two_epochs), *two], folder)
+    run_on_ranks(2, [job(path, "on2", "--no-verify"), job(path, "parts", *two_epochs), *staged], folder)
     run_on_ranks(3, [job(path, "on3", "--no-verify"), job(few, "few3")], folder)
     return folder
 
@@ -58,16 +68,8 @@ def job(path: Path, folder: str, *more: str) -> list[str]:
     return [str(path), "--set", f"OUTFILE.folder={folder}", *more]
 
 
-def keys(**values: object) -> list[str]:
+def keys(values: dict[str, object]) -> list[str]:
     return [word for key, value in values.items() for word in ("--set", f"PYTORCH.{key}={value}")]
-
-
-STAGED = {
-    "averaged": keys(stage_two=1, stage_two_start=1, stage_two_energy_weight=500, stage_two_average=1, amsgrad=1),
-    "free": keys(optimizer="ScheduleFree", stage_two=1, stage_two_start=2, best_model_metric="rmse_prod"),
-}
-if importlib.util.find_spec("schedulefree") is None:  # optional
-    del STAGED["free"]
 
 
 @pytest.mark.parametrize("kind", STAGED)
@@ -85,7 +87,7 @@ def test_losses_do_not_depend_on_the_number_of_ranks(fits: Path, ranks: int):
 
 def test_more_ranks_than_configurations(fits: Path):
     assert "verified in LAMMPS" in (fits / "few3" / "run.log").read_text(encoding="utf-8")
-    found, expected = (losses(fits / name)[::2] for name in ("few3", "few1"))
+    found, expected = (losses(fits / name)[::2] for name in ("few3", "few/few1"))
     assert found == pytest.approx(expected, rel=1e-10)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
-from processes import run
+from processes import run_on_ranks
 from small_fit import fit, without_plots
 
 import fitsnap_nn
@@ -138,6 +137,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_every_model_predicts_its_targets(folder: Path, model: str) -> None:
     """The file of a fit predicts what the fit reported, and `test -o` writes it."""
@@ -198,13 +198,15 @@ def test_baselines_and_scales(folder: Path) -> None:
     assert not state["targets.dipole_baseline"].any()
 
 
+@pytest.mark.mpi
+@pytest.mark.slow
 def test_a_resumed_fit_is_the_same_on_two_ranks(folder: Path) -> None:
-    command = [sys.executable, "-m", "fitsnap_nn", "SOAP_BPNN.in", "--no-verify"]
     once = fit(folder / "SOAP_BPNN.in", "whole", num_epochs=4)
-    for ranks, epochs, option in ((2, 2, "--overwrite"), (2, 4, "--resume")):
-        overrides = ["--set", f"PYTORCH.num_epochs={epochs}", "--set", "OUTFILE.folder=parts"]
-        done = run(["mpirun", "-np", str(ranks), *command, option, *overrides], folder, timeout=200)
-        assert done.returncode == 0, done.stdout + done.stderr
+    jobs = [
+        ["SOAP_BPNN.in", "--no-verify", *more, "--set", f"PYTORCH.num_epochs={epochs}", "--set", "OUTFILE.folder=parts"]
+        for epochs, more in ((2, []), (4, ["--resume"]))
+    ]
+    run_on_ranks(2, jobs, folder, timeout=200)
     folders = (once.folder, folder / "parts")
     whole, parts = ([replace(row, seconds=0.0) for row in read_epochs(path)] for path in folders)
     assert [len(row.block_rmse) for row in parts] == [2] * 4

@@ -16,8 +16,8 @@ from fitsnap_nn.export.deck import deck_text
 from fitsnap_nn.export.formats import Formats, formats_of
 from fitsnap_nn.export.location import identity_commands, identity_of, in_home, location_commands
 from fitsnap_nn.export.pair_style import ModelStyle, pair_commands
+from fitsnap_nn.export.pointer import POINTER_COMMANDS
 from fitsnap_nn.export.uncertainty import watch_text
-from fitsnap_nn.export.unified import POINTER_COMMANDS
 from fitsnap_nn.files import atomic_write
 from fitsnap_nn.lammps.data_file import data_text
 from fitsnap_nn.lammps.files import LammpsFiles

@@ -3,15 +3,14 @@
 Its file is a pickle that contains only the name of a function of this module and a payload that
 ``torch.load(weights_only=True)`` reads; see `mliappy` for the reason. In LAMMPS with our plugin it runs on any number
 of ranks. LAMMPS' own Python ML-IAP (4 Feb 2025) has no communication for message passing, so that such models run on
-one rank there. It does not pass atom IDs to the model either; the model reads them through a pointer to LAMMPS, which
-`POINTER_COMMANDS` store in Python. The model runs on the GPU of its rank if there is one; under ``pair_style mliap/kk``
-of a LAMMPS with KOKKOS, where the data of LAMMPS are.
+one rank there. It does not pass atom IDs to the model either; the model reads them through a pointer to LAMMPS, see
+`pointer`. The model runs on the GPU of its rank if there is one; under ``pair_style mliap/kk`` of a LAMMPS with KOKKOS,
+where the data of LAMMPS are.
 """
 
 from __future__ import annotations
 
 import pickle
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -28,8 +27,8 @@ from fitsnap_nn.data.configuration import MIN_DISTANCE
 from fitsnap_nn.errors import LammpsError
 from fitsnap_nn.export.lammps_data import LammpsData
 from fitsnap_nn.export.mliappy import NAME, abort_all_ranks_on_error
+from fitsnap_nn.export.pointer import PointedLammps, stored_pointer
 from fitsnap_nn.export.rank_graph import (
-    NEEDS_IDS,
     graph_of_all,
     graph_of_kokkos,
     graph_of_rank,
@@ -50,13 +49,6 @@ from fitsnap_nn.models.uncertainty import from_payload as uncertainty_from
 from fitsnap_nn.plugin.data import ListStep
 
 CPU = torch.device("cpu")
-
-# Commands before ``pair_style`` that store the pointer to LAMMPS in Python; for LAMMPS without our plugin.
-POINTER_NAME = "fitsnap_nn_lammps"
-POINTER_COMMANDS = (
-    f"python {POINTER_NAME} input 1 SELF format p here 'def {POINTER_NAME}(lammps): {POINTER_NAME}.lammps = lammps'",
-    f"python {POINTER_NAME} invoke",
-)
 
 
 class UnifiedModel:
@@ -90,13 +82,13 @@ class UnifiedModel:
         """
         Args:
             model: the model; moved to the device at the first step.
-            lammps: pointer to LAMMPS, stored by `POINTER_COMMANDS`; ``None`` if unknown.
+            lammps: pointer to LAMMPS, for one without our plugin; ``None`` if unknown.
             device: on which it is evaluated, unless the data of LAMMPS are on a GPU.
             follows_lists: see the class; by default on a GPU, where selecting the pairs costs little. On a CPU it costs
                 more than LAMMPS needs for it. Models with long-range interactions need the positions in the lists.
             uncertainty: how the uncertainty of forces is found, if it is known.
         """
-        self._lammps = lammps
+        self._lammps = PointedLammps(lammps)
         self.model = model
         self.device = device
         self.dtype = next(p.dtype for p in model.parameters() if p.is_floating_point())
@@ -235,7 +227,7 @@ class UnifiedModel:
             return graph_without_messages(data, len(self.element_types), self.dtype, self.device)
         if exchanges:
             return graph_of_rank(data, self.dtype, self.device)
-        return graph_of_all(data, self._tags(data.ntotal), self.dtype, self.device)
+        return graph_of_all(data, self._lammps.all_ids(data.ntotal), self.dtype, self.device)
 
     def _results(self, data: LammpsData, graph: Graph, own: int) -> tuple[Tensor, Tensor]:
         """Return energies (own,), eV, and edge gradients (E, 3), eV/Å, of a graph; float64."""
@@ -247,7 +239,7 @@ class UnifiedModel:
             wrong = ~energies.isfinite()
             wrong[graph.edge_i[~edge_gradients.isfinite().all(dim=1)]] = True
             rows = torch.as_tensor(data.iatoms)[:own].cpu().numpy()
-            (atom,) = self._ids(data, rows[wrong.cpu().numpy()][:1])
+            (atom,) = self._lammps.ids(data, rows[wrong.cpu().numpy()][:1])
             raise FloatingPointError(
                 f"the model's energy or a force of atom {atom} is not a finite number: atoms have come too close, or "
                 "the run is unstable. Reduce the time step, or check the initial structure."
@@ -288,45 +280,10 @@ class UnifiedModel:
         if data.npairs and (close := np.einsum("px,px->p", data.rij, data.rij) < MIN_DISTANCE**2).any():
             pair = int(close.argmax())
             rows = np.array([np.repeat(data.iatoms, data.numneighs)[pair], data.jatoms[pair]])
-            first, second = self._ids(data, rows)
+            first, second = self._lammps.ids(data, rows)
             raise LammpsError(contact_message(first, second))
-        if self._lammps is not None and (units := self._instance().extract_global("units")) != self.units:
+        if (units := self._lammps.units()) not in (None, self.units):
             raise LammpsError(f"the model uses units {self.units}, but the input script uses units {units}")
-
-    def _ids(self, data: LammpsData, rows: NDArray[np.int32]) -> Sequence[int]:
-        """Return the IDs of atoms for messages; their rows in LAMMPS if IDs are unknown."""
-        tags = getattr(data, "tags", None)
-        if tags is None and self._lammps is not None:
-            tags = self._instance().numpy.extract_atom("id", nelem=data.ntotal)
-        return [int(atom) for atom in (rows if tags is None else tags[rows])]
-
-    def _instance(self) -> Any:
-        """Return LAMMPS as an object, from the pointer."""
-        from lammps import lammps
-
-        return lammps(ptr=self._lammps)
-
-    def _tags(self, count: int) -> NDArray[np.int32]:
-        """Return the IDs (count,) of all atoms and ghosts, for LAMMPS without our plugin.
-
-        Raises:
-            LammpsError: there are several ranks, or the pointer to LAMMPS is unknown.
-        """
-        if self._lammps is None:
-            raise LammpsError(
-                "this LAMMPS does not pass atom IDs to the model. Include the .mod file that was exported with the "
-                "model, which asks LAMMPS for them, or run with the plugin of fitsnap_nn."
-            )
-        instance = self._instance()
-        if instance.extract_setting("world_size") > 1:
-            raise LammpsError(
-                "this LAMMPS cannot pass a model's messages between ranks. Run it on one rank, "
-                "or with the plugin of fitsnap_nn."
-            )
-        tags: NDArray[np.int32] | None = instance.numpy.extract_atom("id", nelem=count)
-        if tags is None or not tags.all():
-            raise LammpsError(NEEDS_IDS)
-        return tags
 
     def __reduce__(self) -> tuple[Callable[[bytes], UnifiedModel], tuple[bytes]]:
         content = {
@@ -359,8 +316,7 @@ def from_bytes(payload: bytes) -> UnifiedModel:
     """
     if world_size() > 1:
         limit_threads()
-    pointer = getattr(getattr(sys.modules["__main__"], POINTER_NAME, None), "lammps", None)
-    return on_this_rank(*_content(payload), pointer)
+    return on_this_rank(*_content(payload), stored_pointer())
 
 
 def on_this_rank(model: GraphModel, uncertainty: Uncertainty | None = None, lammps: Any = None) -> UnifiedModel:

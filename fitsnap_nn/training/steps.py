@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -178,7 +179,7 @@ def make_optimizer(vector: Tensor, options: PytorchSection) -> torch.optim.Optim
         free.train()  # type: ignore[attr-defined]  # before the first step: this changes no weights
         return free
     kinds: dict[str, type[torch.optim.Adam]] = {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}
-    return kinds[options.optimizer](
+    return without_dynamo(kinds[options.optimizer])(
         [vector],
         lr=options.learning_rate,
         betas=moments,
@@ -186,3 +187,17 @@ def make_optimizer(vector: Tensor, options: PytorchSection) -> torch.optim.Optim
         amsgrad=options.amsgrad,
         fused=True,
     )
+
+
+def without_dynamo(kind: type[torch.optim.Adam]) -> type[torch.optim.Adam]:
+    """Return an optimiser of torch that does not import ``torch._dynamo``, as a class of the same name.
+
+    The decorators that prepare its methods for ``torch.compile`` import that at their first call, which takes one
+    second per rank. Nothing is compiled here, and without them the methods do the same.
+
+    Args:
+        kind: class of torch.
+    """
+    names = ("add_param_group", "state_dict", "load_state_dict")
+    methods = {name: inspect.unwrap(getattr(kind, name)) for name in names}
+    return type(kind.__name__, (kind,), {**methods, "step": torch.no_grad()(inspect.unwrap(kind.step))})

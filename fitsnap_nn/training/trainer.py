@@ -15,23 +15,22 @@ from torch import Tensor
 from fitsnap_nn.data.irreducible_blocks import blocks_of
 from fitsnap_nn.devices import tf32
 from fitsnap_nn.errors import TrainingError
-from fitsnap_nn.inputs.batch import Batch
 from fitsnap_nn.interrupts import deferred_signals
 from fitsnap_nn.models.base import Model
 from fitsnap_nn.settings.schema import PytorchSection
 from fitsnap_nn.settings.training import KALMAN
 from fitsnap_nn.training.allocator import frozen_objects
-from fitsnap_nn.training.augmentation import random_rotations
 from fitsnap_nn.training.averages import Averages
-from fitsnap_nn.training.batches import Batches, Labels, SampleSet
+from fitsnap_nn.training.batches import Batches, SampleSet
 from fitsnap_nn.training.best import Best
-from fitsnap_nn.training.differentiation import Share, collation_device, is_captured, make_share
-from fitsnap_nn.training.distributed import Ranks, partition_by_cost
+from fitsnap_nn.training.differentiation import Share, is_captured
+from fitsnap_nn.training.distributed import Ranks
 from fitsnap_nn.training.flat import FlatParameters, trainable
 from fitsnap_nn.training.kalman import KalmanStep
 from fitsnap_nn.training.objective import Objective
 from fitsnap_nn.training.schedule import Schedule
 from fitsnap_nn.training.set_errors import Errors, SetErrors, explaining_memory
+from fitsnap_nn.training.shares import Shares
 from fitsnap_nn.training.steps import Fitted, GradientStep, Step
 from fitsnap_nn.training.stopping import FitStopped, PartOfEpoch, Stopping
 
@@ -108,11 +107,10 @@ class Trainer:
         self.stage_two = stage_two or (training, validation)
         self.in_stage_two = False
         self.captured = is_captured(model, device)
-        self.collated_on = collation_device(model, device)
         blocks = blocks_of(objective.properties) if options.log_separate_blocks else ()
         self.errors = SetErrors(model, objective, ranks, device, release, say, blocks)
         self.flat = FlatParameters(model)
-        self.batches = self._make_batches()
+        self.batches, self.shares = self._make_batches()
         self.schedule = Schedule(options, len(self.batches))
         self.step = self._make_step()
         self.averages = Averages(options.ema_decay, self.flat.vector)
@@ -121,7 +119,6 @@ class Trainer:
         self.on_part: Callable[[int, int, bool], None] = lambda *_: None
         self.stopping = Stopping(ranks)
         self.part: PartOfEpoch | None = None
-        self._drawn: tuple[int, Tensor] | None = None
 
     def run(self, after_epoch: Callable[[EpochReport], None]) -> None:
         """Train up to epoch ``num_epochs``, from the current epoch on, then set the best weights.
@@ -223,7 +220,7 @@ class Trainer:
             state: result of `state_dict`.
         """
         self.epoch, self.seed = state["epoch"], state["seed"]
-        self.batches = self._make_batches()
+        self.batches, self.shares = self._make_batches()
         self.step = self._make_step()
         self.flat.assign(state["weights"])
         self.averages.load_state_dict(state, self.device)
@@ -236,10 +233,12 @@ class Trainer:
         if part := state.get("part"):
             self.part = PartOfEpoch(part["steps"], tuple(part["losses"]), part["seconds"])
 
-    def _make_batches(self) -> Batches:
-        options = self.options
+    def _make_batches(self) -> tuple[Batches, Shares]:
+        options, properties = self.options, self.objective.properties
         sizes, shuffle = self.training.sizes, options.shuffle_flag
-        return Batches(sizes, options.batch_size, options.atom_bounds, seed=self.seed, shuffle=shuffle)
+        batches = Batches(sizes, options.batch_size, options.atom_bounds, seed=self.seed, shuffle=shuffle)
+        shares = Shares(self.model, properties, batches, self.seed, self.ranks, self.device, captured=self.captured)
+        return batches, shares
 
     def _make_step(self) -> Step:
         trained = [one for one in self.model.members() if trainable(one)]
@@ -323,22 +322,17 @@ class Trainer:
         Raises:
             FitStopped: on all ranks; ``part`` has the state of the epoch.
         """
-        first_step, steps = self.epoch * len(self.batches), list(self.batches.of_epoch(self.epoch))
-        shares = [self._share(members) for members in steps]
-        # All batches of the epoch, also those before: the rounding may depend on how they are collated together.
-        collated = self.training.collated(shares, self.collated_on)
-        for share in shares[:done]:
-            if share:
-                next(collated)
+        first_step, count = self.epoch * len(self.batches), len(self.batches)
+        shares = self.shares.of_epoch(self.epoch, self.training, done)
         self.stopping.between_epochs()
-        for number in range(done, len(steps)):
+        for number in range(done, count):
             if self.stopping.agreed():
                 if number:
                     sums = tuple(self.ranks.share(losses.cpu()))
                     self.part = PartOfEpoch(number, sums, time.perf_counter() - started)
                 raise FitStopped
-            self.on_part(number, len(steps), False)
-            losses += self._step(first_step + number, steps[number], shares[number], collated)
+            self.on_part(number, count, False)
+            losses += self._step(first_step + number, shares)
             self.release()
 
     def _validate(self, losses: Tensor, started: float) -> Errors:
@@ -358,40 +352,18 @@ class Trainer:
             "per-group error table."
         )
 
-    def _share(self, members: Sequence[int]) -> list[int]:
-        """Return the members of a batch that are assigned to this rank."""
-        costs = [self.training.costs[member] for member in members]
-        return [members[number] for number in partition_by_cost(costs, self.ranks.size)[self.ranks.rank]]
-
-    def _step(
-        self, step: int, members: Sequence[int], share: Sequence[int], collated: Iterator[tuple[Batch, Labels]]
-    ) -> Tensor:
+    def _step(self, number: int, shares: Iterator[tuple[Sequence[int], Share | None]]) -> Tensor:
         """Take one optimiser step with a batch.
 
         Args:
-            step: step since the start of the fit, from 0.
-            members: members of the batch on all ranks.
-            share: members on this rank.
-            collated: yields the batch of ``share`` next, unless that is empty. It is advanced here, so that no caller
-                keeps a reference to a large batch after the step.
+            number: step since the start of the fit, from 0.
+            shares: yields the batch next. It is advanced here, so that no caller keeps a reference to a large batch
+                after the step.
 
         Returns:
             (properties,) sums of losses on this rank.
         """
-        mine: Share | None = None
-        if share:
-            rotations = self._rotations(self.epoch)[share] if self.model.needs_augmentation else None
-            properties = self.objective.properties
-            mine = make_share(share, *next(collated), properties, rotations, captured=self.captured)
-        sums = self.step.take(step, self.epoch, mine, self.training.total(members))
-        self.averages.after_step(step, self.flat.vector.detach())
+        members, share = next(shares)
+        sums = self.step.take(number, self.epoch, share, self.training.total(members))
+        self.averages.after_step(number, self.flat.vector.detach())
         return sums
-
-    def _rotations(self, epoch: int) -> Tensor:
-        """Return rotations (configurations, 3, 3) for the whole training set, drawn once per epoch.
-
-        Every rank draws all of them, so that they do not depend on the partition.
-        """
-        if self._drawn is None or self._drawn[0] != epoch:
-            self._drawn = epoch, random_rotations(len(self.training), self.seed, epoch)
-        return self._drawn[1]

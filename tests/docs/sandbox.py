@@ -19,7 +19,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.io import read, write
 from places import ROOT
-from processes import mpirun, run
+from processes import run, run_on_ranks
 from vasp_text import Step, outcar
 
 from fitsnap_nn.cli import main
@@ -145,8 +145,7 @@ def execute(words: list[str], folder: Path) -> None:
     if words[:3] == ["python", "-m", "fitsnap_nn"]:
         program(shortened(words[3:]), folder)
     elif words[:2] == ["mpirun", "-np"] and words[3:6] == ["python", "-m", "fitsnap_nn"]:
-        done = mpirun(int(words[2]), ["-m", "fitsnap_nn", *shortened(words[6:])], folder, PATIENCE)
-        assert done.returncode == 0, done.stdout + done.stderr
+        run_on_ranks(int(words[2]), [shortened(words[6:])], folder, PATIENCE)
     elif words[0] == "lmp" or (words[:2] == ["mpirun", "-np"] and words[3] == "lmp"):
         done = run([*words, "-var", "steps", "10"], folder, PATIENCE)
         assert done.returncode == 0, done.stdout + done.stderr

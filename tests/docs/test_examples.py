@@ -109,24 +109,27 @@ def test_each_example_has_a_short_fit_or_a_test_of_its_own() -> None:
     assert {one.example for one in rows()} | own == {path.parent.name for path in EXAMPLES.glob("*/README.md")}
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_the_tour_in_python(tmp_path: Path) -> None:
-    done = run([sys.executable, str(EXAMPLES / "Python" / "tour.py"), "30"], tmp_path, PATIENCE)
-    assert done.returncode == 0, done.stderr
-    value, modulus = map(float, re.findall(r"lattice constant ([\d.]+) Å, bulk modulus ([\d.]+) GPa", done.stdout)[0])
-    assert value == pytest.approx(3.305, abs=0.03)  # of the potential that labelled the data
-    assert modulus == pytest.approx(192.0, rel=0.2)
-    assert abs(float(re.findall(r"constant energy: ([-+.\d]+) meV/atom", done.stdout)[0])) < 1.0
-
-
-def script(example: str) -> ModuleType:
-    spec = spec_from_file_location(f"{example}_data", EXAMPLES / example / "generate_data.py")
+def script(example: str, name: str = "generate_data") -> ModuleType:
+    spec = spec_from_file_location(f"{example}_{name}", EXAMPLES / example / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.filterwarnings("ignore:Use thermalize_momenta:DeprecationWarning")  # earlier versions of ASE lack it
+def test_the_tour_in_python(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As a program it runs on its page, in test_page_blocks.py."""
+    with in_folder(tmp_path), without_plots():
+        script("Python", "tour").main(30)
+    printed = capsys.readouterr().out
+    value, modulus = map(float, re.findall(r"lattice constant ([\d.]+) Å, bulk modulus ([\d.]+) GPa", printed)[0])
+    assert value == pytest.approx(3.305, abs=0.03)  # of the potential that labelled the data
+    assert modulus == pytest.approx(192.0, rel=0.2)
+    assert abs(float(re.findall(r"constant energy: ([-+.\d]+) meV/atom", printed)[0])) < 1.0
 
 
 @pytest.mark.parametrize(("example", "name"), [("Molecules", "molecules"), ("Long_range", "ions")])

@@ -13,7 +13,8 @@ from random_potentials import crystal
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.voigt import FROM_LAMMPS
-from fitsnap_nn.export.unified import POINTER_COMMANDS, unified_pickle
+from fitsnap_nn.export.pointer import POINTER_COMMANDS
+from fitsnap_nn.export.unified import unified_pickle
 from fitsnap_nn.lammps.cell import in_lammps_frame, to_lammps
 from fitsnap_nn.lammps.data_file import data_text
 from fitsnap_nn.lammps.program import Lammps

@@ -18,7 +18,8 @@ from toy_model import AtomMessages, EdgeMessages, ToyModel
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.errors import LammpsError
 from fitsnap_nn.export.lammps_files import write_lammps_files
-from fitsnap_nn.export.unified import POINTER_COMMANDS, unified_pickle
+from fitsnap_nn.export.pointer import POINTER_COMMANDS
+from fitsnap_nn.export.unified import unified_pickle
 from fitsnap_nn.lammps.data_file import data_text
 from fitsnap_nn.lammps.program import Lammps
 from fitsnap_nn.models import GraphModel

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -260,6 +262,27 @@ def test_steps_are_those_of_torch(method: str):
     torch.testing.assert_close(after_epochs(replace(OPTIONS, **keys)), weights.detach(), rtol=1e-9, atol=1e-11)
     plain = replace(OPTIONS, beta=float(keys.get("beta", 0.9)))
     assert not torch.allclose(after_epochs(plain), weights.detach(), rtol=1e-6)
+
+
+STEP = """
+import sys
+import torch
+from fitsnap_nn.settings.schema import PytorchSection
+from fitsnap_nn.training.steps import make_optimizer
+for kind in ("Adam", "AdamW"):
+    weights = torch.nn.Parameter(torch.ones(3))
+    weights.grad = torch.ones(3)
+    optimizer = make_optimizer(weights, PytorchSection(optimizer=kind))
+    optimizer.step()
+    optimizer.load_state_dict(optimizer.state_dict())
+print([name for name in ("torch._dynamo", "sympy") if name in sys.modules])
+"""
+
+
+def test_an_optimiser_does_not_import_the_compiler_of_torch():
+    """That takes one second per rank."""
+    done = subprocess.run([sys.executable, "-c", STEP], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "[]\n", done.stderr
 
 
 def test_gradients_are_clipped():

@@ -96,19 +96,17 @@ def test_losses_do_not_depend_on_the_number_of_ranks(tmp_path: Path):
     (tmp_path / "committee").mkdir()
     committee = write_small_input(tmp_path / "committee", *COMMITTEE)
     networks = two_elements(tmp_path / "InP", *KALMAN, ("= tanh", "= tanh\nmulti_element_option = 2"))
-    fits = {
-        "committee": (committee, []),
-        "two": (networks, []),
-        "one": (networks, ["-k", "PYTORCH", "batch_size", "1"]),
-    }
-    for ranks in (1, 2, 3):
+    fits = {"committee": (committee, 2), "two": (networks, 2), "one": (networks, 1)}  # batch sizes
+    alone = {name: losses(fit(path, f"{name}1", batch_size=size).folder) for name, (path, size) in fits.items()}
+    keys = ["--no-verify", "-k", "PYTORCH", "batch_size"]
+    for ranks in (2, 3):
         jobs = [
-            [str(path), *more, "--no-verify", "--set", f"OUTFILE.folder={tmp_path / name}{ranks}"]
-            for name, (path, more) in fits.items()
+            [str(path), *keys, str(size), "--set", f"OUTFILE.folder={tmp_path / name}{ranks}"]
+            for name, (path, size) in fits.items()
         ]
         run_on_ranks(ranks, jobs[: 2 if ranks == 3 else 3], tmp_path)
     for name, ranks in (("committee", 2), ("committee", 3), ("two", 2), ("two", 3), ("one", 2)):
-        expected = losses(tmp_path / f"{name}1")
+        expected = alone[name]
         assert len(expected) == 4
         assert losses(tmp_path / f"{name}{ranks}") == pytest.approx(expected, rel=1e-8)
 

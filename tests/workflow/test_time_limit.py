@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 import pytest
 import torch
-from small_fit import fit
+from small_fit import fit, without_plots
 
 import fitsnap_nn
 from fitsnap_nn.errors import CheckpointError, InputError, TimeLimit
@@ -98,7 +98,8 @@ def test_event_files_have_what_the_metrics_have(small_input: Path, outside, caps
 
     keys = {"OUTFILE.tensorboard": 1, "OUTFILE.folder": small_input.parent / "out", "PYTORCH.log_interval": 2}
     for _ in range(2):  # the second fit replaces the files of the first
-        result = fitsnap_nn.fit(small_input, keys, verify=False, overwrite=True)
+        with without_plots():
+            result = fitsnap_nn.fit(small_input, keys, verify=False, overwrite=True)
     events = EventAccumulator(str(result.folder / "tensorboard"))
     events.Reload()
     for name, values in {

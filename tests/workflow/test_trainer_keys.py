@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_fit import fit, log_of, write_small_input
+from small_fit import fit, log_of, without_plots, write_small_input
 
 import fitsnap_nn
 from fitsnap_nn.errors import DataError, InputError
@@ -110,7 +110,8 @@ def test_copies_of_an_earlier_fit_are_removed(base: Fit):
     first = fit(path, "old")
     (first.folder / "restart_8.pt").write_bytes(b"of the user")
     overrides = {"OUTFILE.folder": first.folder, "MEMORY.cache": base.folder.parent / "cache"}
-    second = fitsnap_nn.fit(path, {**overrides, "PYTORCH.checkpoint_interval": 0}, verify=False, overwrite=True)
+    with without_plots():
+        second = fitsnap_nn.fit(path, {**overrides, "PYTORCH.checkpoint_interval": 0}, verify=False, overwrite=True)
     assert sorted(one.name for one in second.folder.glob("restart_*.pt")) == ["restart_8.pt"]
     assert f"removed {first.folder / 'restart_4.pt'}, of an earlier fit" in log_of(second)
 
