@@ -118,6 +118,11 @@ def test_names_from_the_input(tmp_path: Path) -> None:
     assert configuration.energy == -2.0
     assert np.array_equal(configuration.forces, [FORCE])
     assert np.allclose(configuration.stress, TENSOR)
+    suffixed = frame("energy_xtb=-2 energy=1 virial_xtb=" + nine(-VOLUME * TENSOR), forces_xtb=FORCE, forces=(0, 0, 0))
+    (other,) = read(tmp_path, suffixed, names={"energy": "energy_xtb"})
+    assert other.energy == configuration.energy
+    assert np.array_equal(other.forces, configuration.forces)
+    assert np.array_equal(other.stress, configuration.stress)
     (configuration,) = read(tmp_path, text, names={"energy": "QM_energy", "forces": "forces"})
     assert np.array_equal(configuration.forces, [[0, 0, 0]])
     (configuration,) = read(tmp_path, text, names={"energy": "energy"})

@@ -67,17 +67,18 @@ class Family:
         return any(name.lower() in kind for kinds in self.names.values() for kind in kinds)
 
 
-def with_prefix(prefix: str, *, voigt: bool = False) -> Family:
-    """Return the family of the plain names with a prefix."""
+def with_affixes(prefix: str, suffix: str = "", *, voigt: bool = False) -> Family:
+    """Return the family of the plain names with a prefix and a suffix."""
     names = {
-        label: tuple(tuple(prefix + name for name in kind) for kind in kinds) for label, kinds in PLAIN_NAMES.items()
+        label: tuple(tuple(f"{prefix}{name}{suffix}" for name in kind) for kind in kinds)
+        for label, kinds in PLAIN_NAMES.items()
     }
     return Family(names, {}, voigt=voigt)
 
 
 PLAIN = Family(PLAIN_NAMES, {})
-MACE = with_prefix("ref_", voigt=True)
-QUIP = with_prefix("dft_")
+MACE = with_affixes("ref_", voigt=True)
+QUIP = with_affixes("dft_")
 LAMMPS = Family(  # dump style extxyz; the file does not state LAMMPS' units, metal are assumed
     {"energy": (("potential_energy",),), "forces": (("forces",),), "stress": (("stress",),), "virial": ()},
     {"Energy": "metal", "Forces": "metal", "Stress": "metal"},
@@ -153,17 +154,22 @@ def _family(frames: Sequence[Frame], given: Sequence[str]) -> Family:
     for family in present:
         if any(family.has(name) for name in given):
             return family
-    prefixes = [prefix for name in given if (prefix := _prefix(name)) is not None]
-    if prefixes:
-        return with_prefix(prefixes[0]) if prefixes[0] else PLAIN
+    affixes = [pair for name in given if (pair := _affixes(name)) is not None]
+    if affixes:
+        return with_affixes(*affixes[0]) if any(affixes[0]) else PLAIN
     return present[0] if present else PLAIN
 
 
-def _prefix(name: str) -> str | None:
-    """Return what precedes a plain name, ``qm_`` for ``QM_energy``; ``None`` if the name does not end in one."""
+def _affixes(name: str) -> tuple[str, str] | None:
+    """Return what precedes and follows a plain name: ``qm_`` for ``QM_energy``, ``_xtb`` for ``energy_xtb``.
+
+    ``None`` if the name neither ends nor starts with a plain name.
+    """
     plain = sorted((name for kinds in PLAIN_NAMES.values() for kind in kinds for name in kind), key=len, reverse=True)
     lower = name.lower()
-    return next((lower.removesuffix(end) for end in plain if lower.endswith(end)), None)
+    before = next((lower.removesuffix(end) for end in plain if lower.endswith(end)), None)
+    after = next((lower.removeprefix(start) for start in plain if lower.startswith(start)), None)
+    return (before, "") if before is not None else ("", after) if after is not None else None
 
 
 def _most_frequent(frames: Sequence[Frame], kinds: Sequence[tuple[str, ...]]) -> tuple[str, ...]:

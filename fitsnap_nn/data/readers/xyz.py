@@ -188,7 +188,7 @@ def _remarks(
         if _is_matrix(column.property) and any(column.name in table for table in tables):
             what = f"nine numbers of {column.name} in the header are read as ASE writes a matrix: column by column."
             yield Finding(what, path, warning=False)
-    if not options.stress_order and any(_has_six(chosen, table) for table in tables):
+    if chosen.family.voigt and not options.stress_order and any(_has_six(chosen, table) for table in tables):
         what = f"six stress components are read in the order {' '.join(COMPONENTS)}, as ASE and MACE write them."
         yield Finding(what, path, warning=False)
 
