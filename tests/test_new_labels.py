@@ -73,6 +73,26 @@ def test_the_reason_why_the_only_file_is_not_read(tmp_path, capsys):
     assert main(["check", str(tmp_path / "x.in")]) == 0
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("pw.out", "     Program PWSCF v.7.2 starts on", "output of Quantum ESPRESSO. Convert it with `ase convert`"),
+        ("cp2k.log", " CP2K| version string:", "output of CP2K. To convert it, see 'Other programs' in docs/data.md."),
+        ("a.dump", "ITEM: TIMESTEP\n0\n", "a LAMMPS dump, which has no energies. Use dump style extxyz"),
+        ("input.data", "begin\ncomment a\nlattice 1 0 0\n", "data of RuNNer or n2p2."),
+        ("set.000/energy.npy", "", "data of DeePMD-kit."),
+        ("notes.txt", "begin the day", "not a data file of a known format."),
+    ],
+)
+def test_files_of_other_programs_are_named(tmp_path, capsys, name, text, message):
+    (tmp_path / "run" / name).parent.mkdir(parents=True)
+    (tmp_path / "run" / name).write_text(text)
+    assert new(tmp_path, "run") == 3
+    error = capsys.readouterr().err
+    assert "no FitSNAP JSON files, XYZ files, VASP runs, ASE databases or trajectories" in error
+    assert f"{name}: {message}" in error
+
+
 def test_configurations_without_labels_do_not_shape_the_input(tmp_path, capsys):
     write_frames(tmp_path / "good.xyz", "energy", "forces")
     start = bulk("Cu", cubic=True)

@@ -61,9 +61,6 @@ def run(options: argparse.Namespace) -> None:
         from fitsnap_nn.data.exploration import explore
 
         reading = explore(Path(options.data), say, conventions)
-    if reading is None:
-        what = "contains no FitSNAP JSON files, XYZ files, VASP runs, ASE databases or trajectories."
-        raise InputError([Problem(options.data, what, "Give the folder that contains a subfolder or file per group.")])
     with announced("examining the data", options.quiet):
         from fitsnap_nn.data.proposal import propose
 

@@ -65,7 +65,7 @@ class Reading:
         return sum(bool(one.labels) for one in self.configurations)
 
 
-def explore(data: Path, say: Say, conventions: Scraper | None = None) -> Reading | None:
+def explore(data: Path, say: Say, conventions: Scraper | None = None) -> Reading:
     """Read the data in a file or folder; of several formats, take the one with the most labelled configurations.
 
     Args:
@@ -74,15 +74,18 @@ def explore(data: Path, say: Say, conventions: Scraper | None = None) -> Reading
         conventions: names, units and signs of the labels; its format is ignored.
 
     Returns:
-        The data, without configurations that have no label; ``None`` if no file has a known format.
+        The data, without configurations that have no label.
 
     Raises:
-        DataError: no configuration has a label; the message lists the remarks of the readers.
+        DataError: no file has a known format, or no configuration has a label; the message lists why.
     """
     found = discover(data)
     readings = [_read(candidate, conventions or Scraper(), say) for candidate in found.candidates]
     if not readings:
-        return None
+        raise DataError(
+            f"{data}: no FitSNAP JSON files, XYZ files, VASP runs, ASE databases or trajectories."
+            + "".join(f"\n  {line}" for line in summarize(found.ignored))
+        )
     chosen = max(readings, key=lambda reading: reading.num_labelled)
     others = [
         Finding(

@@ -84,7 +84,7 @@ def read_ase(source: DataFile, options: ReadOptions, findings: list[Finding]) ->
             yield from read_vasp(named, options, findings)
             return
         findings.append(Finding(NOT_CHECKED, source.id))
-    frames = read_frames(source.path, None)
+    frames = read_frames(source.path, None, findings)
     tables = [entries(atoms) for atoms in frames]
     chosen = choose(tables, options.names)
     chosen = chosen._replace(family=replace(chosen.family, voigt=True))
