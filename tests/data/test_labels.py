@@ -123,6 +123,9 @@ def test_names_from_the_input(tmp_path: Path) -> None:
     assert other.energy == configuration.energy
     assert np.array_equal(other.forces, configuration.forces)
     assert np.array_equal(other.stress, configuration.stress)
+    (other,) = read(tmp_path, frame("energy_U0=-2 energy=1", forces=FORCE), names={"energy": "energy_U0"})
+    assert other.energy == configuration.energy
+    assert np.array_equal(other.forces, configuration.forces)
     (configuration,) = read(tmp_path, text, names={"energy": "QM_energy", "forces": "forces"})
     assert np.array_equal(configuration.forces, [[0, 0, 0]])
     (configuration,) = read(tmp_path, text, names={"energy": "energy"})
@@ -225,6 +228,12 @@ KCAL = ase.units.kcal / ase.units.mol
         ("unit_energy=meV unit_force=meV/A Stress-Unit=eV/A^3", 1e-3, 1e-3, 1.0),
         ("units=metal", 1.0, 1.0, ase.units.bar),
         ("energy_unit=eV", 1.0, 1.0, 1.0),
+        (
+            'units="_JSON ' + r'{\"energy\": \"meV\", \"forces\": \"meV/Ang\", \"stress\": \"GPa\", \"time\": \"fs\"}"',
+            1e-3,
+            1e-3,
+            ase.units.GPa,
+        ),
     ],
 )
 def test_units_in_the_header(tmp_path: Path, header: str, energy: float, force: float, stress: float) -> None:
@@ -234,7 +243,7 @@ def test_units_in_the_header(tmp_path: Path, header: str, energy: float, force: 
     assert configuration.energy == pytest.approx(-3 * energy, rel=1e-6)
     assert np.allclose(configuration.forces, force * np.array([FORCE]), rtol=1e-6)
     assert np.allclose(configuration.stress, stress * TENSOR, rtol=1e-6)
-    assert any(one.what.startswith("units in the header: ") for one in findings)
+    assert any(one.what.startswith("units that the file states: ") for one in findings)
 
 
 def test_lengths_and_virials_in_other_units(tmp_path: Path) -> None:
@@ -255,6 +264,7 @@ def test_lengths_and_virials_in_other_units(tmp_path: Path) -> None:
         ("energy=1 Ha", "the unit 'Ha' is not part of an entry"),
         ("energy=1 units=hartree", "does not say which quantity"),
         ("energy=1 energy-unit=eV energy_unit=Ry", "contradicts eV"),
+        ('energy=1 units="_JSON ' + r'{\"energy\": \"parsec\"}"', "units: unknown energy unit 'parsec'"),
     ],
 )
 def test_stated_units_that_leave_a_doubt_are_refused(tmp_path: Path, header: str, what: str) -> None:

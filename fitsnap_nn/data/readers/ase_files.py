@@ -76,15 +76,21 @@ def read_frames(path: str, file_format: str | None, findings: list[Finding], **o
 def _rows(path: str) -> list[Any]:
     """Return the frames of an ASE database, with the key-value pairs and the data of each row in ``atoms.info``.
 
-    `ase.io.read` drops both: groups (``config_type``), weights of frames and labels under other names.
+    `ase.io.read` drops both: groups (``config_type``), weights of frames and labels under other names. The units that
+    SchNetPack stores in the metadata become the entry ``units`` of each frame.
     """
     from ase.db import connect
 
     with connect(path, serial=True) as database:
         frames = []
+        units = database.metadata.get("_property_unit_dict", {})
+        if units and (length := database.metadata.get("_distance_unit")):
+            units = {**units, "distance": length}
         for row in database.select():
             atoms = row.toatoms()
             atoms.info.update({**row.data, **row.key_value_pairs})
+            if units:
+                atoms.info["units"] = units
             frames.append(atoms)
     if not frames:
         raise ValueError("the database has no rows")

@@ -154,9 +154,14 @@ def _family(frames: Sequence[Frame], given: Sequence[str]) -> Family:
     for family in present:
         if any(family.has(name) for name in given):
             return family
-    affixes = [pair for name in given if (pair := _affixes(name)) is not None]
-    if affixes:
-        return with_affixes(*affixes[0]) if any(affixes[0]) else PLAIN
+    for name in given:
+        if (affixes := _affixes(name)) is None:
+            continue
+        family = with_affixes(*affixes) if any(affixes) else PLAIN
+        others = [{key: None for key in frame if key not in given} for frame in frames]
+        # A suffix may tell kinds of one label apart, as energy_U0 and energy_U of QM9, whose forces have none.
+        if not affixes[1] or family.is_in(others, LABELS[1:]):
+            return family
     return present[0] if present else PLAIN
 
 
