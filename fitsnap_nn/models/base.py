@@ -108,13 +108,13 @@ class Model(torch.nn.Module, ABC, Generic[B]):
         """
 
     def energy_terms(self, batch: B) -> float:
-        """Return the sum of the magnitudes of the terms of an energy, eV, to which errors by float32 are proportional.
+        """Return the sum of the magnitudes of the terms of an energy, eV, to which errors by rounding are proportional.
 
         Args:
             batch: one configuration, float64.
 
         Returns:
-            0 (the default) for models that LAMMPS evaluates in float64.
+            0 (the default) for models whose terms are not much larger than their energies.
         """
         return 0.0
 

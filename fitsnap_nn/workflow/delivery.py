@@ -134,7 +134,7 @@ def verify(
             expected,
             shear=not model.needs_augmentation,
             stress_tolerance=model.input.strain_error,
-            terms=[potential.energy_terms(one) for one in chosen] if files.precision == "float32" else (),
+            terms=[potential.energy_terms(one) for one in chosen],
             progress=progress,
         )
     console.line(str(verification), final=True)

@@ -120,3 +120,12 @@ def test_description_and_state_make_the_same_model(model: LinearSnap) -> None:
     one, other = (Potential(each, Reference()).predict(configuration) for each in (model, again))
     assert one.energy == other.energy
     assert again.coefficients.dtype == torch.float64
+
+
+def test_the_terms_of_an_energy_do_not_cancel(model: LinearSnap) -> None:
+    configuration = crystal(INP.type, 3, skew=0.1)
+    products = (
+        cached(model, configuration).descriptors
+        * model.coefficients.detach().numpy()[configuration.element_indices(INP.type)]
+    )
+    assert Potential(model, Reference()).energy_terms(configuration) == pytest.approx(np.abs(products).sum())
