@@ -99,14 +99,17 @@ def verdict(
     return _verdict(results, properties, remarks, _about_epochs(history, num_epochs, early_stopping))
 
 
-def verdict_of_errors(results: Sequence[Result], properties: Sequence[Property]) -> list[str]:
+def verdict_of_errors(
+    results: Sequence[Result], properties: Sequence[Property], remarks: Sequence[str] = ()
+) -> list[str]:
     """Return the lines that judge the errors of a model, without its training; none without labels.
 
     Args:
         results: predictions and labels of all sets.
         properties: properties of the model.
+        remarks: other problems, which come first.
     """
-    return _verdict(results, properties, [], "")
+    return _verdict(results, properties, [*remarks], "")
 
 
 def _verdict(results: Sequence[Result], properties: Sequence[Property], remarks: list[str], epochs: str) -> list[str]:

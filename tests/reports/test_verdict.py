@@ -83,6 +83,7 @@ def test_shares_are_those_of_the_labels_without_element_energies(make_results):
     """Energies of two elements that differ by 5 eV: their spread about the element energies is 0.3 eV/atom."""
     results = make_results(training=0.03, validation=0.03, elements=("Ta", "W", "W"))
     first = verdict_of_errors(results, PROPERTIES)[0]
+    assert verdict_of_errors(results, PROPERTIES, ["undetermined: why"])[1] == "  undetermined: why"
     shares = first.split("which is ")[1].split(" of the RMS")[0].split(", ")
     energy, force = (float(share.split()[0]) for share in shares)
     assert energy == pytest.approx(10.0, rel=0.25)
