@@ -79,6 +79,14 @@ def test_usual_names_need_no_note_and_others_are_told(tmp_path: Path) -> None:
     assert summarize(findings) == [f"{tmp_path}/a.xyz: no labels found; keys of the file: QM_energy, QM_forces."]
 
 
+def test_charges_that_differ_are_told(tmp_path: Path) -> None:
+    findings: list[Finding] = []
+    read(tmp_path, frame("energy=1 charge=1 spin=0"), frame("energy=1 charge=-1 spin=0"), findings=findings)
+    (note,) = findings
+    assert not note.warning
+    assert note.what.startswith("charge has the values -1, 1, which models do not use")
+
+
 def test_labels_of_another_method_never_fill_up_a_frame(tmp_path: Path) -> None:
     other = {"forces": FORCE}
     first, second, third = read(

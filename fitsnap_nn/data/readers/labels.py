@@ -34,6 +34,7 @@ PLAIN_NAMES: Names = {
 LABELS_READ = "labels read: "  # notes that `label_checks` quotes in its errors start with one of the two
 NO_LABELS = "no labels found"
 LABEL_LIKE = re.compile("energ|force|stress|virial|weight|unit", re.IGNORECASE)
+STATES = frozenset({"charge", "total_charge", "spin", "multiplicity", "spin_multiplicity"})  # of configurations
 MAX_KEYS = 12  # names listed in a note
 
 
@@ -236,6 +237,25 @@ def label_notes(
     rest = f"; not read: {some(left, MAX_KEYS)}" if left else ""
     free = " (free energy, whose gradient the forces are)" if is_free else ""
     return [Finding(f"{LABELS_READ}{what}{free}{rest}.", path, warning=False)]
+
+
+def state_notes(path: str, frames: Sequence[Frame]) -> list[Finding]:
+    """Return notes on charges and spins of configurations that differ within a file, which models do not use."""
+    values: dict[str, set[float]] = {}
+    for frame in frames:
+        for name, value in frame.items():
+            if name.lower() in STATES and isinstance(value, int | float | np.number):
+                values.setdefault(name, set()).add(float(value))
+    return [
+        Finding(
+            f"{name} has the values {some([f'{one:g}' for one in sorted(found)])}, which models do not use: "
+            "configurations of one composition must have the same.",
+            path,
+            warning=False,
+        )
+        for name, found in values.items()
+        if len(found) > 1
+    ]
 
 
 def _is_free(read: Mapping[str, str]) -> bool:

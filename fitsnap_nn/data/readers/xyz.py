@@ -12,7 +12,7 @@ from fitsnap_nn.data.findings import Finding
 from fitsnap_nn.data.properties import Property
 from fitsnap_nn.data.readers.ase_files import DEFAULT_GROUP, labelled_configuration, read_frames
 from fitsnap_nn.data.readers.extxyz import CP2K_MARKERS, entries, read_extended_xyz
-from fitsnap_nn.data.readers.labels import LAMMPS, PLAIN, Chosen, Frame, choose, label_notes
+from fitsnap_nn.data.readers.labels import LAMMPS, PLAIN, Chosen, Frame, choose, label_notes, state_notes
 from fitsnap_nn.data.readers.raw import DataFile, ReadOptions, Units
 from fitsnap_nn.data.readers.stated_units import QUANTITY, is_unit_name, require_all_units, stated_units, units_of_table
 from fitsnap_nn.data.readers.stress import (
@@ -92,6 +92,7 @@ def read_ase(source: DataFile, options: ReadOptions, findings: list[Finding]) ->
     weights = used_names(tables, options.weight_names)
     used = [*weights, *_names_of_units(tables)]
     findings += label_notes(source.path, tables, chosen, used, usual=replace(PLAIN, voigt=True))
+    findings += state_notes(source.path, tables)
     findings += weight_notes(source.path, weights)
     units = [_units(source.path, k, table, chosen, options) for k, table in enumerate(tables)]
     findings += _unit_remarks(source.path, tables, chosen, options)
@@ -174,6 +175,7 @@ def _remarks(
     weights = used_names(tables, options.weight_names)
     yield from label_notes(path, tables, chosen, [*weights, *_names_of_units(tables)])
     yield from weight_notes(path, weights)
+    yield from state_notes(path, tables)
     if chosen.family is LAMMPS and not chosen.family.units.keys() <= options.units.keys():
         what = "file of LAMMPS' dump style extxyz, which states no units: metal units are assumed (eV, eV/Å, bar)."
         yield Finding(what, path, warning=False)
