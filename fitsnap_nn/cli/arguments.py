@@ -43,7 +43,7 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
         help="set a key; takes precedence over the input file",
     )
     add("-k", "--keyword", nargs=3, metavar=("SECTION", "KEY", "VALUE"))
-    add("--set", type=_assignment, metavar="SECTION.KEY=VALUE")
+    add("--set", type=assignment, metavar="SECTION.KEY=VALUE")
 
 
 def add_overwrite(parser: argparse.ArgumentParser) -> None:
@@ -92,7 +92,7 @@ def load(options: argparse.Namespace) -> Settings:
     return load_settings(options.infile, [tuple(triple) for triple in options.overrides], weights_from=weights_from)
 
 
-def _assignment(text: str) -> tuple[str, str, str]:
+def assignment(text: str) -> tuple[str, str, str]:
     """Split ``SECTION.key=value``."""
     name, equals, value = text.partition("=")
     section, dot, key = name.partition(".")

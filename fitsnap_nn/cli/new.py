@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import replace
 from pathlib import Path
 
-from fitsnap_nn.cli.arguments import add_quiet, say
-from fitsnap_nn.errors import InputError, Problem
+from fitsnap_nn.cli.arguments import add_quiet, assignment, say
+from fitsnap_nn.errors import InputError, Problem, counted
 from fitsnap_nn.files import one_line_errors, write_text
 from fitsnap_nn.settings.elements import SYMBOLS
 from fitsnap_nn.settings.files import nearest
 from fitsnap_nn.settings.ini import COMMAND_LINE
+from fitsnap_nn.settings.load import load_scraper
 from fitsnap_nn.settings.problems import did_you_mean
 from fitsnap_nn.settings.template import known_models, render_template
 from fitsnap_nn.terminal import announced
@@ -32,6 +34,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="chemical symbols, in the order of LAMMPS' types; default: those of the data in alphabetical order",
     )
     add("--model", default="BPNN", help=f"architecture: {', '.join(known_models())}")
+    add(
+        "--set",
+        dest="conventions",
+        type=assignment,
+        action="append",
+        default=[],
+        metavar="SCRAPER.KEY=VALUE",
+        help="name, unit or sign of labels in the files, as in section [SCRAPER]: energy_key, property_array, ...",
+    )
     add_quiet(parser)
     add("--every-key", action="store_true", help="list the keys that keep their defaults too, as comments")
 
@@ -45,24 +56,25 @@ def run(options: argparse.Namespace) -> None:
     """
     if problems := _problems(options):
         raise InputError(problems)
+    conventions = load_scraper(options.conventions)
     with announced("reading the data", options.quiet):
         from fitsnap_nn.data.exploration import explore
 
-        reading = explore(Path(options.data), say)
-    if reading is None:
-        what = "contains no FitSNAP JSON files, XYZ files, VASP runs, ASE databases or trajectories."
-        raise InputError([Problem(options.data, what, "Give the folder that contains a subfolder or file per group.")])
+        reading = explore(Path(options.data), say, conventions)
     with announced("examining the data", options.quiet):
         from fitsnap_nn.data.proposal import propose
 
         proposal = propose(reading, options.model, options.elements, os.path.dirname(options.infile) or ".")
-    text = render_template(options.model, proposal.elements, proposal.content, every_key=options.every_key)
+    content = proposal.content
+    stated = {"SCRAPER": {key: value for _, key, value in options.conventions}}
+    content = replace(content, values={**content.values, **stated})
+    text = render_template(options.model, proposal.elements, content, every_key=options.every_key)
     with one_line_errors():
         write_text(Path(options.infile), text)
     for line in () if options.quiet else proposal.lines:
         say(line)
-    rows = len(proposal.content.rows)
-    say(f"{options.infile} written, {rows} group rows. Next: python -m fitsnap_nn check {options.infile}")
+    rows = counted(len(content.rows), "group row")
+    say(f"{options.infile} written, {rows}. Next: python -m fitsnap_nn check {options.infile}")
 
 
 def _problems(options: argparse.Namespace) -> list[Problem]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from fitsnap_nn.data.files import natural_order
 from fitsnap_nn.data.findings import Finding
+from fitsnap_nn.data.other_programs import reason_not_read
 from fitsnap_nn.data.readers.vasp import is_vasp
 from fitsnap_nn.files import irregularity
 from fitsnap_nn.settings.formats import LAYOUTS
@@ -18,7 +19,6 @@ from fitsnap_nn.settings.formats import LAYOUTS
 XYZ, JSON, VASP, ASE = "XYZ", "JSON", "VASP", "ASE"
 ASE_SUFFIXES = (".db", ".traj", ".aselmdb")
 HEAD = 65536  # bytes of a JSON file that are read to determine its kind
-NO_FORMAT = "not a data file of a known format. [SCRAPER] scraper = ASE reads further formats of ASE."
 OTHER_JSON = "neither FitSNAP's JSON format (no 'Dataset') nor an ASE database."
 OUTPUT = "output folder of a fit."
 # Names of groups that are taken for a test or a validation set.
@@ -105,7 +105,7 @@ def _reason(path: Path) -> str:
         return f"{kind}, not a file."
     if not os.access(path, os.R_OK):
         return "the file cannot be read: a broken link, or no permission."
-    return OTHER_JSON if path.suffix == ".json" else NO_FORMAT
+    return OTHER_JSON if path.suffix == ".json" else reason_not_read(path)
 
 
 def _of_one_file(path: Path, scraper: str) -> Candidate:

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.discovery import ASE, VASP, Candidate, discover
-from fitsnap_nn.data.files import list_files, natural_order
-from fitsnap_nn.data.findings import Finding
-from fitsnap_nn.data.readers import FORMATS, DataFile, ReadOptions
+from fitsnap_nn.data.files import list_files, natural_order, read_options
+from fitsnap_nn.data.findings import Finding, summarize
+from fitsnap_nn.data.readers import FORMATS, DataFile
 from fitsnap_nn.errors import DataError, counted
 from fitsnap_nn.settings.schema import GroupRow, Groups, PathSection, Scraper, Settings
 
@@ -65,20 +65,27 @@ class Reading:
         return sum(bool(one.labels) for one in self.configurations)
 
 
-def explore(data: Path, say: Say) -> Reading | None:
+def explore(data: Path, say: Say, conventions: Scraper | None = None) -> Reading:
     """Read the data in a file or folder; of several formats, take the one with the most labelled configurations.
 
     Args:
         data: file or folder.
         say: receives progress lines.
+        conventions: names, units and signs of the labels; its format is ignored.
 
     Returns:
-        The data, or ``None`` if no file has a known format.
+        The data, without configurations that have no label.
+
+    Raises:
+        DataError: no file has a known format, or no configuration has a label; the message lists why.
     """
     found = discover(data)
-    readings = [_read(candidate, say) for candidate in found.candidates]
+    readings = [_read(candidate, conventions or Scraper(), say) for candidate in found.candidates]
     if not readings:
-        return None
+        raise DataError(
+            f"{data}: no FitSNAP JSON files, XYZ files, VASP runs, ASE databases or trajectories."
+            + "".join(f"\n  {line}" for line in summarize(found.ignored))
+        )
     chosen = max(readings, key=lambda reading: reading.num_labelled)
     others = [
         Finding(
@@ -89,14 +96,42 @@ def explore(data: Path, say: Say) -> Reading | None:
         for one in readings
         if one is not chosen
     ]
-    return replace(_regrouped(chosen), findings=(*found.ignored, *others, *chosen.findings))
+    chosen = replace(_regrouped(chosen), findings=(*found.ignored, *others, *chosen.findings))
+    if not chosen.num_labelled:
+        raise DataError(_nothing_to_fit(chosen))
+    return _labelled(chosen)
 
 
-def _read(candidate: Candidate, say: Say) -> Reading:
+def _nothing_to_fit(reading: Reading) -> str:
+    """Return why no label was read, from the remarks of the readers, and what to do."""
+    what = "no file can be read"
+    if reading.groups:
+        what = "no configuration has an energy, forces or a stress under a known name (docs/data.md)"
+    lines = "".join(f"\n  {line}" for line in summarize(reading.findings))
+    return (
+        f"{reading.data_path}: {what}.{lines}\nKeys of [SCRAPER] that the data need are given with --set, for example "
+        "--set SCRAPER.energy_key=NAME --set SCRAPER.forces_key=NAME."
+    )
+
+
+def _labelled(reading: Reading) -> Reading:
+    """Leave out configurations without a label: a fit does not use them, and they may be far from any structure."""
+    groups = [Group(name, [one for one in members if one.labels]) for name, members in reading.groups]
+    missing = len(reading.configurations) - reading.num_labelled
+    left_out = Finding(
+        f"{counted(missing, 'configuration')} without energy, forces and stress: not considered here, and not used by "
+        "a fit."
+    )
+    findings = (*reading.findings, left_out) if missing else reading.findings
+    return replace(reading, groups=tuple(group for group in groups if group.members), findings=findings)
+
+
+def _read(candidate: Candidate, conventions: Scraper, say: Say) -> Reading:
     """Read the files that a fit with these groups would read, or a sample of them."""
-    sources = list_files(_settings(candidate))
+    settings = _settings(candidate, conventions)
+    sources = list_files(settings)
     chosen = _sample(sources)
-    read = FORMATS[candidate.scraper].read
+    read, options = FORMATS[candidate.scraper].read, read_options(settings)
     findings: list[Finding] = []
     unreadable: list[tuple[DataFile, DataError]] = []
     members: dict[str, list[Configuration]] = {}
@@ -106,7 +141,7 @@ def _read(candidate: Candidate, say: Say) -> Reading:
             say(f"reading: {number} of {len(chosen)} files")
             last = time.monotonic()
         try:
-            for one in read(source, ReadOptions(), findings):
+            for one in read(source, options, findings):
                 members.setdefault(one.group, []).append(one)
         except DataError as error:
             unreadable.append((source, error))
@@ -115,10 +150,10 @@ def _read(candidate: Candidate, say: Say) -> Reading:
     return Reading(candidate.scraper, candidate.data_path, groups, len(chosen), len(sources), tuple(findings))
 
 
-def _settings(candidate: Candidate) -> Settings:
+def _settings(candidate: Candidate, conventions: Scraper) -> Settings:
     rows = tuple(GroupRow(name, 1.0, 0, 1.0, 1.0, 1.0, name) for name in candidate.groups)
     path = PathSection(data_path=str(candidate.data_path))
-    return Settings(scraper=Scraper(scraper=candidate.scraper), path=path, groups=Groups(rows=rows))
+    return Settings(scraper=replace(conventions, scraper=candidate.scraper), path=path, groups=Groups(rows=rows))
 
 
 def _sample(sources: Sequence[DataFile]) -> list[DataFile]:

@@ -10,7 +10,7 @@ from fitsnap_nn.data.findings import Finding, some, summarize
 from fitsnap_nn.data.fitted import user_weights
 from fitsnap_nn.data.readers.labels import LABELS_READ, NO_LABELS, PLAIN_NAMES
 from fitsnap_nn.data.readers.stress import implausible_stresses
-from fitsnap_nn.errors import DataError
+from fitsnap_nn.errors import DataError, counted
 from fitsnap_nn.settings.schema import Settings
 
 KEYS: Mapping[str, str] = MappingProxyType(
@@ -128,6 +128,6 @@ def _missing(
     off = f"[CALCULATOR] {FLAGS[name]} = 0" if name in FLAGS else "weight=0"
     remedy = _remedy(settings, [name]) if name in KEYS else "Correct column= in [TARGETS]."
     yield Finding(
-        f"none of {len(wanted)} configurations with a weight for {name} has this label (looked for: "
+        f"none of {counted(len(wanted), 'configuration')} with a weight for {name} has this label (looked for: "
         f"{looked_for(settings, name)}). {_quoted(findings)}{remedy} If there is none to fit, set {off}."
     )

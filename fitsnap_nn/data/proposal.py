@@ -34,7 +34,7 @@ from fitsnap_nn.data.weighting import (
     typical_energies,
     typical_spread,
 )
-from fitsnap_nn.errors import DataError, InputError, Problem, counted
+from fitsnap_nn.errors import InputError, Problem, counted
 from fitsnap_nn.settings.architectures import load_architecture
 from fitsnap_nn.settings.elements import atomic_number
 from fitsnap_nn.settings.ini import COMMAND_LINE
@@ -98,7 +98,7 @@ def propose(reading: Reading, model: str, elements: Sequence[str], folder: str) 
         folder: folder of the input file.
 
     Raises:
-        DataError: no configuration has a label, or a cell is invalid.
+        DataError: a cell is invalid.
         InputError: the data contain other elements than the given ones.
     """
     symbols = _elements(reading, elements)
@@ -149,8 +149,6 @@ def propose(reading: Reading, model: str, elements: Sequence[str], folder: str) 
 
 def _elements(reading: Reading, given: Sequence[str]) -> tuple[str, ...]:
     """Return the elements of the input; see `propose`."""
-    if not reading.num_labelled:
-        raise DataError(f"{reading.data_path}: no configuration has an energy, forces or a stress under a known name.")
     present = elements_of(reading.configurations)
     if given and (missing := sorted(set(present) - set(given))):
         what = f"--elements {' '.join(given)} does not include {', '.join(missing)}, which the data contain."
@@ -180,7 +178,8 @@ def _cutoff(model: str, distances: Distances) -> Derived:
     within = [count for count in neighbours_within(distances.neighbours, cutoff) if count > 0.0]
     counts = " to ".join(dict.fromkeys(f"{count:.0f}" for count in (min(within, default=0), max(within, default=0))))
     return Derived(
-        {key: f"{cutoff:g}"}, f"Cutoff {cutoff:g} Å: {counts} neighbours per atom in typical configurations."
+        {key: f"{cutoff:g}"},
+        f"Cutoff {cutoff:g} Å: {counts} neighbour{'s' * (counts != '1')} per atom in typical configurations.",
     )
 
 

@@ -40,9 +40,9 @@ class Tolerances(NamedTuple):
 # evaluates splines, which were found to change forces by 2e-5 eV/Å, 1.5e-8 times the terms of the energy.
 TOLERANCES: Mapping[str, Tolerances] = MappingProxyType(
     {
-        "float64": Tolerances(1e-9, 1e-8, 1e-8, terms=7e-15, slopes=7e-15),
+        "float64": Tolerances(1e-9, 1e-8, 1e-8, terms=1e-14, slopes=1e-14),
         "float32": Tolerances(1e-6, 1e-3, 1e-3, terms=4e-6),
-        "pace": Tolerances(1e-7, 1e-4, 1e-4, terms=7e-15, slopes=1e-6),
+        "pace": Tolerances(1e-7, 1e-4, 1e-4, terms=1e-14, slopes=1e-6),
     }
 )
 

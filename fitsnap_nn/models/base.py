@@ -114,7 +114,7 @@ class Model(torch.nn.Module, ABC, Generic[B]):
             batch: one configuration, float64.
 
         Returns:
-            0 (the default) for models that LAMMPS evaluates in float64, and whose terms do not cancel.
+            0 (the default) for models whose terms are not much larger than their energies.
         """
         return 0.0
 

@@ -62,8 +62,9 @@ class LinearModel(Model[RowsBatch]):
         products = batch.descriptors * self.coefficients[batch.species]
         return self.element_energies[batch.species] + products.sum(dim=1)
 
+    @torch.no_grad()
     def energy_terms(self, batch: RowsBatch) -> float:
-        return float((batch.descriptors * self.coefficients.detach()[batch.species]).abs().sum())
+        return float((batch.descriptors * self.coefficients[batch.species]).abs().sum())
 
     def energies_and_gradients(self, batch: RowsBatch) -> tuple[Tensor, Tensor]:
         """Return per-atom energies (N,), eV, and dE_i/dB_i of the atoms of each element, the coefficients (E, D)."""

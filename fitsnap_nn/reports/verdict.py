@@ -41,6 +41,7 @@ MIN_CONFIGURATIONS = 10  # below, the ratio of two errors is a matter of chance
 # Mean signed energy error over the standard deviation about it, and over the standard error of the mean.
 OFFSET = 1.0
 SIGNIFICANT = 4.0
+OTHER_REFERENCE = 10.0  # eV/atom, mean signed energy error above every cohesive energy
 GROUP_FACTOR = 3.0  # error of a group over that of the others
 NOTEWORTHY = 0.1  # share of the RMS of the labels below which a larger error of a group does not matter
 LARGE = 0.5  # share of the RMS of the labels; predicting the element energies and no forces has the share 1
@@ -99,14 +100,17 @@ def verdict(
     return _verdict(results, properties, remarks, _about_epochs(history, num_epochs, early_stopping))
 
 
-def verdict_of_errors(results: Sequence[Result], properties: Sequence[Property]) -> list[str]:
+def verdict_of_errors(
+    results: Sequence[Result], properties: Sequence[Property], remarks: Sequence[str] = ()
+) -> list[str]:
     """Return the lines that judge the errors of a model, without its training; none without labels.
 
     Args:
         results: predictions and labels of all sets.
         properties: properties of the model.
+        remarks: other problems, which come first.
     """
-    return _verdict(results, properties, [], "")
+    return _verdict(results, properties, [*remarks], "")
 
 
 def _verdict(results: Sequence[Result], properties: Sequence[Property], remarks: list[str], epochs: str) -> list[str]:
@@ -294,6 +298,12 @@ def _overfitting(
 
 def _offset(shown: Mapping[Property, Figures]) -> Iterator[str]:
     found = shown.get(ENERGY)
+    if found is not None and abs(found.mean) > max(OTHER_REFERENCE, found.spread):
+        yield (
+            f"another energy reference: energies differ by {value_text(ENERGY, abs(found.mean))} on average, more than "
+            "any binding energy. Labels and model are of different methods or units"
+        )
+        return
     if found is None or found.configurations < MIN_CONFIGURATIONS:
         return
     error_of_mean = found.spread / math.sqrt(found.configurations)

@@ -20,7 +20,8 @@ from fitsnap_nn.settings.keys import FOREIGN_SECTIONS, Key, keys_of, section_cla
 from fitsnap_nn.settings.other_names import OTHER_SECTIONS, OTHER_VALUES, other_name
 from fitsnap_nn.settings.problems import ValueProblem, did_you_mean
 from fitsnap_nn.settings.rows import PropertyRow
-from fitsnap_nn.settings.schema import Bispectrum, Groups, PathSection, PytorchSection, Reference, Settings
+from fitsnap_nn.settings.schema import Bispectrum, Groups, PathSection, PytorchSection, Reference, Scraper, Settings
+from fitsnap_nn.settings.scraper import check_scraper
 from fitsnap_nn.settings.targets import merge_earlier_name, read_targets, with_training_keys
 from fitsnap_nn.settings.training import KALMAN, UNUSED_KEYS
 
@@ -80,6 +81,28 @@ def load_settings(
     if document.problems:
         raise InputError(document.problems)
     return replace(settings, notices=tuple(document.notices))
+
+
+def load_scraper(overrides: Overrides) -> Scraper:
+    """Return section [SCRAPER] with names, units and signs from the command line, for data without an input file.
+
+    Raises:
+        InputError: a key does not exist, is not for this purpose, or has an invalid value.
+    """
+    document = Document(COMMAND_LINE)
+    document.override(overrides)
+    for section in document.headers:
+        if section != "SCRAPER":
+            document.report(section, "", "only keys of [SCRAPER] can be set here", "Edit the new file for others.")
+    if document.entry("SCRAPER", "scraper"):
+        document.report("SCRAPER", "scraper", "the format of the data is recognised, and cannot be set here")
+    # Keys that the format does not have are reported by `check`; extended XYZ has all of them.
+    scraper = Scraper(**{**_values(document, "SCRAPER"), "scraper": "XYZ"})
+    _report_unknown_keys(document, "SCRAPER")
+    check_scraper(document, Settings(scraper=scraper))
+    if document.problems:
+        raise InputError(document.problems)
+    return scraper
 
 
 def _read(path: str | os.PathLike[str], overrides: Overrides) -> tuple[Document, str]:

@@ -30,11 +30,13 @@ class Solution:
         values: (K,) coefficients.
         note: what the log says about the solution.
         covariance: (K, K) covariance of the coefficients, from ANL; otherwise ``None``.
+        remark: what is wrong with the solution, for the verdict; empty if nothing is.
     """
 
     values: Floats
     note: str
     covariance: Floats | None = None
+    remark: str = ""
 
 
 def needs_all_rows(solver: str) -> bool:
@@ -61,7 +63,12 @@ def _svd(system: LinearSystem, settings: Settings) -> Solution:
     columns = system.matrix.shape[1]
     missing = "" if rank == columns else ", minimum-norm solution: the data do not determine all coefficients"
     condition = singular[0] / singular[rank - 1] if rank else np.inf
-    return Solution(values, f"rank {rank} of {columns}, condition number {condition:.1e}{missing}")
+    remark = (
+        f"undetermined: the data determine {rank} of {columns} coefficients, so that energies and forces of structures "
+        "unlike those of the training set are arbitrary. Use solver = RIDGE, a smaller twojmax, or more data"
+    )
+    note = f"rank {rank} of {columns}, condition number {condition:.1e}{missing}"
+    return Solution(values, note, remark=remark if missing else "")
 
 
 def _ridge(system: LinearSystem, settings: Settings) -> Solution:

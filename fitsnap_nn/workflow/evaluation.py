@@ -271,7 +271,7 @@ def _with_sets(
     assigned = content.split.assign(configurations)
     count = {subset: sum(one.subset is subset for one in assigned) for subset in Subset}
     console.line(
-        f"sets: of {len(assigned)} configurations, {count[Subset.TRAINING]} were seen in training and "
+        f"sets: of {counted(len(assigned), 'configuration')}, {count[Subset.TRAINING]} were seen in training and "
         f"{count[Subset.VALIDATION]} in validation; {count[Subset.TEST]} are unseen (Test)"
     )
     seen = [one for one in assigned if one.subset in (Subset.TRAINING, Subset.VALIDATION)]
@@ -354,4 +354,4 @@ def _close(
         write_predictions(
             Path(output), results, properties, {one.name: column for one, column in user_columns(settings)}
         )
-        console.line(f"predictions of {len(results)} configurations: {output}", final=True)
+        console.line(f"predictions of {counted(len(results), 'configuration')}: {output}", final=True)

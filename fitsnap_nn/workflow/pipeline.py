@@ -179,7 +179,13 @@ def _solve(run: Run, model: Model[Any]) -> Outcome:
     model.to(choose_device(settings, ranks))
     write = partial(write_system, linear, solution, settings, prepared) if solution else dict
     origin = {"solver": settings.solver.solver, "solution": solution.note if solution else ""}
-    return Outcome(model, origin, lambda results, _: verdict_of_errors(results, prepared.properties), write_more=write)
+    remarks = [solution.remark] if solution and solution.remark else []
+    return Outcome(
+        model,
+        origin,
+        lambda results, _: verdict_of_errors(results, prepared.properties, remarks),
+        write_more=write,
+    )
 
 
 def _results(run: Run, model: Model[Any]) -> tuple[list[Result], Calibrated | None]:

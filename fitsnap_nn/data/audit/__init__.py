@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from fitsnap_nn.data.audit.absolute_units import energies_in_other_units, lengths_in_other_units
 from fitsnap_nn.data.audit.composition import absent_elements, undetermined_element_energies, unused_isolated_atoms
 from fitsnap_nn.data.audit.consistency import wrong_units
 from fitsnap_nn.data.audit.labels import force_outliers, net_forces, wrong_energies, zero_stresses
@@ -32,6 +33,8 @@ CHECKS: tuple[Callable[[Measures], list[Finding]], ...] = (
     duplicates,
     one_run_on_both_sides,
     wrong_units,
+    energies_in_other_units,
+    lengths_in_other_units,
     wrong_energies,
     force_outliers,
     net_forces,

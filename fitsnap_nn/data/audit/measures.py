@@ -136,7 +136,8 @@ class Measures:
 
 
 @lru_cache(maxsize=4096)
-def _radii(species: tuple[str, ...]) -> Floats:
+def covalent_radii_of(species: tuple[str, ...]) -> Floats:
+    """Return the covalent radius of each atom, Å."""
     return np.array([covalent_radii[atomic_numbers.get(symbol, 0)] for symbol in species])
 
 
@@ -151,7 +152,7 @@ def _contact(configuration: Configuration) -> Contact:
     Raises:
         DataError: see `find_neighbours`.
     """
-    radii = _radii(configuration.species)
+    radii = covalent_radii_of(configuration.species)
     short = np.zeros(len(radii), dtype=bool)
     neighbours = find_neighbours(configuration, max(2.0 * SHORT_RATIO * float(radii.max()), CLOSE))
     if not len(neighbours.i):

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.data.findings import Finding
 from fitsnap_nn.data.properties import Property
+from fitsnap_nn.data.readers.ase_formats import check_format, drop_invented_energies
 from fitsnap_nn.data.readers.raw import Column, DataFile, Raw, ReadOptions, Units, make_configuration
 from fitsnap_nn.data.readers.text import require_file
 from fitsnap_nn.data.readers.weights import frame_weights
@@ -23,31 +29,41 @@ ASE_UNITS: Units = {
     "Positions": "angstrom",
     "Lattice": "angstrom",
 }
+logging.getLogger("ase").addHandler(logging.NullHandler())  # without a handler they go to the terminal
 LONGEST_REASON = 300  # characters of ASE's message, which may quote the file
 DEFAULT_GROUP = "Default"  # group of frames without config_type
 
 
-def read_frames(path: str, file_format: str | None, **options: Any) -> list[Any]:
+def read_frames(path: str, file_format: str | None, findings: list[Finding], **options: Any) -> list[Any]:
     """Return all frames of a file as ``ase.Atoms``.
 
     Args:
         path: the file.
         file_format: ASE's name of the format; ``None`` to detect it.
+        findings: receives notes on what ASE assumes.
         options: arguments of ASE's reader of the format.
 
     Raises:
-        DataError: ASE cannot read the file, or it is empty.
+        DataError: ASE cannot read the file or would misread it, or it is empty.
     """
     require_file(path)
     from ase.io import iread  # slow to import, and most data sets are JSON
     from ase.io.formats import filetype, ioformats
 
     try:
-        if ioformats[file_format or filetype(path)].module_name == "ase.io.db":
+        name = file_format or filetype(path)
+        check_format(path, name, findings)
+        if ioformats[name].module_name == "ase.io.db":
             return _rows(path)
-        # parallel=False: by default ASE reads on the first rank and broadcasts, but here ranks read different files.
-        found = iread(path, index=":", format=file_format, parallel=False, do_not_split_by_at_sign=True, **options)
-        frames = list(found)
+        # Remarks of the parsers concern ASE's developers; those that are logged go to the handler above.
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            # parallel=False: by default ASE reads on the first rank and broadcasts, but here ranks read other files.
+            found = iread(path, index=":", format=name, parallel=False, do_not_split_by_at_sign=True, **options)
+            frames = list(found)
+        drop_invented_energies(name, frames)
+    except DataError:
+        raise
     except Exception as error:  # ASE's parsers do not restrict the exceptions they raise
         kind = f" as {file_format}" if file_format else ""
         reason = " ".join(str(error).split())[:LONGEST_REASON]
@@ -60,15 +76,21 @@ def read_frames(path: str, file_format: str | None, **options: Any) -> list[Any]
 def _rows(path: str) -> list[Any]:
     """Return the frames of an ASE database, with the key-value pairs and the data of each row in ``atoms.info``.
 
-    `ase.io.read` drops both: groups (``config_type``), weights of frames and labels under other names.
+    `ase.io.read` drops both: groups (``config_type``), weights of frames and labels under other names. The units that
+    SchNetPack stores in the metadata become the entry ``units`` of each frame.
     """
     from ase.db import connect
 
     with connect(path, serial=True) as database:
         frames = []
+        units = database.metadata.get("_property_unit_dict", {})
+        if units and (length := database.metadata.get("_distance_unit")):
+            units = {**units, "distance": length}
         for row in database.select():
             atoms = row.toatoms()
             atoms.info.update({**row.data, **row.key_value_pairs})
+            if units:
+                atoms.info["units"] = units
             frames.append(atoms)
     if not frames:
         raise ValueError("the database has no rows")

@@ -30,7 +30,7 @@ def read_extended_xyz(path: str, findings: list[Finding]) -> tuple[list[Any], li
         DataError: ASE cannot read the file, or a label of an atom is no element.
     """
     check_layout(path)
-    frames = read_frames(path, "extxyz", properties_parser=_parse_header)
+    frames = read_frames(path, "extxyz", findings, properties_parser=_parse_header)
     tables = []
     for k, atoms in enumerate(frames):
         where = f"{path}, configuration {k}"

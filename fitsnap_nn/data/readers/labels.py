@@ -34,6 +34,7 @@ PLAIN_NAMES: Names = {
 LABELS_READ = "labels read: "  # notes that `label_checks` quotes in its errors start with one of the two
 NO_LABELS = "no labels found"
 LABEL_LIKE = re.compile("energ|force|stress|virial|weight|unit", re.IGNORECASE)
+STATES = frozenset({"charge", "total_charge", "spin", "multiplicity", "spin_multiplicity"})  # of configurations
 MAX_KEYS = 12  # names listed in a note
 
 
@@ -67,17 +68,18 @@ class Family:
         return any(name.lower() in kind for kinds in self.names.values() for kind in kinds)
 
 
-def with_prefix(prefix: str, *, voigt: bool = False) -> Family:
-    """Return the family of the plain names with a prefix."""
+def with_affixes(prefix: str, suffix: str = "", *, voigt: bool = False) -> Family:
+    """Return the family of the plain names with a prefix and a suffix."""
     names = {
-        label: tuple(tuple(prefix + name for name in kind) for kind in kinds) for label, kinds in PLAIN_NAMES.items()
+        label: tuple(tuple(f"{prefix}{name}{suffix}" for name in kind) for kind in kinds)
+        for label, kinds in PLAIN_NAMES.items()
     }
     return Family(names, {}, voigt=voigt)
 
 
 PLAIN = Family(PLAIN_NAMES, {})
-MACE = with_prefix("ref_", voigt=True)
-QUIP = with_prefix("dft_")
+MACE = with_affixes("ref_", voigt=True)
+QUIP = with_affixes("dft_")
 LAMMPS = Family(  # dump style extxyz; the file does not state LAMMPS' units, metal are assumed
     {"energy": (("potential_energy",),), "forces": (("forces",),), "stress": (("stress",),), "virial": ()},
     {"Energy": "metal", "Forces": "metal", "Stress": "metal"},
@@ -153,17 +155,27 @@ def _family(frames: Sequence[Frame], given: Sequence[str]) -> Family:
     for family in present:
         if any(family.has(name) for name in given):
             return family
-    prefixes = [prefix for name in given if (prefix := _prefix(name)) is not None]
-    if prefixes:
-        return with_prefix(prefixes[0]) if prefixes[0] else PLAIN
+    for name in given:
+        if (affixes := _affixes(name)) is None:
+            continue
+        family = with_affixes(*affixes) if any(affixes) else PLAIN
+        others = [{key: None for key in frame if key not in given} for frame in frames]
+        # A suffix may tell kinds of one label apart, as energy_U0 and energy_U of QM9, whose forces have none.
+        if not affixes[1] or family.is_in(others, LABELS[1:]):
+            return family
     return present[0] if present else PLAIN
 
 
-def _prefix(name: str) -> str | None:
-    """Return what precedes a plain name, ``qm_`` for ``QM_energy``; ``None`` if the name does not end in one."""
+def _affixes(name: str) -> tuple[str, str] | None:
+    """Return what precedes and follows a plain name: ``qm_`` for ``QM_energy``, ``_xtb`` for ``energy_xtb``.
+
+    ``None`` if the name neither ends nor starts with a plain name.
+    """
     plain = sorted((name for kinds in PLAIN_NAMES.values() for kind in kinds for name in kind), key=len, reverse=True)
     lower = name.lower()
-    return next((lower.removesuffix(end) for end in plain if lower.endswith(end)), None)
+    before = next((lower.removesuffix(end) for end in plain if lower.endswith(end)), None)
+    after = next((lower.removeprefix(start) for start in plain if lower.startswith(start)), None)
+    return (before, "") if before is not None else ("", after) if after is not None else None
 
 
 def _most_frequent(frames: Sequence[Frame], kinds: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
@@ -225,6 +237,25 @@ def label_notes(
     rest = f"; not read: {some(left, MAX_KEYS)}" if left else ""
     free = " (free energy, whose gradient the forces are)" if is_free else ""
     return [Finding(f"{LABELS_READ}{what}{free}{rest}.", path, warning=False)]
+
+
+def state_notes(path: str, frames: Sequence[Frame]) -> list[Finding]:
+    """Return notes on charges and spins of configurations that differ within a file, which models do not use."""
+    values: dict[str, set[float]] = {}
+    for frame in frames:
+        for name, value in frame.items():
+            if name.lower() in STATES and isinstance(value, int | float | np.number):
+                values.setdefault(name, set()).add(float(value))
+    return [
+        Finding(
+            f"{name} has the values {some([f'{one:g}' for one in sorted(found)])}, which models do not use: "
+            "configurations of one composition must have the same.",
+            path,
+            warning=False,
+        )
+        for name, found in values.items()
+        if len(found) > 1
+    ]
 
 
 def _is_free(read: Mapping[str, str]) -> bool:

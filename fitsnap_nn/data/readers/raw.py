@@ -150,7 +150,7 @@ def make_configuration(source: DataFile, raw: Raw, units: Units, frame: int | No
             stress = sign * from_voigt(tensor if tensor.size == 6 else voigt(tensor.reshape(3, 3)))
     weights = {name: float(array(f"{name}_weight", value, ())) for name, value in raw.weights.items()}
     labels = labels_of(
-        energy=None if raw.energy is None else array("Energy", raw.energy, ()),
+        energy=None if raw.energy is None else array("Energy", raw.energy, (), (1,)).reshape(()),
         forces=None if raw.forces is None else array("Forces", raw.forces, (count, 3)),
         stress=stress,
         **{one.name: _target(where, one, value, count) for one, value in raw.others},

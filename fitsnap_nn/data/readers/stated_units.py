@@ -52,6 +52,33 @@ def stated_units(frame: Mapping[str, Any], where: str) -> dict[str, str]:
     return units
 
 
+def units_of_table(frame: Mapping[str, Any], labels: Mapping[str, str], where: str) -> dict[str, str]:
+    """Return the units of the entry ``units`` by field, if it is a table of units by name.
+
+    Databases of SchNetPack have one, and files of janus-core: ``units = {"energy": "eV", "time": "fs"}``.
+
+    Args:
+        frame: entries of the frame by name.
+        labels: field by name of a label; other names of the table are ignored.
+        where: file and frame, for errors.
+
+    Raises:
+        DataError: the unit of a label is unknown.
+    """
+    table = frame.get("units")
+    if not isinstance(table, Mapping):
+        return {}
+    units = {labels[name]: str(unit) for name, unit in table.items() if name in labels}
+    if "distance" in table:
+        units |= dict.fromkeys(("Positions", "Lattice"), str(table["distance"]))
+    for field, unit in units.items():
+        try:
+            factor(QUANTITY[field], unit)
+        except ValueError as error:
+            raise DataError(f"{where}: units: {error}. Correct it, or convert the labels to eV and Å.") from None
+    return units
+
+
 def is_unit_name(name: str) -> bool:
     """Return whether a header entry states a unit."""
     return STATED.fullmatch(name) is not None

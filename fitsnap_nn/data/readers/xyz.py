@@ -12,9 +12,9 @@ from fitsnap_nn.data.findings import Finding
 from fitsnap_nn.data.properties import Property
 from fitsnap_nn.data.readers.ase_files import DEFAULT_GROUP, labelled_configuration, read_frames
 from fitsnap_nn.data.readers.extxyz import CP2K_MARKERS, entries, read_extended_xyz
-from fitsnap_nn.data.readers.labels import LAMMPS, PLAIN, Chosen, Frame, choose, label_notes
+from fitsnap_nn.data.readers.labels import LAMMPS, PLAIN, Chosen, Frame, choose, label_notes, state_notes
 from fitsnap_nn.data.readers.raw import DataFile, ReadOptions, Units
-from fitsnap_nn.data.readers.stated_units import QUANTITY, is_unit_name, require_all_units, stated_units
+from fitsnap_nn.data.readers.stated_units import QUANTITY, is_unit_name, require_all_units, stated_units, units_of_table
 from fitsnap_nn.data.readers.stress import (
     COMPONENTS,
     LARGE,
@@ -29,6 +29,7 @@ from fitsnap_nn.data.symmetries import Cartesian
 from fitsnap_nn.errors import DataError
 from fitsnap_nn.units import GPA, STYLES, factor
 
+FIELDS = {"energy": "Energy", "forces": "Forces", "stress": "Stress", "virial": "Virial"}  # by label
 NOT_CHECKED = (
     "ASE reads this VASP file for the labels of [TARGETS], and does not check convergence: make sure that the "
     "electronic loops of all steps converged."
@@ -84,16 +85,20 @@ def read_ase(source: DataFile, options: ReadOptions, findings: list[Finding]) ->
             yield from read_vasp(named, options, findings)
             return
         findings.append(Finding(NOT_CHECKED, source.id))
-    frames = read_frames(source.path, None)
+    frames = read_frames(source.path, None, findings)
     tables = [entries(atoms) for atoms in frames]
     chosen = choose(tables, options.names)
     chosen = chosen._replace(family=replace(chosen.family, voigt=True))
     weights = used_names(tables, options.weight_names)
-    findings += label_notes(source.path, tables, chosen, weights, usual=replace(PLAIN, voigt=True))
+    used = [*weights, *_names_of_units(tables)]
+    findings += label_notes(source.path, tables, chosen, used, usual=replace(PLAIN, voigt=True))
+    findings += state_notes(source.path, tables)
     findings += weight_notes(source.path, weights)
+    units = [_units(source.path, k, table, chosen, options) for k, table in enumerate(tables)]
+    findings += _unit_remarks(source.path, tables, chosen, options)
     for k, (atoms, table) in enumerate(zip(frames, tables, strict=True)):
         number = k if len(frames) > 1 else None
-        yield _configuration(source, atoms, number, table, chosen, options, {})
+        yield _configuration(source, atoms, number, table, chosen, options, units[k])
 
 
 def _is_extended_xyz(path: str) -> bool:
@@ -108,16 +113,21 @@ def _is_extended_xyz(path: str) -> bool:
 def _units(path: str, k: int, table: Frame, chosen: Chosen, options: ReadOptions) -> Units:
     """Return the units of one frame: those of [SCRAPER], else of the header, else of the family of names."""
     where = f"{path}, configuration {k}"
-    stated = {**chosen.family.units, **stated_units(table, where), **options.units}
+    stated = {**chosen.family.units, **_stated(table, chosen, where), **options.units}
     if CP2K_MARKERS[1] <= table.keys() and "Energy" not in stated and any(chosen.found(table, "energy")):
         raise DataError(
             f"{where}: the header is that of CP2K, whose Energy is in hartree, and states no unit. "
             "State the units in [SCRAPER] property_array."
         )
-    fields = {"energy": "Energy", "forces": "Forces", "stress": "Stress", "virial": "Virial"}
-    present = [field for label, field in fields.items() if any(chosen.found(table, label))]
+    present = [field for label, field in FIELDS.items() if any(chosen.found(table, label))]
     require_all_units(stated, present, where)
     return stated
+
+
+def _stated(table: Frame, chosen: Chosen, where: str) -> dict[str, str]:
+    """Return the units that a frame states for its labels and lengths, by field."""
+    names = FIELDS | {name: FIELDS[label] for label in FIELDS for name, _ in chosen.found(table, label)}
+    return {**units_of_table(table, names, where), **stated_units(table, where)}
 
 
 def _configuration(
@@ -162,16 +172,14 @@ def _remarks(
     path: str, tables: Sequence[Frame], chosen: Chosen, options: ReadOptions, units: Sequence[Units]
 ) -> Iterator[Finding]:
     """Yield notes on names, units, sign and order of the labels of one file."""
-    stated = [
-        name for table in tables for name, value in table.items() if is_unit_name(name) and isinstance(value, str)
-    ]
     weights = used_names(tables, options.weight_names)
-    yield from label_notes(path, tables, chosen, [*weights, *stated])
+    yield from label_notes(path, tables, chosen, [*weights, *_names_of_units(tables)])
     yield from weight_notes(path, weights)
+    yield from state_notes(path, tables)
     if chosen.family is LAMMPS and not chosen.family.units.keys() <= options.units.keys():
         what = "file of LAMMPS' dump style extxyz, which states no units: metal units are assumed (eV, eV/Å, bar)."
         yield Finding(what, path, warning=False)
-    yield from _unit_remarks(path, tables, options)
+    yield from _unit_remarks(path, tables, chosen, options)
     with_stress = [
         (table, unit) for table, unit in zip(tables, units, strict=True) if any(chosen.found(table, "stress"))
     ]
@@ -188,22 +196,28 @@ def _remarks(
         if _is_matrix(column.property) and any(column.name in table for table in tables):
             what = f"nine numbers of {column.name} in the header are read as ASE writes a matrix: column by column."
             yield Finding(what, path, warning=False)
-    if not options.stress_order and any(_has_six(chosen, table) for table in tables):
+    if chosen.family.voigt and not options.stress_order and any(_has_six(chosen, table) for table in tables):
         what = f"six stress components are read in the order {' '.join(COMPONENTS)}, as ASE and MACE write them."
         yield Finding(what, path, warning=False)
 
 
-def _unit_remarks(path: str, tables: Sequence[Frame], options: ReadOptions) -> Iterator[Finding]:
-    """Yield a note on the units that headers state, and a warning where the input replaces them."""
-    stated = [stated_units(table, path) for table in tables]
+def _unit_remarks(path: str, tables: Sequence[Frame], chosen: Chosen, options: ReadOptions) -> Iterator[Finding]:
+    """Yield a note on the units that frames state, and a warning where the input replaces them."""
+    stated = [_stated(table, chosen, path) for table in tables]
     units = dict.fromkeys(f"{field} {unit}" for frame in stated for field, unit in frame.items())
     if units:
-        what = f"units in the header: {', '.join(units)}. Labels are converted to eV and Å."
+        what = f"units that the file states: {', '.join(units)}. Labels are converted to eV and Å."
         yield Finding(what, path, warning=False)
     for field, unit in options.units.items():
         other = next((frame[field] for frame in stated if frame.get(field, unit) != unit), None)
         if other is not None and factor(QUANTITY[field], other) != factor(QUANTITY[field], unit):
             yield Finding(f"[SCRAPER] property_array = {field}: {unit} replaces the unit {other} of the header.", path)
+
+
+def _names_of_units(tables: Sequence[Frame]) -> list[str]:
+    """Return the names of the entries that state units."""
+    entries = (entry for table in tables for entry in table.items())
+    return [name for name, value in entries if is_unit_name(name) and isinstance(value, str | Mapping)]
 
 
 def _has_six(chosen: Chosen, table: Mapping[str, Any]) -> bool:
