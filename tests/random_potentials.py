@@ -19,6 +19,10 @@ from fitsnap_nn.models.linear import LinearModel
 from fitsnap_nn.settings.ace import Ace
 from fitsnap_nn.settings.schema import Bispectrum, Reference
 
+INP_ACE = Ace(
+    num_types=2, type=("In", "P"), ranks=(1, 2, 3), nmax=(3, 2, 1), lmax=(0, 2, 1), nmaxbase=3,
+    rcutfac=(4.2, 4.0, 3.9, 3.6),
+)  # fmt: skip
 BCC = np.array([[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]])
 
 

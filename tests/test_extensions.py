@@ -164,7 +164,7 @@ def job(folder: str, epochs: int, *more: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def printed(folder: Path) -> str:
-    """What one process prints that fits ``out``, predicts the data with its model, and fits ``whole``."""
+    """Output of a process that fits ``out``, predicts the data with its model, and fits ``whole``."""
     test = ["test", "out/model.pt", "data.xyz", "-o", "predicted.xyz"]
     return run_on_ranks(1, [job("out", 60), test, job("whole", 6)], folder)
 

@@ -234,8 +234,7 @@ def names_of_copies(files: Iterable[Path], folder: Path, stem: str) -> dict[Path
         folder: folder of the ``.mod`` file. Files in it that LAMMPS can read keep their names.
         stem: common part of the names of the potential, which are taken.
     """
-    suffixes = ("mod", "mliap.", "snapcoeff", "snapparam", "yace", "acecoeff")
-    own = (DECK, DATA, *(f"{stem}.{suffix}" for suffix in suffixes))
+    own = (DECK, DATA, *(f"{stem}{suffix}" for suffix in (*LAMMPS_SUFFIXES, ".mliap.")))
     names: dict[Path, str] = {}
     for path in sorted(files, key=lambda path: path.resolve().parent != folder.resolve()):
         name = re.sub(r"[^\w.+=@~-]", "_", path.name, flags=re.ASCII)

@@ -1,4 +1,4 @@
-"""What a model asks LAMMPS itself, for LAMMPS without our plugin: IDs of atoms and units, through a pointer to it."""
+"""IDs of atoms and units through a pointer to LAMMPS, for models in LAMMPS without our plugin."""
 
 from __future__ import annotations
 

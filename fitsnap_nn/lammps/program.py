@@ -19,8 +19,8 @@ from pathlib import Path
 from fitsnap_nn.errors import LammpsError, LammpsTimeoutError
 from fitsnap_nn.launch import without_job
 
-# Activations implemented by LAMMPS' ``model nn`` (ML-IAP/mliap_model_nn.cpp), which treats all others as linear.
 TEXT_FORMATS = {"snap": "ML-SNAP", "pace": "ML-PACE"}  # package of the pair style of each
+# Activations implemented by LAMMPS' ``model nn`` (ML-IAP/mliap_model_nn.cpp), which treats all others as linear.
 NN_ACTIVATIONS = ("linear", "sigmoid", "tanh", "relu")
 COMMAND_VARIABLE = "FITSNAP_NN_LAMMPS"  # environment variable with the LAMMPS command line to use
 PR_SET_PDEATHSIG = 1  # prctl(2) of Linux

@@ -50,6 +50,16 @@ def name_of(irrep: Irrep) -> str:
     return f"{degree}{'e' if parity == 1 else 'o'}"
 
 
+def ends_in_scalars(section: Hyperparameters, layer: int) -> bool:
+    """Return whether the features of a layer are scalars only: those of the last one, unless it keeps the others.
+
+    Args:
+        section: valid hyperparameters.
+        layer: number of the layer, from 0.
+    """
+    return layer == section.num_interactions - 1 and (layer == 0 or not section.keep_last_layer_irreps)
+
+
 def features_of_layers(section: Hyperparameters) -> list[set[Irrep]]:
     """Return the representations in the features of each layer that do not vanish for every structure.
 
@@ -66,14 +76,13 @@ def features_of_layers(section: Hyperparameters) -> list[set[Irrep]]:
     kept_sums = set(both if PSEUDOSCALAR in hidden else harmonics)  # mace's interaction_irreps
     features, found = {SCALAR}, []
     for layer in range(section.num_interactions):
-        is_first, is_last = layer == 0, layer == section.num_interactions - 1
+        is_first = layer == 0
         sums = _products(features if is_first else features & sent, harmonics)
         sums &= set(harmonics) if is_first else kept_sums
         results = _symmetric_powers(sums, section.correlation)
         if "Residual" in section.interaction and not is_first:
             results |= features  # skip connection
-        only_scalars = is_last and (is_first or not section.keep_last_layer_irreps)
-        features = results & ({SCALAR} if only_scalars else hidden)
+        features = results & ({SCALAR} if ends_in_scalars(section, layer) else hidden)
         found.append(features)
     return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fitsnap_nn.settings.architectures import Mace
-from fitsnap_nn.settings.mace_irreps import SCALAR, Irrep, parse_irreps
+from fitsnap_nn.settings.mace_irreps import SCALAR, Irrep, ends_in_scalars, parse_irreps
 
 SCALARS: Sequence[Irrep] = (SCALAR,)
 
@@ -21,9 +21,9 @@ def num_weights(section: Mace, num_elements: int) -> int:
     inner, inner_degrees = parse_irreps(section.edge_irreps) if section.edge_irreps else (channels, degrees)
     total = num_elements * channels
     for layer in range(section.num_interactions):
-        is_first, is_last = layer == 0, layer == section.num_interactions - 1
-        scalars_only = is_last and (is_first or not section.keep_last_layer_irreps)
-        inputs, outputs = SCALARS if is_first else degrees, SCALARS if scalars_only else degrees
+        is_first = layer == 0
+        inputs = SCALARS if is_first else degrees
+        outputs = SCALARS if ends_in_scalars(section, layer) else degrees
         sources = SCALARS if is_first else inner_degrees
         block = section.interaction_first if is_first else section.interaction
         connected = len(set(inputs) & set(outputs)) if "Residual" in block else section.max_ell + 1

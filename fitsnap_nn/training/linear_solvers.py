@@ -65,7 +65,7 @@ def _svd(system: LinearSystem, settings: Settings) -> Solution:
     condition = singular[0] / singular[rank - 1] if rank else np.inf
     remark = (
         f"undetermined: the data determine {rank} of {columns} coefficients, so that energies and forces of structures "
-        "unlike those of the training set are arbitrary. Use solver = RIDGE, a smaller twojmax, or more data"
+        "unlike those of the training set are arbitrary. Use solver = RIDGE, fewer descriptors, or more data"
     )
     note = f"rank {rank} of {columns}, condition number {condition:.1e}{missing}"
     return Solution(values, note, remark=remark if missing else "")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
-from random_potentials import crystal, random_linear
+from random_potentials import INP_ACE, crystal, random_linear
 from scipy.special import sph_harm_y
 
 from fitsnap_nn.data.configuration import Configuration
@@ -34,10 +34,7 @@ CASES = {
         type=("Ta",), ranks=(1, 5, 6), nmax=(2, 1, 1), lmax=(0, 1, 1), nmaxbase=2, rcutfac=(4.2,), b_basis="minsub",
         wigner_flag=False, bzeroflag=True,
     ),
-    "InP": Ace(
-        num_types=2, type=("In", "P"), ranks=(1, 2, 3), nmax=(3, 2, 1), lmax=(0, 2, 1), nmaxbase=3,
-        rcutfac=(4.2, 4.0, 3.9, 3.6), decay=(1.0, 2.0, 1.5, 3.0), rcinner=(2.2, 2.0, 2.0, 1.0), drcinner=(0.7,),
-    ),
+    "InP": replace(INP_ACE, decay=(1.0, 2.0, 1.5, 3.0), rcinner=(2.2, 2.0, 2.0, 1.0), drcinner=(0.7,)),
     "pairs only": Ace(type=("Ta",), ranks=(1,), nmax=(3,), lmax=(0,), nmaxbase=3, rcutfac=(4.2,)),
 }  # fmt: skip
 

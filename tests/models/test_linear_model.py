@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from random_potentials import crystal, random_linear
+from random_potentials import INP_ACE, crystal, random_linear
 
 from fitsnap_nn.data.configuration import Configuration
 from fitsnap_nn.data.properties import ENERGY, FORCES, STRESS, Derivatives
@@ -22,22 +22,13 @@ from fitsnap_nn.settings.ace import Ace
 from fitsnap_nn.settings.schema import Bispectrum, Reference
 
 INP = Bispectrum(num_types=2, type=("In", "P"), twojmax=(4, 4), wj=(1.0, 0.9), radelem=(0.5, 0.42))
-ACE = Ace(
-    num_types=2,
-    type=INP.type,
-    ranks=(1, 2, 3),
-    nmax=(3, 2, 1),
-    lmax=(0, 2, 1),
-    nmaxbase=3,
-    rcutfac=(4.2, 4.0, 3.9, 3.6),
-)
 CASES: dict[str, Bispectrum | Ace] = {
     "constants": INP,
     "no constants": replace(INP, bzeroflag=True),
     "quadratic": replace(INP, twojmax=(4, 2), quadraticflag=True),
     "one density per element": replace(INP, twojmax=(2, 2), chemflag=True, bzeroflag=True),
-    "ACE": ACE,
-    "ACE, no constants": replace(ACE, bzeroflag=True, rcinner=(1.5,), drcinner=(0.5,)),
+    "ACE": INP_ACE,
+    "ACE, no constants": replace(INP_ACE, bzeroflag=True, rcinner=(1.5,), drcinner=(0.5,)),
 }
 ZBL = Reference(pair_style="zbl 3.0 4.0", pair_coeff=("1 1 49 49", "1 2 49 15", "2 2 15 15"))
 

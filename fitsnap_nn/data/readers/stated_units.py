@@ -42,40 +42,31 @@ def stated_units(frame: Mapping[str, Any], where: str) -> dict[str, str]:
             _refuse_bare_unit(name, value, where)
             continue
         for field in _fields(name, value, where):
-            try:
-                size = factor(QUANTITY[field], value)
-            except ValueError as error:
-                raise DataError(f"{where}: {name}: {error}. Correct it, or convert the labels to eV and Å.") from None
+            size = _size(field, value, f"{where}: {name}")
             if field in units and size != factor(QUANTITY[field], units[field]):
                 raise DataError(f"{where}: {name} = {value} contradicts {units[field]}. Remove one of the two.")
             units[field] = value
     return units
 
 
-def units_of_table(frame: Mapping[str, Any], labels: Mapping[str, str], where: str) -> dict[str, str]:
-    """Return the units of the entry ``units`` by field, if it is a table of units by name.
+def units_of_table(table: Mapping[str, Any], labels: Mapping[str, str], where: str) -> dict[str, str]:
+    """Return the units by field of a table of units by name.
 
     Databases of SchNetPack have one, and files of janus-core: ``units = {"energy": "eV", "time": "fs"}``.
 
     Args:
-        frame: entries of the frame by name.
+        table: the entry ``units`` of a frame.
         labels: field by name of a label; other names of the table are ignored.
         where: file and frame, for errors.
 
     Raises:
         DataError: the unit of a label is unknown.
     """
-    table = frame.get("units")
-    if not isinstance(table, Mapping):
-        return {}
     units = {labels[name]: str(unit) for name, unit in table.items() if name in labels}
     if "distance" in table:
         units |= dict.fromkeys(("Positions", "Lattice"), str(table["distance"]))
     for field, unit in units.items():
-        try:
-            factor(QUANTITY[field], unit)
-        except ValueError as error:
-            raise DataError(f"{where}: units: {error}. Correct it, or convert the labels to eV and Å.") from None
+        _size(field, unit, f"{where}: units")
     return units
 
 
@@ -102,6 +93,14 @@ def require_all_units(units: Mapping[str, str], present: list[str], where: str) 
             f"{where}: the unit of {unusual[0]} is {units[unusual[0]]}, but that of {', '.join(missing)} is not "
             f"stated. State it in the header, for example {missing[0].lower()}-unit, or in [SCRAPER] property_array."
         )
+
+
+def _size(field: str, unit: str, where: str) -> float:
+    """Return the size of a unit, see `fitsnap_nn.units.factor`; refuse one that is unknown."""
+    try:
+        return factor(QUANTITY[field], unit)
+    except ValueError as error:
+        raise DataError(f"{where}: {error}. Correct it, or convert the labels to eV and Å.") from None
 
 
 def _fields(name: str, value: str, where: str) -> Iterator[str]:

@@ -12,7 +12,7 @@ from fitsnap_nn.data.findings import Finding
 from fitsnap_nn.data.properties import Property
 from fitsnap_nn.data.readers.ase_files import DEFAULT_GROUP, labelled_configuration, read_frames
 from fitsnap_nn.data.readers.extxyz import CP2K_MARKERS, entries, read_extended_xyz
-from fitsnap_nn.data.readers.labels import LAMMPS, PLAIN, Chosen, Frame, choose, label_notes, state_notes
+from fitsnap_nn.data.readers.labels import LAMMPS, PLAIN, Chosen, Family, Frame, choose, label_notes, state_notes
 from fitsnap_nn.data.readers.raw import DataFile, ReadOptions, Units
 from fitsnap_nn.data.readers.stated_units import QUANTITY, is_unit_name, require_all_units, stated_units, units_of_table
 from fitsnap_nn.data.readers.stress import (
@@ -52,8 +52,8 @@ def read_xyz(source: DataFile, options: ReadOptions, findings: list[Finding]) ->
     """
     frames, tables = read_extended_xyz(source.path, findings)
     chosen = choose(tables, options.names)
-    units = [_units(source.path, k, table, chosen, options) for k, table in enumerate(tables)]
-    findings += _remarks(source.path, tables, chosen, options, units)
+    stated, units = _units(source.path, tables, chosen, options)
+    findings += _remarks(source.path, tables, chosen, options, stated, units)
     configurations = [
         _configuration(source, atoms, k if len(frames) > 1 else None, table, chosen, options, unit)
         for k, (atoms, table, unit) in enumerate(zip(frames, tables, units, strict=True))
@@ -89,13 +89,9 @@ def read_ase(source: DataFile, options: ReadOptions, findings: list[Finding]) ->
     tables = [entries(atoms) for atoms in frames]
     chosen = choose(tables, options.names)
     chosen = chosen._replace(family=replace(chosen.family, voigt=True))
-    weights = used_names(tables, options.weight_names)
-    used = [*weights, *_names_of_units(tables)]
-    findings += label_notes(source.path, tables, chosen, used, usual=replace(PLAIN, voigt=True))
-    findings += state_notes(source.path, tables)
-    findings += weight_notes(source.path, weights)
-    units = [_units(source.path, k, table, chosen, options) for k, table in enumerate(tables)]
-    findings += _unit_remarks(source.path, tables, chosen, options)
+    findings += _name_remarks(source.path, tables, chosen, options, usual=replace(PLAIN, voigt=True))
+    stated, units = _units(source.path, tables, chosen, options)
+    findings += _unit_remarks(source.path, stated, options)
     for k, (atoms, table) in enumerate(zip(frames, tables, strict=True)):
         number = k if len(frames) > 1 else None
         yield _configuration(source, atoms, number, table, chosen, options, units[k])
@@ -110,24 +106,38 @@ def _is_extended_xyz(path: str) -> bool:
         return False  # reading the file gives the better error
 
 
-def _units(path: str, k: int, table: Frame, chosen: Chosen, options: ReadOptions) -> Units:
+def _units(
+    path: str, tables: Sequence[Frame], chosen: Chosen, options: ReadOptions
+) -> tuple[list[dict[str, str]], list[Units]]:
+    """Return the units that each frame states, and those it is read in."""
+    stated, units = [], []
+    for k, table in enumerate(tables):
+        where = f"{path}, configuration {k}"
+        stated.append(_stated(table, chosen, where))
+        units.append(_units_of_frame(where, table, stated[-1], chosen, options))
+    return stated, units
+
+
+def _units_of_frame(where: str, table: Frame, header: Mapping[str, str], chosen: Chosen, options: ReadOptions) -> Units:
     """Return the units of one frame: those of [SCRAPER], else of the header, else of the family of names."""
-    where = f"{path}, configuration {k}"
-    stated = {**chosen.family.units, **_stated(table, chosen, where), **options.units}
-    if CP2K_MARKERS[1] <= table.keys() and "Energy" not in stated and any(chosen.found(table, "energy")):
+    units = {**chosen.family.units, **header, **options.units}
+    if CP2K_MARKERS[1] <= table.keys() and "Energy" not in units and any(chosen.found(table, "energy")):
         raise DataError(
             f"{where}: the header is that of CP2K, whose Energy is in hartree, and states no unit. "
             "State the units in [SCRAPER] property_array."
         )
     present = [field for label, field in FIELDS.items() if any(chosen.found(table, label))]
-    require_all_units(stated, present, where)
-    return stated
+    require_all_units(units, present, where)
+    return units
 
 
 def _stated(table: Frame, chosen: Chosen, where: str) -> dict[str, str]:
     """Return the units that a frame states for its labels and lengths, by field."""
-    names = FIELDS | {name: FIELDS[label] for label in FIELDS for name, _ in chosen.found(table, label)}
-    return {**units_of_table(table, names, where), **stated_units(table, where)}
+    found = stated_units(table, where)
+    if isinstance(listed := table.get("units"), Mapping):
+        names = FIELDS | {name: FIELDS[label] for label in FIELDS for name, _ in chosen.found(table, label)}
+        found = {**units_of_table(listed, names, where), **found}
+    return found
 
 
 def _configuration(
@@ -168,18 +178,30 @@ def _sign(chosen: Chosen, options: ReadOptions) -> float:
     return {"tension": 1.0, "pressure": -1.0}.get(options.stress_sign, chosen.family.stress_sign)
 
 
-def _remarks(
-    path: str, tables: Sequence[Frame], chosen: Chosen, options: ReadOptions, units: Sequence[Units]
+def _name_remarks(
+    path: str, tables: Sequence[Frame], chosen: Chosen, options: ReadOptions, usual: Family = PLAIN
 ) -> Iterator[Finding]:
-    """Yield notes on names, units, sign and order of the labels of one file."""
+    """Yield notes on the names of labels and weights, and on states that models do not use."""
     weights = used_names(tables, options.weight_names)
-    yield from label_notes(path, tables, chosen, [*weights, *_names_of_units(tables)])
+    yield from label_notes(path, tables, chosen, [*weights, *_names_of_units(tables)], usual=usual)
     yield from weight_notes(path, weights)
     yield from state_notes(path, tables)
+
+
+def _remarks(
+    path: str,
+    tables: Sequence[Frame],
+    chosen: Chosen,
+    options: ReadOptions,
+    stated: Sequence[Mapping[str, str]],
+    units: Sequence[Units],
+) -> Iterator[Finding]:
+    """Yield notes on names, units, sign and order of the labels of one file."""
+    yield from _name_remarks(path, tables, chosen, options)
     if chosen.family is LAMMPS and not chosen.family.units.keys() <= options.units.keys():
         what = "file of LAMMPS' dump style extxyz, which states no units: metal units are assumed (eV, eV/Å, bar)."
         yield Finding(what, path, warning=False)
-    yield from _unit_remarks(path, tables, chosen, options)
+    yield from _unit_remarks(path, stated, options)
     with_stress = [
         (table, unit) for table, unit in zip(tables, units, strict=True) if any(chosen.found(table, "stress"))
     ]
@@ -201,9 +223,8 @@ def _remarks(
         yield Finding(what, path, warning=False)
 
 
-def _unit_remarks(path: str, tables: Sequence[Frame], chosen: Chosen, options: ReadOptions) -> Iterator[Finding]:
+def _unit_remarks(path: str, stated: Sequence[Mapping[str, str]], options: ReadOptions) -> Iterator[Finding]:
     """Yield a note on the units that frames state, and a warning where the input replaces them."""
-    stated = [_stated(table, chosen, path) for table in tables]
     units = dict.fromkeys(f"{field} {unit}" for frame in stated for field, unit in frame.items())
     if units:
         what = f"units that the file states: {', '.join(units)}. Labels are converted to eV and Å."
