@@ -44,12 +44,15 @@ def _silu_curvature(x: Tensor, y: Tensor, slope: Tensor) -> Tensor:
     return sigmoid * (1.0 - sigmoid) * (2.0 + x * (1.0 - 2.0 * sigmoid))
 
 
+def _softplus(x: Tensor) -> Tensor:
+    """ln(1 + e^x), to rounding. From 20 on torch returns x by default: a step of 2e-9 of the value and the slope."""
+    return torch.nn.functional.softplus(x, threshold=40.0)
+
+
 # Derivatives also receive the quantities already computed, since many activations have cheap expressions in them.
 ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
     {
-        "softplus": Activation(
-            torch.nn.functional.softplus, lambda x, y: torch.sigmoid(x), lambda x, y, slope: slope * (1.0 - slope)
-        ),
+        "softplus": Activation(_softplus, lambda x, y: torch.sigmoid(x), lambda x, y, slope: slope * (1.0 - slope)),
         "tanh": Activation(torch.tanh, lambda x, y: 1.0 - y * y, lambda x, y, slope: -2.0 * y * slope),
         "sigmoid": Activation(torch.sigmoid, lambda x, y: y * (1.0 - y), lambda x, y, slope: slope * (1.0 - 2.0 * y)),
         "silu": Activation(torch.nn.functional.silu, _silu_slope, _silu_curvature),

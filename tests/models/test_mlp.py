@@ -49,6 +49,21 @@ def test_values_and_all_derivatives(activation: str, sizes: tuple[int, ...], by_
     torch.testing.assert_close(tuple(pullback(*along)), expected_slopes, rtol=1e-11, atol=1e-11)
 
 
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_derivatives_far_from_zero(activation: str):
+    # The model in LAMMPS differentiates the value, the trainer has the slopes written out.
+    value, slope, curvature = ACTIVATIONS[activation]
+    x = torch.linspace(-60, 60, 2402, dtype=torch.float64, requires_grad=True)
+    y = value(x)
+    (first,) = torch.autograd.grad(y.sum(), x, create_graph=True)
+    torch.testing.assert_close(slope(x, y), first, rtol=1e-13, atol=1e-14)
+    if first.requires_grad:
+        (second,) = torch.autograd.grad(first.sum(), x)
+        torch.testing.assert_close(curvature(x, y, slope(x, y)), second, rtol=1e-13, atol=1e-14)
+    if activation == "softplus":
+        torch.testing.assert_close(y, torch.logaddexp(x, torch.zeros_like(x)), rtol=1e-15, atol=0)
+
+
 def test_every_activation_is_compared():
     assert set(ACTIVATIONS) == set(MODULES)
 
