@@ -11,6 +11,7 @@ from fitsnap_nn.errors import LammpsError
 from fitsnap_nn.export.pair_lists import PairLists, measure, only, read_lists
 from fitsnap_nn.export.resident import VIRIAL_ATOM, contact_message
 from fitsnap_nn.inputs.graph.placed import WIRE, PlacedGraph, near_origin
+from fitsnap_nn.memory import keep_freed_memory
 from fitsnap_nn.models import GraphModel
 from fitsnap_nn.plugin.data import ListStep
 
@@ -34,6 +35,7 @@ class WholeSystem:
         self._dtype = dtype
         self._device = device
         self._lists: PairLists | None = None
+        keep_freed_memory()  # the phases of an Ewald sum are the largest arrays, and allocated in every step
 
     @torch.no_grad()
     def compute(self, step: ListStep) -> float:

@@ -16,10 +16,10 @@ from fitsnap_nn.data.irreducible_blocks import blocks_of
 from fitsnap_nn.devices import tf32
 from fitsnap_nn.errors import TrainingError
 from fitsnap_nn.interrupts import deferred_signals
+from fitsnap_nn.memory import frozen_objects
 from fitsnap_nn.models.base import Model
 from fitsnap_nn.settings.schema import PytorchSection
 from fitsnap_nn.settings.training import KALMAN
-from fitsnap_nn.training.allocator import frozen_objects
 from fitsnap_nn.training.averages import Averages
 from fitsnap_nn.training.batches import Batches, SampleSet
 from fitsnap_nn.training.best import Best

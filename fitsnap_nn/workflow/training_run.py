@@ -16,13 +16,13 @@ from fitsnap_nn.data.properties import STANDARD
 from fitsnap_nn.errors import CheckpointError, InputError, Interrupted, Problem, TimeLimit
 from fitsnap_nn.export.reference_files import changed_files
 from fitsnap_nn.export.stored import refused
+from fitsnap_nn.memory import keep_freed_memory
 from fitsnap_nn.models import Model
 from fitsnap_nn.reports.epochs import METRICS_FILE, EpochRow, read_epochs
 from fitsnap_nn.reports.resumes import CONTINUED
 from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.settings import Settings, differences, from_dict
 from fitsnap_nn.settings.training import LOSS, PytorchSection
-from fitsnap_nn.training.allocator import keep_freed_memory
 from fitsnap_nn.training.checkpoint import load_restart, refuse_differences
 from fitsnap_nn.training.distributed import Ranks
 from fitsnap_nn.training.losses import make_loss
