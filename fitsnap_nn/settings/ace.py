@@ -22,7 +22,6 @@ from fitsnap_nn.settings.problems import ValueProblem
 
 # Limits of FitSNAP's tables of 3j symbols, whose l are at most 12: in products of four densities L is up to 2 lmax.
 MAX_MOMENTA = {1: 12, 2: 12, 3: 12, 4: 6, 5: 6, 6: 6}
-MAX_PRODUCTS = 100_000  # of a rank, before dependent ones are left out
 BOND_KEYS = ("rcutfac", "lambda", "rcinner", "drcinner")
 OF_LINEAR = ("bzeroflag",)  # keys that only linear models use
 EACH_PAIR = "one value, or one per ordered pair of elements (1 1, 1 2, …, 2 1, 2 2, …)"

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import comb
 
-from fitsnap_nn.settings.ace import BOND_KEYS, MAX_MOMENTA, MAX_PRODUCTS, Ace, functions_of, labels_of
-from fitsnap_nn.settings.ace_functions import RankOptions, coupled_momenta
+from fitsnap_nn.settings.ace import BOND_KEYS, MAX_MOMENTA, Ace, functions_of, labels_of
+from fitsnap_nn.settings.ace_functions import RankOptions, least_number
 from fitsnap_nn.settings.descriptors import n_descriptors
 from fitsnap_nn.settings.ini import Document
 from fitsnap_nn.settings.keys import keys_of
@@ -46,7 +45,7 @@ def _findings(ace: Ace, folder: str) -> Iterator[Finding]:
 
 
 def _of_functions(ace: Ace, folder: str) -> Iterator[Finding]:
-    """Check the functions themselves; the number of their products is known to be small enough."""
+    """Check the functions themselves; they are known to be few enough to be made."""
     try:
         number = len(functions_of(ace, labels_of(ace, folder)))
     except ValueProblem as problem:
@@ -87,10 +86,9 @@ def _of_rank(ace: Ace, options: RankOptions) -> Iterator[Finding]:
     elif options.l_max > highest:
         yield "lmax", f"= {options.l_max} of rank {rank} is above the maximum, {highest}", "Decrease lmax."
     elif not ace.manuallabs:
-        densities = options.n_max * len(ace.type)
-        products = comb(densities + rank - 1, rank) * len(coupled_momenta(options))
-        if products > MAX_PRODUCTS:
-            what = f"rank {rank} has about {products:.1g} products of densities, too many for a fit"
+        least = least_number(options, len(ace.type))
+        if least > MAX_FUNCTIONS:
+            what = f"rank {rank} has more than {least} functions per atom; the maximum of all ranks is {MAX_FUNCTIONS}"
             yield "nmax", what, "Decrease nmax or lmax of this rank."
 
 

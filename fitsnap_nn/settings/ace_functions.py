@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import combinations_with_replacement, product
+from math import comb
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -139,6 +140,15 @@ def coupled_momenta(options: RankOptions) -> list[Ints]:
         return [(0,)]
     choices = combinations_with_replacement(range(options.l_min, options.l_max + 1), options.rank)
     return [momenta for momenta in choices if sum(momenta) % 2 == 0 and intermediates(momenta)]
+
+
+def least_number(options: RankOptions, elements: int) -> int:
+    """Return a lower bound of the number of functions of a rank on an atom, in no time.
+
+    It counts which densities are multiplied, for any order of the momenta, but neither the orders nor the couplings.
+    """
+    densities = options.n_max * elements
+    return comb(densities + options.rank - 1, options.rank) * len(coupled_momenta(options))
 
 
 def _triangle(one: int, other: int) -> range:

@@ -7,7 +7,7 @@ import hashlib
 import pytest
 
 from fitsnap_nn.settings.ace import Ace, functions_of
-from fitsnap_nn.settings.ace_functions import RankOptions, ace_functions, intermediates, parse_label
+from fitsnap_nn.settings.ace_functions import RankOptions, ace_functions, intermediates, least_number, parse_label
 from fitsnap_nn.settings.ace_tabulated import independent_products
 
 # Basis, number of elements, ranks with n_max, l_min and l_max; number of the labels of FitSNAP (commit 1a9b0507), and
@@ -39,6 +39,16 @@ def test_the_functions_of_fitsnap_in_its_order(
     assert len(labels) == len(set(labels)) == number
     assert hashlib.sha256("\n".join(labels).encode()).hexdigest()[:16] == digest
     assert all(parse_label(label).label == label for label in labels)
+
+
+@pytest.mark.parametrize("basis", ["pa_tabulated", "minsub"])
+@pytest.mark.parametrize("elements", [1, 2])
+@pytest.mark.parametrize("l_min", [0, 1])
+@pytest.mark.parametrize(("rank", "n_max", "l_max"), [(2, 4, 5), (3, 4, 4), (4, 2, 2), (4, 3, 3)])
+def test_least_number(basis: str, elements: int, l_min: int, rank: int, n_max: int, l_max: int) -> None:
+    options = RankOptions(rank, n_max, l_min, l_max)
+    found = sum(one.centre == 0 for one in ace_functions([options], elements, basis))
+    assert found / 20 < least_number(options, elements) <= found
 
 
 def test_labels() -> None:
