@@ -224,7 +224,9 @@ class PytorchSection:
         0, "epochs before stage two (0 = three quarters of num_epochs)", minimum=0, maximum=10**9
     )
     stage_two_learning_rate: float | None = option(
-        None, "learning rate of stage two; None: a tenth of learning_rate", minimum=0
+        None,
+        "learning rate of stage two, the first one with scheduler = cosine; None: a tenth of learning_rate",
+        minimum=0,
     )
     stage_two_energy_weight: float | None = option(
         None,

@@ -15,8 +15,9 @@ class Schedule:
     It rises linearly from 0 over ``warmup_fraction`` of all steps. Afterwards, *constant*: no change; *cosine*: half a
     period from ``learning_rate`` to ``min_learning_rate`` at the last step; *plateau*: multiplied by ``plateau_factor``
     if the validation loss has not improved for more than ``plateau_patience`` epochs; *exponential*: multiplied by
-    ``lr_scheduler_gamma`` after each epoch. In stage two it is constant, and the last step is the last one before it.
-    Schedule-free optimisers have only the warm-up.
+    ``lr_scheduler_gamma`` after each epoch. All of them end before stage two, which has a learning rate of its own: it
+    falls with *cosine*, unless the mean of the weights is taken, and otherwise is constant. Schedule-free optimisers
+    have only the warm-up.
 
     Args:
         options: section PYTORCH of the input.
@@ -46,15 +47,26 @@ class Schedule:
         """
         options, epoch = self.options, step // self.steps_per_epoch
         if self.second_stage is not None and epoch >= self.second_stage:
-            return options.second_rate
+            return self._in_stage_two(step, self.second_stage)
         if step < self.warmup:
             return options.learning_rate * (step + 1) / self.warmup
         if self.kind == "cosine":
-            done = (step - self.warmup) / max(1, self.total - self.warmup)
-            span = options.learning_rate - options.min_learning_rate
-            return options.min_learning_rate + span * 0.5 * (1.0 + math.cos(math.pi * min(done, 1.0)))
+            return self._cosine(options.learning_rate, step, self.warmup, self.total)
         factor = options.lr_scheduler_gamma**epoch if self.kind == "exponential" else self.factor
         return max(options.learning_rate * factor, min(options.min_learning_rate, options.learning_rate))
+
+    def _in_stage_two(self, step: int, start: int) -> float:
+        # A mean of weights is of use if they still move.
+        if self.kind != "cosine" or self.options.stage_two_average:
+            return self.options.second_rate
+        first, last = start * self.steps_per_epoch, self.options.num_epochs * self.steps_per_epoch
+        return self._cosine(self.options.second_rate, step, first, last)
+
+    def _cosine(self, rate: float, step: int, first: int, last: int) -> float:
+        """Return half a period of the cosine from a learning rate at one step to the minimum at another."""
+        done = min((step - first) / max(1, last - first), 1.0)
+        lowest = min(self.options.min_learning_rate, rate)
+        return lowest + (rate - lowest) * 0.5 * (1.0 + math.cos(math.pi * done))
 
     def after_epoch(self, loss: float) -> None:
         """Update the plateau detection at the end of an epoch.

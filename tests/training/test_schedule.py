@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -43,7 +44,14 @@ def test_stage_two_has_its_own_rate_and_the_cosine_ends_before_it():
     assert schedule.second_stage == 6
     for step in (0, 15, 59):
         assert schedule.learning_rate(step) == pytest.approx(0.5 * (1 + math.cos(math.pi * step / 60)))
-    assert {schedule.learning_rate(step) for step in (60, 79, 500)} == {0.1}
+    for step in (60, 70, 79):
+        assert schedule.learning_rate(step) == pytest.approx(0.05 * (1 + math.cos(math.pi * (step - 60) / 20)))
+    # Early stopping began it after 3 epochs.
+    schedule.second_stage = 3
+    assert schedule.learning_rate(30) == 0.1
+    assert schedule.learning_rate(55) == pytest.approx(0.05)
+    for other in (replace(options, stage_two_average=True), replace(options, scheduler="plateau")):
+        assert {Schedule(other, 10).learning_rate(step) for step in (60, 79, 500)} == {0.1}
     given = PytorchSection(num_epochs=8, stage_two=True, stage_two_start=2, stage_two_learning_rate=0.0)
     assert Schedule(given, 10).learning_rate(20) == 0.0
     epochs = {2: 1, 6: 4, 7: 5, 200: 150}
