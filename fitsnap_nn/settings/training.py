@@ -297,7 +297,7 @@ class PytorchSection:
         "the output folder and the folder of the input. Exact continuation: --resume",
     )
     freeze: tuple[str, ...] = option(
-        (), "parameters that are not trained: names, or beginnings of names up to a dot, such as networks.0.0"
+        (), "parameters that are not trained: names, or prefixes of names that end before a dot, such as networks.0.0"
     )
     output_file: str = option("FitTorch_Pytorch.pt", "model file")
     num_elements: int = option(0, "number of elements", no_effect="it follows from the list of elements", minimum=0)
