@@ -145,7 +145,7 @@ def _go_on(trainer: Trainer, settings: Settings, prepared: Prepared, console: Co
 
 def _note_on_schedule(trainer: Trainer, options: PytorchSection, what: str, console: Console) -> None:
     """Print what changes with the number of epochs."""
-    if trainer.schedule.kind == "cosine" and not trainer.in_stage_two:
+    if trainer.schedule.kind == "cosine" and not (trainer.in_stage_two and options.stage_two_average):
         console.line(
             f"  note: {what}: the cosine schedule is stretched over the new number, so the learning rate jumps and "
             "the fit differs from one of that length."

@@ -135,6 +135,18 @@ def test_more_epochs_do_not_move_a_stage_that_has_begun(base: Fit):
     write_small_input(base.folder.parent, *CHANGES)
 
 
+def test_more_epochs_stretch_the_cosine_of_stage_two(tmp_path: Path):
+    path = write_small_input(tmp_path, *CHANGES, ("stage_two_average = 1", "scheduler = cosine"))
+    assert "schedule" not in log_of(fit(path, "fit", num_epochs=5))
+    longer = fit(path, "fit", num_epochs=8, resume=True)
+    assert "num_epochs changed from 5 to 8: the cosine schedule is stretched over the new number" in log_of(longer)
+    rates = [row.learning_rate for row in read_epochs(longer.folder)]
+    # At the last step of each epoch: epochs 4 and 5 of a stage of two epochs, the others of one of five.
+    assert rates[4] < rates[3] < 2e-4
+    assert 2e-4 > rates[5] > rates[6] > rates[7]
+    assert rates[5] > rates[4]
+
+
 def test_a_stress_weight_of_stage_two_fits_stresses(tmp_path: Path):
     changes = (("100 1 1e-8", "100 1 0"), ("10 1 1e-8", "10 1 0"), ("batch_size", "stage_two = 1\nbatch_size"))
     path = write_small_input(tmp_path, *changes)
