@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from processes import run
 
 FAULTS = """
 import resource
@@ -25,9 +26,10 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="not glibc")
-def test_freed_arrays_are_used_again():
+def test_freed_arrays_are_used_again(tmp_path: Path):
     def faults(memory: str) -> int:
-        run = subprocess.run([sys.executable, "-c", FAULTS, memory], capture_output=True, text=True, check=True)
-        return int(run.stdout)
+        done = run([sys.executable, "-c", FAULTS, memory], tmp_path)
+        assert done.returncode == 0, done.stderr
+        return int(done.stdout)
 
     assert faults("kept") < 100 < faults("returned")

@@ -38,6 +38,8 @@ MAX_ITERATIONS = 200
 CONVERGED = 1e-6  # relative change of the weights of properties
 EMPHASIS = 1e4  # weight of one property in the search for minima of the product of losses
 PERFECT = 1e-10  # share of the labels' squares below which a residual counts as 0 in a product of losses
+# Share of the labels' squares below which differences of losses are rounding errors of the quadratic form.
+ROUNDING = 1e-13
 
 
 @dataclass(frozen=True)
@@ -237,9 +239,10 @@ class NormalEquations:
             if balanced:
                 weights, _ = self._balance(weights, regularisation)
             solution = self._solve(total, weights, regularisation)
-            held_out = self._held_out(weights, regularisation)
+            # Of several that rounding does not tell apart, the first and smallest is taken.
+            held_out = torch.maximum(self._held_out(weights, regularisation), ROUNDING * total[:, -1, -1])
             if balanced:
-                held_out = held_out[self._fitted].clamp(min=1e-300).log()
+                held_out = held_out[self._fitted].log()
             loss = float(held_out.sum())
             if solution is not None and (chosen is None or loss < lowest):
                 chosen, lowest = (solution, regularisation), loss

@@ -55,9 +55,13 @@ class Schedule:
         factor = options.lr_scheduler_gamma**epoch if self.kind == "exponential" else self.factor
         return max(options.learning_rate * factor, min(options.min_learning_rate, options.learning_rate))
 
+    @property
+    def falls_in_stage_two(self) -> bool:
+        """Whether stage two has a cosine of its own. A mean of weights is of use if they still move."""
+        return self.kind == "cosine" and not self.options.stage_two_average
+
     def _in_stage_two(self, step: int, start: int) -> float:
-        # A mean of weights is of use if they still move.
-        if self.kind != "cosine" or self.options.stage_two_average:
+        if not self.falls_in_stage_two:
             return self.options.second_rate
         first, last = start * self.steps_per_epoch, self.options.num_epochs * self.steps_per_epoch
         return self._cosine(self.options.second_rate, step, first, last)

@@ -145,7 +145,8 @@ def _go_on(trainer: Trainer, settings: Settings, prepared: Prepared, console: Co
 
 def _note_on_schedule(trainer: Trainer, options: PytorchSection, what: str, console: Console) -> None:
     """Print what changes with the number of epochs."""
-    if trainer.schedule.kind == "cosine" and not (trainer.in_stage_two and options.stage_two_average):
+    schedule = trainer.schedule
+    if schedule.falls_in_stage_two if trainer.in_stage_two else schedule.kind == "cosine":
         console.line(
             f"  note: {what}: the cosine schedule is stretched over the new number, so the learning rate jumps and "
             "the fit differs from one of that length."
@@ -155,7 +156,7 @@ def _note_on_schedule(trainer: Trainer, options: PytorchSection, what: str, cons
             f"  note: {what}: stage two has begun after epoch {trainer.stage_two_began}, which does not change"
         )
     elif options.stage_two and not options.stage_two_start:
-        console.line(f"  note: {what}: stage two now begins after epoch {trainer.schedule.second_stage}")
+        console.line(f"  note: {what}: stage two now begins after epoch {schedule.second_stage}")
 
 
 def run_training(
