@@ -18,7 +18,7 @@ from ase.io import write
 from fitsnap_nn.cli import main
 from fitsnap_nn.data.configuration import Subset
 from fitsnap_nn.data.proposal import _row
-from fitsnap_nn.data.weighting import choose_sizes
+from fitsnap_nn.data.weighting import choose_huber_deltas, choose_sizes
 from fitsnap_nn.settings import Settings, load_settings
 
 
@@ -246,6 +246,32 @@ def test_outliers_have_less_weight(tmp_path):
     rows = {row.name: row for row in settings.groups.rows}
     for weight in ("eweight", "vweight"):
         assert getattr(rows["volume"], weight) < 1e-2 * getattr(rows["usual"], weight)
+
+
+def test_huber_losses_of_mace_turn_linear_at_a_tenth_of_the_spread(tmp_path):
+    write(tmp_path / "Cu.xyz", crystals(30))
+    settings, text = new(tmp_path, "Cu.xyz", "--model", "MACE")
+    assert settings.notices == ()
+    (row,) = settings.groups.rows
+    for name, weight in (("energy", row.eweight), ("forces", row.fweight), ("stress", row.vweight)):
+        kind, delta = settings.losses[name]
+        assert kind == "huber"
+        assert delta == pytest.approx(0.1 * weight**-0.5, rel=0.05)  # two digits each
+    assert re.search(r"^huber_delta = energy \S+ forces \S+ stress \S+ ", text, re.MULTILINE)
+    molecules = crystals(30)
+    for one in molecules:
+        one.pbc = False
+    write(tmp_path / "cluster.xyz", molecules)
+    settings, text = new(tmp_path, "cluster.xyz", "--model", "MACE")
+    assert re.search(r"^huber_delta = energy \S+ forces \S+  ", text, re.MULTILINE)
+    other, text = new(tmp_path, "Cu.xyz", "--model", "NANOPET")
+    assert other.losses["forces"].kind == "mse"
+    assert "huber_delta" not in text
+
+
+def test_without_labels_there_is_no_huber_loss():
+    assert choose_huber_deltas([(0.0, 0.0, 0.0)]) == ""
+    assert choose_huber_deltas([(0.0, 4.0, 0.0), (25.0, 1.0, 0.0)]) == "energy 0.02 forces 0.05"
 
 
 def test_weights_of_a_linear_model_are_for_a_sum_of_squares(tmp_path):

@@ -27,6 +27,7 @@ from fitsnap_nn.data.survey import (
 from fitsnap_nn.data.weighting import (
     ALL_TRAINING,
     Sizes,
+    choose_huber_deltas,
     choose_sizes,
     choose_weights,
     groups_with_wrong_stress,
@@ -131,6 +132,7 @@ def propose(reading: Reading, model: str, elements: Sequence[str], folder: str) 
             "PYTORCH": {
                 **baseline.values,
                 **_epochs(model, len(symbols), num_training),
+                **_loss(model, weights),
                 **({} if any(one.validation for one in sizes.values()) else {"best_model_metric": LOSS}),
             },
         },
@@ -361,6 +363,14 @@ def _epochs(model: str, num_elements: int, num_training: int) -> dict[str, str]:
         steps, least = load_architecture(model).num_steps, MIN_EPOCHS
     steps_per_epoch = max(1, -(-num_training // int(training["batch_size"])))
     return {"num_epochs": str(min(int(training["num_epochs"]), max(least, steps // steps_per_epoch)))}
+
+
+def _loss(model: str, weights: Mapping[str, Sequence[float]]) -> dict[str, str]:
+    """Return the keys of Huber losses if the architecture is better with them and some labels have a weight."""
+    if model in ON_DESCRIPTORS or not load_architecture(model).robust:
+        return {}
+    deltas = choose_huber_deltas(weights.values())
+    return {"loss": "huber", "huber_delta": deltas} if deltas else {}
 
 
 def _row(sizes: Sizes, weights: Sequence[float], count: int) -> str:

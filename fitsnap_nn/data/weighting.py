@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +20,8 @@ DISPLACEMENT = 0.25
 # are larger than those of a crystal, and as important.
 LARGE_FORCES = 3.0
 MIN_SPREAD, MIN_STRESS = 1e-3, 100.0  # eV/atom and eV/Å; bar. Smaller typical spreads are taken as this
+# Residual from which a Huber loss is linear, over the spread of the labels: errors of a good fit are below it.
+ROBUST = 0.1
 HELD_OUT = 0.1  # fraction of a group for validation, and for the test set
 # Smaller groups are for training only, as FitSNAP's fractions 0.9 and 0.1 are rounded; configurations.
 MIN_FOR_VALIDATION, MIN_FOR_TEST = 5, 20
@@ -154,6 +156,17 @@ def choose_weights(group: Spread, typical: Spread) -> tuple[float, ...]:
         0.0 if own is None or whole is None else 1.0 / max(own / tolerance, whole) ** 2
         for own, whole, tolerance in zip(group, typical, tolerances, strict=True)
     )
+
+
+def choose_huber_deltas(weights: Collection[Sequence[float]]) -> str:
+    """Return the value of ``[PYTORCH] huber_delta``: `ROBUST` times the spread of the labels.
+
+    Args:
+        weights: eweight, fweight and vweight of each group. Those above 0 are 1/spread²; the smallest spread counts.
+    """
+    named = zip(("energy", "forces", "stress"), zip(*weights, strict=True), strict=True)
+    deltas = {name: ROBUST / max(values) ** 0.5 for name, values in named if max(values) > 0.0}
+    return " ".join(f"{name} {float(f'{delta:.2g}'):g}" for name, delta in deltas.items())
 
 
 def choose_sizes(count: int, subset: Subset, has_validation: bool, has_test: bool) -> Sizes:

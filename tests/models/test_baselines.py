@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fitsnap_nn.models.baselines import fit_composition, standardize
+from fitsnap_nn.models.baselines import FitStatistics, fit_composition, rms_scale, standardize
 
 
 def test_composition_finds_the_energies_the_data_were_made_of():
@@ -47,3 +47,22 @@ def test_descriptors_that_do_not_vary_and_absent_elements_do_no_harm():
     assert all(np.isfinite(array).all() and (array != 0).all() for array in (found.scale, found.overall))
     np.testing.assert_array_equal(found.scale[0, [0, 2]], 1.0)
     np.testing.assert_allclose(found.scale[1, 1], np.arange(50.0).std())
+
+
+@pytest.mark.parametrize(
+    ("energies", "forces", "virials", "scale"),
+    [
+        ([3.0, -4.0], [[[0.0, 2.0, 0.0]], [[0.0, 0.0, 2.0]]], [], (8 / 6) ** 0.5),  # forces, whatever the energies
+        ([3.0, -4.0], [], [7.0], 12.5**0.5),
+        ([3.0, -4.0], [[[0.0, 0.0, 0.0]]], [], 12.5**0.5),
+        ([3.0, -4.0], [[[5e-5, -5e-5, 5e-5]]], [], 12.5**0.5),  # volume scan of a perfect crystal
+        ([1e-3, -1e-3], [[[5e-5, -5e-5, 5e-5]]], [], 5e-5),  # small, but forces
+        ([], [[[5e-5, -5e-5, 5e-5]]], [], 5e-5),
+        ([], [], [3.0, 4.0], 12.5**0.5),
+        ([0.0], [[[0.0, 0.0, 0.0]]], [0.0], 1.0),
+        ([], [], [], 1.0),
+    ],
+)
+def test_scale_of_graph_models(energies, forces, virials, scale):
+    statistics = FitStatistics(np.array(energies), [np.array(one) for one in forces], virials)
+    assert rms_scale(statistics) == pytest.approx(scale, rel=1e-12)
