@@ -11,6 +11,7 @@ import numpy as np
 from fitsnap_nn.data.audit.pairs import find_pairs
 from fitsnap_nn.data.audit.stress_offset import stress_offsets
 from fitsnap_nn.data.configuration import Configuration, Floats, Subset, composition_fractions
+from fitsnap_nn.data.statistics import root_mean_square
 from fitsnap_nn.units import BAR
 
 # Å. The spread of the energies is at least that of the forces times this displacement: where energies per atom differ
@@ -121,11 +122,11 @@ def _forces(members: Sequence[Configuration]) -> Floats:
 
 def _stresses(members: Sequence[Configuration]) -> Floats:
     """Return the RMS stress component of each cell that is periodic in all directions, bar."""
-    return np.array([_rms(one.stress / BAR) for one in members if one.stress is not None and all(one.pbc)])
+    return np.array([root_mean_square(one.stress / BAR) for one in members if one.stress is not None and all(one.pbc)])
 
 
 def _rms(values: Floats) -> float | None:
-    return float(np.sqrt(np.mean(np.square(values)))) if values.size else None
+    return root_mean_square(values) if values.size else None
 
 
 def groups_with_wrong_stress(members: Sequence[Configuration]) -> Mapping[str, float]:

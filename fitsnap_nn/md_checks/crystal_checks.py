@@ -9,6 +9,7 @@ import numpy as np
 
 from fitsnap_nn.data.configuration import Configuration, Floats
 from fitsnap_nn.data.evaluation import Evaluation
+from fitsnap_nn.data.statistics import root_mean_square
 from fitsnap_nn.data.voigt import from_voigt
 from fitsnap_nn.errors import LammpsError
 from fitsnap_nn.md_checks.check import Check, Curve, Number, Verdict, judged
@@ -160,7 +161,7 @@ def _against_labels(
     found.numbers.append(Number(f"{same}: bulk modulus", state.bulk_modulus, "GPa", expected.bulk_modulus))
     near = labels - labels.min() < 0.5
     deviation = (energies - energies.min() - labels + labels.min())[near]
-    found.numbers.append(Number(f"{same}: RMS difference of the curves", 1e3 * _rms(deviation), "meV/atom"))
+    found.numbers.append(Number(f"{same}: RMS difference of the curves", 1e3 * root_mean_square(deviation), "meV/atom"))
     if abs(state.volume / expected.volume - 1.0) > VOLUME_ERROR:
         yield f"has {state.volume:.2f} Å³/atom instead of {expected.volume:.2f}"
     if _differs(state.bulk_modulus, expected.bulk_modulus):
@@ -222,7 +223,3 @@ def _named(constants: Floats, is_cubic: bool) -> list[tuple[str, float]]:
 
 def _differs(value: float, reference: float) -> bool:
     return abs(value - reference) > max(MODULUS_ERROR * abs(reference), STIFFNESS_ERROR)
-
-
-def _rms(values: Floats) -> float:
-    return float(np.sqrt(np.mean(values**2)))

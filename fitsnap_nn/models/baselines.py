@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fitsnap_nn.data.statistics import root_mean_square
+
 Floats = NDArray[np.float64]
 
 # RMS force component times 1 Å over RMS energy per atom: below it forces are those of configurations where they vanish
@@ -135,10 +137,7 @@ def rms_scale(statistics: FitStatistics) -> float:
     Returns:
         Scale in eV; 1 if all labels vanish.
     """
-    forces = _rms(np.concatenate([array.ravel() for array in statistics.forces]) if statistics.forces else np.empty(0))
-    energies = _rms(statistics.energies)
-    return (forces if forces > NOISE_OF_FORCES * energies else energies) or _rms(np.array(statistics.virials)) or 1.0
-
-
-def _rms(values: Floats) -> float:
-    return float(np.sqrt(np.mean(values**2))) if len(values) else 0.0
+    forces = root_mean_square(np.concatenate([np.zeros(0), *(array.ravel() for array in statistics.forces)]))
+    energies = root_mean_square(statistics.energies)
+    labels = forces if forces > NOISE_OF_FORCES * energies else energies
+    return labels or root_mean_square(np.array(statistics.virials)) or 1.0

@@ -10,6 +10,7 @@ import numpy as np
 
 from fitsnap_nn.data.configuration import Subset
 from fitsnap_nn.data.properties import ENERGY, Property
+from fitsnap_nn.data.statistics import root_mean_square
 from fitsnap_nn.errors import counted
 from fitsnap_nn.reports.epochs import EpochRow
 from fitsnap_nn.reports.errors_table import ErrorRow
@@ -17,7 +18,7 @@ from fitsnap_nn.reports.linear import worse_than_linear
 from fitsnap_nn.reports.loss_terms import negligible_terms
 from fitsnap_nn.reports.results import Floats, Result, by_subset, in_the_fit, pairs
 from fitsnap_nn.reports.spread import energy_spread
-from fitsnap_nn.reports.worst import root_mean_square, symbol_text, value_text, worst_results
+from fitsnap_nn.reports.worst import symbol_text, value_text, worst_results
 
 # Share of the epochs at the end in which a converged loss does not fall any more, and how far it may. A loss that
 # falls as 1/epoch falls by a tenth; with a cosine schedule the last epochs gain a few per cent at most.

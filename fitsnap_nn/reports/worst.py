@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from fitsnap_nn.data.properties import Property
-from fitsnap_nn.reports.results import Floats, Result, pairs
+from fitsnap_nn.data.statistics import root_mean_square
+from fitsnap_nn.reports.results import Result, pairs
 
 WORST = 5  # configurations listed
 NEGLIGIBLE = 1e-3  # printed as 0: meV/atom, meV/Å, GPa
@@ -60,11 +59,6 @@ def worst_results(results: Sequence[Result], properties: Sequence[Property], cou
             rated.append((max(error / overall[one] for one, error in errors.items()), Rated(result, errors)))
     rated.sort(key=lambda item: -item[0])
     return [one for _, one in rated[:count]]
-
-
-def root_mean_square(values: Floats) -> float:
-    """Return the root mean square."""
-    return float(np.sqrt(np.square(values).mean()))
 
 
 def value_text(quantity: Property, value: float) -> str:

@@ -146,7 +146,8 @@ def _go_on(trainer: Trainer, settings: Settings, prepared: Prepared, console: Co
 def _note_on_schedule(trainer: Trainer, options: PytorchSection, what: str, console: Console) -> None:
     """Print what changes with the number of epochs."""
     schedule = trainer.schedule
-    if schedule.falls_in_stage_two if trainer.in_stage_two else schedule.kind == "cosine":
+    falls = schedule.falls_in_stage_two if trainer.in_stage_two else schedule.kind == "cosine"
+    if falls:
         console.line(
             f"  note: {what}: the cosine schedule is stretched over the new number, so the learning rate jumps and "
             "the fit differs from one of that length."
