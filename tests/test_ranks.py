@@ -41,6 +41,7 @@ STAGED: dict[str, dict[str, object]] = {
     "averaged": {
         "stage_two": 1, "stage_two_start": 1, "stage_two_energy_weight": 500, "stage_two_average": 1, "amsgrad": 1,
     },
+    "shampoo": {"optimizer": "SOAP"},
     "free": {"optimizer": "ScheduleFree", "stage_two": 1, "stage_two_start": 2, "best_model_metric": "rmse_prod"},
 }  # fmt: skip
 if importlib.util.find_spec("schedulefree") is None:  # optional

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -148,6 +148,22 @@ class Model(torch.nn.Module, ABC, Generic[B]):
             forces, virials: derivatives to compute.
         """
         return None
+
+    def weight_matrices(self) -> Iterator[Tensor]:
+        """Yield the trainable weights that are matrices, as two-dimensional views of the parameters.
+
+        Yields:
+            (rows, columns), such as (inputs, outputs) of a layer; for parameters of more dimensions, one matrix per
+            index of all but the last two.
+        """
+        for module in self.modules():
+            tensors = [weights.detach() for weights in module.parameters(recurse=False) if weights.requires_grad]
+            if tensors and (paths := getattr(module, "weight_views", None)):
+                # e3nn stores all paths in one vector: (inputs, outputs), or (inputs, elements, outputs) of products.
+                tensors = [path.detach().movedim(-2, 0) for path in paths()]
+            for tensor in tensors:
+                if tensor.dim() > 1:
+                    yield from tensor.view(-1, *tensor.shape[-2:])
 
     def members(self) -> tuple[Model[B], ...]:
         """Return the models of a committee, which are trained separately; the model itself if it is none.

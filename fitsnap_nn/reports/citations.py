@@ -143,7 +143,7 @@ ENTRIES: Mapping[str, Citation] = MappingProxyType(
             "Generalized neural-network representation of high-dimensional potential-energy surfaces",
             "Phys. Rev. Lett.", "98", "146401", 2007, "10.1103/PhysRevLett.98.146401",
         ),
-        "SOAP": _article(
+        "smooth_overlap": _article(
             "descriptors: SOAP power spectrum",
             r"Bart{\'o}k, Albert P. and Kondor, Risi and Cs{\'a}nyi, G{\'a}bor",
             "On representing chemical environments",
@@ -237,6 +237,12 @@ ENTRIES: Mapping[str, Citation] = MappingProxyType(
             "optimizer = AdamW", "Loshchilov, Ilya and Hutter, Frank", "Decoupled weight decay regularization",
             "", 2017, eprint="1711.05101",
         ),
+        "SOAP": _paper(
+            "optimizer = SOAP",
+            "Vyas, Nikhil and Morwani, Depen and Zhao, Rosie and Kwun, Mujin and Shapira, Itai and Brandfonbrener, "
+            "David and Janson, Lucas and Kakade, Sham",
+            "{SOAP}: improving and stabilizing {Shampoo} using {Adam}", "", 2024, eprint="2409.11321",
+        ),
         "ScheduleFree": _paper(
             "optimizer = ScheduleFree",
             "Defazio, Aaron and Yang, Xingyu Alice and Mehta, Harsh and Mishchenko, Konstantin and Khaled, Ahmed and "
@@ -282,7 +288,7 @@ OF_DESCRIPTORS: Mapping[str, Sequence[str]] = MappingProxyType(
 OF_ARCHITECTURE: Mapping[str, Sequence[str]] = MappingProxyType(
     {
         "BPNN": ("BPNN",),
-        "SOAP_BPNN": ("SOAP", "smooth_basis", "BPNN", "metatrain", "sphericart"),
+        "SOAP_BPNN": ("smooth_overlap", "smooth_basis", "BPNN", "metatrain", "sphericart"),
         "NANOPET": ("PET", "metatrain"),
         "MACE": ("MACE", "MACE_design"),
     }

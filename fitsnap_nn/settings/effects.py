@@ -10,7 +10,7 @@ from fitsnap_nn.settings.ini import Document
 from fitsnap_nn.settings.keys import DESCRIPTOR_SECTIONS, FOREIGN_SECTIONS, keys_of, section_classes
 from fitsnap_nn.settings.linear import SOLVER_SECTIONS
 from fitsnap_nn.settings.schema import Settings
-from fitsnap_nn.settings.training import KALMAN, PLATEAU_KEYS, SCHEDULE_FREE, STAGE_TWO_KEYS, UNUSED_KEYS
+from fitsnap_nn.settings.training import KALMAN, PLATEAU_KEYS, SCHEDULE_FREE, SHAMPOO, STAGE_TWO_KEYS, UNUSED_KEYS
 
 DIRECT = ("alphabig", "lambdasmall", "threshold_lambda")  # keys of ARD with directmethod = 1
 BPNN_KEYS = ("layer_sizes", "activation", "multi_element_option", "standardize", "committee", "initial")
@@ -145,6 +145,8 @@ def _of_training(document: Document, settings: Settings) -> Iterator[str]:
         yield from _without_effect(document, "PYTORCH", ["loss", "huber_delta"], reason)
     else:
         yield from _without_effect(document, "PYTORCH", ["initial_variance"], "without optimizer = LKF")
+        if training.optimizer == SHAMPOO:
+            yield from _without_effect(document, "PYTORCH", UNUSED_KEYS[SHAMPOO], "with optimizer = SOAP")
         yield from _of_schedule(document, settings)
     if not training.stage_two:
         yield from _without_effect(document, "PYTORCH", STAGE_TWO_KEYS, "with stage_two = 0")

@@ -13,6 +13,7 @@ from fitsnap_nn.settings.options import LARGEST_SEED, option
 from fitsnap_nn.settings.problems import ValueProblem, parse_real, parse_time
 
 KALMAN = "LKF"  # value of optimizer: the layer-wise Kalman filter
+SHAMPOO = "SOAP"  # value of optimizer: Adam in the eigenbasis of Shampoo's preconditioner
 SCHEDULE_FREE = "ScheduleFree"  # value of optimizer: schedule-free AdamW
 PLATEAU_KEYS = ("plateau_factor", "plateau_patience")
 SCHEDULE_KEYS = ("scheduler", *PLATEAU_KEYS, "lr_scheduler_gamma", "min_learning_rate")
@@ -23,6 +24,7 @@ UNUSED_KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "learning_rate", "weight_decay", *SCHEDULE_KEYS, "warmup_fraction", "gradient_clip", "loss_reduction",
             "amsgrad", "beta",
         ),
+        SHAMPOO: ("amsgrad",),
         SCHEDULE_FREE: (*SCHEDULE_KEYS, "ema_decay", "amsgrad"),
     }
 )  # fmt: skip
@@ -165,16 +167,16 @@ class PytorchSection:
     )
     optimizer: str = option(
         "Adam",
-        "optimiser; ScheduleFree: AdamW without a schedule, whose averaged weights are validated and exported; LKF: "
-        "layer-wise Kalman filter, for networks of up to 10 000 weights, without a learning rate; best with "
-        "balance = 1",
-        choices=("Adam", "AdamW", SCHEDULE_FREE, KALMAN),
+        "optimiser; SOAP: Adam in the eigenbasis of Shampoo's preconditioner (not the descriptor); ScheduleFree: AdamW "
+        "without a schedule, whose averaged weights are validated and exported; LKF: layer-wise Kalman filter, for "
+        "networks of up to 10 000 weights, without a learning rate; best with balance = 1",
+        choices=("Adam", "AdamW", SHAMPOO, SCHEDULE_FREE, KALMAN),
     )
     amsgrad: bool = option(False, "Adam and AdamW: AMSGrad variant, with the maximum of all past second moments")
     beta: float = option(
         0.9,
-        "Adam and AdamW: beta1, decay of the mean gradient; ScheduleFree: interpolation between averaged and last "
-        "weights at which gradients are computed",
+        "Adam, AdamW and SOAP: beta1, decay of the mean gradient; ScheduleFree: interpolation between averaged and "
+        "last weights at which gradients are computed",
         minimum=0.01,
         maximum=0.9999,
     )

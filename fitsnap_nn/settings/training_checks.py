@@ -90,7 +90,7 @@ def _stage_two(document: Document, settings: Settings) -> None:
         return
     if training.optimizer == KALMAN:
         what = "cannot be used with optimizer = LKF, which has no learning rate"
-        document.report("PYTORCH", "stage_two", what, "Use Adam, AdamW or ScheduleFree.")
+        document.report("PYTORCH", "stage_two", what, "Use Adam, AdamW, SOAP or ScheduleFree.")
     start = training.second_stage or 0
     if start >= training.num_epochs and document.sound("PYTORCH", "num_epochs", "stage_two_start"):
         what = f"stage two would begin after {counted(start, 'epoch')}, but num_epochs is {training.num_epochs}"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -14,15 +15,19 @@ from fitsnap_nn.inputs.batch import Batch
 from fitsnap_nn.models.base import Model
 from fitsnap_nn.models.prediction import Prediction
 from fitsnap_nn.settings.schema import PytorchSection
-from fitsnap_nn.settings.training import SCHEDULE_FREE
+from fitsnap_nn.settings.training import SCHEDULE_FREE, SHAMPOO
 from fitsnap_nn.training.batches import Labels
 from fitsnap_nn.training.differentiation import Differentiated, Share
 from fitsnap_nn.training.distributed import Ranks
 from fitsnap_nn.training.flat import FlatParameters
 from fitsnap_nn.training.objective import Objective
 from fitsnap_nn.training.schedule import Schedule
+from fitsnap_nn.training.shampoo import Soap
+
+Kind = TypeVar("Kind", bound=torch.optim.Optimizer)
 
 BETA2 = 0.999  # decay of the mean square gradient, the default of Adam and of schedule-free AdamW
+BETA2_OF_SOAP = 0.99  # the same, and decay of the averages that determine the bases: these have to follow the weights
 
 
 class Fitted(NamedTuple):
@@ -106,7 +111,8 @@ class GradientStep(Step):
             for member, part in zip(fitted.members, self._parts, strict=True)
         ]
         self.schedule = schedule
-        self.optimizer = make_optimizer(fitted.weights.vector, options)
+        matrices = chain.from_iterable(member.weight_matrices() for member in fitted.members)
+        self.optimizer = make_optimizer(fitted.weights.vector, matrices, options)
 
     def take(self, number: int, epoch: int, share: Share | None, counts: Mapping[str, int]) -> Tensor:
         members, weights, objective, ranks, _ = self.fitted
@@ -155,6 +161,8 @@ class GradientStep(Step):
         adopted = {key: dict(one) for key, one in state["state"].items()}
         if any(one["exp_avg"].shape != vector.shape for one in adopted.values()):
             return False
+        if isinstance(self.optimizer, Soap) and not all(map(self.optimizer.accepts, adopted.values())):
+            return False
         if self.optimizer.param_groups[0]["amsgrad"]:
             for one in adopted.values():
                 one.setdefault("max_exp_avg_sq", one["exp_avg_sq"].clone())
@@ -162,34 +170,31 @@ class GradientStep(Step):
         return True
 
 
-def make_optimizer(vector: Tensor, options: PytorchSection) -> torch.optim.Optimizer:
+def make_optimizer(vector: Tensor, matrices: Iterable[Tensor], options: PytorchSection) -> torch.optim.Optimizer:
     """Return the optimiser that an input asks for.
 
     Args:
         vector: (W,) all trainable weights, with their gradient.
+        matrices: the matrices among them, as views.
         options: section PYTORCH of the input.
     """
+    rate, decay = options.learning_rate, options.weight_decay
+    if options.optimizer == SHAMPOO:
+        return without_dynamo(Soap)(vector, matrices, rate, (options.beta, BETA2_OF_SOAP), decay)
     moments = options.beta, BETA2
     if options.optimizer == SCHEDULE_FREE:
         from schedulefree import AdamWScheduleFree  # optional; the checks of the input have found it
 
-        free: torch.optim.Optimizer = AdamWScheduleFree(
-            [vector], lr=options.learning_rate, betas=moments, weight_decay=options.weight_decay
-        )
+        free: torch.optim.Optimizer = AdamWScheduleFree([vector], lr=rate, betas=moments, weight_decay=decay)
         free.train()  # type: ignore[attr-defined]  # before the first step: this changes no weights
         return free
     kinds: dict[str, type[torch.optim.Adam]] = {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}
     return without_dynamo(kinds[options.optimizer])(
-        [vector],
-        lr=options.learning_rate,
-        betas=moments,
-        weight_decay=options.weight_decay,
-        amsgrad=options.amsgrad,
-        fused=True,
+        [vector], lr=rate, betas=moments, weight_decay=decay, amsgrad=options.amsgrad, fused=True
     )
 
 
-def without_dynamo(kind: type[torch.optim.Adam]) -> type[torch.optim.Adam]:
+def without_dynamo(kind: type[Kind]) -> type[Kind]:
     """Return an optimiser of torch that does not import ``torch._dynamo``, as a class of the same name.
 
     The decorators that prepare its methods for ``torch.compile`` import that at their first call, which takes one
@@ -200,4 +205,5 @@ def without_dynamo(kind: type[torch.optim.Adam]) -> type[torch.optim.Adam]:
     """
     names = ("add_param_group", "state_dict", "load_state_dict")
     methods = {name: inspect.unwrap(getattr(kind, name)) for name in names}
-    return type(kind.__name__, (kind,), {**methods, "step": torch.no_grad()(inspect.unwrap(kind.step))})
+    methods["step"] = torch.no_grad()(inspect.unwrap(kind.step))
+    return cast("type[Kind]", type(kind.__name__, (kind,), methods))

@@ -34,7 +34,7 @@ def used(**changes):
         ({"pytorch": PytorchSection(model="NANOPET", optimizer="LKF")},
          {"PET", "metatrain", "Kalman", "LKF", "PyTorch"}),
         ({"pytorch": PytorchSection(model="SOAP_BPNN")},
-         {"SOAP", "smooth_basis", "BPNN", "metatrain", "sphericart", "Adam", "PyTorch"}),
+         {"smooth_overlap", "smooth_basis", "BPNN", "metatrain", "sphericart", "Adam", "PyTorch"}),
     ],
 )  # fmt: skip
 def test_only_what_was_used_is_cited(changes, expected):

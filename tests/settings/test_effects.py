@@ -58,6 +58,7 @@ def pytorch(text: str) -> tuple[str, str]:
             [pytorch("lr_scheduler_gamma = 0.9")],
             "[PYTORCH] lr_scheduler_gamma has no effect with scheduler =",
         ),
+        ([pytorch("optimizer = SOAP\namsgrad = 1")], "[PYTORCH] amsgrad has no effect with optimizer = SOAP."),
         ([pytorch("optimizer = LKF\namsgrad = 1")], "[PYTORCH] amsgrad has no effect with optimizer = LKF"),
         (
             [pytorch("optimizer = ScheduleFree\nscheduler = cosine\namsgrad = 1")],

@@ -103,6 +103,7 @@ def killed_and_resumed(make: Callable[..., Trainer], steps: int) -> None:
 KEYS: dict[str, dict[str, object]] = {
     "amsgrad": {"amsgrad": True, "beta": 0.8},
     "AdamW": {"optimizer": "AdamW", "weight_decay": 0.1, "ema_decay": 0.9},
+    "SOAP": {"optimizer": "SOAP", "warmup_fraction": 0.3, "weight_decay": 0.1},
     "ScheduleFree": {"optimizer": "ScheduleFree", "warmup_fraction": 0.3, "weight_decay": 0.01},
     "LKF": {"optimizer": "LKF", "balance": True},
     "cosine": {"scheduler": "cosine", "warmup_fraction": 0.2},
@@ -134,16 +135,18 @@ def test_a_fit_killed_within_an_epoch_ends_with_the_same_bits(
     killed_and_resumed(lambda release=nothing: trainer_of(options, release, committee=2), 4 * epoch - 2)
 
 
-@pytest.mark.usefixtures("schedulefree")
+@pytest.mark.parametrize("optimizer", ["SOAP", "ScheduleFree"])
 @pytest.mark.parametrize("architecture", MODELS)
-def test_every_model_ends_with_the_same_bits(architecture: str):
+def test_every_model_ends_with_the_same_bits(request: pytest.FixtureRequest, architecture: str, optimizer: str):
     """With Adam: tests/test_graph_fits.py."""
+    if optimizer == "ScheduleFree":
+        request.getfixturevalue("schedulefree")
     torch.manual_seed(0)
     model = build_model({"architecture": architecture, "elements": ELEMENTS, **MODELS[architecture]})
     model.set_precision(torch.float64)
     samples = graph_samples(model)
     options = PytorchSection(
-        learning_rate=1e-3, num_epochs=3, batch_size=3, optimizer="ScheduleFree", stage_two=True, stage_two_start=2
+        learning_rate=1e-3, num_epochs=3, batch_size=3, optimizer=optimizer, stage_two=True, stage_two_start=2
     )
 
     def make(release: Callable[[], None] = nothing) -> Trainer:
@@ -269,10 +272,10 @@ import sys
 import torch
 from fitsnap_nn.settings.schema import PytorchSection
 from fitsnap_nn.training.steps import make_optimizer
-for kind in ("Adam", "AdamW"):
+for kind in ("Adam", "AdamW", "SOAP"):
     weights = torch.nn.Parameter(torch.ones(3))
     weights.grad = torch.ones(3)
-    optimizer = make_optimizer(weights, PytorchSection(optimizer=kind))
+    optimizer = make_optimizer(weights, [weights.detach().view(3, 1)], PytorchSection(optimizer=kind))
     optimizer.step()
     optimizer.load_state_dict(optimizer.state_dict())
 print([name for name in ("torch._dynamo", "sympy") if name in sys.modules])

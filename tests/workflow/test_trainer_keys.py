@@ -68,6 +68,17 @@ def test_the_state_of_an_optimiser_is_taken_by_its_like(base: Fit):
     assert bool((state["max_exp_avg_sq"] >= state["exp_avg_sq"]).all())
 
 
+def test_the_bases_of_soap_are_taken_by_soap_only(base: Fit):
+    path, start = base.folder.parent / "small.in", base.folder / "restart.pt"
+    common = {"num_epochs": 1, "stage_two": 0, "checkpoint_interval": 0, "stage_two_average": 0}
+    first = fit(path, "soap", optimizer="SOAP", save_state_input=start, **common)
+    assert "is of optimizer = Adam, which SOAP cannot use" in log_of(first)
+    second = fit(path, "second", optimizer="SOAP", save_state_input=first.folder / "restart.pt", **common)
+    assert "start: optimiser: state after epoch 1 of the file" in log_of(second)
+    other = fit(path, "third", save_state_input=first.folder / "restart.pt", **common)
+    assert "is of optimizer = SOAP, which Adam cannot use" in log_of(other)
+
+
 @pytest.mark.usefixtures("schedulefree")
 def test_schedule_free_optimisers_start_anew(base: Fit):
     path, start = base.folder.parent / "small.in", base.folder / "restart.pt"
