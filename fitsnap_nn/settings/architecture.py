@@ -34,7 +34,7 @@ class Architecture:
             50, 12, 18, 42 and 54, and 4, 16, 28 and 34 atoms.
         kalman_elements: maximum number of elements for which ``new`` writes the Kalman filter as optimiser; the number
             of weights, and with it the cost of a step, grows with them.
-        num_steps: steps of Adam to which ``new`` reduces the number of epochs for large data sets.
+        num_steps: steps of Adam or SOAP to which ``new`` reduces the number of epochs for large data sets.
         robust: whether ``new`` writes Huber losses: large residuals then do not dominate the gradients of Adam.
         takes_targets: whether the model is constructed with descriptions of the targets, which it then predicts.
         isolated_energies: whether ``new`` takes element energies from isolated atoms; then the model has to learn the

@@ -99,9 +99,10 @@ class Nanopet(Architecture):
     """NanoPET: transformer on the neighbours of each atom; rotational invariance is learned by data augmentation."""
 
     training_defaults: ClassVar[Mapping[str, str]] = texts(
-        learning_rate="3e-4", num_epochs="300", batch_size="16", scheduler="cosine", warmup_fraction="0.05",
-        ema_decay="0.99", gradient_clip="1.0",
+        optimizer="SOAP", learning_rate="3e-3", num_epochs="300", batch_size="4", scheduler="cosine",
+        warmup_fraction="0.05", ema_decay="0.99", gradient_clip="1.0",
     )  # fmt: skip
+    num_steps: ClassVar[int] = 20_000
     recommended: ClassVar[Mapping[str, str]] = texts(cutoff="4.2", cutoff_width="1.0", d_pet="64", num_gnn_layers="1")
     cutoff_key: ClassVar[str] = "cutoff"
     # Attention among many neighbours learns slowly: about two shells, see docs/nanopet.md.

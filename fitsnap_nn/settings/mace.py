@@ -32,8 +32,8 @@ class Mace(Architecture):
     """MACE: equivariant message passing with many-body messages, built from the blocks of mace-torch."""
 
     training_defaults: ClassVar[Mapping[str, str]] = texts(
-        learning_rate="1e-2", num_epochs="400", batch_size="4", scheduler="cosine", warmup_fraction="0.05",
-        ema_decay="0.999", gradient_clip="10.0",
+        optimizer="SOAP", learning_rate="1e-2", num_epochs="400", batch_size="4", scheduler="cosine",
+        warmup_fraction="0.05", ema_decay="0.999", gradient_clip="10.0",
     )  # fmt: skip
     # Acetylacetone, 450 configurations: RMSE of 50 others 0.17 meV/atom and 13 meV/Å after 22 600 steps of 4.
     num_steps: ClassVar[int] = 20_000

@@ -10,7 +10,7 @@ null spaces, whose basis is decided by rounding.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -26,8 +26,8 @@ EPSILON = 1e-8
 class Soap(torch.optim.Optimizer):
     """Adam with decoupled weight decay, in bases that follow the gradients of matrices.
 
-    Weights outside of all matrices are updated by Adam. The state is that of Adam, with the averages and the bases of
-    the matrices of each shape.
+    Weights outside of all matrices are updated by Adam. The state is that of Adam in these bases, with the averages and
+    the bases of the matrices of each shape.
 
     Args:
         vector: (W,) all weights, with their gradient.
@@ -70,22 +70,35 @@ class Soap(torch.optim.Optimizer):
         decay, decay_of_squares = group["betas"]
         state["step"] += 1
         number = int(state["step"])
-        gradient = vector.grad
+        gradient = self._rotate_gradient(vector.grad, state, decay_of_squares)
         state["exp_avg"].lerp_(gradient, 1.0 - decay)
-        state["exp_avg_sq"].lerp_(self._rotated(gradient, state).square_(), 1.0 - decay_of_squares)
+        state["exp_avg_sq"].lerp_(gradient.square_(), 1.0 - decay_of_squares)
         scale = state["exp_avg_sq"].div(1.0 - decay_of_squares**number).sqrt_().add_(EPSILON)
-        change = self._rotated(state["exp_avg"], state).div_(scale).div_(1.0 - decay**number)
+        change = state["exp_avg"].div(1.0 - decay**number).div_(scale)
+        for block, bases in zip(self._blocks, state["bases"], strict=True):
+            change[block] = _rotated_back(change[block], bases)
         vector.mul_(1.0 - group["lr"] * group["weight_decay"])
-        vector.sub_(self._rotated(change, state, back=True), alpha=group["lr"])
-        for block, averages in zip(self._blocks, state["averages"], strict=True):
-            for average, matrices in zip(averages, (gradient[block], gradient[block].mT), strict=True):
-                if average.numel():
-                    average.lerp_(matrices @ matrices.mT, 1.0 - decay_of_squares)
+        vector.sub_(change, alpha=group["lr"])
         if number % REFRESH == 0:
-            state["bases"] = [
-                [_refined(basis, average) for basis, average in zip(bases, averages, strict=True)]
-                for bases, averages in zip(state["bases"], state["averages"], strict=True)
-            ]
+            self._refine_bases(state)
+
+    def _rotate_gradient(self, gradient: Tensor, state: dict[str, Any], decay: float) -> Tensor:
+        """Return the gradient (W,) with matrices in their bases, and add its products to the averages."""
+        rotated = gradient.clone()
+        for block, bases, averages in zip(self._blocks, state["bases"], state["averages"], strict=True):
+            matrices = gradient[block]
+            rotated[block] = _rotated(matrices, bases)
+            for average, oriented in zip(averages, (matrices, matrices.mT), strict=True):
+                if average.numel():
+                    average.lerp_(oriented @ oriented.mT, 1.0 - decay)
+        return rotated
+
+    def _refine_bases(self, state: dict[str, Any]) -> None:
+        """Change the bases, and with them the mean gradients; as in the paper, mean squares are kept."""
+        for number, (block, bases) in enumerate(zip(self._blocks, state["bases"], strict=True)):
+            refined = list(map(_refined, bases, state["averages"][number]))
+            state["exp_avg"][block] = _rotated(_rotated_back(state["exp_avg"][block], bases), refined)
+            state["bases"][number] = refined
 
     def _initial(self, vector: Tensor) -> dict[str, Any]:
         zeros = vector.detach().new_zeros
@@ -99,17 +112,17 @@ class Soap(torch.optim.Optimizer):
             ],
         }
 
-    def _rotated(self, values: Tensor, state: dict[str, Any], *, back: bool = False) -> Tensor:
-        """Return a copy of values (W,), with matrices in their bases; ``back``: out of their bases."""
-        rotated = values.clone()
-        for block, (rows, columns) in zip(self._blocks, state["bases"], strict=True):
-            matrices = values[block]
-            if rows.numel():
-                matrices = (rows if back else rows.mT) @ matrices
-            if columns.numel():
-                matrices = matrices @ (columns.mT if back else columns)
-            rotated[block] = matrices
-        return rotated
+
+def _rotated(matrices: Tensor, bases: Sequence[Tensor]) -> Tensor:
+    """Return matrices (K, rows, columns) in the bases of their rows and columns; empty bases are identities."""
+    rows, columns = bases
+    matrices = rows.mT @ matrices if rows.numel() else matrices
+    return matrices @ columns if columns.numel() else matrices
+
+
+def _rotated_back(matrices: Tensor, bases: Sequence[Tensor]) -> Tensor:
+    """Undo `_rotated`."""
+    return _rotated(matrices, [basis.mT for basis in bases])
 
 
 def _refined(basis: Tensor, average: Tensor) -> Tensor:

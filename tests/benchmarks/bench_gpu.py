@@ -67,6 +67,7 @@ train = 1.0 0.0 1 100 0
 valid = 0.0 1.0 1 100 0
 """
 MACE = """\
+optimizer = Adam
 learning_rate = 0.01
 batch_size = {batch}
 gradient_clip = 10.0

@@ -48,7 +48,7 @@ OPTIONS = {
     "SOAP_BPNN": "learning_rate = 1e-3\nbatch_size = 8\nscheduler = cosine\nwarmup_fraction = 0.01",
     "NANOPET": "learning_rate = 3e-4\nbatch_size = 16\ngradient_clip = 1.0\n"
     "scheduler = plateau\nplateau_factor = 0.8\nplateau_patience = 100",
-    "MACE": "learning_rate = 0.01\nbatch_size = 10\ngradient_clip = 10.0\n"
+    "MACE": "optimizer = Adam\nlearning_rate = 0.01\nbatch_size = 10\ngradient_clip = 10.0\n"
     "[MACE]\nhidden_irreps = 16x0e\ncorrelation = 2\ninteraction_first = RealAgnosticInteractionBlock",
 }
 FORCE_WEIGHTS = {"SOAP_BPNN": 1, "NANOPET": 1, "MACE": 100}
