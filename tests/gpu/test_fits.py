@@ -157,7 +157,15 @@ def test_predictions_of_the_calculator(fits: Fits, device: str) -> None:
 
 STAGES = {
     "free": {"optimizer": "ScheduleFree", "stage_two": 1, "stage_two_start": 1, "stage_two_force_weight": 5},
-    "averaged": {"amsgrad": 1, "stage_two": 1, "stage_two_start": 1, "stage_two_average": 1, "ema_decay": 0.9},
+    "shampoo": {"optimizer": "SOAP", "stage_two": 1, "stage_two_start": 1, "stage_two_force_weight": 5},
+    "averaged": {
+        "optimizer": "Adam",
+        "amsgrad": 1,
+        "stage_two": 1,
+        "stage_two_start": 1,
+        "stage_two_average": 1,
+        "ema_decay": 0.9,
+    },
 }
 
 

@@ -39,6 +39,7 @@ MODELS = {
 }
 OPTIONS = {
     "Adam": PytorchSection(learning_rate=1e-3, num_epochs=3, batch_size=3, ema_decay=0.9, gradient_clip=0.5),
+    "SOAP": PytorchSection(optimizer="SOAP", learning_rate=1e-3, num_epochs=3, batch_size=3),
     "LKF": PytorchSection(optimizer="LKF", num_epochs=1, batch_size=8),
 }
 
