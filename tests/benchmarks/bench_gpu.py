@@ -80,7 +80,7 @@ interaction_first = RealAgnosticInteractionBlock"""
 THEIRS = {"hidden_irreps": "32x0e + 32x1o", "correlation": 3}
 MODELS = {
     "SOAP_BPNN": "learning_rate = 1e-3\nbatch_size = 8",
-    "NANOPET": "learning_rate = 3e-4\nbatch_size = 16\ngradient_clip = 1.0\n[NANOPET]\nd_pet = 64",
+    "NANOPET": "optimizer = Adam\nlearning_rate = 3e-4\nbatch_size = 16\ngradient_clip = 1.0\n[NANOPET]\nd_pet = 64",
 }
 
 

@@ -41,6 +41,7 @@ stress = 1
 model = {model}
 num_epochs = {epochs}
 batch_size = 8
+optimizer = Adam
 learning_rate = {rate}
 scheduler = cosine
 warmup_fraction = 0.05

@@ -46,7 +46,7 @@ group_sections = name training_size testing_size eweight fweight vweight
 # What the other program does at its defaults, or, for MACE, what it is told below.
 OPTIONS = {
     "SOAP_BPNN": "learning_rate = 1e-3\nbatch_size = 8\nscheduler = cosine\nwarmup_fraction = 0.01",
-    "NANOPET": "learning_rate = 3e-4\nbatch_size = 16\ngradient_clip = 1.0\n"
+    "NANOPET": "optimizer = Adam\nlearning_rate = 3e-4\nbatch_size = 16\ngradient_clip = 1.0\n"
     "scheduler = plateau\nplateau_factor = 0.8\nplateau_patience = 100",
     "MACE": "optimizer = Adam\nlearning_rate = 0.01\nbatch_size = 10\ngradient_clip = 10.0\n"
     "[MACE]\nhidden_irreps = 16x0e\ncorrelation = 2\ninteraction_first = RealAgnosticInteractionBlock",
