@@ -40,7 +40,7 @@ class Soap(torch.optim.Optimizer):
     def __init__(
         self, vector: Tensor, matrices: Iterable[Tensor], lr: float, betas: tuple[float, float], weight_decay: float
     ) -> None:
-        super().__init__([vector], {"lr": lr, "betas": betas, "weight_decay": weight_decay, "amsgrad": False})
+        super().__init__([vector], {"lr": lr, "betas": betas, "weight_decay": weight_decay})
         entries = torch.arange(len(vector), device=vector.device)
         by_shape: dict[tuple[int, ...], list[Tensor]] = defaultdict(list)
         for matrix in matrices:

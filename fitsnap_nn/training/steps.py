@@ -163,7 +163,7 @@ class GradientStep(Step):
             return False
         if isinstance(self.optimizer, Soap) and not all(map(self.optimizer.accepts, adopted.values())):
             return False
-        if self.optimizer.param_groups[0]["amsgrad"]:
+        if self.optimizer.param_groups[0].get("amsgrad"):
             for one in adopted.values():
                 one.setdefault("max_exp_avg_sq", one["exp_avg_sq"].clone())
         self.load_state_dict({**self.state_dict(), "state": adopted})
