@@ -26,6 +26,8 @@ class Architecture:
     Attributes:
         training_defaults: values of the keys of [PYTORCH] that an input for this architecture does not set, as text.
             Keys that are not listed have FitSNAP's defaults.
+        other_learning_rate: default of ``learning_rate`` with another optimiser than that of ``training_defaults``, as
+            text; empty: the same.
         recommended: keys of the section that the command ``new`` writes, as text.
         several_elements: further keys of the section that ``new`` writes for more than one element, as text.
         cutoff_key: key of the section with the neighbour cutoff; ``new`` derives its value from the data.
@@ -42,6 +44,7 @@ class Architecture:
     """
 
     training_defaults: ClassVar[Mapping[str, str]] = texts()
+    other_learning_rate: ClassVar[str] = ""
     recommended: ClassVar[Mapping[str, str]] = texts()
     several_elements: ClassVar[Mapping[str, str]] = texts()
     cutoff_key: ClassVar[str] = ""

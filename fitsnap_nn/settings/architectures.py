@@ -102,6 +102,7 @@ class Nanopet(Architecture):
         optimizer="SOAP", learning_rate="3e-3", num_epochs="300", batch_size="4", scheduler="cosine",
         warmup_fraction="0.05", ema_decay="0.99", gradient_clip="1.0",
     )  # fmt: skip
+    other_learning_rate: ClassVar[str] = "3e-4"
     num_steps: ClassVar[int] = 20_000
     recommended: ClassVar[Mapping[str, str]] = texts(cutoff="4.2", cutoff_width="1.0", d_pet="64", num_gnn_layers="1")
     cutoff_key: ClassVar[str] = "cutoff"

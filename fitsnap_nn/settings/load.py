@@ -23,7 +23,7 @@ from fitsnap_nn.settings.rows import PropertyRow
 from fitsnap_nn.settings.schema import Bispectrum, Groups, PathSection, PytorchSection, Reference, Scraper, Settings
 from fitsnap_nn.settings.scraper import check_scraper
 from fitsnap_nn.settings.targets import merge_earlier_name, read_targets, with_training_keys
-from fitsnap_nn.settings.training import KALMAN, UNUSED_KEYS
+from fitsnap_nn.settings.training_defaults import with_training_defaults
 
 # Remedies for values of FitSNAP that this package refuses: for all values of a key, and for some.
 REMEDIES: Mapping[tuple[str, str], str] = MappingProxyType(
@@ -46,8 +46,6 @@ VALUE_REMEDIES: Mapping[tuple[str, str, str], str] = MappingProxyType(
     }
 )
 
-
-FINE_TUNING = 0.1  # learning rate of trained weights over that of random ones
 
 Overrides = Sequence[tuple[str, str, str]]
 
@@ -188,42 +186,6 @@ def _without_network(document: Document, settings: Settings) -> PytorchSection:
         dtype_setting=2,
         num_epochs=0,
     )
-
-
-def with_training_defaults(document: Document, settings: Settings) -> PytorchSection:
-    """Replace FitSNAP's defaults by those of the architecture for keys that the input does not set, with a notice.
-
-    Trained weights, those of ``start_from`` or ``mace_model``, get a tenth of the learning rate of random ones: MACE's
-    documentation has 0.01 for training and 0.001 for naive fine-tuning. With ``save_state_input`` FitSNAP's default
-    remains.
-    """
-    known, taken, model = keys_of("PYTORCH"), {}, settings.pytorch.model
-    defaults = settings.architecture.training_defaults
-    optimizer = settings.pytorch.optimizer
-    kalman = optimizer == KALMAN
-    if unused := UNUSED_KEYS.get(optimizer):
-        defaults = {name: text for name, text in defaults.items() if name not in unused}
-        defaults |= {"balance": "1"} if kalman else {}
-        model = f"{model} and optimizer = {optimizer}"
-    missing = {name: text for name, text in defaults.items() if document.entry("PYTORCH", name) is None}
-    for name, text in missing.items():
-        try:
-            taken[known[name].attribute] = parse_value(text, known[name])
-        except (KeyError, ValueProblem) as problem:
-            what = f"the architecture {model} declares the invalid default {name} = {text}: {problem}"
-            document.report("PYTORCH", "model", what, f"Set {name} in the input, or correct the package.")
-    trained = settings.pytorch.start_from or settings.architecture.pretrained[0]
-    if trained and not kalman and document.entry("PYTORCH", "learning_rate") is None:
-        missing.pop("learning_rate", None)
-        taken["learning_rate"] = FINE_TUNING * taken.get("learning_rate", settings.pytorch.learning_rate)
-        document.notices.append(
-            f"[PYTORCH] learning_rate = {taken['learning_rate']:g}: a tenth of the default of {model}, because the "
-            "weights have been trained already. The input does not set it."
-        )
-    if missing:
-        listed = ", ".join(f"{name} = {text}" for name, text in missing.items())
-        document.notices.append(f"[PYTORCH] {listed}: defaults of {model}, which the input does not set.")
-    return replace(settings.pytorch, **taken)
 
 
 def _targets(document: Document, training: PytorchSection) -> tuple[PropertyRow, ...]:

@@ -118,6 +118,10 @@ def _training_defaults() -> Iterator[str]:
     names = dict.fromkeys(name for section in BUILT_IN.values() for name in section.training_defaults)
     yield "Keys that an input does not set have the default of the chosen architecture; a run lists them."
     yield "Architectures of other packages declare theirs in `training_defaults`, see [own_models.md](own_models.md)."
+    for name, section in BUILT_IN.items():
+        if section.other_learning_rate:
+            usual, other = section.training_defaults["optimizer"], section.other_learning_rate
+            yield f"The learning rate of {name} is that of `{usual}`; with another `optimizer` it is `{other}`."
     yield "With `start_from` and `mace_model` the default of `learning_rate` is a tenth of that in the table."
     yield ""
     yield f"| key | BPNN (FitSNAP) | {' | '.join(BUILT_IN)} |"

@@ -15,10 +15,11 @@ from fitsnap_nn.settings.fields import format_value
 from fitsnap_nn.settings.ini import Document
 from fitsnap_nn.settings.keys import keys_of
 from fitsnap_nn.settings.linear import LINEAR_SOLVERS
-from fitsnap_nn.settings.load import document_of, with_training_defaults
+from fitsnap_nn.settings.load import document_of
 from fitsnap_nn.settings.plain import section_differences
 from fitsnap_nn.settings.problems import did_you_mean
 from fitsnap_nn.settings.schema import Reference, Settings
+from fitsnap_nn.settings.training_defaults import with_training_defaults
 
 LINEAR = "LINEAR"  # architecture of linear models in model files
 # Keys that concern the baselines of a fit from random weights.

@@ -51,9 +51,22 @@ def test_schedule_free_optimisers_take_no_schedule_and_no_average(tmp_path, mode
     settings = load_settings(write(tmp_path, model, "optimizer = schedulefree"))
     training, defaults = settings.pytorch, BUILT_IN[model].training_defaults
     assert (training.scheduler, training.ema_decay) == ("constant", 0.0)
-    for name in ("learning_rate", "warmup_fraction"):
-        assert getattr(training, name) == float(defaults.get(name, getattr(PytorchSection(), name)))
+    rate = BUILT_IN[model].other_learning_rate or defaults.get("learning_rate", PytorchSection().learning_rate)
+    assert training.learning_rate == float(rate)
+    assert training.warmup_fraction == float(defaults.get("warmup_fraction", PytorchSection().warmup_fraction))
     assert not any("scheduler" in notice or "ema_decay" in notice for notice in settings.notices)
+
+
+@pytest.mark.parametrize(("optimizer", "rate"), [("Adam", 3e-4), ("AdamW", 3e-4), ("SOAP", 3e-3)])
+def test_the_rate_of_nanopet_is_that_of_its_optimiser(tmp_path, optimizer, rate):
+    path = write(tmp_path, "NANOPET", f"optimizer = {optimizer}")
+    settings = load_settings(path)
+    assert settings.pytorch.learning_rate == rate
+    (notice,) = settings.notices
+    source = "NANOPET" if optimizer == "SOAP" else f"NANOPET with optimizer = {optimizer}"
+    assert f"learning_rate = {rate:g}" in notice.replace("3e-3", "0.003").replace("3e-4", "0.0003")
+    assert f": defaults of {source}, which the input does not set." in notice
+    assert load_settings(path, [("PYTORCH", "learning_rate", "1e-3")]).pytorch.learning_rate == 1e-3
 
 
 @pytest.mark.parametrize(
