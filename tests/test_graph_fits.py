@@ -19,7 +19,7 @@ from fitsnap_nn.training.checkpoint import load_restart
 pytestmark = [pytest.mark.lammps, pytest.mark.mpi, pytest.mark.slow]
 
 HERE = Path(__file__).resolve().parent
-LONG_RANGE = "-long_range"  # end of the name of a fit; what precedes is its architecture
+LONG_RANGE, COMMITTEE = "-long_range", "-committee"  # ends of the names of fits; what precedes is the architecture
 SECTIONS = {
     "SOAP_BPNN": "cutoff_radius = 4.0\nmax_angular = 2\nmax_radial = 2\nnum_neurons_per_layer = 8",
     "NANOPET": "cutoff = 4.0\nd_pet = 8\nnum_heads = 2\nnum_attention_layers = 1",
@@ -30,9 +30,11 @@ SECTIONS = {
 SECTIONS |= {
     f"SOAP_BPNN{LONG_RANGE}": f"{SECTIONS['SOAP_BPNN']}\nlong_range = 1",
     f"NANOPET{LONG_RANGE}": f"{SECTIONS['NANOPET']}\nlong_range = 1\nuse_ewald = 0",
+    f"MACE{COMMITTEE}": SECTIONS["MACE"],
 }
 # And the fixtures that skip without them.
 LIBRARIES = {"SOAP_BPNN": "spex", "MACE": "mace", f"SOAP_BPNN{LONG_RANGE}": "spex", f"NANOPET{LONG_RANGE}": "torchpme"}
+LIBRARIES |= {f"MACE{COMMITTEE}": "mace"}
 # Another package's settings; its model is in tests/toy_model.py.
 TOY_SETTINGS = """\
 from dataclasses import dataclass
@@ -100,13 +102,14 @@ def fits(_another_package: None, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def write_input(folder: Path) -> Path:
     """The input of a small fit, switched to the architecture that the folder is named after."""
     folder.mkdir()
-    model = folder.name.removesuffix(LONG_RANGE)
+    model = folder.name.removesuffix(LONG_RANGE).removesuffix(COMMITTEE)
+    members = 2 if folder.name.endswith(COMMITTEE) else 1
     sections = f"[CALCULATOR]\ncalculator = LAMMPSGRAPH\n\n[{model}]\n{SECTIONS[folder.name]}\n\n"
     network = "layer_sizes = num_desc 8 8 1\nactivation = tanh\n"
     return write_small_input(
         folder,
         # A schedule that depends on the number of epochs would differ between a whole fit and one in parts.
-        (network, f"model = {model}\nscheduler = constant\nwarmup_fraction = 0\n"),
+        (network, f"model = {model}\ncommittee = {members}\nscheduler = constant\nwarmup_fraction = 0\n"),
         ("[BISPECTRUM]", f"{sections}[BISPECTRUM]"),
         (str(EXAMPLE / "JSON"), str(SAMPLES / "Ta_JSON")),
         ("Volume_BCC    = 6 2", "Displaced_FCC = 3 1"),

@@ -118,6 +118,7 @@ def _check_description(description: Payload, elements: list[str]) -> None:
     _require(list(description.get("elements", elements)) == elements, "description", "has other elements")
     section = name if name in architecture_names() else "PYTORCH"
     _check_values(section, description, lambda key: key.name)
+    _check_values("PYTORCH", {"committee": description.get("committee", 1)}, lambda key: key.name)
     for target in description.get("targets", ()):
         _check_property(PropertyRow(**target, column=target["name"]))
     if "model_input" in description:

@@ -16,7 +16,7 @@ from torch import Tensor
 from fitsnap_nn.export.lammps_data import LammpsData
 from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.lammps.files import LammpsFiles
-from fitsnap_nn.models import BPNN, GraphModel
+from fitsnap_nn.models import BPNN, GraphModel, Model
 from fitsnap_nn.models.bpnn import PlainNetwork
 from fitsnap_nn.models.evaluation import to_float64
 from fitsnap_nn.models.uncertainty import COMMITTEE, RULE, Uncertainty, displaced
@@ -87,12 +87,12 @@ def uncertainty_of_graph(model: GraphModel, uncertainty: Uncertainty, graph: Gra
         uncertainty: how its uncertainty is found.
         graph: N atoms.
     """
-    found = _deviations(model, uncertainty, lambda: graph.forces(model.energies_and_gradients(graph)[1]))
+    found = _deviations(model, uncertainty, lambda one: graph.forces(one.energies_and_gradients(graph)[1]))
     return _lengths(found)
 
 
 def uncertainty_of_rank(
-    model: GraphModel, uncertainty: Uncertainty, data: LammpsData, gradients: Callable[[], Tensor]
+    model: GraphModel, uncertainty: Uncertainty, data: LammpsData, gradients: Callable[[Model[Graph]], Tensor]
 ) -> NDArray[np.float64]:
     """Return the uncertainty (nlocal, 1) of the forces on the atoms of this rank, eV/Å.
 
@@ -100,11 +100,11 @@ def uncertainty_of_rank(
         model: the model.
         uncertainty: how its uncertainty is found.
         data: atoms and pairs of this rank; adds the deviations of ghosts to those of their owners.
-        gradients: evaluates the model; returns the derivatives (P, 3) with respect to the vectors of the pairs, eV/Å.
+        gradients: evaluates a model; returns the derivatives (P, 3) with respect to the vectors of the pairs, eV/Å.
     """
 
-    def forces() -> Tensor:
-        slopes = gradients()
+    def forces(one: Model[Graph]) -> Tensor:
+        slopes = gradients(one)
         first, second = (torch.as_tensor(rows).to(slopes.device).long() for rows in (data.pair_i, data.pair_j))
         zeros = slopes.new_zeros(int(data.ntotal), 3)
         return zeros.index_add(0, first, slopes).index_add(0, second, -slopes)
@@ -119,13 +119,17 @@ def _lengths(deviations: Tensor) -> NDArray[np.float64]:
     return lengths
 
 
-def _deviations(model: GraphModel, uncertainty: Uncertainty, forces: Callable[[], Tensor]) -> Tensor:
-    """Return the scaled deviations (N, 3 S) of forces (N, 3) by displacements of the last layer, float64."""
-    own = forces().double()
-    found = []
-    for displacement in uncertainty.displacements.to(own.device):
-        with displaced(model, displacement):
-            found.append(forces().double() - own)
+def _deviations(model: GraphModel, uncertainty: Uncertainty, forces: Callable[[Model[Graph]], Tensor]) -> Tensor:
+    """Return the scaled deviations (N, 3 S) of forces (N, 3), of members or by displaced last layers, float64."""
+    # A committee of BPNN is deployed as one network, with displacements, see `displacements_of_networks`.
+    if len(members := model.members()) > 1:
+        all_forces = torch.stack([forces(one).double() for one in members])
+        found = list(all_forces - all_forces.mean(dim=0))
+    else:
+        own, found = forces(model).double(), []
+        for displacement in uncertainty.displacements.to(own.device):
+            with displaced(model, displacement):
+                found.append(forces(model).double() - own)
     return torch.cat(found, dim=1) * factor_of_deviations(uncertainty, len(found))
 
 

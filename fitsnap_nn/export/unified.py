@@ -43,7 +43,7 @@ from fitsnap_nn.export.whole_system import ONE_RANK, WholeSystem
 from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.integrity import deserialize, seal, serialize
 from fitsnap_nn.launch import is_first_rank, local_rank, local_size, world_size
-from fitsnap_nn.models import GraphModel, build_model
+from fitsnap_nn.models import GraphModel, Model, build_model
 from fitsnap_nn.models.uncertainty import Uncertainty
 from fitsnap_nn.models.uncertainty import from_payload as uncertainty_from
 from fitsnap_nn.plugin.data import ListStep
@@ -154,7 +154,9 @@ class UnifiedModel:
         own = int(data.nlistatoms)
         if not own:
             return np.zeros((0, 1))  # the plugin takes part in the exchanges of the other ranks
-        return uncertainty_of_rank(self.model, self.uncertainty, data, lambda: self._results(data, graph, own)[1])
+        return uncertainty_of_rank(
+            self.model, self.uncertainty, data, lambda one: self._results(data, graph, own, one)[1]
+        )
 
     def compute_descriptors(self, data: LammpsData) -> None:
         """Do nothing; required by LAMMPS. `compute_forces` does all the work."""
@@ -208,7 +210,7 @@ class UnifiedModel:
         device = torch.as_tensor(data.elems).device
         with self._on(device):
             graph = graph_of_kokkos(data, self.dtype, bool(self.model.num_message_passing))
-            energies, edge_gradients = self._results(data, graph, own)
+            energies, edge_gradients = self._results(data, graph, own, self.model)
             data.energy = float(energies.sum())  # waits for the device, as LAMMPS' kernels may use another stream
             torch.as_tensor(data.eatoms).copy_(energies)
             if len(edge_gradients):
@@ -218,7 +220,8 @@ class UnifiedModel:
         """Return energies (nlistatoms,), eV, and edge gradients (npairs, 3), eV/Å (``None`` without pairs), float64."""
         if not exchanges:
             self._check_input(data)
-        energies, edge_gradients = self._results(data, self._graph(data, exchanges), int(data.nlistatoms))
+        graph = self._graph(data, exchanges)
+        energies, edge_gradients = self._results(data, graph, int(data.nlistatoms), self.model)
         return energies, edge_gradients if len(edge_gradients) else None
 
     def _graph(self, data: LammpsData, exchanges: bool) -> Graph:
@@ -229,10 +232,10 @@ class UnifiedModel:
             return graph_of_rank(data, self.dtype, self.device)
         return graph_of_all(data, self._lammps.all_ids(data.ntotal), self.dtype, self.device)
 
-    def _results(self, data: LammpsData, graph: Graph, own: int) -> tuple[Tensor, Tensor]:
-        """Return energies (own,), eV, and edge gradients (E, 3), eV/Å, of a graph; float64."""
+    def _results(self, data: LammpsData, graph: Graph, own: int, model: Model[Graph]) -> tuple[Tensor, Tensor]:
+        """Return energies (own,), eV, and edge gradients (E, 3), eV/Å, of a graph by a model; float64."""
         vectors = graph.vectors.requires_grad_(True)
-        energies = self.model.atom_energies(graph)[:own]
+        energies = model.atom_energies(graph)[:own]
         (edge_gradients,) = torch.autograd.grad(energies.sum(), vectors, materialize_grads=True)
         energies, edge_gradients = energies.detach(), edge_gradients.double()
         if not (energies.isfinite().all() and edge_gradients.isfinite().all()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from importlib import import_module
 from importlib.metadata import entry_points
 from types import MappingProxyType
@@ -10,6 +11,7 @@ from typing import Any
 
 from fitsnap_nn.models.base import GraphModel, Model
 from fitsnap_nn.models.bpnn import BPNN
+from fitsnap_nn.models.committee import GraphCommittee
 from fitsnap_nn.models.descriptor_model import DescriptorModel
 from fitsnap_nn.models.prediction import Prediction, predict
 
@@ -43,7 +45,8 @@ def build_model(description: Mapping[str, Any]) -> Model[Any]:
     """Return the model of a description, with weights still to be loaded.
 
     Args:
-        description: the result of `Model.description`: ``architecture`` and its hyperparameters.
+        description: the result of `Model.description`: ``architecture`` and its hyperparameters, and the number of
+            members of a ``committee`` if it is one.
 
     Returns:
         The model, with initial weights.
@@ -56,5 +59,8 @@ def build_model(description: Mapping[str, Any]) -> Model[Any]:
     name = hypers.pop("architecture")
     from_packages = {point.name: point.value for point in entry_points(group=GROUP)}
     module, _, attribute = {**from_packages, **ARCHITECTURES}[name].partition(":")
-    model: Model[Any] = getattr(import_module(module), attribute)(**hypers)
+    kind = getattr(import_module(module), attribute)
+    if issubclass(kind, GraphModel) and (members := hypers.pop("committee", 1)) > 1:
+        return GraphCommittee(partial(kind, **hypers), members)
+    model: Model[Any] = kind(**hypers)
     return model

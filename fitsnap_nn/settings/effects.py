@@ -13,7 +13,7 @@ from fitsnap_nn.settings.schema import Settings
 from fitsnap_nn.settings.training import KALMAN, PLATEAU_KEYS, SCHEDULE_FREE, SHAMPOO, STAGE_TWO_KEYS, UNUSED_KEYS
 
 DIRECT = ("alphabig", "lambdasmall", "threshold_lambda")  # keys of ARD with directmethod = 1
-BPNN_KEYS = ("layer_sizes", "activation", "multi_element_option", "standardize", "committee", "initial")
+BPNN_KEYS = ("layer_sizes", "activation", "multi_element_option", "standardize", "initial")
 OF_LINEAR = ("output_file", "device")  # keys of PYTORCH that a linear fit has a use for
 OF_SYSTEM = ("dump_descriptors", "dump_truth", "dump_weights", "dump_dataframe")  # keys of EXTRAS for linear fits
 OF_UNCERTAINTY = ("uncertainty", "on_uncertainty")

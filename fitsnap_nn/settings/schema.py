@@ -325,8 +325,7 @@ class Settings:
         """Method of uncertainties: ``last_layer``, ``committee`` or ``none``."""
         if self.extras.uncertainty != "auto":
             return "none" if self.solver.is_linear else self.extras.uncertainty
-        committee = self.pytorch.model == "BPNN" and self.pytorch.committee > 1 and not self.solver.is_linear
-        return "committee" if committee else "none"
+        return "committee" if self.pytorch.committee > 1 and not self.solver.is_linear else "none"
 
     @property
     def data_path(self) -> str:

@@ -28,11 +28,10 @@ def check_targets(document: Document, settings: Settings) -> None:
     for row in settings.targets:
         if problem := _problem(row, settings):
             document.report(SECTION, row.name, *problem, row.where)
-    if settings.targets and settings.pytorch.model == "BPNN":
-        if settings.pytorch.committee > 1:
-            document.report("PYTORCH", "committee", f"cannot be used with [{SECTION}]", "Use committee = 1.")
-        if settings.pytorch.initial != "random":
-            document.report("PYTORCH", "initial", f"cannot be used with [{SECTION}]", "Use initial = random.")
+    if settings.targets and settings.pytorch.committee > 1:
+        document.report("PYTORCH", "committee", f"cannot be used with [{SECTION}]", "Use committee = 1.")
+    if settings.targets and settings.pytorch.model == "BPNN" and settings.pytorch.initial != "random":
+        document.report("PYTORCH", "initial", f"cannot be used with [{SECTION}]", "Use initial = random.")
 
 
 def _problem(row: PropertyRow, settings: Settings) -> tuple[str, str] | None:

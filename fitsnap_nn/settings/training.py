@@ -74,8 +74,8 @@ class PytorchSection:
     )
     committee: int = option(
         1,
-        "BPNN: members of a committee, networks with different initial weights; their mean is deployed, as one "
-        "network, and their spread shows uncertainty",
+        "members of a committee, networks with different initial weights; their mean is deployed, and their spread "
+        "shows uncertainty. The mean of BPNN is one network; of other models MD evaluates all members",
         minimum=1,
         maximum=100,
     )

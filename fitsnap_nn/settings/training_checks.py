@@ -21,7 +21,17 @@ MAX_SNAPSHOTS = 10_000  # copies of the restart file; a folder with more is slow
 
 def check_training(document: Document, settings: Settings) -> None:
     """Run the checks of the trainer; problems and notices are added to the document."""
-    steps = (_batches, _baselines, _optimizer, _stage_two, _snapshots, _uncertainty, _max_time, _tensorboard)
+    steps = (
+        _batches,
+        _baselines,
+        _optimizer,
+        _stage_two,
+        _snapshots,
+        _committee,
+        _uncertainty,
+        _max_time,
+        _tensorboard,
+    )
     for step in steps:
         step(document, settings)
 
@@ -120,13 +130,20 @@ def _snapshots(document: Document, settings: Settings) -> None:
         document.report("PYTORCH", "checkpoint_interval", what, "Increase checkpoint_interval.")
 
 
+def _committee(document: Document, settings: Settings) -> None:
+    """Check that the members of a committee start from different weights."""
+    if settings.pytorch.committee > 1 and settings.architecture.pretrained[0]:
+        what = "its members would be equal: all start from mace_model"
+        document.report("PYTORCH", "committee", what, "Use committee = 1.")
+
+
 def _uncertainty(document: Document, settings: Settings) -> None:
     """Check that the method of uncertainties fits the model."""
     method = settings.uncertainty
-    members = settings.pytorch.committee if settings.pytorch.model == "BPNN" else 1
+    members = settings.pytorch.committee
     if method == "committee" and members == 1:
         what = "there is no committee"
-        document.report("EXTRAS", "uncertainty", what, "Use last_layer, or BPNN with [PYTORCH] committee above 1.")
+        document.report("EXTRAS", "uncertainty", what, "Use last_layer, or [PYTORCH] committee above 1.")
     elif method == "last_layer" and members > 1:
         what = "last_layer is for single networks"
         document.report("EXTRAS", "uncertainty", what, "Use committee, or set [PYTORCH] committee = 1.")
@@ -154,3 +171,6 @@ def _tensorboard(document: Document, settings: Settings) -> None:
     elif find_spec("tensorboard") is None:
         what = "the package tensorboard is not installed"
         document.report("OUTFILE", "tensorboard", what, "pip install 'fitsnap_nn[tensorboard]', or remove the key.")
+
+
+STEPS = (_batches, _baselines, _optimizer, _stage_two, _snapshots, _committee, _uncertainty, _max_time, _tensorboard)

@@ -76,7 +76,8 @@ def _create_new(settings: Settings) -> Model[Any]:
     if options.model in settings.architectures:
         hyperparameters = settings.architecture.hyperparameters()
         named = {"architecture": options.model, "elements": list(settings.elements)}
-        return build_with_targets({**named, **hyperparameters}, settings)
+        members = {"committee": options.committee} if options.committee > 1 else {}
+        return build_with_targets({**named, **hyperparameters, **members}, settings)
     kind = input_class(settings.calculator.calculator)
     assert issubclass(kind, DescriptorInput), "the checks of the settings see to it"
     hidden = [int(word) for word in options.layer_sizes[1:-1]]

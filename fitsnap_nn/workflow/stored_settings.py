@@ -73,6 +73,7 @@ def _stored(payload: Payload) -> tuple[dict[str, dict[str, Any]], ModelInput | N
     """
     description = dict(payload["description"])
     name = description.pop("architecture")
+    members = {"committee": description.pop("committee", 1)}  # absent in files of a single network
     if name == "BPNN":
         model_input = input_from_payload(description["model_input"])
         network = {
@@ -80,7 +81,7 @@ def _stored(payload: Payload) -> tuple[dict[str, dict[str, Any]], ModelInput | N
             "layer_sizes": ("num_desc", *map(str, description["hidden"]), "1"),
             "activation": description["activation"],
             "multi_element_option": description["multi_element_option"],
-            "committee": description.get("committee", 1),  # absent in files of a single network
+            **members,
         }
         return {"CALCULATOR": {"calculator": model_input.calculator}, "PYTORCH": network}, model_input
     if name == LINEAR:
@@ -92,7 +93,7 @@ def _stored(payload: Payload) -> tuple[dict[str, dict[str, Any]], ModelInput | N
     keys = keys_of(name)
     # Models without long-range interactions do not store the key.
     hypers = {key: _plain(value) for key, value in {"long_range": False, **description}.items() if key in keys}
-    return {"CALCULATOR": {"calculator": "LAMMPSGRAPH"}, "PYTORCH": {"model": name}, name: hypers}, None
+    return {"CALCULATOR": {"calculator": "LAMMPSGRAPH"}, "PYTORCH": {"model": name, **members}, name: hypers}, None
 
 
 class _Adoption:

@@ -20,9 +20,7 @@ from fitsnap_nn.inputs.ace.input import AceInput
 from fitsnap_nn.inputs.snap.input import SnapInput
 from fitsnap_nn.interfaces.potential import Potential
 from fitsnap_nn.lammps.files import LammpsFiles
-from fitsnap_nn.models import BPNN, Model
-from fitsnap_nn.models.mace import MACE
-from fitsnap_nn.models.nanopet import Nanopet
+from fitsnap_nn.models import BPNN, Model, build_model
 from fitsnap_nn.models.pair_network import PairNetwork
 from fitsnap_nn.models.soap_bpnn import SoapBpnn
 from fitsnap_nn.models.uncertainty import COMMITTEE, LAST_LAYER, Uncertainty
@@ -45,8 +43,10 @@ NAMES = (
     "CUSTOM",
     "SOAP_BPNN",
     "MACE",
+    "MACE committee",
     "NANOPET",
     "on lists",
+    "committee on lists",
 )
 
 
@@ -55,13 +55,16 @@ def model_of(name: str) -> Model[Any]:
     model: Model[Any]
     if name == "SOAP_BPNN":
         model = SoapBpnn(ELEMENTS, max_angular=2, max_radial=2, cutoff_radius=4.0, num_neurons_per_layer=6)
-    elif name == "MACE":
-        model = MACE(ELEMENTS, r_max=4.0, hidden_irreps="4x0e + 4x1o", correlation=2, max_ell=2, num_radial_basis=4)
+    elif name.startswith("MACE"):
+        options = {"r_max": 4.0, "hidden_irreps": "4x0e + 4x1o", "correlation": 2, "max_ell": 2, "num_radial_basis": 4}
+        members = 3 if name.endswith("committee") else 1
+        model = build_model({"architecture": "MACE", "elements": ELEMENTS, **options, "committee": members})
     elif name == "CUSTOM":
         model = PairNetwork(ELEMENTS, cutoff=4.0, layer_sizes=("num_desc", "4", "1"))
-    elif name in ("NANOPET", "on lists"):
-        options = {"long_range": True, "smearing": 1.0} if name == "on lists" else {}
-        model = Nanopet(ELEMENTS, cutoff=4.0, d_pet=8, num_heads=2, num_gnn_layers=2, **options)
+    elif name == "NANOPET" or name.endswith("on lists"):
+        options = {"long_range": True, "smearing": 1.0} if name.endswith("on lists") else {}
+        network = {"architecture": "NANOPET", "elements": ELEMENTS, "d_pet": 8, "num_heads": 2, "num_gnn_layers": 2}
+        model = build_model({**network, "cutoff": 4.0, **options, "committee": 2 if "committee" in name else 1})
     elif name.startswith("ACE"):
         ace = Ace(num_types=2, type=ELEMENTS, ranks=(1, 2), nmax=(2, 1), lmax=(0, 1), nmaxbase=2, rcutfac=(4.0,))
         hidden = () if name == "ACE linear" else (5, 4)
@@ -109,7 +112,7 @@ def commands(files: LammpsFiles, *more: str, **variables: object) -> list[str]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_same_as_in_python(lammps_here: lammps, tmp_path: Path, name: str, request: pytest.FixtureRequest) -> None:
-    if name in (library := {"SOAP_BPNN": "spex", "MACE": "mace"}):
+    if name in (library := {"SOAP_BPNN": "spex", "MACE": "mace", "MACE committee": "mace"}):
         request.getfixturevalue(library[name])
     files, expected = exported(tmp_path, name)
     lammps_here.commands_list(commands(files, "fix again all pair 1 mliap uncertainty 0", "run 0"))

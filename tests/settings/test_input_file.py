@@ -271,6 +271,13 @@ def test_a_pretrained_model_has_its_own_energies(write_input):
     )
 
 
+def test_a_committee_cannot_start_from_one_pretrained_model(write_input):
+    graphs = (GRAPHS[0], GRAPHS[1].format(""))
+    model = (PYTORCH[0], "[MACE]\nmace_model = a.model\n[PYTORCH]\nmodel = MACE\ncommittee = 2\n[PATH]")
+    expected = "committee — its members would be equal: all start from mace_model. Use committee = 1."
+    assert any(expected in text for text in problems(write_input(graphs, model)))
+
+
 def test_one_mistake_is_one_error(write_input):
     """Consequences of an earlier mistake are not reported."""
     assert len(problems(write_input(("type = W Be\n", "")))) == 1

@@ -149,12 +149,45 @@ def test_every_model_ends_with_the_same_bits(request: pytest.FixtureRequest, arc
         learning_rate=1e-3, num_epochs=3, batch_size=3, optimizer=optimizer, stage_two=True, stage_two_start=2
     )
 
-    def make(release: Callable[[], None] = nothing) -> Trainer:
-        objective = Objective([Term(one, make_loss("mse", 1.0)) for one in STANDARD])
-        own: Model = copy.deepcopy(model)
-        return Trainer(own, samples, samples, objective, options, 3, Ranks(), CPU, release)
+    killed_and_resumed(lambda release=nothing: graph_trainer(model, samples, options, release), 10)
 
-    killed_and_resumed(make, 10)
+
+def graph_trainer(
+    model: Model, samples: SampleSet, options: PytorchSection, release: Callable[[], None] = nothing
+) -> Trainer:
+    """Return a trainer of a copy of the model."""
+    objective = Objective([Term(one, make_loss("mse", 1.0)) for one in STANDARD])
+    return Trainer(copy.deepcopy(model), samples, samples, objective, options, 3, Ranks(), CPU, release)
+
+
+@pytest.mark.parametrize("optimizer", ["Adam", "SOAP", "LKF"])
+@pytest.mark.parametrize("architecture", ["CUSTOM", "MACE"])
+def test_members_of_a_committee_are_trained_like_models_of_their_own(
+    request: pytest.FixtureRequest, architecture: str, optimizer: str
+):
+    """They have the weights of a fit that starts from the same ones; a resumed fit ends with the same bits."""
+    if architecture == "MACE":
+        request.getfixturevalue("mace")
+    torch.manual_seed(0)
+    description = {"architecture": architecture, "elements": ELEMENTS, **MODELS[architecture]}
+    committee = build_model({**description, "committee": 2})
+    committee.set_precision(torch.float64)
+    committee.energy_scale.fill_(1.5)
+    samples = graph_samples(committee)
+    options = PytorchSection(learning_rate=1e-3, num_epochs=3, batch_size=3, optimizer=optimizer, gradient_clip=0.1)
+    start = graph_trainer(committee, samples, options).flat.vector.detach().clone()
+    found = ends_of(graph_trainer(committee, samples, options))
+    expected = torch.cat([ends_of(graph_trainer(member, samples, options)) for member in committee.members()])
+    torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-10)
+    assert not torch.allclose(found, start, rtol=1e-3)
+    killed_and_resumed(lambda release=nothing: graph_trainer(committee, samples, options, release), 10)
+
+
+def ends_of(trainer: Trainer) -> Tensor:
+    """Return the weights after the last epoch, which need not be the best."""
+    ends: list[Tensor] = []
+    trainer.run(lambda _: ends.append(trainer.flat.vector.detach().clone()))
+    return ends[-1]
 
 
 def test_stage_two_changes_rate_and_weights_and_chooses_the_best_epoch_anew():

@@ -1,0 +1,81 @@
+"""Committees of models on neighbour graphs, of any architecture; those of BPNN are one network, see `bpnn`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fitsnap_nn.inputs.graph.batch import Graph
+from fitsnap_nn.models.base import GraphModel
+
+BASELINES = "element_energies", "energy_scale"
+
+
+class GraphCommittee(GraphModel):
+    """The mean of models that differ in their weights.
+
+    Element energies and scale are common to all.
+
+    Args:
+        create: returns a model with random weights, without targets.
+        size: number of members.
+    """
+
+    def __init__(self, create: Callable[[], GraphModel], size: int) -> None:
+        networks = [create() for _ in range(size)]
+        first = networks[0]
+        super().__init__(first.elements)
+        self.networks = torch.nn.ModuleList(networks)
+        self.cutoff = first.cutoff
+        self.num_message_passing = first.num_message_passing
+        self.has_long_range = first.has_long_range
+        self.takes_padding = first.takes_padding
+        self.needs_augmentation = first.needs_augmentation  # type: ignore[misc]  # that of the architecture
+        self.members()
+
+    def members(self) -> tuple[GraphModel, ...]:
+        for one in self._networks:
+            for name in BASELINES:
+                # The tensors of this model, which have been replaced by a change of device or type.
+                setattr(one, name, getattr(self, name))
+        return self._networks
+
+    @property
+    def _networks(self) -> tuple[GraphModel, ...]:
+        return tuple(self.networks)  # type: ignore[arg-type]  # a ModuleList is one of Module
+
+    @property
+    def layout(self) -> str:
+        parts = [self._networks[0].layout, f"committee of {len(self.networks)}"]
+        return ", ".join(filter(None, parts))
+
+    def description(self) -> dict[str, Any]:
+        return {**self._networks[0].description(), "committee": len(self.networks)}
+
+    def state_for_elements(self, state: Mapping[str, Tensor], elements: Sequence[str]) -> dict[str, Tensor]:
+        arranged = {name: state[name] for name in BASELINES}
+        for number, one in enumerate(self._networks):
+            prefix = f"networks.{number}."
+            own = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+            found = one.state_for_elements(own, elements)
+            arranged |= {name: found[name] for name in BASELINES}
+            arranged |= {prefix + name: tensor for name, tensor in found.items()}
+        return arranged
+
+    def set_precision(self, dtype: torch.dtype) -> None:
+        for one in self.members():
+            one.set_precision(dtype)
+
+    def fit_to_data(self, graphs: Iterable[Graph]) -> None:
+        kept = list(graphs)
+        for one in self._networks:
+            one.fit_to_data(kept)
+
+    def prior_energies(self, graph: Graph) -> Tensor:
+        return self._networks[0].prior_energies(graph)
+
+    def forward(self, graph: Graph) -> Tensor:
+        return torch.stack([one(graph) for one in self._networks]).mean(dim=0)
