@@ -18,6 +18,7 @@ from ase.io import write
 from fitsnap_nn.cli import main
 from fitsnap_nn.data.configuration import Subset
 from fitsnap_nn.data.proposal import _row
+from fitsnap_nn.data.proposed_training import choose_steps
 from fitsnap_nn.data.weighting import choose_huber_deltas, choose_sizes
 from fitsnap_nn.settings import Settings, load_settings
 
@@ -267,6 +268,24 @@ def test_huber_losses_of_mace_turn_linear_at_a_tenth_of_the_spread(tmp_path):
     other, text = new(tmp_path, "Cu.xyz", "--model", "NANOPET")
     assert other.losses["forces"].kind == "mse"
     assert "huber_delta" not in text
+
+
+@pytest.mark.parametrize(("repeats", "batch"), [(1, 4), (2, 4), (3, 2), (4, 1)])
+def test_mace_learns_in_steps_of_some_hundred_atoms(tmp_path, repeats, batch):
+    """Of 4, 32, 108 and 256 atoms; the number of steps is that of the architecture."""
+    write(tmp_path / "Cu.xyz", [labelled(one.repeat(repeats)) for one in crystals(10)])
+    settings, _ = new(tmp_path, "Cu.xyz", "--model", "MACE")
+    assert settings.pytorch.batch_size == batch
+    several, _ = new(tmp_path, "Cu.xyz", "--model", "NANOPET")
+    assert several.pytorch.batch_size == 4
+
+
+def test_small_batches_take_fewer_epochs():
+    assert choose_steps("MACE", 1, 192, 62.0) == {"num_epochs": "208", "batch_size": "2"}
+    assert choose_steps("MACE", 1, 450, 15.0) == {"num_epochs": "176"}
+    assert choose_steps("MACE", 1, 10**6, 200.0) == {"num_epochs": "40", "batch_size": "1"}
+    assert choose_steps("SOAP_BPNN", 1, 192, 62.0) == {"num_epochs": "20"}  # steps of LKF
+    assert choose_steps("SOAP_BPNN", 2, 192, 62.0) == {"num_epochs": "200"}
 
 
 def test_without_labels_there_is_no_huber_loss():

@@ -24,7 +24,7 @@ STRAIN_LENGTH = 2.5
 
 
 def block_length(longest: int, counts: Iterable[int]) -> int:
-    """Return the length of the blocks of a group: the given one, or less if a set would have less than three blocks.
+    """Return the length of the blocks of a group: the given one, or less if a set would have fewer than three blocks.
 
     Args:
         longest: ``[GROUPS] sampling_block``.

@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from fitsnap_nn.data.blocks import are_consecutive, block_length
 from fitsnap_nn.data.configuration import Subset
 from fitsnap_nn.data.discovery import TEST, VALIDATION
@@ -15,6 +17,7 @@ from fitsnap_nn.data.exploration import Group, Reading
 from fitsnap_nn.data.findings import some, summarize
 from fitsnap_nn.data.neighbours import is_isolated
 from fitsnap_nn.data.properties import STANDARD
+from fitsnap_nn.data.proposed_training import choose_loss, choose_steps
 from fitsnap_nn.data.survey import (
     Distances,
     choose_cutoff,
@@ -27,7 +30,6 @@ from fitsnap_nn.data.survey import (
 from fitsnap_nn.data.weighting import (
     ALL_TRAINING,
     Sizes,
-    choose_huber_deltas,
     choose_sizes,
     choose_weights,
     groups_with_wrong_stress,
@@ -45,15 +47,11 @@ from fitsnap_nn.settings.template import (
     LINEAR_MODELS,
     ON_DESCRIPTORS,
     Content,
-    recommended,
     section_of,
 )
-from fitsnap_nn.settings.training import KALMAN, LOSS
+from fitsnap_nn.settings.training import LOSS
 from fitsnap_nn.units import GPA
 
-MIN_EPOCHS = 40
-# Steps of a Kalman filter to which the recommended number of epochs is reduced, and the minimum of epochs.
-KALMAN_STEPS, MIN_KALMAN_EPOCHS = 4_000, 6
 SAMPLING_BLOCK = 10  # configurations; longer blocks leave too few of them for a validation set of 10 %
 WEIGHTS = (
     "Weights are 1/spread² of the labels, so that energies, forces and stresses have comparable influence. The spread "
@@ -131,8 +129,8 @@ def propose(reading: Reading, model: str, elements: Sequence[str], folder: str) 
             "GROUPS": blocks.values,
             "PYTORCH": {
                 **baseline.values,
-                **_epochs(model, len(symbols), num_training),
-                **_loss(model, weights),
+                **choose_steps(model, len(symbols), num_training, _mean_size(reading)),
+                **choose_loss(model, weights),
                 **({} if any(one.validation for one in sizes.values()) else {"best_model_metric": LOSS}),
             },
         },
@@ -156,6 +154,11 @@ def _elements(reading: Reading, given: Sequence[str]) -> tuple[str, ...]:
         what = f"--elements {' '.join(given)} does not include {', '.join(missing)}, which the data contain."
         raise InputError([Problem(COMMAND_LINE, what, "Omit --elements to take those of the data.")])
     return tuple(given) or present
+
+
+def _mean_size(reading: Reading) -> float:
+    """Return the mean number of atoms of a configuration."""
+    return float(np.mean([len(one) for one in reading.configurations]))
 
 
 def _what_was_read(reading: Reading) -> str:
@@ -350,27 +353,6 @@ def _block_length(group: Group, sizes: Sizes) -> int:
     """Return the length of the blocks into which a group would be split; 0 if it is not split."""
     counts = [round(size * len(group.members)) for size in sizes]
     return block_length(SAMPLING_BLOCK, counts) if sum(map(bool, counts)) > 1 else 0
-
-
-def _epochs(model: str, num_elements: int, num_training: int) -> dict[str, str]:
-    """Return the number of epochs, reduced for large data sets to a number of steps."""
-    training = recommended(model, num_elements).get("PYTORCH", {})
-    if not {"num_epochs", "batch_size"} <= training.keys():
-        return {}
-    if training.get("optimizer") == KALMAN:
-        steps, least = KALMAN_STEPS, MIN_KALMAN_EPOCHS
-    else:
-        steps, least = load_architecture(model).num_steps, MIN_EPOCHS
-    steps_per_epoch = max(1, -(-num_training // int(training["batch_size"])))
-    return {"num_epochs": str(min(int(training["num_epochs"]), max(least, steps // steps_per_epoch)))}
-
-
-def _loss(model: str, weights: Mapping[str, Sequence[float]]) -> dict[str, str]:
-    """Return the keys of Huber losses if the architecture is better with them and some labels have a weight."""
-    if model in ON_DESCRIPTORS or not load_architecture(model).robust:
-        return {}
-    deltas = choose_huber_deltas(weights.values())
-    return {"loss": "huber", "huber_delta": deltas} if deltas else {}
 
 
 def _row(sizes: Sizes, weights: Sequence[float], count: int) -> str:

@@ -37,6 +37,7 @@ class Mace(Architecture):
     )  # fmt: skip
     # Acetylacetone, 450 configurations: RMSE of 50 others 0.11 meV/atom and 10 meV/Å after 22 600 steps of 4.
     num_steps: ClassVar[int] = 20_000
+    batch_atoms: ClassVar[int] = 120
     robust: ClassVar[bool] = True
     recommended: ClassVar[Mapping[str, str]] = texts(r_max="5.0", hidden_irreps="32x0e + 32x1o", correlation="3")
     cutoff_key: ClassVar[str] = "r_max"

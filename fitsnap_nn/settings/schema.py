@@ -170,7 +170,7 @@ class Groups:
     sampling_block: int = option(
         1,
         "number of consecutive configurations that the shuffle keeps together, so that MD frames next to each other "
-        "are in one set; fewer in groups where a set would have less than three such blocks",
+        "are in one set; fewer in groups where a set would have fewer than three such blocks",
         minimum=1,
     )
     vasp_free_energy: bool = option(
