@@ -16,7 +16,7 @@ KALMAN_STEPS, MIN_KALMAN_EPOCHS = 4_000, 6
 
 
 def choose_steps(model: str, num_elements: int, num_training: int, num_atoms: float) -> dict[str, str]:
-    """Return batch size and number of epochs if they differ from the defaults: both are lower for large data sets.
+    """Return the number of epochs, and the batch size if it differs from the default: both are lower for large data.
 
     Args:
         model: architecture.

@@ -171,6 +171,3 @@ def _tensorboard(document: Document, settings: Settings) -> None:
     elif find_spec("tensorboard") is None:
         what = "the package tensorboard is not installed"
         document.report("OUTFILE", "tensorboard", what, "pip install 'fitsnap_nn[tensorboard]', or remove the key.")
-
-
-STEPS = (_batches, _baselines, _optimizer, _stage_two, _snapshots, _committee, _uncertainty, _max_time, _tensorboard)
