@@ -6,9 +6,8 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import NamedTuple
-
-import numpy as np
 
 from fitsnap_nn.data.blocks import are_consecutive, block_length
 from fitsnap_nn.data.configuration import Subset
@@ -129,7 +128,7 @@ def propose(reading: Reading, model: str, elements: Sequence[str], folder: str) 
             "GROUPS": blocks.values,
             "PYTORCH": {
                 **baseline.values,
-                **choose_steps(model, len(symbols), num_training, _mean_size(reading)),
+                **choose_steps(model, len(symbols), num_training, fmean(map(len, reading.configurations))),
                 **choose_loss(model, weights),
                 **({} if any(one.validation for one in sizes.values()) else {"best_model_metric": LOSS}),
             },
@@ -154,11 +153,6 @@ def _elements(reading: Reading, given: Sequence[str]) -> tuple[str, ...]:
         what = f"--elements {' '.join(given)} does not include {', '.join(missing)}, which the data contain."
         raise InputError([Problem(COMMAND_LINE, what, "Omit --elements to take those of the data.")])
     return tuple(given) or present
-
-
-def _mean_size(reading: Reading) -> float:
-    """Return the mean number of atoms of a configuration."""
-    return float(np.mean([len(one) for one in reading.configurations]))
 
 
 def _what_was_read(reading: Reading) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import tee
 from typing import Any
 
 import torch
@@ -56,23 +57,23 @@ class GraphCommittee(GraphModel):
         return {**self._networks[0].description(), "committee": len(self.networks)}
 
     def state_for_elements(self, state: Mapping[str, Tensor], elements: Sequence[str]) -> dict[str, Tensor]:
-        arranged = {name: state[name] for name in BASELINES}
+        common = {name: state[name] for name in BASELINES}
+        arranged: dict[str, Tensor] = {}
         for number, one in enumerate(self._networks):
             prefix = f"networks.{number}."
             own = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
-            found = one.state_for_elements(own, elements)
-            arranged |= {name: found[name] for name in BASELINES}
+            found = one.state_for_elements(own | common, elements)
             arranged |= {prefix + name: tensor for name, tensor in found.items()}
-        return arranged
+        return arranged | {name: arranged[f"networks.0.{name}"] for name in BASELINES}
 
     def set_precision(self, dtype: torch.dtype) -> None:
         for one in self.members():
             one.set_precision(dtype)
 
     def fit_to_data(self, graphs: Iterable[Graph]) -> None:
-        kept = list(graphs)
-        for one in self._networks:
-            one.fit_to_data(kept)
+        # Graphs are read only if a member asks for them, and then once for all.
+        for one, own in zip(self._networks, tee(graphs, len(self.networks)), strict=True):
+            one.fit_to_data(own)
 
     def prior_energies(self, graph: Graph) -> Tensor:
         return self._networks[0].prior_energies(graph)
