@@ -18,6 +18,7 @@ from fitsnap_nn import interrupts
 from fitsnap_nn.cli import (
     check,
     checks,
+    combine,
     compare,
     doctor,
     export,
@@ -57,6 +58,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "test": test,
         "checks": checks,
         "export": export,
+        "combine": combine,
         "report": report,
         "compare": compare,
         "show": show,

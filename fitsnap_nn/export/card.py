@@ -74,10 +74,9 @@ def _card(payload: Payload, path: Path, sealed: bool, with_input: bool, head: st
 
 def _model(payload: Payload, sealed: bool) -> Iterator[tuple[str, str]]:
     """Yield names and texts about the model itself."""
-    description = {key: value for key, value in payload["description"].items() if key != "elements"}
-    model_input, targets = description.pop("model_input", {}), description.pop("targets", ())
-    state = payload["state_dict"]
-    yield "model", _listed({key: value for key, value in description.items() if value not in (None, "", [], ())})
+    description, state = payload["description"], payload["state_dict"]
+    for number, member in enumerate(members := _members(description), 1):
+        yield f"member {number}" if len(members) > 1 else "model", _hyperparameters(member)
     floating = [tensor for tensor in state.values() if tensor.is_floating_point()]
     largest = max(floating, key=torch.Tensor.numel, default=torch.zeros(0))
     total = sum(tensor.numel() for tensor in state.values())
@@ -85,12 +84,13 @@ def _model(payload: Payload, sealed: bool) -> Iterator[tuple[str, str]]:
     count = len(payload["elements"])
     types = f"types 1 to {count}" if count > 1 else "type 1"
     yield "elements", f"{' '.join(payload['elements'])} (LAMMPS {types})"
-    if cutoff := _cutoff(description, model_input):
+    if cutoff := max(map(_cutoff, members)):
         yield "cutoff", f"{cutoff:g} Å"
     yield "units", f"eV, eV/Å, eV/Å³; LAMMPS units {payload['units']['lammps']}"
-    if model_input:
-        yield "input", _listed(input_from_payload(model_input).changed_options())
-    if targets:
+    for member in members:
+        if "model_input" in member:
+            yield "input", _listed(input_from_payload(member["model_input"]).changed_options())
+    if targets := description.get("targets", ()):
         named = (f"{one['name']} (per {one['per']}, {one['symmetry']})" for one in targets)
         yield "targets", ", ".join(named)
     defaults = asdict(Reference())
@@ -105,10 +105,21 @@ def _model(payload: Payload, sealed: bool) -> Iterator[tuple[str, str]]:
         yield "digest", "none, as in files of earlier versions; checksums of the zip archive were compared"
 
 
-def _cutoff(description: Mapping[str, Any], model_input: Mapping[str, Any]) -> float:
+def _members(description: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the descriptions of the members of a committee of several fits, or of the only model."""
+    return list(description.get("models", [description]))
+
+
+def _hyperparameters(description: Mapping[str, Any]) -> str:
+    apart = ("elements", "model_input", "targets")
+    shown = {key: value for key, value in description.items() if key not in apart and value not in (None, "", [], ())}
+    return _listed(shown)
+
+
+def _cutoff(description: Mapping[str, Any]) -> float:
     """Return the cutoff of the neighbours, Å; 0 if it is not known, as for architectures of other packages."""
-    if model_input:
-        return float(input_from_payload(model_input).cutoff)
+    if "model_input" in description:
+        return float(input_from_payload(description["model_input"]).cutoff)
     section = BUILT_IN.get(description["architecture"])
     value = description.get(section.cutoff_key or "cutoff" if section else "cutoff")
     return float(value) if isinstance(value, int | float) else 0.0
@@ -117,7 +128,7 @@ def _cutoff(description: Mapping[str, Any], model_input: Mapping[str, Any]) -> f
 def _uncertainty(payload: Payload) -> str:
     if calibrated := uncertainty_from(payload.get("uncertainty")):
         return f"{calibrated.method}; threshold {calibrated.threshold:.3g} eV/Å per atom"
-    members = payload["description"].get("committee", 1)
+    members = payload["description"].get("committee", len(_members(payload["description"])))
     if members > 1:
         return f"standard deviation over a committee of {members}: Potential.predict(atoms).spread"
     if payload["description"]["architecture"] == "LINEAR":

@@ -67,14 +67,21 @@ def export(
         )
         targets = {written: Path(folder) / written.name for written in (*converted, *files.all)}
         with one_line_errors():
-            _deliver(targets, Path(folder), overwrite, targets[files.mod])
+            deliver(targets, Path(folder), overwrite, targets[files.mod])
     return [str(target) for target in targets.values()]
 
 
-def _deliver(targets: Mapping[Path, Path], folder: Path, overwrite: bool, last: Path) -> None:
-    """Copy files to the folder, unless they would replace those of somebody else or, unasked, those of an export.
+def deliver(targets: Mapping[Path, Path], folder: Path, overwrite: bool, last: Path) -> None:
+    """Copy files to a folder, unless they would replace those of somebody else or, unasked, those of an export.
 
-    ``last``, the .mod file, states that the others are complete: it is removed first and written last.
+    Args:
+        targets: where each file goes.
+        folder: folder of all targets; created if necessary.
+        overwrite: replace existing files of this program.
+        last: the .mod file, which states that the others are complete: it is removed first and written last.
+
+    Raises:
+        InputError: files exist already; nothing was written.
     """
     existing = [target for target in targets.values() if target.exists()]
     if existing and not overwrite:

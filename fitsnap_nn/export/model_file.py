@@ -128,6 +128,24 @@ def model_payload(
     }
 
 
+def payload_with(payload: Payload, content: ModelFile) -> Payload:
+    """Return the payload of a file with another model and what belongs to it; reference and names stay.
+
+    Args:
+        payload: of a file.
+        content: its model, provenance, split and uncertainty are taken.
+    """
+    model, split, uncertainty = content.model, content.split, content.uncertainty
+    return {
+        **payload,
+        "description": model.description(),
+        "state_dict": {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()},
+        "provenance": dict(content.provenance),
+        "split": None if split is None else _plain_split(split),
+        "uncertainty": None if uncertainty is None else uncertainty.payload(),
+    }
+
+
 def save_model(
     path: str | Path,
     model: Model[Any],
@@ -146,9 +164,22 @@ def save_model(
     Raises:
         CheckpointError: the file cannot be written; an existing one is left unchanged.
     """
+    write_payload(path, model_payload(model, settings, provenance, structure, split, uncertainty))
+
+
+def write_payload(path: str | Path, payload: Payload) -> None:
+    """Write a model file.
+
+    Args:
+        path: the file.
+        payload: see `model_payload`.
+
+    Raises:
+        CheckpointError: the file cannot be written; an existing one is left unchanged.
+    """
     try:
         with atomic_write(Path(path)) as file:
-            file.write(serialize(model_payload(model, settings, provenance, structure, split, uncertainty)))
+            file.write(serialize(payload))
     except OSError as error:
         raise CheckpointError(f"cannot write {path}: {error.strerror}. The previous file is unchanged.") from error
 

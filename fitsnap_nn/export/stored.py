@@ -115,6 +115,12 @@ def _check_values(section: str, values: Mapping[str, Any], found: Callable[[Key]
 def _check_description(description: Payload, elements: list[str]) -> None:
     """Check the hyperparameters of a model, and the options of its descriptors."""
     name = description["architecture"]
+    if name == "COMMITTEE":
+        for member in description["models"]:
+            _require(member["architecture"] != name, "description", "is of a committee of committees")
+            _check_description(member, elements)
+        _require(len(description["models"]) > 1, "description", "is of a committee with fewer than two members")
+        return
     _require(list(description.get("elements", elements)) == elements, "description", "has other elements")
     section = name if name in architecture_names() else "PYTORCH"
     _check_values(section, description, lambda key: key.name)

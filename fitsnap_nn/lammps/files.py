@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 
@@ -64,3 +64,25 @@ class LammpsFiles:
     def all(self) -> tuple[Path, ...]:
         """All files, including the example input."""
         return (*self.potential, *(path for path in (self.deck, self.data, self.uncertainty) if path))
+
+    def in_folder(self, folder: Path) -> LammpsFiles:
+        """Return the files of the same names in another folder."""
+
+        def there(path: Path | None) -> Path | None:
+            return path and folder / path.name
+
+        def all_there(paths: Iterable[Path]) -> tuple[Path, ...]:
+            return tuple(folder / path.name for path in paths)
+
+        return replace(
+            self,
+            folder=folder,
+            mod=folder / self.mod.name,
+            descriptor=there(self.descriptor),
+            models={name: folder / path.name for name, path in self.models.items()},
+            extra=all_there(self.extra),
+            deck=there(self.deck),
+            data=there(self.data),
+            texts=all_there(self.texts),
+            uncertainty=there(self.uncertainty),
+        )

@@ -25,6 +25,7 @@ ARCHITECTURES: Mapping[str, str] = MappingProxyType(
         "MACE": "fitsnap_nn.models.mace:MACE",
         "ACE": "fitsnap_nn.models.ace:AceNetwork",
         "CUSTOM": "fitsnap_nn.models.pair_network:PairNetwork",
+        "COMMITTEE": "fitsnap_nn.models.mixed_committee:MixedCommittee",
     }
 )
 GROUP = "fitsnap_nn.models"  # entry points of other packages

@@ -295,7 +295,8 @@ class GraphModel(TargetModel, Model[Graph]):
     r_ij = R_j - R_i, F_i = sum_j dE/dr_ij - sum_j dE/dr_ji and stress = sum_ij r_ij dE/dr_ij / V, symmetrised.
 
     Attributes:
-        cutoff: cutoff radius of the graph, Å.
+        cutoff: cutoff radius of the graph, Å. Longer vectors, which a graph for several models may contain, must not
+            change any result.
         num_message_passing: number of message-passing layers; 0 for a local model.
         has_long_range: whether energies also depend on positions and cells: batches are `PlacedGraph`.
     """

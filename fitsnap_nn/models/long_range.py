@@ -109,7 +109,8 @@ class LongRange(nn.Module):
         atoms = torch.split(graph.positions, sizes), torch.split(charges, sizes)
         far = [self._of_configuration(*one) for one in zip(*atoms, graph.cells, periodic, strict=True)]
         distances = torch.linalg.vector_norm(graph.vectors, dim=1)
-        inside = 0.5 + 0.5 * torch.cos(distances * (math.pi / self.cutoff))  # 1 at r = 0, and 0 at the cutoff
+        # 1 at r = 0, and 0 from the cutoff on.
+        inside = 0.5 + 0.5 * torch.cos(distances.clamp(max=self.cutoff) * (math.pi / self.cutoff))
         near = (inside * self._smeared(distances))[:, None] * charges.index_select(0, graph.edge_j)
         return 0.5 * (torch.cat(far) - graph.sum_by_centre(near))
 

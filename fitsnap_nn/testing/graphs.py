@@ -19,15 +19,18 @@ from fitsnap_nn.models.base import GraphModel
 from fitsnap_nn.settings.schema import Reference
 
 
-def make_graph(model: GraphModel, *configurations: Configuration, dtype: torch.dtype = torch.float64) -> Graph:
+def make_graph(
+    model: GraphModel, *configurations: Configuration, dtype: torch.dtype = torch.float64, cutoff: float | None = None
+) -> Graph:
     """Return the graph that a model needs for one configuration, or for several in a batch.
 
     Args:
         model: its elements and cutoff define the graph.
         configurations: one or more.
         dtype: of the edge vectors.
+        cutoff: another cutoff radius than that of the model, Å.
     """
-    with GraphCompute(model.elements, model.cutoff, Reference()) as compute:
+    with GraphCompute(model.elements, cutoff or model.cutoff, Reference()) as compute:
         pairs = [(one, compute.compute(one)) for one in configurations]
     return cast(Graph, join_batches([model.input.to_batch(*pair) for pair in pairs], dtype))
 

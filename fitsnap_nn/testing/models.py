@@ -142,6 +142,13 @@ class GraphModelTests:
         for quantity in (energies_of, forces_of):
             assert jump(1e-6, quantity) < 0.05 * jump(1e-3, quantity) + 1e-9
 
+    def test_vectors_beyond_the_cutoff_change_nothing(self, model: GraphModel) -> None:
+        """Committees of models with different cutoffs share one graph."""
+        configuration = crystal(model.elements)
+        graph = make_graph(model, configuration, cutoff=1.6 * model.cutoff)
+        assert graph.n_edges > 2 * make_graph(model, configuration).n_edges
+        assert_same(predict(model, graph), of_one(model, configuration))
+
     def test_an_isolated_atom(self, model: GraphModel) -> None:
         skip_long_range(model, "distant atoms interact")
         pair = np.array([[0.0, 0.0, 0.0], [2.0, 0.5, 0.0]])

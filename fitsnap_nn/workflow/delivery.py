@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -23,6 +23,7 @@ from fitsnap_nn.lammps.verify import Verification
 from fitsnap_nn.lammps.verify import verify as compare
 from fitsnap_nn.md_checks.suite import run_checks
 from fitsnap_nn.models import Model
+from fitsnap_nn.models.linear import LinearModel
 from fitsnap_nn.models.uncertainty import Uncertainty
 from fitsnap_nn.reports.epochs import LOSS_FILE, METRICS_FILE
 from fitsnap_nn.reports.errors_table import ALL, STYLES, ErrorRow, errors_table, summary
@@ -121,7 +122,16 @@ def verify(
     """Compare the exported files, run by LAMMPS, with the model, for configurations held out from different groups."""
     sets = (prepared.subset(subset) for subset in (Subset.VALIDATION, Subset.TEST, Subset.TRAINING))
     candidates: list[Configuration] = next((members for members in sets if members), [])
-    one_each = {configuration.group: configuration for configuration in reversed(candidates)}
+    potential = Potential(model, settings.reference, Path(settings.folder))
+    return verify_potential(potential, candidates, files, console)
+
+
+def verify_potential(
+    potential: Potential, candidates: Iterable[Configuration], files: LammpsFiles, console: Console
+) -> Verification:
+    """Compare exported files, run by LAMMPS, with a potential, for one configuration each of a few groups."""
+    model = potential.model
+    one_each = {configuration.group: configuration for configuration in reversed(list(candidates))}
     chosen = [in_lammps_frame(configuration) for configuration in list(one_each.values())[:VERIFIED_CONFIGURATIONS]]
     with console.task("verification in LAMMPS") as task:
 
@@ -129,9 +139,8 @@ def verify(
             task.name = f"verification in LAMMPS, {what}"
             task.update(done, total)
 
-        potential = Potential(model, settings.reference, Path(settings.folder))
         expected = [potential.predict(configuration) for configuration in chosen]
-        rounds = files.precision == "float32" or settings.solver.is_linear
+        rounds = files.precision == "float32" or isinstance(model, LinearModel)
         verification = compare(
             files,
             chosen,

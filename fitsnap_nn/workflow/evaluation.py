@@ -111,7 +111,10 @@ def evaluate(
     with announced(f"reading the model {model}", quiet or brief):
         payload = load_payload(model, trust=trust)
         content = model_of(payload, model, trust=trust)
-    settings, notes = adopt(settings, payload, str(model), train=False)
+    try:
+        settings, notes = adopt(settings, payload, str(model), train=False)
+    except CheckpointError as error:
+        raise CheckpointError(f"{model} cannot be tested on the data of an input: {error}") from error
     # No element energies are fitted here: remarks of the audit on them would mislead.
     training = replace(settings.pytorch, composition_baseline=False)
     settings = replace(settings, reference=_with_files(settings, content), pytorch=training)
@@ -128,7 +131,7 @@ def evaluate(
         seed = content.split.seed if content.split else None
 
         def relabel(dataset: Dataset) -> Dataset:
-            return replace(dataset, configurations=_with_sets(content, dataset.configurations, console))
+            return replace(dataset, configurations=with_sets(content, dataset.configurations, console))
 
         prepared = prepare(settings, content.model.input, ranks, console, seed, relabel=relabel)
         content.model.to(use_device(choose_device(settings, ranks), ranks, console))
@@ -188,7 +191,7 @@ def evaluate_files(
     ):
         if ranks.is_first:
             _check_output(output, [model, *files], overwrite)
-        configurations = _with_sets(content, read_data(content, unique(files), ranks, console), console)
+        configurations = with_sets(content, read_data(content, unique(files), ranks, console), console)
         content.model.to(use_device(devices.choose(local_rank=ranks.local_rank), ranks, console))
         with (
             console.task("evaluation") as task,
@@ -258,7 +261,7 @@ def _check_output(output: str | Path | None, read: Iterable[str | Path], overwri
         raise InputError([Problem(COMMAND_LINE, f"-o {output} {what}.", "Choose another name.")])
 
 
-def _with_sets(
+def with_sets(
     content: ModelFile, configurations: Sequence[Configuration], console: Console
 ) -> tuple[Configuration, ...]:
     """Return the configurations with the sets in which the fit has seen them, and print how they were found."""

@@ -88,6 +88,11 @@ def _stored(payload: Payload) -> tuple[dict[str, dict[str, Any]], ModelInput | N
         stored = description["model_input"]
         model_input = rows_class(stored["calculator"]).from_payload(stored)
         return {"CALCULATOR": {"calculator": model_input.calculator}}, model_input
+    if name == "COMMITTEE":
+        raise CheckpointError(
+            "it is the mean of models of several fits, which no input describes. Test it on data files (test MODEL "
+            "FILE ...); to train further, train its members and combine them again."
+        )
     if name not in architecture_names():
         raise CheckpointError(f"its architecture, {name}, is of a package that is not installed. Install that package.")
     keys = keys_of(name)

@@ -63,6 +63,12 @@ class Fit:
         """Folder that the fit writes."""
         return self.results / "fit"
 
+    @property
+    def model(self) -> Path:
+        """Model file."""
+        (path,) = self.output.glob("*_Pytorch.pt")
+        return path
+
     def arguments(self) -> list[str]:
         """Return the command line."""
         own = (
@@ -118,10 +124,9 @@ class Fit:
         """Return the errors of a test file in meV/atom and meV/Å, from the predictions that ``test`` writes."""
         predictions = self.results / f"{label.replace(' ', '_')}.xyz"
         if not predictions.exists():
-            (model,) = self.output.glob("*_Pytorch.pt")
             partial = predictions.with_suffix(".partial.xyz")
-            words = ["test", str(model), str(file), "-o", str(partial), "--overwrite"]
-            run_program(words, self.folder)
+            files = sorted(str(one) for one in file.rglob("*") if one.is_file()) if file.is_dir() else [str(file)]
+            run_program(["test", str(self.model), *files, "-o", str(partial), "--overwrite"], self.folder)
             partial.rename(predictions)
         return errors_of_predictions(predictions)
 
@@ -139,15 +144,47 @@ class Fit:
         return speed
 
 
+@dataclass(frozen=True)
+class Mean(Fit):
+    """The mean of fits of several architectures to the same split.
+
+    Attributes:
+        members: the fits, which are finished.
+        training: their data, a file or a folder.
+    """
+
+    members: tuple[Fit, ...] = ()
+    training: Path = Path()
+
+    @property
+    def model(self) -> Path:
+        return self.output / "mean.pt"
+
+    def train(self, limit: float | None) -> list[float | None]:
+        """Combine the members; return the CPU seconds of all their parts."""
+        self.results.mkdir(exist_ok=True, parents=True)
+        if not self.model.exists():
+            models = [str(one.model) for one in self.members]
+            run_program(["combine", *models, "-o", str(self.output), "--name", "mean", "--overwrite"], self.folder)
+        return [part for one in self.members for part in one.train(limit)]
+
+    def own_errors(self, subset: str) -> Errors:
+        """Return the errors of a set of the members, in which no member has seen other sets of another."""
+        self.test_errors("own data", self.training)
+        return errors_of_predictions(self.results / "own_data.xyz", subset)
+
+
 def run_program(words: list[str], folder: Path, limit: float | None = None) -> float:
     """Run fitsnap_nn in a folder; return its CPU seconds."""
     return run(PYTHON, ["-m", "fitsnap_nn", *words], folder, limit=limit).cpu
 
 
-def errors_of_predictions(file: Path) -> Errors:
-    """Return the errors in an extended XYZ file of ``test -o``, in meV/atom and meV/Å."""
-    frames = ase.io.read(file, index=":")
-    if seen := sum(one.info["set"] in ("Train", "Validation") for one in frames):
+def errors_of_predictions(file: Path, subset: str = "") -> Errors:
+    """Return the errors in an extended XYZ file of ``test -o``, or those of a set, in meV/atom and meV/Å."""
+    frames = [one for one in ase.io.read(file, index=":") if not subset or one.info["set"] == subset]
+    if subset and not frames:
+        return {}
+    if not subset and (seen := sum(one.info["set"] in ("Train", "Validation") for one in frames)):
         print(f"WARNING: {file}: the fit has seen {seen} of {len(frames)} configurations", file=sys.stderr, flush=True)
     labels = [one.calc.results if one.calc else {} for one in frames]  # some frames may lack some
     pairs = list(zip(frames, labels, strict=True))

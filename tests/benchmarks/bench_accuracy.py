@@ -14,6 +14,9 @@ from the input that ``new`` writes:
   here the set that chooses the epoch), energies and forces weighted 0.01 and 1, no stresses, and no test set.
 * ``--epochs`` and ``--set``, for dry runs and for the choice of settings.
 
+MEAN among the models, as the last one, is what ``combine`` makes of the fits of the models before it with the same
+seed, except BPNN; its training time is their sum.
+
 Never choose settings by test errors: ``--validation-only`` neither opens the test files nor shows the errors of a test
 set. Training CPU seconds are user and system time of a complete fit, descriptors included, without the verification in
 LAMMPS, whose ranks wait for each other. MD speed is the lowest of three runs of the exported model of the first seed on
@@ -38,7 +41,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from accuracy_fit import Fit, run_program
+from accuracy_fit import Fit, Mean, run_program
 from accuracy_sets import COLUMNS, PUBLISHED, ZUO, DataSet, find_sets, unpack
 from measure import Failed
 
@@ -47,7 +50,9 @@ from fitsnap_nn.plugin import plugin_dir
 from fitsnap_nn.settings.ini import Document, Entry, read_ini
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+MEAN = "MEAN"
 MODELS = ("BPNN", "ACE", "SOAP_BPNN", "MACE", "NANOPET")
+NO_MEMBERS = ("BPNN",)  # on SNAP descriptors
 HEADER = ("set", "model", "fits", "val E", "val F", "E", "E RMSE", "F", "F RMSE", "training, CPU s", "MD, µs")
 Result = TypeVar("Result")
 
@@ -94,23 +99,48 @@ def attempt(failures: list[str], name: str, action: Callable[[], Result]) -> Res
     return result
 
 
-def measure(
-    name: str, one: DataSet, model: str, options: argparse.Namespace, failures: list[str]
-) -> Iterator[dict[str, Any]]:
-    """Fit one architecture to one data set; yield a row for each test file, or one, with lists over the fits."""
-    folder = options.folder / name / model
-    label = f"{name} {model}"
-    start = unpack(one, options.data, options.folder / "data")
+def create_fits(
+    label: str, folder: Path, one: DataSet, start: Path, options: argparse.Namespace, failures: list[str]
+) -> list[Fit]:
+    """Write the input of an architecture, and return a fit for each seed; none if that fails."""
     folder.mkdir(parents=True, exist_ok=True)
-    attempt(failures, f"{label} new", partial(write_input, one, model, start / one.training, folder))
+    attempt(failures, f"{label} new", partial(write_input, one, folder.name, start / one.training, folder))
     if failures and failures[-1] == f"{label} new":
-        return
+        return []
+    return [Fit(folder, seed, tuple(options.settings)) for seed in options.seeds]
+
+
+def create_means(folder: Path, training: Path, done: Sequence[Fit]) -> list[Fit]:
+    """Return the mean of the fits of several architectures for each seed that has at least two."""
+    folder.mkdir(parents=True, exist_ok=True)
+    members = [fit for fit in done if fit.folder.name not in NO_MEMBERS]
+    by_seed = {
+        seed: [fit for fit in members if fit.seed == seed] for seed in dict.fromkeys(fit.seed for fit in members)
+    }
+    return [Mean(folder, seed, (), tuple(fits), training) for seed, fits in by_seed.items() if len(fits) > 1]
+
+
+def measure(
+    name: str, one: DataSet, model: str, options: argparse.Namespace, failures: list[str], done: list[Fit]
+) -> Iterator[dict[str, Any]]:
+    """Fit one architecture to one data set; yield a row for each test file, or one, with lists over the fits.
+
+    Args:
+        done: fits of other architectures to the set; those of this one are added.
+    """
+    folder, label = options.folder / name / model, f"{name} {model}"
+    start = unpack(one, options.data, options.folder / "data")
+    if model == MEAN:
+        wanted = create_means(folder, start / one.training, done)
+    else:
+        wanted = create_fits(label, folder, one, start, options, failures)
     fits, parts = [], []
-    for fit in (Fit(folder, seed, tuple(options.settings)) for seed in options.seeds):
+    for fit in wanted:
         cpu = attempt(failures, f"{label} fit, seed {fit.seed}", partial(fit.train, options.time_limit))
         if cpu is not None:
             fits.append(fit)
             parts.append(cpu)
+    done += fits
     if not fits:
         return
     row = {
@@ -175,7 +205,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--sets", nargs="+", default=[], metavar="NAME[=TRAINING[,TEST...]]")
-    add("--models", nargs="+", default=list(MODELS), choices=MODELS)
+    add("--models", nargs="+", default=list(MODELS), choices=[*MODELS, MEAN])
     add("--seeds", nargs="+", type=int, default=[1, 2, 3])
     add("--data", type=Path, default=DATA, help="folder of the archives")
     add("--folder", type=Path, default=Path("accuracy"), help="of all fits")
@@ -198,8 +228,9 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     failures: list[str] = []
     for name, one in find_sets(options.sets, options.data).items():
+        done: list[Fit] = []
         for model in options.models:
-            rows += measure(name, one, model, options, failures)
+            rows += measure(name, one, model, options, failures, done)
             write_text(options.folder / "accuracy.json", json.dumps(rows, indent=1))
     print_table(rows)
     if failures:

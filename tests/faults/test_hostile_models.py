@@ -70,6 +70,15 @@ def described(**values: Any) -> Change:
     return lambda content: content["description"].update(values)
 
 
+def committee(*models: Any) -> Change:
+    def change(content: dict[str, Any]) -> None:
+        given = {"model_input": content["description"]["model_input"]}
+        described = [{**one, **given} if isinstance(one, dict) and "LINEAR" in one.values() else one for one in models]
+        content["description"] = {"architecture": "COMMITTEE", "models": described}
+
+    return change
+
+
 ROW = {"name": "charge", "per": "atom", "symmetry": "scalar", "column": "q"}
 FILE = {"* * x": torch.zeros(1, dtype=torch.uint8)}
 HOSTILE: dict[str, Change] = {
@@ -132,6 +141,11 @@ HOSTILE: dict[str, Change] = {
     "descriptors": lambda content: content["description"]["model_input"].update(twojmax=[200]),
     "other descriptors": lambda content: content["description"]["model_input"].update(calculator="os"),
     "element of the descriptors": lambda content: content["description"]["model_input"].update(type=[f"W{SHELL}"]),
+    "committee of one": committee({"architecture": "LINEAR"}),
+    "committee of committees": committee(*2 * [{"architecture": "COMMITTEE", "models": []}]),
+    "committee of models on descriptors": committee(*2 * [{"architecture": "LINEAR"}]),
+    "committee with other elements": committee(*2 * [{"architecture": "CUSTOM", "elements": ["Ta"]}]),
+    "committee of anything": committee("os:system", "os:system"),
     "weights": lambda content: content["state_dict"].popitem(),
     "version": top(version="1"),
     "provenance": top(provenance=[1]),

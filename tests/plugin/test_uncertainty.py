@@ -21,6 +21,8 @@ from fitsnap_nn.inputs.snap.input import SnapInput
 from fitsnap_nn.interfaces.potential import Potential
 from fitsnap_nn.lammps.files import LammpsFiles
 from fitsnap_nn.models import BPNN, Model, build_model
+from fitsnap_nn.models.ace import AceNetwork
+from fitsnap_nn.models.mixed_committee import MixedCommittee
 from fitsnap_nn.models.pair_network import PairNetwork
 from fitsnap_nn.models.soap_bpnn import SoapBpnn
 from fitsnap_nn.models.uncertainty import COMMITTEE, LAST_LAYER, Uncertainty
@@ -47,6 +49,7 @@ NAMES = (
     "NANOPET",
     "on lists",
     "committee on lists",
+    "mixed committee",
 )
 
 
@@ -59,6 +62,11 @@ def model_of(name: str) -> Model[Any]:
         options = {"r_max": 4.0, "hidden_irreps": "4x0e + 4x1o", "correlation": 2, "max_ell": 2, "num_radial_basis": 4}
         members = 3 if name.endswith("committee") else 1
         model = build_model({"architecture": "MACE", "elements": ELEMENTS, **options, "committee": members})
+    elif name == "mixed committee":
+        ace = AceNetwork.of(model_of("ACE"))  # type: ignore[arg-type]  # a BPNN
+        model = MixedCommittee(
+            [ace, model_of("MACE"), PairNetwork(ELEMENTS, cutoff=3.8, layer_sizes=("num_desc", "1"))]
+        )
     elif name == "CUSTOM":
         model = PairNetwork(ELEMENTS, cutoff=4.0, layer_sizes=("num_desc", "4", "1"))
     elif name == "NANOPET" or name.endswith("on lists"):
@@ -112,7 +120,7 @@ def commands(files: LammpsFiles, *more: str, **variables: object) -> list[str]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_same_as_in_python(lammps_here: lammps, tmp_path: Path, name: str, request: pytest.FixtureRequest) -> None:
-    if name in (library := {"SOAP_BPNN": "spex", "MACE": "mace", "MACE committee": "mace"}):
+    if name in (library := {"SOAP_BPNN": "spex", "MACE": "mace", "MACE committee": "mace", "mixed committee": "mace"}):
         request.getfixturevalue(library[name])
     files, expected = exported(tmp_path, name)
     lammps_here.commands_list(commands(files, "fix again all pair 1 mliap uncertainty 0", "run 0"))

@@ -1,0 +1,86 @@
+"""Committees of models that were fitted one by one, of the same architecture or of several."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fitsnap_nn.inputs.ace.input import AceInput
+from fitsnap_nn.inputs.graph.batch import Graph
+from fitsnap_nn.models.ace import AceNetwork
+from fitsnap_nn.models.base import GraphModel, Model
+from fitsnap_nn.models.bpnn import BPNN
+from fitsnap_nn.models.linear import LinearModel
+
+
+class MixedCommittee(GraphModel):
+    """The mean of models on neighbour graphs, each with its own cutoff, element energies and scale.
+
+    Vectors beyond the cutoff of a member do not change it. The members keep their weights: this model is not trained.
+
+    Args:
+        models: the members, or their descriptions; for the same elements, in the same order, and without targets.
+
+    Raises:
+        ValueError: one is a model on descriptors.
+    """
+
+    def __init__(self, models: Sequence[GraphModel | Mapping[str, Any]]) -> None:
+        from fitsnap_nn.models import build_model
+
+        built = [one if isinstance(one, GraphModel) else build_model(one) for one in models]
+        members = [one for one in built if isinstance(one, GraphModel)]
+        if len(members) < len(built):
+            raise ValueError("a member is not a model on neighbour graphs")
+        super().__init__(members[0].elements)
+        self.networks = torch.nn.ModuleList(members)
+        self.cutoff = max(one.cutoff for one in members)
+        self.num_message_passing = max(one.num_message_passing for one in members)
+        self.has_long_range = any(one.has_long_range for one in members)
+        self.takes_padding = all(one.takes_padding for one in members)
+        self.needs_augmentation = any(one.needs_augmentation for one in members)  # type: ignore[misc]  # as `GraphCommittee`
+        energies = torch.stack([one.element_energies for one in members])
+        self.element_energies.copy_(energies.mean(dim=0))
+
+    def members(self) -> tuple[GraphModel, ...]:
+        return tuple(self.networks)  # type: ignore[arg-type]  # a ModuleList is one of Module
+
+    @property
+    def layout(self) -> str:
+        return f"mean of {len(self.networks)} models"
+
+    def description(self) -> dict[str, Any]:
+        return {"architecture": "COMMITTEE", "models": [one.description() for one in self.members()]}
+
+    def set_precision(self, dtype: torch.dtype) -> None:
+        for one in self.members():
+            one.set_precision(dtype)
+
+    def prior_energies(self, graph: Graph) -> Tensor:
+        return torch.stack([one.prior_energies(graph) for one in self.members()]).mean(dim=0)
+
+    def forward(self, graph: Graph) -> Tensor:
+        # In eV, since the members have scales of their own; that of the committee is 1.
+        outputs = torch.stack([one.energy_scale * one(graph).double() for one in self.members()])
+        return outputs.mean(dim=0).to(graph.vectors.dtype)
+
+
+def members_of(model: Model[Any]) -> list[GraphModel]:
+    """Return copies, as models on neighbour graphs, of the models that a model is the mean of.
+
+    Args:
+        model: on neighbour graphs, or on ACE descriptors, where the mean of a committee is one network.
+
+    Raises:
+        ValueError: it is on other descriptors; the message says what it is.
+    """
+    if isinstance(model, BPNN | LinearModel) and isinstance(model.input, AceInput):
+        return [AceNetwork.of(model)]
+    members = [copy.deepcopy(one) for one in model.members() if isinstance(one, GraphModel)]
+    if not members:
+        raise ValueError(f"a {type(model).__name__} on {model.input.calculator}")
+    return members
