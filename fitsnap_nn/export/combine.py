@@ -15,7 +15,6 @@ from fitsnap_nn.models.mixed_committee import MixedCommittee, members_of
 from fitsnap_nn.settings.schema import Reference
 
 MEMBERS = "Members: models on neighbour graphs or on ACE descriptors (calculator = LAMMPSGRAPH or LAMMPSPACE)."
-SAME = "All members must have the same; fit them with the same {}."
 
 
 def combine(files: Sequence[ModelFile]) -> ModelFile:
@@ -68,7 +67,7 @@ def _require_same(first: ModelFile, other: ModelFile) -> None:
         CheckpointError: it differs.
     """
     compared = {
-        "elements in the same order": [" ".join(one.model.elements) for one in (first, other)],
+        "elements, in the same order": [" ".join(one.model.elements) for one in (first, other)],
         "[REFERENCE]": [_reference(one.reference) for one in (first, other)],
         "files of the reference potential": [_files(one) for one in (first, other)],
         "[ESHIFT]": [_shifts(one) for one in (first, other)],
@@ -76,7 +75,7 @@ def _require_same(first: ModelFile, other: ModelFile) -> None:
     for name, (expected, found) in compared.items():
         if expected != found:
             what = f"{other.path} has {found or 'none'}, but {first.path} has {expected or 'none'}"
-            raise CheckpointError(f"the models cannot be combined: {what}. {SAME.format(name)}")
+            raise CheckpointError(f"the models cannot be combined: {what}. Members need the same {name}.")
 
 
 def _reference(reference: Reference) -> str:

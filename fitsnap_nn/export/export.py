@@ -11,10 +11,11 @@ from fitsnap_nn.errors import InputError, Problem
 from fitsnap_nn.export.lammps_files import write_lammps_files
 from fitsnap_nn.export.model_file import load_model, save_model
 from fitsnap_nn.files import atomic_write, one_line_errors, remove_temporaries
-from fitsnap_nn.folders import claim, locked, refuse_foreign_files
+from fitsnap_nn.folders import claim, locked, own_files, refuse_foreign_files
 from fitsnap_nn.models import build_model
 from fitsnap_nn.settings.files import MACE_SUFFIX
 from fitsnap_nn.settings.ini import COMMAND_LINE
+from fitsnap_nn.settings.outputs import LAMMPS_SUFFIXES
 from fitsnap_nn.settings.schema import Outfile, Reference, Settings
 
 
@@ -77,7 +78,7 @@ def deliver(targets: Mapping[Path, Path], folder: Path, overwrite: bool, last: P
     Args:
         targets: where each file goes.
         folder: folder of all targets; created if necessary.
-        overwrite: replace existing files of this program.
+        overwrite: replace existing files of this program, and remove those of another model of the same name.
         last: the .mod file, which states that the others are complete: it is removed first and written last.
 
     Raises:
@@ -93,8 +94,13 @@ def deliver(targets: Mapping[Path, Path], folder: Path, overwrite: bool, last: P
     with locked(folder):
         refuse_foreign_files(folder, names)
         remove_temporaries(folder, names)
+        own = own_files(folder, names)
         claim(folder, names)
         last.unlink(missing_ok=True)
+        for suffix in LAMMPS_SUFFIXES:  # formats and uncertainty of an earlier export that this one does not have
+            name = f"{last.stem}{suffix}"
+            if name in own - names:
+                (folder / name).unlink(missing_ok=True)
         for written, target in sorted(targets.items(), key=lambda pair: pair[1] == last):
             with atomic_write(target) as file:
                 file.write(written.read_bytes())

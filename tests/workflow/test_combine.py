@@ -207,6 +207,17 @@ def test_what_cannot_be_combined(files: dict[str, ModelFile], models: dict[str, 
     assert not list(tmp_path.iterdir())
 
 
+def test_nothing_of_an_earlier_export_is_left(models: dict[str, Path], tmp_path: Path) -> None:
+    members = [models["ACE"], models["CUSTOM"]]
+    combine_models(members, tmp_path, data=DATA, quiet=True)
+    watch, foreign = tmp_path / "pot.uncertainty.mod", tmp_path / "pot.yace"
+    assert watch.exists()
+    foreign.write_text("mine")
+    combine_models(members, tmp_path, quiet=True, overwrite=True)
+    assert not watch.exists()
+    assert foreign.read_text() == "mine"
+
+
 def test_members_with_other_splits_have_no_common_validation_set(
     models: dict[str, Path], files: dict[str, ModelFile], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
