@@ -33,7 +33,7 @@ def combine(files: Sequence[ModelFile]) -> ModelFile:
     for other in files[1:]:
         _require_same(first, other)
     members = [member for file in files for member in _members(file)]
-    precisions = [next(p.dtype for p in one.parameters() if p.is_floating_point()) for one in members]
+    precisions = {one.precision for one in members}
     model = MixedCommittee(members)
     model.set_precision(torch.float32 if torch.float32 in precisions else torch.float64)
     origin = f"mean of {len(members)} models, from {', '.join(str(file.path) for file in files)}"

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from fitsnap_nn.errors import InputError, Problem
 from fitsnap_nn.export.lammps_files import write_lammps_files
-from fitsnap_nn.export.model_file import load_model, save_model
+from fitsnap_nn.export.model_file import ModelFile, load_model, save_model
 from fitsnap_nn.files import atomic_write, one_line_errors, remove_temporaries
 from fitsnap_nn.folders import claim, locked, own_files, refuse_foreign_files
+from fitsnap_nn.lammps.files import LammpsFiles
 from fitsnap_nn.models import build_model
 from fitsnap_nn.settings.files import MACE_SUFFIX
 from fitsnap_nn.settings.ini import COMMAND_LINE
@@ -56,23 +57,41 @@ def export(
             what = f"--elements and --head are for models of mace-torch ({MACE_SUFFIX}), not for {path}."
             raise InputError([Problem(COMMAND_LINE, what, "Its elements are fixed.")])
         content = load_model(converted[0] if converted else path, trust=trust)
+        written = write_export(content, converted, Path(folder), overwrite)
+    return [str(Path(folder) / path.name) for path in (*converted, *written.all)]
+
+
+def write_export(content: ModelFile, others: Sequence[Path], folder: Path, overwrite: bool) -> LammpsFiles:
+    """Write the LAMMPS files of a model to a folder, and copies of other files, once all of them exist.
+
+    Args:
+        content: the model.
+        others: files to copy.
+        folder: where to write; created if necessary.
+        overwrite: replace existing files.
+
+    Raises:
+        InputError: files exist already; nothing was written.
+        LammpsError: LAMMPS cannot read files of this name, or in this folder.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
         files = write_lammps_files(
             content.model,
             content.located_reference(),
             Path(temporary),
             Path(content.potential).name,
             structure=content.structure,
-            reference_folder=path.parent,
-            home=Path(folder),
+            reference_folder=content.path.parent,
+            home=folder,
             uncertainty=content.uncertainty,
         )
-        targets = {written: Path(folder) / written.name for written in (*converted, *files.all)}
+        targets = {written: folder / written.name for written in (*others, *files.all)}
         with one_line_errors():
-            deliver(targets, Path(folder), overwrite, targets[files.mod])
-    return [str(target) for target in targets.values()]
+            _deliver(targets, folder, overwrite, targets[files.mod])
+    return files.in_folder(folder)
 
 
-def deliver(targets: Mapping[Path, Path], folder: Path, overwrite: bool, last: Path) -> None:
+def _deliver(targets: Mapping[Path, Path], folder: Path, overwrite: bool, last: Path) -> None:
     """Copy files to a folder, unless they would replace those of somebody else or, unasked, those of an export.
 
     Args:

@@ -77,7 +77,7 @@ def formats_of(model_input: ModelInput, model: Model[Any], uncertainty: Uncertai
 @formats_of.register
 def _of_graph(model_input: GraphInput, model: GraphModel, uncertainty: Uncertainty | None = None) -> Formats:
     reason = f"model nn supports networks on SNAP descriptors only, not a {type(model).__name__}"
-    precision = dtype_name(next(p.dtype for p in model.parameters() if p.is_floating_point()))
+    precision = dtype_name(model.precision)
     single_rank = SINGLE_RANK if model.has_long_range else ""
     content = {"unified": unified_pickle(model, uncertainty)}
     targets = components_of_targets(model)

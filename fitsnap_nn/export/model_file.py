@@ -112,8 +112,7 @@ def model_payload(
     return {
         "format": FORMAT,
         "version": VERSION,
-        "description": model.description(),
-        "state_dict": {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()},
+        **_entries(model, provenance, split, uncertainty),
         "elements": list(model.elements),
         "reference": asdict(settings.reference),
         "files": {word: torch.frombuffer(bytearray(content), dtype=torch.uint8) for word, content in files.items()},
@@ -121,10 +120,7 @@ def model_payload(
         "potential": settings.outfile.potential,
         "units": UNITS,
         "structure": None if structure is None else _plain_structure(structure),
-        "provenance": dict(provenance),
-        "split": None if split is None else _plain_split(split),
         "properties": [asdict(row) for row in settings.targets],
-        "uncertainty": None if uncertainty is None else uncertainty.payload(),
     }
 
 
@@ -135,12 +131,17 @@ def payload_with(payload: Payload, content: ModelFile) -> Payload:
         payload: of a file.
         content: its model, provenance, split and uncertainty are taken.
     """
-    model, split, uncertainty = content.model, content.split, content.uncertainty
+    return payload | _entries(content.model, content.provenance, content.split, content.uncertainty)
+
+
+def _entries(
+    model: Model[Any], provenance: Mapping[str, Any], split: Split | None, uncertainty: Uncertainty | None
+) -> Payload:
+    """Return the entries of a payload that belong to one model; the weights are copied."""
     return {
-        **payload,
         "description": model.description(),
         "state_dict": {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()},
-        "provenance": dict(content.provenance),
+        "provenance": dict(provenance),
         "split": None if split is None else _plain_split(split),
         "uncertainty": None if uncertainty is None else uncertainty.payload(),
     }

@@ -91,7 +91,7 @@ class UnifiedModel:
         self._lammps = PointedLammps(lammps)
         self.model = model
         self.device = device
-        self.dtype = next(p.dtype for p in model.parameters() if p.is_floating_point())
+        self.dtype = model.precision
         self.element_types = list(model.elements)
         self.cutoff = model.cutoff
         self.rcutfac = 0.5 * model.cutoff

@@ -92,6 +92,11 @@ class Model(torch.nn.Module, ABC, Generic[B]):
         """Layer sizes for the log; empty if the input file already states them."""
         return ""
 
+    @property
+    def precision(self) -> torch.dtype:
+        """Floating-point type of the network, see `set_precision`."""
+        return next(parameter.dtype for parameter in self.parameters() if parameter.is_floating_point())
+
     @abstractmethod
     def set_precision(self, dtype: torch.dtype) -> None:
         """Set the floating-point type of the network; energies and baselines stay float64.

@@ -15,7 +15,31 @@ from fitsnap_nn.models.base import GraphModel
 BASELINES = "element_energies", "energy_scale"
 
 
-class GraphCommittee(GraphModel):
+class Committee(GraphModel):
+    """Base class of means of models for the same elements: it needs what any of them needs.
+
+    Args:
+        networks: the members.
+    """
+
+    def __init__(self, networks: Sequence[GraphModel]) -> None:
+        super().__init__(networks[0].elements)
+        self.networks = torch.nn.ModuleList(networks)
+        self.cutoff = max(one.cutoff for one in networks)
+        self.num_message_passing = max(one.num_message_passing for one in networks)
+        self.has_long_range = any(one.has_long_range for one in networks)
+        self.takes_padding = all(one.takes_padding for one in networks)
+        self.needs_augmentation = any(one.needs_augmentation for one in networks)  # type: ignore[misc]  # of members
+
+    def members(self) -> tuple[GraphModel, ...]:
+        return tuple(self.networks)  # type: ignore[arg-type]  # a ModuleList is one of Module
+
+    def set_precision(self, dtype: torch.dtype) -> None:
+        for one in self.members():
+            one.set_precision(dtype)
+
+
+class GraphCommittee(Committee):
     """The mean of models that differ in their weights.
 
     Element energies and scale are common to all.
@@ -26,15 +50,7 @@ class GraphCommittee(GraphModel):
     """
 
     def __init__(self, create: Callable[[], GraphModel], size: int) -> None:
-        networks = [create() for _ in range(size)]
-        first = networks[0]
-        super().__init__(first.elements)
-        self.networks = torch.nn.ModuleList(networks)
-        self.cutoff = first.cutoff
-        self.num_message_passing = first.num_message_passing
-        self.has_long_range = first.has_long_range
-        self.takes_padding = first.takes_padding
-        self.needs_augmentation = first.needs_augmentation  # type: ignore[misc]  # that of the architecture
+        super().__init__([create() for _ in range(size)])
         self.members()
 
     def members(self) -> tuple[GraphModel, ...]:
@@ -46,7 +62,7 @@ class GraphCommittee(GraphModel):
 
     @property
     def _networks(self) -> tuple[GraphModel, ...]:
-        return tuple(self.networks)  # type: ignore[arg-type]  # a ModuleList is one of Module
+        return super().members()
 
     @property
     def layout(self) -> str:
@@ -65,10 +81,6 @@ class GraphCommittee(GraphModel):
             found = one.state_for_elements(own | common, elements)
             arranged |= {prefix + name: tensor for name, tensor in found.items()}
         return arranged | {name: arranged[f"networks.0.{name}"] for name in BASELINES}
-
-    def set_precision(self, dtype: torch.dtype) -> None:
-        for one in self.members():
-            one.set_precision(dtype)
 
     def fit_to_data(self, graphs: Iterable[Graph]) -> None:
         # Graphs are read only if a member asks for them, and then once for all.

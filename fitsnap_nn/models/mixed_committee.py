@@ -14,10 +14,11 @@ from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.models.ace import AceNetwork
 from fitsnap_nn.models.base import GraphModel, Model
 from fitsnap_nn.models.bpnn import BPNN
+from fitsnap_nn.models.committee import Committee
 from fitsnap_nn.models.linear import LinearModel
 
 
-class MixedCommittee(GraphModel):
+class MixedCommittee(Committee):
     """The mean of models on neighbour graphs, each with its own cutoff, element energies and scale.
 
     Vectors beyond the cutoff of a member do not change it. The members keep their weights: this model is not trained.
@@ -36,18 +37,8 @@ class MixedCommittee(GraphModel):
         members = [one for one in built if isinstance(one, GraphModel)]
         if len(members) < len(built):
             raise ValueError("a member is not a model on neighbour graphs")
-        super().__init__(members[0].elements)
-        self.networks = torch.nn.ModuleList(members)
-        self.cutoff = max(one.cutoff for one in members)
-        self.num_message_passing = max(one.num_message_passing for one in members)
-        self.has_long_range = any(one.has_long_range for one in members)
-        self.takes_padding = all(one.takes_padding for one in members)
-        self.needs_augmentation = any(one.needs_augmentation for one in members)  # type: ignore[misc]  # as `GraphCommittee`
-        energies = torch.stack([one.element_energies for one in members])
-        self.element_energies.copy_(energies.mean(dim=0))
-
-    def members(self) -> tuple[GraphModel, ...]:
-        return tuple(self.networks)  # type: ignore[arg-type]  # a ModuleList is one of Module
+        super().__init__(members)
+        self.element_energies.copy_(torch.stack([one.element_energies for one in members]).mean(dim=0))
 
     @property
     def layout(self) -> str:
@@ -55,10 +46,6 @@ class MixedCommittee(GraphModel):
 
     def description(self) -> dict[str, Any]:
         return {"architecture": "COMMITTEE", "models": [one.description() for one in self.members()]}
-
-    def set_precision(self, dtype: torch.dtype) -> None:
-        for one in self.members():
-            one.set_precision(dtype)
 
     def prior_energies(self, graph: Graph) -> Tensor:
         return torch.stack([one.prior_energies(graph) for one in self.members()]).mean(dim=0)

@@ -81,6 +81,10 @@ class Uncertainty:
         return deviations(others, self.force_scale, self.energy_scale, centre=found[0])
 
 
+# That of any committee before its calibration.
+RAW_COMMITTEE = Uncertainty(COMMITTEE, 1.0, 1.0, 0.0, torch.zeros(0, 0, dtype=torch.float64))
+
+
 def deviations(
     found: Sequence[Prediction], force_scale: float = 1.0, energy_scale: float = 1.0, centre: Prediction | None = None
 ) -> dict[str, Tensor]:

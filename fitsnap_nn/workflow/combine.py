@@ -5,26 +5,23 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Sequence
-from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 
 import torch
 
-from fitsnap_nn import __version__, devices
+from fitsnap_nn import devices
 from fitsnap_nn.data.any_format import unique
 from fitsnap_nn.data.configuration import Configuration, Subset
-from fitsnap_nn.data.properties import STANDARD, derivatives_of
+from fitsnap_nn.data.properties import STANDARD
 from fitsnap_nn.errors import InputError, Problem
 from fitsnap_nn.export.combine import combine
-from fitsnap_nn.export.export import deliver
-from fitsnap_nn.export.lammps_files import write_lammps_files
+from fitsnap_nn.export.export import write_export
 from fitsnap_nn.export.model_file import ModelFile, load_payload, model_of, payload_with, write_payload
 from fitsnap_nn.files import one_line_errors
 from fitsnap_nn.interfaces.potential import Potential
 from fitsnap_nn.lammps.files import LammpsFiles
 from fitsnap_nn.lammps.verify import Verification
-from fitsnap_nn.models.uncertainty import COMMITTEE, Uncertainty
+from fitsnap_nn.models.uncertainty import RAW_COMMITTEE
 from fitsnap_nn.reports.errors_table import ALL, STYLES, errors_table, summary
 from fitsnap_nn.reports.results import Result
 from fitsnap_nn.reports.runlog import Console
@@ -33,10 +30,9 @@ from fitsnap_nn.settings.ini import COMMAND_LINE
 from fitsnap_nn.settings.lammps_names import unreadable_name
 from fitsnap_nn.terminal import announced
 from fitsnap_nn.training.distributed import Ranks
-from fitsnap_nn.training.evaluation import evaluate_all
 from fitsnap_nn.workflow import delivery
 from fitsnap_nn.workflow.device import use_device
-from fitsnap_nn.workflow.evaluation import read_data, with_sets
+from fitsnap_nn.workflow.evaluation import evaluate_content, read_data, with_sets
 
 UNCALIBRATED = (
     "uncertainty: not calibrated, and not in the files for LAMMPS. Name the data files of the fits (--data) to "
@@ -114,12 +110,7 @@ def _check(models: Sequence[str | Path], name: str) -> None:
 
 def _named(content: ModelFile, name: str) -> ModelFile:
     """Return the committee with its name, the date, and the versions of the libraries."""
-    versions = {one: metadata.version(one) for one in ("torch", "lammps", "numpy")}
-    provenance = {
-        **content.provenance,
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "versions": {"fitsnap_nn": __version__, **versions},
-    }
+    provenance = {**content.provenance, **delivery.date_and_versions()}
     return content._replace(provenance=provenance, potential=name or Path(content.potential).name)
 
 
@@ -137,35 +128,20 @@ def _assessed(
     console: Console,
 ) -> ModelFile:
     """Return the committee with its calibrated uncertainty; print the errors of the models and of their mean."""
+
+    def results_of(file: ModelFile) -> list[Result]:
+        name = f"evaluation of {file.path.parent.name or file.path.name}"
+        return evaluate_content(file, configurations, Ranks(), STANDARD, console, device=device, name=name)
+
     for file in files:
-        _show_errors(str(file.path), _results(file, configurations, device, console), console)
-    results = _results(content, configurations, device, console)
+        _show_errors(str(file.path), results_of(file), console)
+    results = results_of(content)
     rows = _show_errors("mean", results, console)
     content = content._replace(provenance={**content.provenance, "error_table": rows})
-    raw = Uncertainty(COMMITTEE, 1.0, 1.0, 0.0, torch.zeros(0, 0, dtype=torch.float64))
-    calibrated = calibrate(raw, [one for one in results if one.configuration.subset is Subset.VALIDATION])
+    calibrated = calibrate(RAW_COMMITTEE, [one for one in results if one.configuration.subset is Subset.VALIDATION])
     for line in calibrated.lines() if calibrated else [NO_VALIDATION]:
         console.line(line, final=True)
     return content._replace(uncertainty=calibrated.uncertainty if calibrated else None)
-
-
-def _results(
-    content: ModelFile, configurations: Sequence[Configuration], device: torch.device, console: Console
-) -> list[Result]:
-    """Return the predictions of a model."""
-    inputs = content.model.input.open(content.located_reference(), content.path.parent, derivatives_of(STANDARD))
-    with console.task(f"evaluation of {content.path.parent.name or content.path.name}") as task, inputs as compute:
-        found = evaluate_all(
-            content.model,
-            configurations,
-            lambda them: list(compute.compute_all(them)),
-            Ranks(),
-            STANDARD,
-            device=device,
-            say=console.line,
-            progress=task.update,
-        )
-    return [Result(*both) for both in zip(configurations, found, strict=True)]
 
 
 def _show_errors(name: str, results: Sequence[Result], console: Console) -> str:
@@ -184,29 +160,16 @@ def _write(
     with tempfile.TemporaryDirectory() as temporary, console.task("writing the model and its files for LAMMPS"):
         model_file = Path(temporary, f"{content.potential}.pt")
         write_payload(model_file, payload)
-        files = write_lammps_files(
-            content.model,
-            content.located_reference(),
-            Path(temporary),
-            content.potential,
-            structure=content.structure,
-            reference_folder=content.path.parent,
-            home=folder,
-            uncertainty=content.uncertainty,
-        )
-        targets = {written: folder / written.name for written in (model_file, *files.all)}
-        deliver(targets, folder, overwrite, targets[files.mod])
-    for target in targets.values():
-        console.line(str(target))
-    return files.in_folder(folder)
+        files = write_export(content, [model_file], folder, overwrite)
+    for path in (folder / model_file.name, *files.all):
+        console.line(str(path))
+    return files
 
 
 def _verify(
     content: ModelFile, files: LammpsFiles, configurations: Sequence[Configuration], console: Console
 ) -> Verification:
-    """Compare LAMMPS with the model, for unseen configurations if there are any, or else for the structure in it."""
-    sets = {subset: [one for one in configurations if one.subset is subset] for subset in Subset}
-    held_out = sets[Subset.VALIDATION] or sets[Subset.TEST] or configurations
-    candidates = held_out or ([content.structure] if content.structure else [])
+    """Compare LAMMPS with the model, for the data if there are any, or else for the structure in it."""
+    candidates = configurations or ([content.structure] if content.structure else [])
     potential = Potential(content.model, content.located_reference(), content.path.parent)
     return delivery.verify_potential(potential, candidates, files, console)

