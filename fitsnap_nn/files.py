@@ -185,6 +185,17 @@ def irregularity(path: str | os.PathLike[str]) -> str:
     return "a pipe" if stat.S_ISFIFO(mode) else "a device or a socket"
 
 
+def is_text(path: str | os.PathLike[str]) -> bool:
+    """Return whether a file exists and begins like a text in UTF-8: an input, not a model or restart file."""
+    if irregularity(path):
+        return False
+    try:
+        with open(path, encoding="utf-8") as file:
+            return "\0" not in file.read(1024)
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
 def unwritable(path: Path) -> str:
     """Return why no file can be written to a path that a user chose; empty if nothing is in the way.
 

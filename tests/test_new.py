@@ -355,6 +355,7 @@ def test_group_names_with_special_characters(tmp_path):
         (["--elements", "Cu", "Q"], "Q is not a chemical element"),
         (["--elements", "Cu", "Cu"], "--elements lists Cu more than once"),
         (["--model", "BPMM"], "unknown model BPMM"),
+        (["--model", "MACE", "MACE"], "--model lists MACE more than once"),
         (["--data", "nowhere"], "no such file or folder"),
     ],
 )
@@ -367,6 +368,29 @@ def test_mistakes(tmp_path, monkeypatch, capsys, options, message):
     assert main(["new", "x.in", "--data", "unlabelled.xyz"]) == 3
     assert "no configuration has an energy, forces or a stress" in capsys.readouterr().err
     assert not Path("x.in").exists()
+
+
+def test_inputs_for_several_architectures(tmp_path, capsys):
+    write(tmp_path / "Cu.xyz", crystals(12))
+    command = ["new", str(tmp_path / "Cu.in"), "--data", str(tmp_path / "Cu.xyz"), "--model"]
+    assert main([*command, "ACE", "CUSTOM"]) == 0
+    printed = capsys.readouterr().out
+    files = [tmp_path / f"Cu_{model}.in" for model in ("ACE", "CUSTOM")]
+    for file, model in zip(files, ("ACE", "CUSTOM"), strict=True):
+        alone = tmp_path / f"{model}.in"
+        assert main([*command[:1], str(alone), *command[2:], model]) == 0
+        assert file.read_text() == alone.read_text().replace(f"{model}_", f"Cu_{model}_").replace(
+            f"# {model} for", f"# {model} for"
+        )
+        assert load_settings(file).notices == ()
+    assert printed.count("Elements: Cu.") == 1
+    assert f"combine {files[0]} {files[1]} -o {tmp_path / 'Cu_mean'}" in printed
+    files[0].unlink()
+    assert main([*command, "ACE", "CUSTOM"]) == 2
+    assert "Cu_CUSTOM.in" in capsys.readouterr().err
+    assert not files[0].exists()
+    assert main([*command, "BPNN", "LINEAR"]) == 0
+    assert "combine" not in capsys.readouterr().out  # on SNAP descriptors
 
 
 def test_nothing_is_overwritten(tmp_path, capsys):

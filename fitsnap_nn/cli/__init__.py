@@ -50,7 +50,7 @@ class Command(Protocol):
     def run(self, options: argparse.Namespace) -> None: ...
 
 
-PARALLEL = ("fit", "test", "checks")  # commands whose ranks share their work
+PARALLEL = ("fit", "test", "checks", "combine")  # commands whose ranks share their work
 COMMANDS: Mapping[str, Command] = MappingProxyType(
     {
         "fit": fit,

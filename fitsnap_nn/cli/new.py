@@ -1,9 +1,10 @@
-"""``fitsnap_nn new``: an input file for data, with values derived from them."""
+"""``fitsnap_nn new``: input files for data, with values derived from them."""
 
 from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,13 +19,15 @@ from fitsnap_nn.settings.problems import did_you_mean
 from fitsnap_nn.settings.template import known_models, render_template
 from fitsnap_nn.terminal import announced
 
-HELP = "write an input file for a folder or file of data"
+NO_MEMBERS = frozenset({"BPNN", "LINEAR"})  # on SNAP descriptors: cannot be combined
+
+HELP = "write an input file for a folder or file of data, or one for each of several architectures"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add = parser.add_argument
-    add("infile", help="input file to write; it must not exist")
+    add("infile", help="input file to write; it must not exist. NAME_MODEL.in for each of several architectures")
     add("--data", required=True, metavar="PATH", help="folder with one folder or file for each group, or one file")
     add(
         "--elements",
@@ -33,7 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="El",
         help="chemical symbols, in the order of LAMMPS' types; default: those of the data in alphabetical order",
     )
-    add("--model", default="BPNN", help=f"architecture: {', '.join(known_models())}")
+    text = f"architecture, or several: {', '.join(known_models())}"
+    add("--model", nargs="+", default=["BPNN"], metavar="MODEL", help=text)
     add(
         "--set",
         dest="conventions",
@@ -54,7 +58,8 @@ def run(options: argparse.Namespace) -> None:
         InputError: the file exists already, or an element, the model or the data do not exist.
         DataError: the data cannot be used.
     """
-    if problems := _problems(options):
+    models, files = tuple(options.model), _files(options.infile, options.model)
+    if problems := _problems(options, files):
         raise InputError(problems)
     conventions = load_scraper(options.conventions)
     with announced("reading the data", options.quiet):
@@ -64,20 +69,40 @@ def run(options: argparse.Namespace) -> None:
     with announced("examining the data", options.quiet):
         from fitsnap_nn.data.proposal import propose
 
-        proposal = propose(reading, options.model, options.elements, os.path.dirname(options.infile) or ".")
-    content = proposal.content
+        folder = os.path.dirname(options.infile) or "."
+        proposals = [propose(reading, model, options.elements, folder) for model in models]
     stated = {"SCRAPER": {key: value for _, key, value in options.conventions}}
-    content = replace(content, values={**content.values, **stated})
-    text = render_template(options.model, proposal.elements, content, every_key=options.every_key)
-    with one_line_errors():
-        write_text(Path(options.infile), text)
-    for line in () if options.quiet else proposal.lines:
-        say(line)
-    rows = counted(len(content.rows), "group row")
-    say(f"{options.infile} written, {rows}. Next: python -m fitsnap_nn check {options.infile}")
+    said: list[str] = []
+    for model, file, proposal in zip(models, files, proposals, strict=True):
+        content = replace(proposal.content, values={**proposal.content.values, **stated})
+        text = render_template(model, proposal.elements, content, every_key=options.every_key)
+        with one_line_errors():
+            write_text(Path(file), text)
+        others = [line for line in proposal.lines if line not in said]
+        for line in () if options.quiet else others:
+            say(f"{model}: {line}" if said else line)
+        said += others
+        say(f"{file} written, {counted(len(content.rows), 'group row')}.")
+    say(_next_step(options.infile, models, files))
 
 
-def _problems(options: argparse.Namespace) -> list[Problem]:
+def _files(infile: str, models: Sequence[str]) -> list[str]:
+    """Return the names of the inputs of architectures."""
+    if len(models) == 1:
+        return [infile]
+    path = Path(infile)
+    return [str(path.with_name(f"{path.stem}_{model}{path.suffix or '.in'}")) for model in models]
+
+
+def _next_step(infile: str, models: Sequence[str], files: Sequence[str]) -> str:
+    """Return what to do with the inputs."""
+    if len(models) == 1 or not NO_MEMBERS.isdisjoint(models):
+        return "\n".join(f"Next: python -m fitsnap_nn check {file}" for file in files)
+    mean = Path(infile).with_name(f"{Path(infile).stem}_mean")
+    return f"To fit all and combine them: python -m fitsnap_nn combine {' '.join(files)} -o {mean}"
+
+
+def _problems(options: argparse.Namespace, files: Sequence[str]) -> list[Problem]:
     problems = [
         Problem(COMMAND_LINE, f"{symbol} is not a chemical element.", did_you_mean(symbol, SYMBOLS))
         for symbol in options.elements
@@ -85,14 +110,18 @@ def _problems(options: argparse.Namespace) -> list[Problem]:
     ]
     if twice := [symbol for symbol in dict.fromkeys(options.elements) if options.elements.count(symbol) > 1]:
         problems.append(Problem(COMMAND_LINE, f"--elements lists {' '.join(twice)} more than once."))
-    if options.model not in known_models():
-        hint = did_you_mean(options.model, known_models()) or f"Known models: {', '.join(known_models())}."
-        problems.append(Problem(COMMAND_LINE, f"unknown model {options.model}.", hint))
+    for model in options.model:
+        if model not in known_models():
+            hint = did_you_mean(model, known_models()) or f"Known models: {', '.join(known_models())}."
+            problems.append(Problem(COMMAND_LINE, f"unknown model {model}.", hint))
+    if twice := [model for model in dict.fromkeys(options.model) if options.model.count(model) > 1]:
+        problems.append(Problem(COMMAND_LINE, f"--model lists {' '.join(twice)} more than once."))
     if not os.path.exists(options.data):
         problems.append(Problem(options.data, "no such file or folder.", nearest(options.data)))
     folder = os.path.dirname(options.infile) or "."
     if not os.path.isdir(folder):
         problems.append(Problem(options.infile, f"there is no folder {folder}.", "Create it, or choose another name."))
-    if os.path.lexists(options.infile):
-        problems.append(Problem(options.infile, "exists already and is not overwritten.", "Choose another name."))
+    for file in files:
+        if os.path.lexists(file):
+            problems.append(Problem(file, "exists already and is not overwritten.", "Choose another name."))
     return problems

@@ -7,7 +7,7 @@ import zipfile
 
 from fitsnap_nn.cli.arguments import add_overrides, add_overwrite, add_quiet, add_trust, loading, trusted
 from fitsnap_nn.errors import InputError, Problem
-from fitsnap_nn.files import irregularity
+from fitsnap_nn.files import is_text
 from fitsnap_nn.settings.ini import COMMAND_LINE
 
 HELP = "errors and predictions of a fitted model, on the data of an input or on data files"
@@ -45,7 +45,7 @@ def _check(options: argparse.Namespace) -> None:
         if wrong := [name for name, value in given.items() if value]:
             what = f"{' and '.join(wrong)} cannot be combined with data files, which are tested without an input."
             raise InputError([Problem(COMMAND_LINE, what, "Use test MODEL FILE ... -o predictions.xyz.")])
-        if _is_text(options.target):
+        if is_text(options.target):
             what = f"{options.target} is a text file, not a model or restart file."
             hint = "Use test MODEL FILE ..., or test INPUT --model MODEL."
             raise InputError([Problem(COMMAND_LINE, what, hint)])
@@ -53,13 +53,3 @@ def _check(options: argparse.Namespace) -> None:
         what = f"{options.target} is a model without data to test it on."
         hint = f"Add data files, or use test INPUT --model {options.target}."
         raise InputError([Problem(COMMAND_LINE, what, hint)])
-
-
-def _is_text(path: str) -> bool:
-    if irregularity(path):
-        return False
-    try:
-        with open(path, encoding="utf-8") as file:
-            return "\0" not in file.read(1024)
-    except (OSError, UnicodeDecodeError):
-        return False

@@ -77,6 +77,8 @@ def _model(payload: Payload, sealed: bool) -> Iterator[tuple[str, str]]:
     description, state = payload["description"], payload["state_dict"]
     for number, member in enumerate(members := _members(description), 1):
         yield f"member {number}" if len(members) > 1 else "model", _hyperparameters(member)
+    if weights := description.get("weights"):
+        yield "weights", f"{' '.join(format(one, '.3g') for one in weights)}, of the members in the mean"
     floating = [tensor for tensor in state.values() if tensor.is_floating_point()]
     largest = max(floating, key=torch.Tensor.numel, default=torch.zeros(0))
     total = sum(tensor.numel() for tensor in state.values())

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
+from typing import NamedTuple
 
 import torch
 
@@ -17,24 +18,37 @@ from fitsnap_nn.settings.schema import Reference
 MEMBERS = "Members: models on neighbour graphs or on ACE descriptors (calculator = LAMMPSGRAPH or LAMMPSPACE)."
 
 
-def combine(files: Sequence[ModelFile]) -> ModelFile:
-    """Return the mean of the models of several files; those of a committee count one by one.
+class Fixed(NamedTuple):
+    """What the models of a committee need to have in common, and where it is from."""
+
+    source: str
+    elements: Sequence[str]
+    reference: Reference
+    files: Mapping[str, bytes] | None
+    eshift: Mapping[str, float]
+
+
+def combine(files: Sequence[ModelFile], weights: Sequence[float] = ()) -> ModelFile:
+    """Return the mean of the models of several files.
 
     It is in the lowest precision of the members. What is trained or validated on in one of the fits is so for the
     whole; the validation set excludes what any member was trained on.
 
     Args:
         files: at least two.
+        weights: of the files, with a sum of 1, shared equally by the members of a committee; if empty, all members of
+            all files have the same weight.
 
     Raises:
         CheckpointError: the models do not go together; the message names the file and the reason.
     """
     first = files[0]
-    for other in files[1:]:
-        _require_same(first, other)
-    members = [member for file in files for member in _members(file)]
+    require_same([fixed_of(file) for file in files])
+    by_file = [_members(file) for file in files]
+    members = [member for of_file in by_file for member in of_file]
+    shares = [share / len(of_file) for share, of_file in zip(weights, by_file, strict=False) for _ in of_file]
     precisions = {one.precision for one in members}
-    model = MixedCommittee(members)
+    model = MixedCommittee(members, shares)
     model.set_precision(torch.float32 if torch.float32 in precisions else torch.float64)
     origin = f"mean of {len(members)} models, from {', '.join(str(file.path) for file in files)}"
     return first._replace(
@@ -60,22 +74,29 @@ def _members(file: ModelFile) -> list[GraphModel]:
         raise CheckpointError(f"{file.path} is {error}, not a possible member. {MEMBERS}") from error
 
 
-def _require_same(first: ModelFile, other: ModelFile) -> None:
+def fixed_of(file: ModelFile) -> Fixed:
+    """Return what a model needs to have in common with the others."""
+    return Fixed(str(file.path), file.model.elements, file.reference, file.files, file.eshift)
+
+
+def require_same(members: Sequence[Fixed]) -> None:
     """Require what the members of a committee share.
 
     Raises:
         CheckpointError: it differs.
     """
-    compared = {
-        "elements, in the same order": [" ".join(one.model.elements) for one in (first, other)],
-        "[REFERENCE]": [_reference(one.reference) for one in (first, other)],
-        "files of the reference potential": [_files(one) for one in (first, other)],
-        "[ESHIFT]": [_shifts(one) for one in (first, other)],
+    compared: dict[str, Callable[[Fixed], str]] = {
+        "elements, in the same order": lambda one: " ".join(one.elements),
+        "[REFERENCE]": lambda one: _reference(one.reference),
+        "files of the reference potential": lambda one: _files(one.files),
+        "[ESHIFT]": lambda one: _shifts(one.eshift),
     }
-    for name, (expected, found) in compared.items():
-        if expected != found:
-            what = f"{other.path} has {found or 'none'}, but {first.path} has {expected or 'none'}"
-            raise CheckpointError(f"the models cannot be combined: {what}. Members need the same {name}.")
+    first = members[0]
+    for other in members[1:]:
+        for name, text in compared.items():
+            if text(first) != text(other):
+                what = f"{other.source} has {text(other) or 'none'}, but {first.source} has {text(first) or 'none'}"
+                raise CheckpointError(f"the models cannot be combined: {what}. Members need the same {name}.")
 
 
 def _reference(reference: Reference) -> str:
@@ -84,13 +105,13 @@ def _reference(reference: Reference) -> str:
     return ", ".join([*commands, f"units {reference.units}", f"atom_style {reference.atom_style}"])
 
 
-def _files(file: ModelFile) -> str:
+def _files(files: Mapping[str, bytes] | None) -> str:
     """Return names and checksums of the files of the reference potential."""
-    return ", ".join(f"{word} ({sha256(one).hexdigest()[:8]})" for word, one in sorted((file.files or {}).items()))
+    return ", ".join(f"{word} ({sha256(one).hexdigest()[:8]})" for word, one in sorted((files or {}).items()))
 
 
-def _shifts(file: ModelFile) -> str:
-    return ", ".join(f"{element} {shift:g} eV" for element, shift in sorted(file.eshift.items()) if shift)
+def _shifts(eshift: Mapping[str, float]) -> str:
+    return ", ".join(f"{element} {shift:g} eV" for element, shift in sorted(eshift.items()) if shift)
 
 
 def _merged(splits: Sequence[Split | None]) -> Split | None:

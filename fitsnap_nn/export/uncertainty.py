@@ -18,8 +18,10 @@ from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.lammps.files import LammpsFiles
 from fitsnap_nn.models import BPNN, GraphModel, Model
 from fitsnap_nn.models.bpnn import PlainNetwork
+from fitsnap_nn.models.committee import member_weights
 from fitsnap_nn.models.evaluation import to_float64
-from fitsnap_nn.models.uncertainty import COMMITTEE, RULE, Uncertainty, displaced
+from fitsnap_nn.models.prediction import weighted_mean
+from fitsnap_nn.models.uncertainty import COMMITTEE, RULE, Uncertainty, displaced, factors_of_members
 
 UNCERTAINTY = "uncertainty"  # name of the quantity of atoms, also defined in the C++ pair styles
 # LAMMPS variables of `watch_text`. A measurement costs as much as a few steps, hence the interval.
@@ -123,13 +125,15 @@ def _deviations(model: GraphModel, uncertainty: Uncertainty, forces: Callable[[M
     """Return the scaled deviations (N, 3 S) of forces (N, 3), of members or by displaced last layers, float64."""
     # A committee of BPNN is deployed as one network, with displacements, see `displacements_of_networks`.
     if len(members := model.members()) > 1:
-        all_forces = torch.stack([forces(one).double() for one in members])
-        found = list(all_forces - all_forces.mean(dim=0))
-    else:
-        own, found = forces(model).double(), []
-        for displacement in uncertainty.displacements.to(own.device):
-            with displaced(model, displacement):
-                found.append(forces(model).double() - own)
+        weights = member_weights(model)
+        all_forces = [forces(one).double() for one in members]
+        mean = weighted_mean(all_forces, weights)
+        factors = [factor * uncertainty.force_scale for factor in factors_of_members(weights)]
+        return torch.cat([factor * (own - mean) for factor, own in zip(factors, all_forces, strict=True)], dim=1)
+    own, found = forces(model).double(), []
+    for displacement in uncertainty.displacements.to(own.device):
+        with displaced(model, displacement):
+            found.append(forces(model).double() - own)
     return torch.cat(found, dim=1) * factor_of_deviations(uncertainty, len(found))
 
 

@@ -25,7 +25,9 @@ from fitsnap_nn.interfaces.outputs import Outputs, parse_outputs
 from fitsnap_nn.lammps.cell import to_lammps
 from fitsnap_nn.lammps.reference import ReferencePotential
 from fitsnap_nn.models import Model
+from fitsnap_nn.models.committee import member_weights
 from fitsnap_nn.models.evaluation import evaluate, to_float64
+from fitsnap_nn.models.prediction import weighted_mean
 from fitsnap_nn.models.uncertainty import Uncertainty
 from fitsnap_nn.settings.rows import PropertyRow
 from fitsnap_nn.settings.schema import Reference
@@ -159,7 +161,7 @@ class Potential:
         found = {}
         if named.energies:
             members = self.model.members()
-            mean = torch.stack([one.atom_energies(batch) for one in members]).mean(dim=0)
+            mean = weighted_mean([one.atom_energies(batch) for one in members], member_weights(self.model))
             found["energies"] = mean.cpu().numpy() + self._reference_energies(configuration)
         for name, of in named.features.items():
             try:

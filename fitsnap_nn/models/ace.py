@@ -6,6 +6,7 @@ Fits read the descriptors from the cache and give a `BPNN` or a `LinearModel`; L
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -78,7 +79,15 @@ class AceNetwork(GraphModel):
         options = {"hidden": list(self._hidden), "activation": self._activation}
         return {"architecture": "ACE", "model_input": self._input.payload(), **options}
 
+    def set_precision(self, dtype: torch.dtype) -> None:
+        # Always float64, because the sums in the descriptors cancel: in float32 energies of 108 atoms of nickel had
+        # errors of up to 1.3 meV, those of SOAP_BPNN 0.01 meV. Rounding of the vectors to float32 costs 0.003 meV.
+        super().set_precision(torch.float64)
+
     def forward(self, graph: Graph) -> Tensor:
+        return self._outputs(replace(graph, vectors=graph.vectors.to(self.precision))).to(graph.vectors.dtype)
+
+    def _outputs(self, graph: Graph) -> Tensor:
         descriptors = self.descriptors(graph)
         if len(self.elements) == 1:
             return self._network(0, descriptors)

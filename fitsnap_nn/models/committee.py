@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import tee
 from typing import Any
@@ -10,9 +11,19 @@ import torch
 from torch import Tensor
 
 from fitsnap_nn.inputs.graph.batch import Graph
-from fitsnap_nn.models.base import GraphModel
+from fitsnap_nn.models.base import GraphModel, Model
 
 BASELINES = "element_energies", "energy_scale"
+
+
+def member_weights(model: Model[Any]) -> tuple[float, ...]:
+    """Return the weights of the members of a model in its prediction; they sum to 1."""
+    return model.weights if isinstance(model, Committee) else equal_weights(len(model.members()))
+
+
+def equal_weights(count: int) -> tuple[float, ...]:
+    """Return the weights of the members of a plain mean."""
+    return (1.0 / count,) * count
 
 
 class Committee(GraphModel):
@@ -20,10 +31,18 @@ class Committee(GraphModel):
 
     Args:
         networks: the members.
+        weights: of the members in the mean; equal if empty.
+
+    Raises:
+        ValueError: the weights are not positive numbers, one for each member, whose sum is 1.
     """
 
-    def __init__(self, networks: Sequence[GraphModel]) -> None:
+    def __init__(self, networks: Sequence[GraphModel], weights: Sequence[float] = ()) -> None:
         super().__init__(networks[0].elements)
+        self.weights = tuple(weights) or equal_weights(len(networks))
+        fits = len(self.weights) == len(networks) and all(one > 0 for one in self.weights)
+        if not (fits and abs(math.fsum(self.weights) - 1) < 1e-9):
+            raise ValueError(f"{len(networks)} members with weights {' '.join(map(str, self.weights))}")
         self.networks = torch.nn.ModuleList(networks)
         self.cutoff = max(one.cutoff for one in networks)
         self.num_message_passing = max(one.num_message_passing for one in networks)
@@ -33,6 +52,10 @@ class Committee(GraphModel):
 
     def members(self) -> tuple[GraphModel, ...]:
         return tuple(self.networks)  # type: ignore[arg-type]  # a ModuleList is one of Module
+
+    @property
+    def precision(self) -> torch.dtype:
+        return min((one.precision for one in self.members()), key=lambda dtype: dtype.itemsize)
 
     def set_precision(self, dtype: torch.dtype) -> None:
         for one in self.members():

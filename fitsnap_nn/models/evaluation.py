@@ -16,6 +16,7 @@ from fitsnap_nn.inputs.base import CachedInput
 from fitsnap_nn.inputs.batch import join_batches
 from fitsnap_nn.inputs.reference import reference_values
 from fitsnap_nn.models.base import Model
+from fitsnap_nn.models.committee import member_weights
 from fitsnap_nn.models.prediction import mean_prediction, predict
 from fitsnap_nn.models.uncertainty import Uncertainty, deviations
 
@@ -83,8 +84,12 @@ def evaluate_together(
     stressed = [one.has_strain and all(configuration.pbc) for configuration, one in pairs]
     requested = [one for one in properties if one != STRESS or any(stressed)]
     predictions = [predict(one, batch, requested) for one in model.members()]
-    mean = mean_prediction(predictions)
-    spreads = uncertainty.spread(model, batch, requested, predictions) if uncertainty else deviations(predictions)
+    weights = member_weights(model)
+    mean = mean_prediction(predictions, weights)
+    if uncertainty:
+        spreads = uncertainty.spread(model, batch, requested, predictions)
+    else:
+        spreads = deviations(predictions, weights)
     # One transfer per property and batch, not per configuration.
     values, spread = _on_host(mean.values), _on_host(spreads)
     evaluations, end = [], 0

@@ -150,14 +150,22 @@ def _without_derivatives(batch: Batch, atom_energies: Tensor) -> Derived:
     return Derived(atom_energies, batch.sum_by_configuration(atom_energies), None, None)
 
 
-def mean_prediction(found: Sequence[Prediction]) -> Prediction:
-    """Return the mean of the predictions of several models for the same batch."""
+def mean_prediction(found: Sequence[Prediction], weights: Sequence[float]) -> Prediction:
+    """Return the mean of the predictions of several models for the same batch, with weights whose sum is 1."""
     if len(found) == 1:
         return found[0]
-    atom_energies = torch.stack([one.atom_energies for one in found]).mean(dim=0)
+    names = found[0].values
     return Prediction(
-        atom_energies, {name: torch.stack([one.values[name] for one in found]).mean(dim=0) for name in found[0].values}
+        weighted_mean([one.atom_energies for one in found], weights),
+        {name: weighted_mean([one.values[name] for one in found], weights) for name in names},
     )
+
+
+def weighted_mean(tensors: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    """Return the sum of tensors of one shape, each times its weight."""
+    stacked = torch.stack(list(tensors))
+    mean: Tensor = torch.tensordot(stacked.new_tensor(weights), stacked, dims=1)
+    return mean
 
 
 def predict_baseline(model: Model[B], batch: B, properties: Iterable[Property]) -> Prediction:

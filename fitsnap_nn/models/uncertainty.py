@@ -9,6 +9,7 @@ mean square of its changes by displacements u = C^(-1/2) z of w, with orthogonal
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -20,7 +21,8 @@ from torch import Tensor
 from fitsnap_nn.data.properties import ENERGY, FORCES, Property
 from fitsnap_nn.inputs.batch import Batch
 from fitsnap_nn.models.base import Model
-from fitsnap_nn.models.prediction import Prediction, predict
+from fitsnap_nn.models.committee import equal_weights, member_weights
+from fitsnap_nn.models.prediction import Prediction, predict, weighted_mean
 
 LAST_LAYER, COMMITTEE = "last layer", "committee"
 ENERGIES = "energies"  # of the atoms
@@ -72,13 +74,14 @@ class Uncertainty:
             found: predictions of the members of the model for this batch.
         """
         if self.method == COMMITTEE:
-            return deviations(found, self.force_scale, self.energy_scale)
+            return deviations(found, member_weights(model), self.force_scale, self.energy_scale)
         wanted = [one for one in properties if one in (ENERGY, FORCES)]
         others = []
         for displacement in self.displacements:
             with displaced(model, displacement):
                 others.append(predict(model, batch, wanted))
-        return deviations(others, self.force_scale, self.energy_scale, centre=found[0])
+        weights = equal_weights(len(others))
+        return deviations(others, weights, self.force_scale, self.energy_scale, centre=found[0])
 
 
 # That of any committee before its calibration.
@@ -86,23 +89,28 @@ RAW_COMMITTEE = Uncertainty(COMMITTEE, 1.0, 1.0, 0.0, torch.zeros(0, 0, dtype=to
 
 
 def deviations(
-    found: Sequence[Prediction], force_scale: float = 1.0, energy_scale: float = 1.0, centre: Prediction | None = None
+    found: Sequence[Prediction],
+    weights: Sequence[float],
+    force_scale: float = 1.0,
+    energy_scale: float = 1.0,
+    centre: Prediction | None = None,
 ) -> dict[str, Tensor]:
     """Return the standard deviations of several predictions for the same batch, see `Evaluation.spread`.
 
     Args:
         found: the predictions.
+        weights: of the predictions; they sum to 1.
         force_scale, energy_scale: factors of the standard deviations.
-        centre: deviations are those from this prediction; ``None``: from the mean, as sample standard deviations.
+        centre: deviations are those from this prediction; ``None``: from the mean, see `factors_of_members`.
     """
-    free = len(found) - (centre is None)
-    if free < 1:
+    if len(found) == 1 and centre is None:
         return {}
+    squares = [factor**2 for factor in factors_of_members(weights)] if centre is None else weights
 
     def variance(values: Callable[[Prediction], Tensor]) -> Tensor:
-        stacked = torch.stack([values(one) for one in found])
-        middle = stacked.mean(dim=0) if centre is None else values(centre)
-        return (stacked - middle).square().sum(dim=0) / free
+        all_values = [values(one) for one in found]
+        middle = weighted_mean(all_values, weights) if centre is None else values(centre)
+        return weighted_mean([(one - middle).square() for one in all_values], squares)
 
     result = {
         ENERGIES: variance(lambda one: one.atom_energies).sqrt() * energy_scale,
@@ -111,6 +119,16 @@ def deviations(
     if FORCES.name in found[0].values:
         result[FORCES.name] = variance(lambda one: one.values[FORCES.name]).sum(dim=1).sqrt() * force_scale
     return result
+
+
+def factors_of_members(weights: Sequence[float]) -> list[float]:
+    """Return the factors of deviations from the mean whose squares sum to the sample variance.
+
+    With weights w that sum to 1, the variance is sum_i w_i d_i^2 / (1 - sum_i w_i^2); with n equal ones it is the sum
+    of d_i^2 / (n - 1).
+    """
+    free = 1.0 - math.fsum(weight**2 for weight in weights)
+    return [math.sqrt(weight / free) for weight in weights]
 
 
 @contextmanager

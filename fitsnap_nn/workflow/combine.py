@@ -7,13 +7,11 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
-from fitsnap_nn import devices
+from fitsnap_nn import devices, interrupts
 from fitsnap_nn.data.any_format import unique
 from fitsnap_nn.data.configuration import Configuration, Subset
 from fitsnap_nn.data.properties import STANDARD
-from fitsnap_nn.errors import InputError, Problem
+from fitsnap_nn.errors import CheckpointError, InputError, Problem
 from fitsnap_nn.export.combine import combine
 from fitsnap_nn.export.export import write_export
 from fitsnap_nn.export.model_file import ModelFile, load_payload, model_of, payload_with, write_payload
@@ -21,22 +19,27 @@ from fitsnap_nn.files import one_line_errors
 from fitsnap_nn.interfaces.potential import Potential
 from fitsnap_nn.lammps.files import LammpsFiles
 from fitsnap_nn.lammps.verify import Verification
+from fitsnap_nn.launch import repeated_command
 from fitsnap_nn.models.uncertainty import RAW_COMMITTEE
 from fitsnap_nn.reports.errors_table import ALL, STYLES, errors_table, summary
+from fitsnap_nn.reports.member_weights import MIN_CONFIGURATIONS, choose_weights
 from fitsnap_nn.reports.results import Result
 from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.reports.uncertainty import calibrate
+from fitsnap_nn.settings import Settings
 from fitsnap_nn.settings.ini import COMMAND_LINE
 from fitsnap_nn.settings.lammps_names import unreadable_name
 from fitsnap_nn.terminal import announced
-from fitsnap_nn.training.distributed import Ranks
+from fitsnap_nn.training.distributed import Ranks, session
 from fitsnap_nn.workflow import delivery
 from fitsnap_nn.workflow.device import use_device
 from fitsnap_nn.workflow.evaluation import evaluate_content, read_data, with_sets
+from fitsnap_nn.workflow.members import find_members, fit_missing
+from fitsnap_nn.workflow.preparation import describe_data, read_dataset
 
 UNCALIBRATED = (
-    "uncertainty: not calibrated, and not in the files for LAMMPS. Name the data files of the fits (--data) to "
-    "calibrate it on the validation set."
+    "weights: equal; uncertainty: not calibrated, and not in the files for LAMMPS. Name the data files of the fits "
+    "(--data) to choose the weights by errors of the validation set, and to calibrate the uncertainty on it."
 )
 NO_VALIDATION = (
     "uncertainty: not calibrated. The data files contain no configuration with forces that is in the validation set "
@@ -45,67 +48,87 @@ NO_VALIDATION = (
 
 
 def combine_models(
-    models: Sequence[str | Path],
+    sources: Sequence[str | Path],
     folder: str | Path,
     *,
     data: Sequence[str] = (),
     name: str = "",
+    equal: bool = False,
     overwrite: bool = False,
+    resume: bool = False,
     quiet: bool = False,
     brief: bool = False,
     trust: bool = False,
-) -> Verification:
+) -> Verification | None:
     """Write the mean of several models as one model file, with its files for LAMMPS, and verify these in LAMMPS.
 
+    With data, the weights of the models are those with the smallest errors of forces on the validation set.
+
     Args:
-        models: model or restart files, at least two; see `fitsnap_nn.export.combine.combine`.
+        sources: model or restart files, or inputs, whose fits run first where they have not yet; at least two. See
+            `fitsnap_nn.export.combine.combine`.
         folder: output folder; created if necessary.
-        data: data files, on which the errors of members and mean are shown and the uncertainty is calibrated.
+        data: data files, on which the errors of members and mean are shown and the uncertainty is calibrated; by
+            default the data of the first input.
         name: common part of the file names; by default that of the first model.
+        equal: give all members the same weight.
         overwrite: replace existing files.
+        resume: go on with interrupted fits of inputs.
         quiet: print nothing.
         brief: print warnings and results only.
         trust: see `load_potential`.
 
     Returns:
-        The comparison with LAMMPS.
+        The comparison with LAMMPS, on the first rank.
 
     Raises:
-        InputError: there are fewer than two models, or one twice, the name is not possible, or files exist already.
-        CheckpointError: a model cannot be read, or they do not go together.
+        InputError: there are fewer than two models, or one twice, the name is not possible, files exist already, or
+            something is wrong with an input.
+        CheckpointError: a model cannot be read, they do not go together, or their mean is not better than one of them.
         DataError: a data file cannot be read.
         VerificationError: LAMMPS does not reproduce the model.
     """
-    _check(models, name)
-    with announced("reading the models", quiet or brief):
-        payloads = [load_payload(path, trust=trust) for path in models]
-        files = [model_of(payload, path, trust=trust) for payload, path in zip(payloads, models, strict=True)]
-    content = _named(combine(files), name)
-    _refuse_existing(Path(folder, f"{content.potential}.mod"), overwrite)
-    with one_line_errors(), Console(None if quiet else sys.stdout, brief=brief) as console:
-        console.line(str(content.provenance["origin"]))
-        configurations: Sequence[Configuration] = ()
-        if data:
-            device = use_device(devices.choose(), Ranks(), console)
-            configurations = with_sets(content, read_data(content, unique(data), Ranks(), console), console)
-            content = _assessed(content, files, configurations, device, console)
-        else:
-            console.line(UNCALIBRATED)
-        payload = payload_with({**payloads[0], "potential": content.potential}, content)
-        written = _write(content, payload, Path(folder), overwrite, console)
-        return _verify(content, written, configurations, console)
-
-
-def _check(models: Sequence[str | Path], name: str) -> None:
-    paths = [Path(model).resolve() for model in models]
-    if len(paths) < 2:
-        hint = "Name two or more model files."
-        raise InputError([Problem(COMMAND_LINE, "a committee needs at least two models.", hint)])
-    if twice := [path for path in dict.fromkeys(paths) if paths.count(path) > 1]:
-        what = f"{', '.join(map(str, twice))} is listed more than once."
-        raise InputError([Problem(COMMAND_LINE, what, "The members of a committee must differ.")])
     if problem := name and unreadable_name(name):
         raise InputError([Problem(COMMAND_LINE, f"--name {name}: {problem}.", "Choose another name.")])
+    members = find_members(sources)
+    inputs = [one.settings for one in members if one.settings]
+    first = members[0].settings
+    _refuse_existing(folder, name or (first.outfile.potential if first else ""), overwrite)
+    fit_missing(members, overwrite=overwrite, resume=resume, quiet=quiet, brief=brief)
+    with session() as ranks, one_line_errors():
+        again = repeated_command(ranks.size, "--resume")
+        interrupts.describe(lambda: f"interrupted while the models were combined; no fit is lost. To repeat: {again}")
+        stream = sys.stdout if ranks.is_first and not quiet else None
+        with announced("reading the models", stream is None or brief):
+            payloads = [load_payload(one.path, trust=trust) for one in members]
+            files = [model_of(payload, one.path, trust=trust) for payload, one in zip(payloads, members, strict=True)]
+        content = _named(combine(files), name)
+        _refuse_existing(folder, content.potential, overwrite)
+        with Console(stream, brief=brief) as console:
+            console.line(str(content.provenance["origin"]))
+            configurations: Sequence[Configuration] = ()
+            if data or inputs:
+                found = _read(content, data, inputs, ranks, console)
+                configurations = with_sets(content, found, console)
+                content = _assessed(content, files, configurations, equal, ranks, console)
+            else:
+                console.line(UNCALIBRATED)
+            if not ranks.is_first:
+                return None
+            payload = payload_with({**payloads[0], "potential": content.potential}, content)
+            written = _write(content, payload, Path(folder), overwrite, console)
+            return _verify(content, written, configurations, console)
+
+
+def _read(
+    content: ModelFile, data: Sequence[str], inputs: Sequence[Settings], ranks: Ranks, console: Console
+) -> Sequence[Configuration]:
+    """Return the configurations of data files or, if there are none, of the first input."""
+    if data:
+        return read_data(content, unique(data), ranks, console)
+    dataset = read_dataset(inputs[0], ranks, console=console)
+    console.line(describe_data(dataset, inputs[0]))
+    return dataset.configurations
 
 
 def _named(content: ModelFile, name: str) -> ModelFile:
@@ -114,9 +137,10 @@ def _named(content: ModelFile, name: str) -> ModelFile:
     return content._replace(provenance=provenance, potential=name or Path(content.potential).name)
 
 
-def _refuse_existing(path: Path, overwrite: bool) -> None:
-    """Refuse to replace an export before anything is evaluated; `deliver` looks at all files."""
-    if path.exists() and not overwrite:
+def _refuse_existing(folder: str | Path, name: str, overwrite: bool) -> None:
+    """Refuse to replace an export before anything is computed; `write_export` looks at all files."""
+    path = Path(folder, f"{Path(name).name}.mod")
+    if name and path.exists() and not overwrite:
         raise InputError([Problem(str(path), "already exists.", "Give --overwrite to replace it.")])
 
 
@@ -124,24 +148,77 @@ def _assessed(
     content: ModelFile,
     files: Sequence[ModelFile],
     configurations: Sequence[Configuration],
-    device: torch.device,
+    equal: bool,
+    ranks: Ranks,
     console: Console,
 ) -> ModelFile:
-    """Return the committee with its calibrated uncertainty; print the errors of the models and of their mean."""
+    """Return the mean with its weights and calibrated uncertainty; print the errors of the models and of the mean."""
+    device = use_device(devices.choose(local_rank=ranks.local_rank), ranks, console)
 
-    def results_of(file: ModelFile) -> list[Result]:
-        name = f"evaluation of {file.path.parent.name or file.path.name}"
-        return evaluate_content(file, configurations, Ranks(), STANDARD, console, device=device, name=name)
+    def results_of(file: ModelFile, name: str) -> list[Result]:
+        return evaluate_content(file, configurations, ranks, STANDARD, console, device=device, name=name)
 
+    validation = []
     for file in files:
-        _show_errors(str(file.path), results_of(file), console)
-    results = results_of(content)
+        results = results_of(file, f"evaluation of {file.path.parent.name or file.path.name}")
+        validation.append(_of_validation(results))
+        if ranks.is_first:
+            _show_errors(str(file.path), results, console)
+    content = _weighted(content, files, [] if equal else validation, ranks, console)
+    results = results_of(content, "evaluation of the mean")
+    if not ranks.is_first:
+        return content
     rows = _show_errors("mean", results, console)
-    content = content._replace(provenance={**content.provenance, "error_table": rows})
-    calibrated = calibrate(RAW_COMMITTEE, [one for one in results if one.configuration.subset is Subset.VALIDATION])
+    calibrated = calibrate(RAW_COMMITTEE, _of_validation(results))
     for line in calibrated.lines() if calibrated else [NO_VALIDATION]:
         console.line(line, final=True)
-    return content._replace(uncertainty=calibrated.uncertainty if calibrated else None)
+    return content._replace(
+        provenance={**content.provenance, "error_table": rows},
+        uncertainty=calibrated.uncertainty if calibrated else None,
+    )
+
+
+def _of_validation(results: Sequence[Result]) -> list[Result]:
+    return [one for one in results if one.configuration.subset is Subset.VALIDATION]
+
+
+def _weighted(
+    content: ModelFile,
+    files: Sequence[ModelFile],
+    validation: Sequence[Sequence[Result]],
+    ranks: Ranks,
+    console: Console,
+) -> ModelFile:
+    """Return the mean with the weights that are best for the validation set; models without weight are left out.
+
+    Args:
+        content: the mean with equal weights.
+        files: the models.
+        validation: results of each for the validation set; empty to keep equal weights.
+
+    Raises:
+        CheckpointError: one model has all the weight.
+    """
+    weights = ranks.broadcast(choose_weights(validation) if validation and ranks.is_first else [])
+    if not weights:
+        why = (
+            f": fewer than {MIN_CONFIGURATIONS} configurations with forces in the validation set" if validation else ""
+        )
+        console.line(f"weights: equal{why}")
+        return content
+    used = [(file, weight) for file, weight in zip(files, weights, strict=True) if weight]
+    if len(used) == 1:
+        raise CheckpointError(
+            f"no mean of these models has smaller errors of forces on the validation set than {used[0][0].path} alone. "
+            "Use that model, or give --equal for a mean with equal weights."
+        )
+    shown = ", ".join(f"{file.path} {weight:.2f}" for file, weight in zip(files, weights, strict=True))
+    console.line(f"weights (smallest errors of forces on the validation set): {shown}", final=True)
+    for file, weight in zip(files, weights, strict=True):
+        if not weight:
+            console.line(f"  note: {file.path} is not part of the mean, which is better without it", final=True)
+    found = combine([file for file, _ in used], [weight for _, weight in used])
+    return found._replace(provenance={**content.provenance, **found.provenance}, potential=content.potential)
 
 
 def _show_errors(name: str, results: Sequence[Result], console: Console) -> str:

@@ -125,8 +125,7 @@ class Fit:
         predictions = self.results / f"{label.replace(' ', '_')}.xyz"
         if not predictions.exists():
             partial = predictions.with_suffix(".partial.xyz")
-            files = sorted(str(one) for one in file.rglob("*") if one.is_file()) if file.is_dir() else [str(file)]
-            run_program(["test", str(self.model), *files, "-o", str(partial), "--overwrite"], self.folder)
+            run_program(["test", str(self.model), *files_of(file), "-o", str(partial), "--overwrite"], self.folder)
             partial.rename(predictions)
         return errors_of_predictions(predictions)
 
@@ -161,17 +160,26 @@ class Mean(Fit):
         return self.output / "mean.pt"
 
     def train(self, limit: float | None) -> list[float | None]:
-        """Combine the members; return the CPU seconds of all their parts."""
+        """Combine the members; return the CPU seconds of all their parts and of this step."""
         self.results.mkdir(exist_ok=True, parents=True)
-        if not self.model.exists():
+        path = self.results / "combine.json"
+        if not path.exists():
             models = [str(one.model) for one in self.members]
-            run_program(["combine", *models, "-o", str(self.output), "--name", "mean", "--overwrite"], self.folder)
-        return [part for one in self.members for part in one.train(limit)]
+            words = ["combine", *models, "-o", str(self.output), "--name", "mean", "--overwrite"]
+            cpu = run_program([*words, "--data", *files_of(self.training)], self.folder)
+            write_text(path, json.dumps(cpu))
+        parts = [part for one in self.members for part in one.train(limit)]
+        return [*parts, json.loads(path.read_text(encoding="utf-8"))]
 
     def own_errors(self, subset: str) -> Errors:
         """Return the errors of a set of the members, in which no member has seen other sets of another."""
         self.test_errors("own data", self.training)
         return errors_of_predictions(self.results / "own_data.xyz", subset)
+
+
+def files_of(path: Path) -> list[str]:
+    """Return the data files of a folder, or the file itself."""
+    return sorted(str(one) for one in path.rglob("*") if one.is_file()) if path.is_dir() else [str(path)]
 
 
 def run_program(words: list[str], folder: Path, limit: float | None = None) -> float:

@@ -15,7 +15,7 @@ from the input that ``new`` writes:
 * ``--epochs`` and ``--set``, for dry runs and for the choice of settings.
 
 MEAN among the models, as the last one, is what ``combine`` makes of the fits of the models before it with the same
-seed, except BPNN; its training time is their sum.
+seed, except BPNN, with weights chosen on their validation set; its training time is the sum of all.
 
 Never choose settings by test errors: ``--validation-only`` neither opens the test files nor shows the errors of a test
 set. Training CPU seconds are user and system time of a complete fit, descriptors included, without the verification in

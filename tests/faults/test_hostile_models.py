@@ -70,16 +70,17 @@ def described(**values: Any) -> Change:
     return lambda content: content["description"].update(values)
 
 
-def committee(*models: Any) -> Change:
+def committee(*models: Any, **more: Any) -> Change:
     def change(content: dict[str, Any]) -> None:
         given = {"model_input": content["description"]["model_input"]}
         described = [{**one, **given} if isinstance(one, dict) and "LINEAR" in one.values() else one for one in models]
-        content["description"] = {"architecture": "COMMITTEE", "models": described}
+        content["description"] = {"architecture": "COMMITTEE", "models": described, **more}
 
     return change
 
 
 ROW = {"name": "charge", "per": "atom", "symmetry": "scalar", "column": "q"}
+PAIR = {"architecture": "CUSTOM", "elements": ["W", "Be"]}
 FILE = {"* * x": torch.zeros(1, dtype=torch.uint8)}
 HOSTILE: dict[str, Change] = {
     "line break in pair_style": reference(pair_style=f'zbl 4.0 "4.8{SHELL}"'),
@@ -146,6 +147,10 @@ HOSTILE: dict[str, Change] = {
     "committee of models on descriptors": committee(*2 * [{"architecture": "LINEAR"}]),
     "committee with other elements": committee(*2 * [{"architecture": "CUSTOM", "elements": ["Ta"]}]),
     "committee of anything": committee("os:system", "os:system"),
+    "committee with one weight": committee(*2 * [PAIR], weights=[1.0]),
+    "committee with a negative weight": committee(*2 * [PAIR], weights=[-1.0, 2.0]),
+    "committee with weights that are no numbers": committee(*2 * [PAIR], weights=[0.5, float("nan")]),
+    "committee with weights of words": committee(*2 * [PAIR], weights="ab"),
     "weights": lambda content: content["state_dict"].popitem(),
     "version": top(version="1"),
     "provenance": top(provenance=[1]),

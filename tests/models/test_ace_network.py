@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,3 +69,15 @@ def test_it_is_the_network_of_the_fit(option: int, committee: int) -> None:
     torch.testing.assert_close(found.atom_energies, expected.atom_energies, rtol=1e-12, atol=1e-12)
     for name in ("forces", "stress"):
         torch.testing.assert_close(found.values[name], expected.values[name], rtol=1e-9, atol=1e-11)
+
+
+def test_graphs_in_float32_cost_no_digits_but_those_of_their_vectors() -> None:
+    """Descriptors cancel: in float32 they, and not the vectors, would determine the error."""
+    model = network("Ta")
+    graph = make_graph(model, synthetic(model.elements, count=30))
+    rounded = replace(graph, vectors=graph.vectors.float())
+    model.set_precision(torch.float32)
+    expected = model(replace(graph, vectors=rounded.vectors.double()))
+    found = model(rounded)
+    assert (model.precision, found.dtype) == (torch.float64, torch.float32)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-7, atol=0)

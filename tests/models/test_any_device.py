@@ -11,6 +11,7 @@ from fitsnap_nn.data.properties import STANDARD, derivatives_of
 from fitsnap_nn.inputs.batch import join_batches
 from fitsnap_nn.inputs.snap.input import SnapInput
 from fitsnap_nn.models import BPNN
+from fitsnap_nn.models.committee import member_weights
 from fitsnap_nn.models.prediction import mean_prediction, predict, predict_for_training
 from fitsnap_nn.settings.schema import Bispectrum, Reference
 from fitsnap_nn.testing.device_rules import META
@@ -25,7 +26,7 @@ def test_a_committee_of_bpnn():
         batch = join_batches([model.input.to_batch(configuration, compute.compute(configuration))] * 2, torch.float32)
     model.to(META)
     batch = batch.to(META)
-    found = mean_prediction([predict(member, batch) for member in model.members()])
+    found = mean_prediction([predict(member, batch) for member in model.members()], member_weights(model))
     assert found.values["forces"].shape == (len(batch.species), 3)
     for member in model.members():
         prediction, _ = predict_for_training(member, batch, STANDARD, list(member.parameters()))

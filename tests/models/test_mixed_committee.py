@@ -15,6 +15,7 @@ from fitsnap_nn.models import GraphModel, build_model, predict
 from fitsnap_nn.models.ace import AceNetwork
 from fitsnap_nn.models.evaluation import to_float64
 from fitsnap_nn.models.mixed_committee import MixedCommittee
+from fitsnap_nn.models.uncertainty import deviations
 from fitsnap_nn.settings.ace import Ace
 from fitsnap_nn.testing.graphs import crystal, make_graph
 from fitsnap_nn.testing.models import GraphModelTests
@@ -81,6 +82,32 @@ def test_the_prediction_is_the_mean_of_the_members_on_their_own_graphs(
             torch.testing.assert_close(
                 predict(alone, graph, STANDARD).energy, prediction.energy, rtol=1e-11, atol=1e-11
             )
+
+
+def test_weights() -> None:
+    """Means and deviations with weights in the ratio 1 to 3, as if the second member were there three times."""
+    members = [member("CUSTOM", 0.3), member("ACE", 0.6)]
+    model = MixedCommittee(members, (0.25, 0.75))
+    repeated = MixedCommittee([members[0], *3 * [members[1]]])
+    graph = make_graph(model, crystal(ELEMENTS, lattice=3.1))
+    found, expected = (predict(one, graph, STANDARD) for one in (model, repeated))
+    for key, values in found.values.items():
+        torch.testing.assert_close(values, expected.values[key], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(model.prior_energies(graph), repeated.prior_energies(graph))
+    torch.testing.assert_close(model.element_energies, repeated.element_energies)
+    forces = [predict(one, graph, STANDARD).forces for one in members]
+    assert forces[0] is not None
+    assert forces[1] is not None
+    # Two values x and y with weights u and v: u v (x - y)^2 / (2 u v).
+    spread = deviations([predict(one, graph, STANDARD) for one in members], model.weights)
+    torch.testing.assert_close(spread["forces"], (forces[0] - forces[1]).norm(dim=1) / 2**0.5)
+    assert build_model(model.description()).description() == model.description()
+
+
+@pytest.mark.parametrize("weights", [(1.0,), (0.5, 0.6), (1.0, 0.0), (-1.0, 2.0), (float("nan"), 0.5)])
+def test_wrong_weights(weights: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="2 members with weights"):
+        MixedCommittee([member("CUSTOM", 0.3), member("CUSTOM", 0.1)], weights)
 
 
 def test_what_it_needs_is_what_any_member_needs() -> None:

@@ -65,7 +65,8 @@ def model_of(name: str) -> Model[Any]:
     elif name == "mixed committee":
         ace = AceNetwork.of(model_of("ACE"))  # type: ignore[arg-type]  # a BPNN
         model = MixedCommittee(
-            [ace, model_of("MACE"), PairNetwork(ELEMENTS, cutoff=3.8, layer_sizes=("num_desc", "1"))]
+            [ace, model_of("MACE"), PairNetwork(ELEMENTS, cutoff=3.8, layer_sizes=("num_desc", "1"))],
+            weights=(0.5, 0.3, 0.2),
         )
     elif name == "CUSTOM":
         model = PairNetwork(ELEMENTS, cutoff=4.0, layer_sizes=("num_desc", "4", "1"))
