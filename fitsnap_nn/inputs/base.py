@@ -98,6 +98,11 @@ class ModelInput(ABC):
         return 0.0
 
     @property
+    def allows_primitive_cells(self) -> bool:
+        """Whether networks on this input may be trained on primitive cells instead of supercells."""
+        return False
+
+    @property
     @abstractmethod
     def cutoff(self) -> float:
         """Largest neighbour distance, Å."""

@@ -148,6 +148,7 @@ def _of_training(document: Document, settings: Settings) -> Iterator[str]:
         if training.optimizer == SHAMPOO:
             yield from _without_effect(document, "PYTORCH", UNUSED_KEYS[SHAMPOO], "with optimizer = SOAP")
         yield from _of_schedule(document, settings)
+    yield from _of_primitive_cells(document, settings)
     if not training.stage_two:
         yield from _without_effect(document, "PYTORCH", STAGE_TWO_KEYS, "with stage_two = 0")
     if not training.manual_seed_flag:
@@ -159,6 +160,16 @@ def _of_training(document: Document, settings: Settings) -> Iterator[str]:
         if not getattr(settings.calculator, label):
             keys = [f"{label}_weight", f"stage_two_{label}_weight"]
             yield from _without_effect(document, "PYTORCH", keys, f"with [CALCULATOR] {label} = 0")
+
+
+def _of_primitive_cells(document: Document, settings: Settings) -> Iterator[str]:
+    reasons = {
+        f"with calculator = {settings.calculator.calculator}": settings.calculator.calculator != "LAMMPSGRAPH",
+        "with optimizer = LKF": settings.pytorch.optimizer == KALMAN,
+        "with long_range = 1": getattr(settings.architecture, "long_range", False),
+    }
+    for reason in [reason for reason, applies in reasons.items() if applies][:1]:
+        yield from _without_effect(document, "PYTORCH", ["primitive_cells"], reason)
 
 
 def _of_schedule(document: Document, settings: Settings) -> Iterator[str]:

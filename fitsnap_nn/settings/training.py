@@ -153,6 +153,11 @@ class PytorchSection:
     loss_reduction: str = option(
         "mean", "mean: average the loss over the labels of a batch; sum: add it up", choices=("mean", "sum")
     )
+    primitive_cells: bool = option(
+        True,
+        "1: train perfect supercells as their primitive cells, with the same loss in less time. Models on graphs "
+        "without long-range interactions, and optimizers other than LKF",
+    )
     balance: bool = option(
         False,
         "1: minimise the geometric mean of the losses of energy, forces, stress and other properties instead of their "

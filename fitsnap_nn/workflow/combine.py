@@ -14,7 +14,7 @@ from fitsnap_nn.data.properties import STANDARD
 from fitsnap_nn.errors import CheckpointError, InputError, Problem
 from fitsnap_nn.export.combine import combine
 from fitsnap_nn.export.export import write_export
-from fitsnap_nn.export.model_file import ModelFile, load_payload, model_of, payload_with, write_payload
+from fitsnap_nn.export.model_file import ModelFile, load_model, load_payload, payload_with, write_payload
 from fitsnap_nn.files import one_line_errors
 from fitsnap_nn.interfaces.potential import Potential
 from fitsnap_nn.lammps.files import LammpsFiles
@@ -100,35 +100,32 @@ def combine_models(
         interrupts.describe(lambda: f"interrupted while the models were combined; no fit is lost. To repeat: {again}")
         stream = sys.stdout if ranks.is_first and not quiet else None
         with announced("reading the models", stream is None or brief):
-            payloads = [load_payload(one.path, trust=trust) for one in members]
-            files = [model_of(payload, one.path, trust=trust) for payload, one in zip(payloads, members, strict=True)]
+            files = [load_model(one.path, trust=trust) for one in members]
         content = _named(combine(files), name)
         _refuse_existing(folder, content.potential, overwrite)
         with Console(stream, brief=brief) as console:
             console.line(str(content.provenance["origin"]))
-            configurations: Sequence[Configuration] = ()
-            if data or inputs:
-                found = _read(content, data, inputs, ranks, console)
-                configurations = with_sets(content, found, console)
+            configurations = _read(content, data, inputs, ranks, console)
+            if configurations:
                 content = _assessed(content, files, configurations, equal, ranks, console)
-            else:
-                console.line(UNCALIBRATED)
             if not ranks.is_first:
                 return None
-            payload = payload_with({**payloads[0], "potential": content.potential}, content)
-            written = _write(content, payload, Path(folder), overwrite, console)
+            written = _write(content, load_payload(members[0].path, trust=trust), Path(folder), overwrite, console)
             return _verify(content, written, configurations, console)
 
 
 def _read(
     content: ModelFile, data: Sequence[str], inputs: Sequence[Settings], ranks: Ranks, console: Console
 ) -> Sequence[Configuration]:
-    """Return the configurations of data files or, if there are none, of the first input."""
+    """Return the configurations, in their sets, of data files or, if there are none, of the first input, if any."""
     if data:
-        return read_data(content, unique(data), ranks, console)
+        return with_sets(content, read_data(content, unique(data), ranks, console), console)
+    if not inputs:
+        console.line(UNCALIBRATED)
+        return ()
     dataset = read_dataset(inputs[0], ranks, console=console)
     console.line(describe_data(dataset, inputs[0]))
-    return dataset.configurations
+    return with_sets(content, dataset.configurations, console)
 
 
 def _named(content: ModelFile, name: str) -> ModelFile:
@@ -231,12 +228,12 @@ def _show_errors(name: str, results: Sequence[Result], console: Console) -> str:
 
 
 def _write(
-    content: ModelFile, payload: dict[str, object], folder: Path, overwrite: bool, console: Console
+    content: ModelFile, first: dict[str, object], folder: Path, overwrite: bool, console: Console
 ) -> LammpsFiles:
-    """Write the model file and the files for LAMMPS."""
+    """Write the model file, with what it has in common with the file of the first member, and the files for LAMMPS."""
     with tempfile.TemporaryDirectory() as temporary, console.task("writing the model and its files for LAMMPS"):
         model_file = Path(temporary, f"{content.potential}.pt")
-        write_payload(model_file, payload)
+        write_payload(model_file, payload_with({**first, "potential": content.potential}, content))
         files = write_export(content, [model_file], folder, overwrite)
     for path in (folder / model_file.name, *files.all):
         console.line(str(path))

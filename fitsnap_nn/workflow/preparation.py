@@ -19,6 +19,7 @@ from fitsnap_nn.data.findings import Finding, refuse
 from fitsnap_nn.data.fitted import fitted_properties
 from fitsnap_nn.data.groups import Dataset, assemble, draw_seed
 from fitsnap_nn.data.label_checks import check_labels
+from fitsnap_nn.data.primitive import Primitive, primitive_of
 from fitsnap_nn.data.properties import Property, derivatives_of
 from fitsnap_nn.data.readers import DataFile
 from fitsnap_nn.data.split import Split
@@ -29,8 +30,8 @@ from fitsnap_nn.inputs.cache.store import InputStore
 from fitsnap_nn.inputs.graph.placed import refuse_wires
 from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.settings.schema import Settings
-from fitsnap_nn.settings.training import LOSS
-from fitsnap_nn.training.batches import SampleSet, make_sample
+from fitsnap_nn.settings.training import KALMAN, LOSS
+from fitsnap_nn.training.batches import Sample, SampleSet, make_sample
 from fitsnap_nn.training.distributed import Ranks
 from fitsnap_nn.workflow.model_inputs import compute_model_inputs
 
@@ -46,6 +47,7 @@ class Prepared:
         model_input: what the model is given.
         store: the cached inputs.
         properties: what is predicted and reported.
+        trained: what the training set is trained as, in its order.
         seen: keys of configurations that earlier fits have seen, if this one starts from their weights; see `Split`.
     """
 
@@ -53,6 +55,7 @@ class Prepared:
     model_input: ModelInput
     store: InputStore
     properties: tuple[Property, ...]
+    trained: tuple[Primitive, ...]
     seen: tuple[bytes, ...] = ()
 
     def subset(self, subset: Subset) -> list[Configuration]:
@@ -61,18 +64,28 @@ class Prepared:
 
     def samples(self, subset: Subset, dtype: torch.dtype) -> SampleSet:
         """Return the samples of one set, inputs and labels in ``dtype``."""
+        return SampleSet([self._sample(one, dtype) for one in self.subset(subset)], dtype)
+
+    def samples_to_train(self, dtype: torch.dtype) -> SampleSet:
+        """Return the samples of the training set in the form in which it is trained."""
         samples = []
-        for configuration in self.subset(subset):
-            cached = self.store.cached(configuration)
-            batch = self.model_input.to_batch(configuration, cached)
-            samples.append(make_sample(configuration, cached, batch, self.properties, dtype))
+        for configuration, copies in self.trained:
+            sample = self._sample(configuration, dtype)
+            counts = {
+                one.name: sample.counts[one.name] * (copies if one.per == "atom" else 1) for one in self.properties
+            }
+            samples.append(sample._replace(counts=counts))
         return SampleSet(samples, dtype)
 
-    def in_stage_two(self, subset: Subset, samples: SampleSet) -> SampleSet:
-        """Return the samples of one set with the weights of stage two of the training."""
-        members = self.subset(subset)
-        changed = any(one.stage_two_weights for one in members)
-        return samples.with_weights([one.stage_two_weights for one in members]) if changed else samples
+    def _sample(self, configuration: Configuration, dtype: torch.dtype) -> Sample:
+        cached = self.store.cached(configuration)
+        batch = self.model_input.to_batch(configuration, cached)
+        return make_sample(configuration, cached, batch, self.properties, dtype)
+
+    def in_stage_two(self, training: SampleSet, validation: SampleSet) -> tuple[SampleSet, SampleSet]:
+        """Return both sets with the weights of stage two of the training."""
+        trained = [one.configuration for one in self.trained]
+        return _in_stage_two(training, trained), _in_stage_two(validation, self.subset(Subset.VALIDATION))
 
     def inputs_of(self, configurations: Sequence[Configuration]) -> list[CachedInput]:
         """Return the cached inputs of configurations, in order."""
@@ -137,9 +150,42 @@ def prepare(
     reference = reference_key(model_input.elements, settings.reference, Path(settings.folder))
     key = {**model_input.cache_key(derivatives), **reference}
     store = InputStore(folder, key, model_input.cached, settings.pytorch.precision)
-    prepared = Prepared(dataset, model_input, store, properties)
-    compute_model_inputs(store, model_input, dataset.configurations, settings, derivatives, ranks, console)
-    return prepared
+    trained = () if relabel else _trained(settings, dataset, model_input, ranks, console)
+    wanted = [*dataset.configurations, *(one.configuration for one in trained if one.copies > 1)]
+    compute_model_inputs(store, model_input, wanted, settings, derivatives, ranks, console)
+    return Prepared(dataset, model_input, store, properties, trained)
+
+
+def _trained(
+    settings: Settings, dataset: Dataset, model_input: ModelInput, ranks: Ranks, console: Console
+) -> tuple[Primitive, ...]:
+    """Return what the training set is trained as; ranks share the search for primitive cells."""
+    members = [one for one in dataset.configurations if one.subset is Subset.TRAINING]
+    options = settings.pytorch
+    if not (options.primitive_cells and options.optimizer != KALMAN and model_input.allows_primitive_cells):
+        return tuple(Primitive(one, 1) for one in members)
+    mine = ranks.mine([float(len(one)) for one in members])
+    found: dict[int, Primitive] = {}
+    with console.task("looking for primitive cells", len(mine)) as task:
+        for number in mine:
+            found[number] = primitive_of(members[number])
+            task.update(len(found))
+        for share in ranks.share({number: one for number, one in found.items() if one.copies > 1}):
+            found |= share
+    trained = tuple(found.get(number, Primitive(one, 1)) for number, one in enumerate(members))
+    if divided := sum(one.copies > 1 for one in trained):
+        atoms = sum(len(one.configuration) for one in trained)
+        are = "is" if divided == 1 else "are"
+        console.line(
+            f"  note: {counted(divided, 'perfect supercell')} of the training set {are} trained as primitive cells: "
+            f"{atoms} instead of {counted(sum(map(len, members)), 'atom')} per epoch"
+        )
+    return trained
+
+
+def _in_stage_two(samples: SampleSet, members: Sequence[Configuration]) -> SampleSet:
+    changed = any(one.stage_two_weights for one in members)
+    return samples.with_weights([one.stage_two_weights for one in members]) if changed else samples
 
 
 def read_dataset(

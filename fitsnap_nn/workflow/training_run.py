@@ -89,7 +89,7 @@ def make_trainer(
         model.load_state_dict(ranks.broadcast(model.state_dict()))
     options = settings.pytorch
     dtype = getattr(torch, options.precision)
-    training, validation = (prepared.samples(subset, dtype) for subset in (Subset.TRAINING, Subset.VALIDATION))
+    training, validation = prepared.samples_to_train(dtype), prepared.samples(Subset.VALIDATION, dtype)
     device = choose_device(settings, ranks)
     model.to(device)
     if options.tf32 and (device.type == "cpu" or options.precision == "float64"):
@@ -97,7 +97,7 @@ def make_trainer(
         console.line(f"note: [PYTORCH] tf32 = 1 has no effect {reason}")
     for note in [] if restart else set_last_layer(model, training, objective, settings, prepared, ranks):
         console.line(f"start: {note}")
-    stage_two = prepared.in_stage_two(Subset.TRAINING, training), prepared.in_stage_two(Subset.VALIDATION, validation)
+    stage_two = prepared.in_stage_two(training, validation)
     release, sets = prepared.releaser(), (training, validation)
     trainer = Trainer(model, *sets, objective, options, seed, ranks, device, release, console.line, stage_two)
     console.line(f"model: {options.model}{_size(model, settings)} · seed {seed}")

@@ -59,6 +59,7 @@ def pytorch(text: str) -> tuple[str, str]:
             "[PYTORCH] lr_scheduler_gamma has no effect with scheduler =",
         ),
         ([pytorch("optimizer = SOAP\namsgrad = 1")], "[PYTORCH] amsgrad has no effect with optimizer = SOAP."),
+        ([pytorch("primitive_cells = 0")], "[PYTORCH] primitive_cells has no effect with calculator = LAMMPSSNAP."),
         ([pytorch("optimizer = LKF\namsgrad = 1")], "[PYTORCH] amsgrad has no effect with optimizer = LKF"),
         (
             [pytorch("optimizer = ScheduleFree\nscheduler = cosine\namsgrad = 1")],

@@ -42,6 +42,10 @@ class GraphInput(ModelInput):
     cached: ClassVar[type[CachedInput]] = CachedGraph
 
     @property
+    def allows_primitive_cells(self) -> bool:
+        return not self.long_range  # the errors of sums over k depend on the cell
+
+    @property
     def cutoff(self) -> float:
         return self.radius
 
