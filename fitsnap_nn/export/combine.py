@@ -31,8 +31,8 @@ class Fixed(NamedTuple):
 def combine(files: Sequence[ModelFile], weights: Sequence[float] = ()) -> ModelFile:
     """Return the mean of the models of several files.
 
-    It is in the lowest precision of the members, ACE in float64. What is trained or validated on in one of the fits is so for the
-    whole; the validation set excludes what any member was trained on.
+    It is in the lowest precision of the members, ACE in float64. What is trained or validated on in one of the fits is
+    so for the whole; the validation set excludes what any member was trained on.
 
     Args:
         files: at least two.

@@ -94,7 +94,7 @@ def combine_models(
     inputs = [one.settings for one in members if one.settings]
     first = members[0].settings
     _refuse_existing(folder, name or (first.outfile.potential if first else ""), overwrite)
-    fit_missing(members, overwrite=overwrite, resume=resume, quiet=quiet, brief=brief)
+    fit_missing(members, overwrite=overwrite, resume=resume, quiet=quiet, brief=brief, trust=trust)
     with session() as ranks, one_line_errors():
         again = repeated_command(ranks.size, "--resume")
         interrupts.describe(lambda: f"interrupted while the models were combined; no fit is lost. To repeat: {again}")

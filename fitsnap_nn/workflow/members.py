@@ -41,18 +41,19 @@ class Member:
         settings = self.settings
         return settings is not None and Path(settings.output_folder, settings.pytorch.save_state_output).exists()
 
-    def needs_fit(self, overwrite: bool) -> bool:
+    def needs_fit(self, overwrite: bool, trust: bool) -> bool:
         """Return whether the model of an input does not exist, or is to be replaced.
 
         Args:
             overwrite: replace a model of another version of the input.
+            trust: see `load_payload`.
 
         Raises:
             InputError: there is one.
         """
         if self.settings is None or not self.path.exists():
             return self.settings is not None
-        if load_payload(self.path)["provenance"].get("input") == self.settings.text:
+        if load_payload(self.path, trust=trust)["provenance"].get("input") == self.settings.text:
             return False
         if overwrite:
             return True
@@ -60,11 +61,11 @@ class Member:
         hint = "--overwrite fits it again. To use it as it is, name the model file instead of the input."
         raise InputError([Problem(str(self.source), what, hint)])
 
-    def fixed(self) -> Fixed:
+    def fixed(self, trust: bool) -> Fixed:
         """Return what has to be the same as in the other models, of a fit or of a model file."""
         settings = self.settings
         if settings is None:
-            return fixed_of(load_model(self.path))
+            return fixed_of(load_model(self.path, trust=trust))
         files = read_files(settings.reference, settings.elements, Path(settings.folder))
         return Fixed(str(self.source), settings.elements, settings.reference, files, settings.eshift)
 
@@ -99,7 +100,9 @@ def _member(source: Path) -> Member:
     return Member(source, Path(settings.output_folder, settings.pytorch.output_file), settings)
 
 
-def fit_missing(members: Sequence[Member], *, overwrite: bool, resume: bool, quiet: bool, brief: bool) -> None:
+def fit_missing(
+    members: Sequence[Member], *, overwrite: bool, resume: bool, quiet: bool, brief: bool, trust: bool
+) -> None:
     """Run the fits of inputs that have no model yet, one after the other, on all ranks.
 
     Args:
@@ -107,6 +110,7 @@ def fit_missing(members: Sequence[Member], *, overwrite: bool, resume: bool, qui
         overwrite: start again where a fit was interrupted, or is of another version of the input.
         resume: go on with interrupted fits.
         quiet, brief: see `fitsnap_nn.workflow.pipeline.fit`.
+        trust: see `load_payload`.
 
     Raises:
         InputError: there is a model of another version of an input.
@@ -114,11 +118,12 @@ def fit_missing(members: Sequence[Member], *, overwrite: bool, resume: bool, qui
         FitsnapError: a fit fails, see `fitsnap_nn.workflow.pipeline.fit`.
     """
     with session() as ranks, Console(sys.stdout if ranks.is_first and not quiet else None, brief=brief) as console:
-        states = [(one.needs_fit(overwrite), one.can_be_continued) for one in members] if ranks.is_first else []
+        every = members if ranks.is_first else ()
+        states = [(one.needs_fit(overwrite, trust), one.can_be_continued) for one in every]
         found = zip(members, ranks.broadcast(states), strict=True)
         waiting = [(one, is_begun and resume) for one, (is_missing, is_begun) in found if is_missing]
         if waiting:
-            require_same([one.fixed() for one in members])
+            require_same([one.fixed(trust) for one in members])
             names = ", ".join(str(one.source) for one, _ in waiting)
             console.line(f"models to fit: {names}")
     for one, going_on in waiting:
