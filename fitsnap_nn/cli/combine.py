@@ -1,4 +1,4 @@
-"""``fitsnap_nn combine``: one potential that is the mean of several."""
+"""``fitsnap_nn combine``: one potential that is the weighted mean of several."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 
 from fitsnap_nn.cli.arguments import add_overwrite, add_quiet, add_trust, loading, trusted
 
-HELP = "write the mean of several fitted models, a committee, as one potential"
+HELP = "write the weighted mean of several models, a committee, as one potential; fit them before if necessary"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
