@@ -16,10 +16,8 @@ from fitsnap_nn.settings.files import nearest
 from fitsnap_nn.settings.ini import COMMAND_LINE
 from fitsnap_nn.settings.load import load_scraper
 from fitsnap_nn.settings.problems import did_you_mean
-from fitsnap_nn.settings.template import known_models, render_template
+from fitsnap_nn.settings.template import known_models, render_template, section_of
 from fitsnap_nn.terminal import announced
-
-NO_MEMBERS = frozenset({"BPNN", "LINEAR"})  # on SNAP descriptors: cannot be combined
 
 HELP = "write an input file for a folder or file of data, or one for each of several architectures"
 
@@ -96,7 +94,7 @@ def _files(infile: str, models: Sequence[str]) -> list[str]:
 
 def _next_step(infile: str, models: Sequence[str], files: Sequence[str]) -> str:
     """Return what to do with the inputs."""
-    if len(models) == 1 or not NO_MEMBERS.isdisjoint(models):
+    if len(models) == 1 or "BISPECTRUM" in map(section_of, models):  # models on SNAP descriptors cannot be combined
         return "\n".join(f"Next: python -m fitsnap_nn check {file}" for file in files)
     mean = Path(infile).with_name(f"{Path(infile).stem}_mean")
     return f"To fit all and combine them: python -m fitsnap_nn combine {' '.join(files)} -o {mean}"

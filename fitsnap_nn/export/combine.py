@@ -19,7 +19,7 @@ MEMBERS = "Members: models on neighbour graphs or on ACE descriptors (calculator
 
 
 class Fixed(NamedTuple):
-    """What the models of a committee need to have in common, and where it is from."""
+    """Properties that all models of a committee share, and the file that states them."""
 
     source: str
     elements: Sequence[str]
@@ -75,7 +75,7 @@ def _members(file: ModelFile) -> list[GraphModel]:
 
 
 def fixed_of(file: ModelFile) -> Fixed:
-    """Return what a model needs to have in common with the others."""
+    """Return the properties of a model that all models of a committee share."""
     return Fixed(str(file.path), file.model.elements, file.reference, file.files, file.eshift)
 
 

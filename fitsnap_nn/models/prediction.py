@@ -163,9 +163,8 @@ def mean_prediction(found: Sequence[Prediction], weights: Sequence[float]) -> Pr
 
 def weighted_mean(tensors: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
     """Return the sum of tensors of one shape, each times its weight."""
-    stacked = torch.stack(list(tensors))
-    mean: Tensor = torch.tensordot(stacked.new_tensor(weights), stacked, dims=1)
-    return mean
+    # Weights as numbers: a tensor of them would be copied to the GPU in every step, which a captured step cannot do.
+    return torch.stack([weight * one for weight, one in zip(weights, tensors, strict=True)]).sum(dim=0)
 
 
 def predict_baseline(model: Model[B], batch: B, properties: Iterable[Property]) -> Prediction:

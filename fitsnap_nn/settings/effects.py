@@ -168,7 +168,7 @@ def _of_primitive_cells(document: Document, settings: Settings) -> Iterator[str]
         "with optimizer = LKF": settings.pytorch.optimizer == KALMAN,
         "with long_range = 1": getattr(settings.architecture, "long_range", False),
     }
-    for reason in [reason for reason, applies in reasons.items() if applies][:1]:
+    if reason := next((reason for reason, applies in reasons.items() if applies), ""):
         yield from _without_effect(document, "PYTORCH", ["primitive_cells"], reason)
 
 

@@ -14,7 +14,7 @@ from fitsnap_nn.data.properties import STANDARD
 from fitsnap_nn.errors import CheckpointError, InputError, Problem
 from fitsnap_nn.export.combine import combine
 from fitsnap_nn.export.export import write_export
-from fitsnap_nn.export.model_file import ModelFile, load_model, load_payload, payload_with, write_payload
+from fitsnap_nn.export.model_file import ModelFile, load_model, load_payload, model_of, payload_with, write_payload
 from fitsnap_nn.files import one_line_errors
 from fitsnap_nn.interfaces.potential import Potential
 from fitsnap_nn.lammps.files import LammpsFiles
@@ -100,7 +100,9 @@ def combine_models(
         interrupts.describe(lambda: f"interrupted while the models were combined; no fit is lost. To repeat: {again}")
         stream = sys.stdout if ranks.is_first and not quiet else None
         with announced("reading the models", stream is None or brief):
-            files = [load_model(one.path, trust=trust) for one in members]
+            first_payload = load_payload(members[0].path, trust=trust)
+            others = [load_model(one.path, trust=trust) for one in members[1:]]
+            files = [model_of(first_payload, members[0].path, trust=trust), *others]
         content = _named(combine(files), name)
         _refuse_existing(folder, content.potential, overwrite)
         with Console(stream, brief=brief) as console:
@@ -110,7 +112,7 @@ def combine_models(
                 content = _assessed(content, files, configurations, equal, ranks, console)
             if not ranks.is_first:
                 return None
-            written = _write(content, load_payload(members[0].path, trust=trust), Path(folder), overwrite, console)
+            written = _write(content, first_payload, Path(folder), overwrite, console)
             return _verify(content, written, configurations, console)
 
 

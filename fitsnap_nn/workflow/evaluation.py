@@ -37,10 +37,9 @@ from fitsnap_nn.settings.outputs import report_names
 from fitsnap_nn.settings.schema import Reference
 from fitsnap_nn.terminal import announced
 from fitsnap_nn.training.distributed import Ranks, session
-from fitsnap_nn.training.evaluation import evaluate_all
 from fitsnap_nn.workflow import delivery
 from fitsnap_nn.workflow.device import choose_device, use_device
-from fitsnap_nn.workflow.pipeline import predict_all
+from fitsnap_nn.workflow.pipeline import evaluated, predict_all
 from fitsnap_nn.workflow.preparation import prepare
 from fitsnap_nn.workflow.run import Fit
 from fitsnap_nn.workflow.run_folder import open_console, start_log
@@ -232,19 +231,18 @@ def evaluate_content(
         name: of the task.
     """
     inputs = content.model.input.open(content.located_reference(), content.path.parent, derivatives_of(properties))
-    with console.task(name) as task, inputs as compute:
-        found = evaluate_all(
+    with inputs as compute:
+        return evaluated(
             content.model,
             configurations,
             lambda them: list(compute.compute_all(them)),
             ranks,
             properties,
+            console,
+            name,
             device=device,
-            say=console.line,
             uncertainty=uncertainty,
-            progress=task.update,
         )
-    return [Result(*both) for both in zip(configurations, found, strict=True)] if ranks.is_first else []
 
 
 def _uncertainty(content: ModelFile, output: str | Path | None) -> Uncertainty | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,9 +14,11 @@ from typing import Any, cast
 import torch
 
 from fitsnap_nn import __version__, interrupts
-from fitsnap_nn.data.configuration import Subset
+from fitsnap_nn.data.configuration import Configuration, Subset
+from fitsnap_nn.data.properties import Property
 from fitsnap_nn.errors import counted
 from fitsnap_nn.folders import LOG_FILE, refuse_foreign_files
+from fitsnap_nn.inputs import CachedInput
 from fitsnap_nn.models import Model
 from fitsnap_nn.models.linear import LinearModel
 from fitsnap_nn.models.uncertainty import Uncertainty
@@ -286,18 +288,37 @@ def predict_all(
     model: Model[Any], prepared: Prepared, ranks: Ranks, console: Console, uncertainty: Uncertainty | None = None
 ) -> list[Result]:
     """Return predictions and labels of all configurations on the first rank, an empty list on the others."""
-    configurations, properties = prepared.dataset.configurations, prepared.properties
-    release, inputs_of = prepared.releaser(), prepared.inputs_of
-    with console.task("evaluation") as task:
+    return evaluated(
+        model,
+        prepared.dataset.configurations,
+        prepared.inputs_of,
+        ranks,
+        prepared.properties,
+        console,
+        release=prepared.releaser(),
+        uncertainty=uncertainty,
+    )
+
+
+def evaluated(
+    model: Model[Any],
+    configurations: Sequence[Configuration],
+    inputs_of: Callable[[Sequence[Configuration]], Sequence[CachedInput]],
+    ranks: Ranks,
+    properties: Sequence[Property],
+    console: Console,
+    name: str = "evaluation",
+    **options: Any,
+) -> list[Result]:
+    """Return predictions and labels of configurations on the first rank, an empty list on the others.
+
+    Args:
+        model, configurations, inputs_of, ranks, properties, options: of `evaluate_all`.
+        console: shows the progress.
+        name: of the task.
+    """
+    with console.task(name) as task:
         found = evaluate_all(
-            model,
-            configurations,
-            inputs_of,
-            ranks,
-            properties,
-            release=release,
-            say=console.line,
-            uncertainty=uncertainty,
-            progress=task.update,
+            model, configurations, inputs_of, ranks, properties, say=console.line, progress=task.update, **options
         )
     return [Result(*both) for both in zip(configurations, found, strict=True)] if ranks.is_first else []

@@ -32,7 +32,7 @@ def strained(atoms: Atoms, matrix: object) -> Atoms:
 
 
 def environments(one: Configuration, cutoff: float = 5.0) -> dict[str, list[float]]:
-    """Sorted neighbour distances of an atom of each element."""
+    """Distances to the neighbours of one atom per element, in increasing order."""
     found = find_neighbours(one, cutoff)
     lengths = np.linalg.norm(found.vectors, axis=1)
     return {element: sorted(lengths[found.i == one.species.index(element)]) for element in set(one.species)}
