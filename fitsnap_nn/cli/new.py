@@ -65,10 +65,10 @@ def run(options: argparse.Namespace) -> None:
 
         reading = explore(Path(options.data), say, conventions)
     with announced("examining the data", options.quiet):
-        from fitsnap_nn.data.proposal import propose
+        from fitsnap_nn.data.proposal import examine, propose
 
-        folder = os.path.dirname(options.infile) or "."
-        proposals = [propose(reading, model, options.elements, folder) for model in models]
+        survey = examine(reading, options.elements)
+        proposals = [propose(survey, model, os.path.dirname(options.infile) or ".") for model in models]
     stated = {"SCRAPER": {key: value for _, key, value in options.conventions}}
     said: list[str] = []
     for model, file, proposal in zip(models, files, proposals, strict=True):

@@ -79,6 +79,24 @@ class Proposal(NamedTuple):
     lines: tuple[str, ...]
 
 
+class Survey(NamedTuple):
+    """Properties of the data that do not depend on the architecture.
+
+    Attributes:
+        reading: the data.
+        elements: chemical symbols in the order of the LAMMPS atom types.
+        distances: between the atoms.
+        offsets: result of `groups_with_wrong_stress`, eV/Å³.
+        weights: eweight, fweight and vweight of networks, by group.
+    """
+
+    reading: Reading
+    elements: tuple[str, ...]
+    distances: Distances
+    offsets: Mapping[str, float]
+    weights: dict[str, tuple[float, ...]]
+
+
 class Derived(NamedTuple):
     """Values of one kind, and the comment on them."""
 
@@ -86,27 +104,36 @@ class Derived(NamedTuple):
     comment: str
 
 
-def propose(reading: Reading, model: str, elements: Sequence[str], folder: str) -> Proposal:
-    """Derive the content of an input from data.
+def examine(reading: Reading, elements: Sequence[str]) -> Survey:
+    """Return the properties of the data that inputs for any architecture are derived from.
 
     Args:
         reading: the data.
-        model: architecture.
         elements: chemical symbols; those of the data, in alphabetical order, if empty.
-        folder: folder of the input file.
 
     Raises:
         DataError: a cell is invalid.
         InputError: the data contain other elements than the given ones.
     """
     symbols = _elements(reading, elements)
+    offsets = groups_with_wrong_stress(reading.configurations)
     distances = measure_distances(reading.configurations, symbols)
+    return Survey(reading, symbols, distances, offsets, _weights(reading.groups, symbols, offsets))
+
+
+def propose(survey: Survey, model: str, folder: str) -> Proposal:
+    """Derive the content of an input from data.
+
+    Args:
+        survey: the data.
+        model: architecture.
+        folder: folder of the input file.
+    """
+    reading, symbols, distances, offsets, weights = survey
     cutoff, repulsion = _cutoff(model, distances), _repulsion(symbols, distances)
     baseline = _baseline(model, reading.groups, symbols)
     sizes = _sizes(reading.groups)
     blocks = _blocks(reading.groups, sizes)
-    offsets = groups_with_wrong_stress(reading.configurations)
-    weights = _weights(reading.groups, symbols, offsets)
     stresses = _stresses_comment(offsets, len(reading.groups))
     num_training = sum(round(sizes[group.name].training * len(group.members)) for group in reading.groups)
     weights_comment = WEIGHTS
@@ -147,7 +174,7 @@ def propose(reading: Reading, model: str, elements: Sequence[str], folder: str) 
 
 
 def _elements(reading: Reading, given: Sequence[str]) -> tuple[str, ...]:
-    """Return the elements of the input; see `propose`."""
+    """Return the elements of the input; see `examine`."""
     present = elements_of(reading.configurations)
     if given and (missing := sorted(set(present) - set(given))):
         what = f"--elements {' '.join(given)} does not include {', '.join(missing)}, which the data contain."
