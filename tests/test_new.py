@@ -282,6 +282,7 @@ def test_mace_learns_in_steps_of_some_hundred_atoms(tmp_path, repeats, batch):
 
 def test_small_batches_take_fewer_epochs():
     assert choose_steps("MACE", 1, 192, 62.0) == {"num_epochs": "208", "batch_size": "2"}
+    assert choose_steps("MACE", 1, 210, 104.0) == {"num_epochs": "114", "batch_size": "2"}  # 2.5 million atoms
     assert choose_steps("MACE", 1, 450, 15.0) == {"num_epochs": "176"}
     assert choose_steps("MACE", 1, 10**6, 200.0) == {"num_epochs": "40", "batch_size": "1"}
     assert choose_steps("SOAP_BPNN", 1, 192, 62.0) == {"num_epochs": "20"}  # steps of LKF

@@ -35,6 +35,8 @@ def choose_steps(model: str, num_elements: int, num_training: int, num_atoms: fl
         steps, least = architecture.num_steps, MIN_EPOCHS
         if architecture.batch_atoms:
             batch = min(size, math.ceil(architecture.batch_atoms / num_atoms))
+        if architecture.training_atoms:
+            steps = min(steps, math.ceil(architecture.training_atoms / (batch * num_atoms)))
     epochs = min(int(training["num_epochs"]), max(least, steps // max(1, math.ceil(num_training / batch))))
     return {"num_epochs": str(epochs), **({"batch_size": str(batch)} if batch < size else {})}
 

@@ -37,6 +37,8 @@ class Architecture:
         kalman_elements: maximum number of elements for which ``new`` writes the Kalman filter as optimiser; the number
             of weights, and with it the cost of a step, grows with them.
         num_steps: steps of Adam or SOAP to which ``new`` reduces the number of epochs for large data sets.
+        training_atoms: atoms of all steps together to which ``new`` reduces the number of epochs further: with more
+            atoms per step fewer steps are needed; 0: it does not.
         batch_atoms: atoms per step above which ``new`` reduces the batch size; 0: it does not.
         robust: whether ``new`` writes Huber losses: large residuals then do not dominate the gradients of Adam.
         takes_targets: whether the model is constructed with descriptions of the targets, which it then predicts.
@@ -52,6 +54,7 @@ class Architecture:
     num_neighbours: ClassVar[int] = 22
     kalman_elements: ClassVar[int] = 0
     num_steps: ClassVar[int] = 10_000
+    training_atoms: ClassVar[int] = 0
     batch_atoms: ClassVar[int] = 0
     robust: ClassVar[bool] = False
     isolated_energies: ClassVar[bool] = True

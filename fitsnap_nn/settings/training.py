@@ -32,7 +32,7 @@ STAGE_TWO_KEYS = (
     "stage_two_start", "stage_two_learning_rate", "stage_two_energy_weight", "stage_two_force_weight",
     "stage_two_stress_weight", "stage_two_average",
 )  # fmt: skip
-LOSS = "loss"  # default of best_model_metric
+LOSS, LAST = "loss", "last"  # default of best_model_metric; its value that takes the last epoch
 LOWERED = 0.1  # default learning rate of stage two over that before
 
 
@@ -219,8 +219,8 @@ class PytorchSection:
     best_model_metric: str = option(
         LOSS,
         "what chooses the best epoch, whose weights are exported: the validation loss, or the product of the RMSE or "
-        "MAE of all properties of the validation set",
-        choices=(LOSS, "rmse_prod", "mae_prod"),
+        "MAE of all properties of the validation set; last: the last epoch, whatever the validation set shows",
+        choices=(LOSS, "rmse_prod", "mae_prod", LAST),
     )
     stage_two: bool = option(
         False,

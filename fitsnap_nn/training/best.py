@@ -8,20 +8,24 @@ from typing import Any
 
 from torch import Tensor
 
-from fitsnap_nn.settings.training import LOSS
+from fitsnap_nn.settings.training import LAST, LOSS
 from fitsnap_nn.training.set_errors import Errors
 
 
-def rating(metric: str, errors: Errors) -> float:
+def rating(metric: str, epoch: int, loss: float, errors: Errors | None) -> float:
     """Return the number by which epochs are compared; the lowest is the best.
 
     Args:
         metric: ``loss``, or ``rmse_prod`` or ``mae_prod`` for the product over the properties, as in metatrain.
-            Properties without labels or weights in the set do not count.
-        errors: errors of the validation set.
+            Properties without labels or weights in the set do not count. ``last``: the last epoch is the best.
+        epoch: the epoch.
+        loss: of the validation set, or of the training set without one.
+        errors: errors of the validation set; ``None`` without one.
     """
-    if metric == LOSS:
-        return errors.loss
+    if metric == LAST:
+        return -float(epoch)
+    if metric == LOSS or errors is None:
+        return loss
     found = errors.rmse if metric == "rmse_prod" else errors.mae
     return math.prod(error for error, value in zip(found.values(), errors.values, strict=True) if value > 0)
 
@@ -60,7 +64,8 @@ class Best:
     def start(self, errors: Errors) -> None:
         """Take the initial weights as the best so far."""
         if math.isfinite(errors.loss):
-            self.loss, self.rating, self.values = errors.loss, rating(self._metric, errors), errors.values
+            self.loss, self.values = errors.loss, errors.values
+            self.rating = rating(self._metric, 0, errors.loss, errors)
 
     def consider(
         self, epoch: int, loss: float, values: Sequence[float], validation: Errors | None, weights: Tensor
@@ -79,7 +84,7 @@ class Best:
         """
         if loss < self.lowest_loss:
             self.lowest_epoch, self.lowest_loss = epoch, loss
-        found = rating(self._metric, validation) if validation else loss
+        found = rating(self._metric, epoch, loss, validation)
         if not found < self.rating:
             return False
         self.epoch, self.loss, self.rating, self.values = epoch, loss, found, tuple(values)

@@ -9,7 +9,7 @@ where residuals change their sign, instead of their mean absolute one.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from typing import Any
@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fitsnap_nn.data.properties import ENERGY, Property
-from fitsnap_nn.errors import TrainingError
+from fitsnap_nn.data.properties import ENERGY, FORCES, Property
+from fitsnap_nn.errors import TrainingError, counted
 from fitsnap_nn.inputs.batch import Batch
 from fitsnap_nn.models.base import Model
 from fitsnap_nn.models.prediction import Prediction, predict_baseline
@@ -27,6 +27,7 @@ from fitsnap_nn.training.batches import Labels, SampleSet
 from fitsnap_nn.training.differentiation import Differentiated, Share
 from fitsnap_nn.training.objective import Term, residuals
 from fitsnap_nn.training.steps import Fitted, Step
+from fitsnap_nn.training.vanishing import forces_vanish
 
 # The product of all 1/forgetting must stay of the order of 1: it multiplies the covariance in directions that are not
 # observed. These values limit it to e. With those of DeePMD-kit, 0.98 and 0.9987, silicon diverged in two epochs.
@@ -111,19 +112,28 @@ class KalmanStep(Step):
     A measurement is the root mean square residual of a property, or of a per-atom property in one of `ATOM_GROUPS`
     random groups of atoms; its noise follows from the weights of the objective. Each starts with a new prediction. As
     by Hu et al., the residual is multiplied by the square root of the number of configurations that it is a mean of.
+    Forces that vanish by symmetry are in no measurement.
 
     Args:
         fitted: model and objective.
         training: the training set, whose labels are the scale of the noise.
         prior: initial variance of weights over the mean square of their tensor.
-        seed: seed of the groups of atoms.
+        seed: seed of the groups of atoms, and of the weights that show which forces vanish.
+        release: called after each batch, to release the memory of its cached inputs.
 
     Raises:
         TrainingError: the covariance of the weights would be too large.
     """
 
-    def __init__(self, fitted: Fitted, training: SampleSet, prior: float, seed: int) -> None:
-        members, weights, objective, _, captured = fitted
+    def __init__(
+        self,
+        fitted: Fitted,
+        training: SampleSet,
+        prior: float,
+        seed: int,
+        release: Callable[[], None] = lambda: None,
+    ) -> None:
+        members, weights, objective, ranks, captured = fitted
         blocks = [list(_blocks(member)) for member in members]
         size = sum(block * block for parts in blocks for block in parts) * torch.float64.itemsize
         if size > LARGEST_COVARIANCE:
@@ -148,6 +158,10 @@ class KalmanStep(Step):
             for part, sizes in zip(self._parts, blocks, strict=True)
         ]
         self._scale, self._reference = _noise(fitted, training)
+        self._vanishing = torch.zeros(len(training), dtype=torch.bool)
+        if FORCES in objective.properties:
+            part, scales = self._parts[0], self.filters[0].scales
+            self._vanishing = forces_vanish(members[0], part, scales, training, ranks, seed, release)
 
     def take(self, number: int, epoch: int, share: Share | None, counts: Mapping[str, int]) -> Tensor:
         objective, vector = self.fitted.objective, self.fitted.weights.vector
@@ -157,12 +171,32 @@ class KalmanStep(Step):
         for number_of_term, term in enumerate(objective.terms):
             if not counts[term.property.name]:
                 continue
+            measured, rows = share, groups
+            if term.property == FORCES and share and groups is not None and self._vanishing[share.members].any():
+                vanishing = self._atoms_without_forces(share)
+                sums[number_of_term] += self._loss_of_vanishing(term, share, vanishing)
+                measured = None if self._vanishing[share.members].all() else share
+                rows = groups.masked_fill(vanishing, -1)
             for group in range(ATOM_GROUPS) if term.property.per == "atom" else (None,):
-                chosen = everything if groups is None or group is None else groups == group
-                sums[number_of_term] += self._measure(number_of_term, share, chosen)
+                chosen = everything if rows is None or group is None else rows == group
+                sums[number_of_term] += self._measure(number_of_term, measured, chosen)
         for one in self.filters:
             one.settle()
         return sums
+
+    def _atoms_without_forces(self, share: Share) -> Tensor:
+        """Return whether the forces on each atom vanish by symmetry, (N,) bool; not so for atoms of the padding."""
+        sizes = torch.tensor([self._sizes[member] for member in share.members])
+        found = torch.zeros_like(share.batch.species, dtype=torch.bool)
+        found[: int(sizes.sum())] = self._vanishing[share.members].repeat_interleave(sizes).to(found.device)
+        return found
+
+    def _loss_of_vanishing(self, term: Term, share: Share, vanishing: Tensor) -> Tensor:
+        """Return the sum of the losses of forces that vanish by symmetry: those of predictions of 0."""
+        target = share.labels[term.property.name]
+        baseline = predict_baseline(self.fitted.members[0], share.batch, [term.property])
+        value, _ = term.loss.value_and_slope(residuals(term.property, baseline, share.labels, share.batch).values)
+        return (value * target.weights * (target.present & vanishing[:, None])).sum(dtype=torch.float64)
 
     def _measure(self, number: int, share: Share | None, chosen: Tensor | None) -> Tensor:
         """Update the filter by the root mean square residual of one property in a batch.
@@ -247,15 +281,26 @@ class KalmanStep(Step):
     def evaluated(self) -> Tensor:
         return self.fitted.weights.vector.detach()
 
+    def notes(self) -> Iterator[str]:
+        if count := int(self._vanishing.sum()):
+            what = "vanish by symmetry, whatever the weights, and are not measured"
+            yield f"the forces of {count} of {counted(len(self._vanishing), 'training configuration')} {what}"
+
     def state_dict(self) -> dict[str, Any]:
         return {
             "filters": [
                 {"covariances": one.covariances, "scales": one.scales, "forgetting": one.forgetting}
                 for one in self.filters
-            ]
+            ],
+            "vanishing": self._vanishing,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._load_filters(state)
+        # Older versions measured all forces.
+        self._vanishing = state.get("vanishing", torch.zeros_like(self._vanishing))
+
+    def _load_filters(self, state: dict[str, Any]) -> None:
         for one, stored in zip(self.filters, state["filters"], strict=True):
             if "scales" not in stored:
                 raise TrainingError(
@@ -271,7 +316,7 @@ class KalmanStep(Step):
         stored = [[values.shape for values in one["covariances"]] for one in state["filters"]]
         if stored != [[values.shape for values in one.covariances] for one in self.filters]:
             return False
-        self.load_state_dict(state)
+        self._load_filters(state)
         return True
 
 

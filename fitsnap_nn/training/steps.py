@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -72,6 +72,10 @@ class Step(ABC):
     def learning_rate(self, number: int) -> float:
         """Return the learning rate of a step; NaN, the default, if there is none."""
         return float("nan")
+
+    def notes(self) -> Iterator[str]:
+        """Yield what is worth telling about the steps of a new fit."""
+        yield from ()
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:

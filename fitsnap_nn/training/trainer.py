@@ -244,7 +244,7 @@ class Trainer:
         trained = [one for one in self.model.members() if trainable(one)]
         fitted = Fitted(trained, self.flat, self.objective, self.ranks, self.captured)
         if self.options.optimizer == KALMAN:
-            return KalmanStep(fitted, self.training, self.options.initial_variance, self.seed)
+            return KalmanStep(fitted, self.training, self.options.initial_variance, self.seed, self.release)
         return GradientStep(fitted, self.options, self.schedule)
 
     def _balance_start(self) -> None:

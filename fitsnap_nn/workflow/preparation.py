@@ -30,7 +30,7 @@ from fitsnap_nn.inputs.cache.store import InputStore
 from fitsnap_nn.inputs.graph.placed import refuse_wires
 from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.settings.schema import Settings
-from fitsnap_nn.settings.training import KALMAN, LOSS
+from fitsnap_nn.settings.training import KALMAN, LAST, LOSS
 from fitsnap_nn.training.batches import Sample, SampleSet, make_sample
 from fitsnap_nn.training.distributed import Ranks
 from fitsnap_nn.workflow.model_inputs import compute_model_inputs
@@ -230,7 +230,7 @@ def refuse_missing_sets(settings: Settings, dataset: Dataset) -> None:
     """
     found = {one.subset for one in dataset.configurations}
     metric = settings.pytorch.best_model_metric
-    if Subset.TRAINING in found and (Subset.VALIDATION in found or metric == LOSS):
+    if Subset.TRAINING in found and (Subset.VALIDATION in found or metric in (LOSS, LAST)):
         return
     if Subset.TRAINING in found:
         raise DataError(

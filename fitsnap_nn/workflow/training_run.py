@@ -22,7 +22,7 @@ from fitsnap_nn.reports.epochs import METRICS_FILE, EpochRow, read_epochs
 from fitsnap_nn.reports.resumes import CONTINUED
 from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.settings import Settings, differences, from_dict
-from fitsnap_nn.settings.training import LOSS, PytorchSection
+from fitsnap_nn.settings.training import LAST, LOSS, PytorchSection
 from fitsnap_nn.training.checkpoint import load_restart, refuse_differences
 from fitsnap_nn.training.distributed import Ranks
 from fitsnap_nn.training.losses import make_loss
@@ -101,6 +101,8 @@ def make_trainer(
     release, sets = prepared.releaser(), (training, validation)
     trainer = Trainer(model, *sets, objective, options, seed, ranks, device, release, console.line, stage_two)
     console.line(f"model: {options.model}{_size(model, settings)} · seed {seed}")
+    for note in [] if restart else trainer.step.notes():
+        console.line(f"{options.optimizer}: {note}")
     if restart:
         _go_on(trainer, settings, prepared, console, restart)
     elif start and options.save_state_input:
@@ -243,7 +245,11 @@ def _stop(trainer: Trainer, records: Records, saved: Saved, limit: str, console:
 def _say_best(trainer: Trainer, metric: str, console: Console) -> None:
     """Print which epoch is kept."""
     by = "" if metric == LOSS else f", lowest {metric} of the validation set"
-    if trainer.best.epoch:
+    if metric == LAST and trainer.best.epoch:
+        console.line(
+            f"last: epoch {trainer.best.epoch}, loss {trainer.best.loss:.6g}; its weights are kept, as asked for"
+        )
+    elif trainer.best.epoch:
         console.line(f"best: epoch {trainer.best.epoch}, loss {trainer.best.loss:.6g}{by}; its weights are kept")
     elif trainer.epoch:
         loss = f"loss {trainer.best.loss:.6g}{by}"

@@ -200,6 +200,49 @@ def test_each_atom_is_in_one_measurement_and_labels_without_weight_in_none(updat
     assert not updates
 
 
+def symmetric_set() -> SampleSet:
+    """The forces of configurations 0 and 3 do not depend on the weights, but their labels are not 0."""
+    samples = sample_set()
+    for member in (0, 3):
+        samples.samples[member].batch.gradients.zero_()  # type: ignore[attr-defined]
+    return samples
+
+
+def test_forces_that_vanish_by_symmetry_are_in_no_measurement(updates: Measured):
+    samples, model = symmetric_set(), network()
+    step = step_of(model, samples)
+    assert list(step.notes()) == [
+        "the forces of 2 of 24 training configurations vanish by symmetry, whatever the weights, and are not measured"
+    ]
+    found: list[Measured] = []
+    for members in ([0, 4, 6], [4, 6], [0, 3]):
+        updates.clear()
+        share = share_of(samples, members)
+        sums = step.take(0, 0, share, samples.total(members))
+        prediction = predict(model, share.batch, STANDARD)
+        torch.testing.assert_close(sums, OBJECTIVE.sums(prediction, share.labels, share.batch))
+        found.append(list(updates))
+    with_symmetric, without, symmetric = found
+    assert len(symmetric) == 1  # the energy: their stresses have no weight
+    assert len(with_symmetric) == 1 + ATOM_GROUPS + 1
+    forces = slice(1, 1 + ATOM_GROUPS)  # after the energy
+    for (h, residual), (expected, value) in zip(with_symmetric[forces], without[forces], strict=True):
+        torch.testing.assert_close(h, expected, rtol=1e-12, atol=1e-14)
+        assert residual == pytest.approx(value, rel=1e-12)
+
+
+def test_what_vanishes_is_kept_in_a_restart_but_not_taken_from_another_fit():
+    step, other = step_of(network(), symmetric_set()), step_of(network(), sample_set())
+    state = step.state_dict()
+    assert other.adopt(state)
+    assert not list(other.notes())
+    other.load_state_dict(state)
+    assert list(other.notes()) == list(step.notes())
+    del state["vanishing"]  # of a version that measured all forces
+    step.load_state_dict(state)
+    assert not list(step.notes())
+
+
 def test_groups_of_atoms_depend_on_seed_epoch_and_configuration_only():
     samples, model = sample_set(), network()
     step, other = step_of(model, samples), step_of(network(), samples, seed=5)

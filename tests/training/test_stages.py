@@ -23,7 +23,7 @@ from fitsnap_nn.models import Model, build_model
 from fitsnap_nn.models.prediction import predict, predict_for_training
 from fitsnap_nn.settings.schema import PytorchSection
 from fitsnap_nn.training.batches import Batches, SampleSet, collate
-from fitsnap_nn.training.best import rating
+from fitsnap_nn.training.best import Best, rating
 from fitsnap_nn.training.distributed import Ranks
 from fitsnap_nn.training.losses import make_loss
 from fitsnap_nn.training.objective import Objective, Term
@@ -331,9 +331,9 @@ def test_gradients_are_clipped():
 
 def test_best_epochs_by_products_of_errors():
     errors = Errors(3.0, (1.0, 2.0, 0.0), {"energy": 2.0, "forces": 3.0, "stress": 9.0}, dict.fromkeys("abc", 5.0))
-    assert rating("loss", errors) == 3.0
-    assert rating("mae_prod", errors) == 6.0  # no stress has a weight
-    assert rating("rmse_prod", errors) == 25.0
+    assert rating("loss", 1, errors.loss, errors) == 3.0
+    assert rating("mae_prod", 1, errors.loss, errors) == 6.0  # no stress has a weight
+    assert rating("rmse_prod", 1, errors.loss, errors) == 25.0
 
 
 @pytest.mark.parametrize("metric", ["rmse_prod", "mae_prod"])
@@ -344,6 +344,23 @@ def test_the_best_epoch_has_the_lowest_product(metric: str):
     products = [math.prod(one.values()) for one in errors]
     assert trainer.best.epoch == products.index(min(products)) + 1
     assert trainer.best.loss == reports[trainer.best.epoch - 1].validation.loss
+
+
+@pytest.mark.parametrize(("metric", "kept"), [("loss", 2), ("last", 3)])
+def test_the_last_epoch_is_kept_if_asked_for(metric: str, kept: int):
+    """With a validation set and without, and from the epoch at which the fit goes on."""
+    for validation in (True, False):
+        best = Best(metric, torch.zeros(2))
+        best.start(Errors(0.9, (0.9,), {"energy": 1.0}, {"energy": 1.0}))
+        for epoch, loss in enumerate((0.7, 0.5, 0.6), start=1):
+            errors = Errors(loss, (loss,), {"energy": 1.0}, {"energy": 1.0}) if validation else None
+            best.consider(epoch, loss, (loss,), errors, torch.full((2,), float(epoch)))
+        assert (best.epoch, best.loss) == (kept, (0.7, 0.5, 0.6)[kept - 1])
+        assert best.weights.tolist() == [kept, kept]
+        assert best.lowest_epoch == 2  # early stopping follows the loss
+        other = Best(metric, torch.zeros(2))
+        other.load_state_dict(best.state_dict())
+        assert other.consider(4, 0.55, (0.55,), None, torch.ones(2)) == (metric == "last")
 
 
 def test_batches_of_configurations():
