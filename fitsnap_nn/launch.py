@@ -137,6 +137,8 @@ def neighbours() -> Neighbours:
             parent = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
             if Path(f"/proc/{parent}/comm").read_text().startswith("hydra_pmi"):
                 children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+                if str(process) not in children:
+                    break  # a child that ends while the file is read can hide others: the next look will tell
                 return Neighbours(len(children) >= int(started), children[:1] == [str(process)])
             process = parent
     except OSError:  # no such file: another system, or the process has ended meanwhile

@@ -38,6 +38,7 @@ NOISE = 0.5
 # the weights: without a limit, fits amplify rounding by a factor of ten per batch. 0.1 was as accurate, less stable.
 LARGEST_STEP = 0.03
 ATOM_GROUPS = 4  # measurements per batch of a per-atom property
+COLLECTED = 6  # updates after which they are added to the covariances: those of energy, forces and stress of a batch
 LARGEST_BLOCK = 2048  # weights; larger layers are divided
 LARGEST_COVARIANCE = 2e9  # bytes
 
@@ -53,7 +54,7 @@ class KalmanFilter:
     `LARGEST_STEP` is less certain than assumed: a is reduced, in weights and covariances alike.
 
     Most time is spent on reading and writing P_b. Several updates are therefore collected, P_b = s P - U U^T, and added
-    by `settle` at once.
+    by `settle` at once. They are part of the state.
 
     Args:
         weights: (W,) changed in place.
@@ -99,11 +100,26 @@ class KalmanFilter:
         self.forgetting = FORGETTING_RATE * self.forgetting + 1.0 - FORGETTING_RATE
 
     @torch.no_grad()
-    def settle(self) -> None:
-        """Add the collected updates to the covariances."""
+    def settle(self, least: int = 1) -> None:
+        """Add the collected updates to the covariances, if there are as many as ``least``."""
+        if self._collected.shape[1] < least:
+            return
         for covariance, collected in zip(self.covariances, torch.split(self._collected, self.blocks), strict=True):
             covariance.addmm_(collected, collected.t(), beta=self._scale, alpha=-1.0)
         self._scale, self._collected = 1.0, self._collected[:, :0]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all but the weights, as tensors and plain values."""
+        state = {"covariances": self.covariances, "scales": self.scales, "forgetting": self.forgetting}
+        return {**state, "factor": self._scale, "collected": self._collected}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the result of `state_dict`, or of an earlier version that collected no updates between two steps."""
+        self.forgetting, self._scale = state["forgetting"], state.get("factor", 1.0)
+        self._collected = state.get("collected", self._collected[:, :0]).to(self.weights.device)
+        self.scales.copy_(state["scales"])
+        for covariance, values in zip(self.covariances, state["covariances"], strict=True):
+            covariance.copy_(values)
 
 
 class KalmanStep(Step):
@@ -181,7 +197,7 @@ class KalmanStep(Step):
                 chosen = everything if rows is None or group is None else rows == group
                 sums[number_of_term] += self._measure(number_of_term, measured, chosen)
         for one in self.filters:
-            one.settle()
+            one.settle(COLLECTED)
         return sums
 
     def _atoms_without_forces(self, share: Share) -> Tensor:
@@ -288,10 +304,7 @@ class KalmanStep(Step):
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            "filters": [
-                {"covariances": one.covariances, "scales": one.scales, "forgetting": one.forgetting}
-                for one in self.filters
-            ],
+            "filters": [one.state_dict() for one in self.filters],
             "vanishing": self._vanishing,
         }
 
@@ -307,10 +320,7 @@ class KalmanStep(Step):
                     "the restart file is of an older version, whose Kalman filter had other measurements. Start a new "
                     "fit from its weights with [PYTORCH] start_from."
                 )
-            one.forgetting = stored["forgetting"]
-            one.scales.copy_(stored["scales"])
-            for covariance, values in zip(one.covariances, stored["covariances"], strict=True):
-                covariance.copy_(values)
+            one.load_state_dict(stored)
 
     def adopt(self, state: dict[str, Any]) -> bool:
         stored = [[values.shape for values in one["covariances"]] for one in state["filters"]]

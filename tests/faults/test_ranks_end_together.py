@@ -13,6 +13,7 @@ from processes import mpirun, run
 
 from fitsnap_nn.errors import DataError, InputError, Problem
 from fitsnap_nn.job import Job
+from fitsnap_nn.launch import Neighbours, neighbours
 from fitsnap_nn.training.distributed import Ranks
 
 pytestmark = pytest.mark.mpi
@@ -74,6 +75,20 @@ def test_a_lost_rank_is_reported_once_whichever_it_is(small_input: Path, lost: i
     # If mpirun is faster, it kills the others itself, and reports the one whose end it sees first.
     reported = done.stderr.count("a rank has ended before all ranks had joined")
     assert reported == 1 or (reported == 0 and "BAD TERMINATION" in done.stdout)
+
+
+def test_a_list_of_ranks_without_the_one_that_reads_it_tells_nothing(monkeypatch: pytest.MonkeyPatch):
+    """The kernel's list lacks processes if another ends meanwhile: no rank may end silently because of that."""
+    own, proxy = os.getpid(), 77
+    listed = f"{own + 1} {own + 2}"
+    files = {f"/proc/{own}/stat": f"{own} (python) S {proxy} 1", f"/proc/{proxy}/comm": "hydra_pmi_proxy\n"}
+    monkeypatch.setenv("MPI_LOCALNRANKS", "4")
+    monkeypatch.setattr(Path, "read_text", lambda self: files.get(str(self), listed))
+    assert neighbours() == Neighbours(complete=True, first=True)
+    listed = f"{own} {own + 1} {own + 2}"
+    assert neighbours() == Neighbours(complete=False, first=True)
+    listed = f"{own + 1} {own} {own + 2}"
+    assert neighbours() == Neighbours(complete=False, first=False)
 
 
 def test_a_log_that_cannot_be_opened(small_input: Path):
