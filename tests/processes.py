@@ -25,8 +25,10 @@ def mpirun(ranks: int, arguments: list[str], cwd: Path, timeout: float = 180) ->
     return run([launcher, "-np", str(ranks), sys.executable, *arguments], cwd, timeout)
 
 
-def run_on_ranks(ranks: int, jobs: Sequence[Sequence[str]], cwd: Path, timeout: float = 180) -> str:
+def run_on_ranks(ranks: int, jobs: Sequence[Sequence[str]], cwd: Path, timeout: float = 280) -> str:
     """Run command lines of fitsnap_nn on several ranks, one after the other in the same processes; all must succeed.
+
+    They end before the time limit of a test, 300 s, to say what they have printed.
 
     Returns:
         What they print.

@@ -206,7 +206,7 @@ def test_a_resumed_fit_is_the_same_on_two_ranks(folder: Path) -> None:
         ["SOAP_BPNN.in", "--no-verify", *more, "--set", f"PYTORCH.num_epochs={epochs}", "--set", "OUTFILE.folder=parts"]
         for epochs, more in ((2, []), (4, ["--resume"]))
     ]
-    run_on_ranks(2, jobs, folder, timeout=200)
+    run_on_ranks(2, jobs, folder)
     folders = (once.folder, folder / "parts")
     whole, parts = ([replace(row, seconds=0.0) for row in read_epochs(path)] for path in folders)
     assert [len(row.block_rmse) for row in parts] == [2] * 4
