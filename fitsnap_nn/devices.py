@@ -34,7 +34,7 @@ def choose(wanted: str = "auto", local_rank: int = 0, *, where: str = "argument"
     if wanted == "auto" and os.environ.get(VARIABLE):
         wanted, where, name = os.environ[VARIABLE].strip(), "environment", VARIABLE
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", wanted):
-        raise InputError([Problem(where, f"{name} = {shorten(wanted)} is no device.", f"Use {FORMS}.")])
+        raise InputError([Problem(where, f"{name} = {shorten(wanted)} is not a device.", f"Use {FORMS}.")])
     if wanted == "cpu":
         return torch.device("cpu")
     count = _count()

@@ -94,8 +94,8 @@ class Job:
         if failures:
             raise self._shared(next(iter(failures.values())), list(failures))
         if differing := [rank for rank, one in enumerate(found) if one != found[0]]:
-            difference = f"rank {differing[0]} has another one than rank 0."
-            raise self._shared(InputError([Problem(what, difference, "All ranks need the same.")]), [])
+            difference = f"rank {differing[0]} differs from rank 0."
+            raise self._shared(InputError([Problem(what, difference, "All ranks must agree.")]), [])
         value: T = mine
         return value
 
@@ -190,7 +190,8 @@ def _join() -> Job:
 def _join_mpi() -> Job:
     load_mpi()
     if speaks_pmix_only() and "MPI4PY_LIBMPI" in os.environ:  # the MPICH of the wheel would abort
-        what = f"srun offers PMIx, which the MPI library of this Python, {os.environ['MPI4PY_LIBMPI']}, does not speak."
+        mpi = os.environ["MPI4PY_LIBMPI"]
+        what = f"srun offers PMIx, which the MPI library of this Python, {mpi}, does not support."
         raise InputError([Problem("launcher", what, f"Use srun {PMI_OF_SRUN}.")])
     library = ctypes.CDLL(os.environ.get("MPI4PY_LIBMPI") or None)
     initialized = ctypes.c_int(0)
@@ -228,7 +229,7 @@ def _refuse_foreign_launcher() -> None:
         InputError: the launcher has started several processes, but MPI sees one.
     """
     if (size := announced_size()) > 1:
-        what = f"{size} processes were started, but the MPI library of this Python, not that of the launcher, sees one."
+        what = f"{size} processes were started, but the MPI library of this Python is not the launcher's and sees one."
         program = os.path.join(os.path.dirname(sys.executable), MPIRUN)
         how = f"Use srun {PMI_OF_SRUN} or {program}." if started_by_srun() else f"Start them with {program}."
         raise InputError([Problem("launcher", what, how)])

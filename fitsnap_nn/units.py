@@ -178,7 +178,7 @@ def label_units(text: str) -> dict[str, str]:
             continue
         field, rest = words[0].capitalize(), words[1:]
         if field not in FIELDS:
-            raise ValueError(f"'{words[0]}' is not a field with a unit; these are {', '.join(FIELDS)}")
+            raise ValueError(f"'{words[0]}' is not a field with a unit. Fields: {', '.join(FIELDS)}")
         if len(rest) > 1 and rest[0].lower() in (*QUANTITIES, "stress", "forces"):
             rest = rest[1:]
         if not rest or len(rest) > 2:

@@ -107,7 +107,7 @@ def test_another_input_on_another_machine_is_refused(small_input: Path, monkeypa
         yield ranks
 
     monkeypatch.setattr(pipeline, "session", session)
-    with pytest.raises(DataError, match=r"input .*small\.in, or the version of fitsnap_nn: rank 1 has found others"):
+    with pytest.raises(DataError, match=r"input .*small\.in, or the version of fitsnap_nn: rank 1 differs from rank 0"):
         fit(small_input, "fit")
     assert not (small_input.parent / "fit").exists()
 
@@ -172,7 +172,7 @@ def test_srun_without_the_right_plugin_is_refused(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("PMIX_RANK", "3")
     monkeypatch.setenv("MPI4PY_LIBMPI", "libmpi.so.12")
     monkeypatch.setattr(job, "load_mpi", lambda: None)
-    with pytest.raises(InputError, match=r"srun offers PMIx, .*libmpi.so.12, does not speak. Use srun --mpi=pmi2"):
+    with pytest.raises(InputError, match=r"srun offers PMIx, .*libmpi.so.12, does not support. Use srun --mpi=pmi2"):
         job._join_mpi()
 
 

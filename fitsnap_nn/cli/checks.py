@@ -7,7 +7,7 @@ import math
 
 from fitsnap_nn.cli.arguments import add_overwrite, add_trust, trusted
 
-HELP = "check in LAMMPS that a potential is fit for molecular dynamics"
+HELP = "check in LAMMPS that a potential is suitable for molecular dynamics"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

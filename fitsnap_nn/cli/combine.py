@@ -6,7 +6,7 @@ import argparse
 
 from fitsnap_nn.cli.arguments import add_overwrite, add_quiet, add_trust, loading, trusted
 
-HELP = "write the weighted mean of several models, a committee, as one potential; fit them before if necessary"
+HELP = "write the weighted mean of several models (a committee) as one potential; fit them first if necessary"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

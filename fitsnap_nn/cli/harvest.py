@@ -9,7 +9,7 @@ from fitsnap_nn.cli.arguments import add_trust, say, trusted
 from fitsnap_nn.errors import InputError, Problem
 from fitsnap_nn.settings.ini import COMMAND_LINE
 
-HELP = "make a new group, to be labelled, of uncertain frames of molecular dynamics"
+HELP = "select uncertain frames of molecular dynamics as a new group, to be labelled"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

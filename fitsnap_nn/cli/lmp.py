@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-HELP = "run LAMMPS in this Python, where `lmp` cannot start Python by itself"
+HELP = "run LAMMPS inside this Python, for installations whose `lmp` cannot start Python"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -109,7 +109,7 @@ def _nothing_to_fit(reading: Reading) -> str:
         what = "no configuration has an energy, forces or a stress under a known name (docs/data.md)"
     lines = "".join(f"\n  {line}" for line in summarize(reading.findings))
     return (
-        f"{reading.data_path}: {what}.{lines}\nKeys of [SCRAPER] that the data need are given with --set, for example "
+        f"{reading.data_path}: {what}.{lines}\nIf the data need keys of [SCRAPER], set them with --set, for example "
         "--set SCRAPER.energy_key=NAME --set SCRAPER.forces_key=NAME."
     )
 

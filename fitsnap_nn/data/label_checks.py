@@ -129,5 +129,5 @@ def _missing(
     remedy = _remedy(settings, [name]) if name in KEYS else "Correct column= in [TARGETS]."
     yield Finding(
         f"none of {counted(len(wanted), 'configuration')} with a weight for {name} has this label (looked for: "
-        f"{looked_for(settings, name)}). {_quoted(findings)}{remedy} If there is none to fit, set {off}."
+        f"{looked_for(settings, name)}). {_quoted(findings)}{remedy} If it is not to be fitted, set {off}."
     )

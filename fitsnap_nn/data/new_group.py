@@ -29,7 +29,7 @@ STYLES = {
 README = """\
 # {name}: {count} without labels
 
-Of the frames of molecular dynamics, {model} is most uncertain of these. {domain}
+These are the frames of molecular dynamics for which {model} is most uncertain. {domain}
 They need labels before a fit can use them. For each frame compute, without moving the atoms:
 
 - the total energy, eV: of the same kind as those of the other groups (with or without electronic entropy);
@@ -37,15 +37,15 @@ They need labels before a fit can use them. For each frame compute, without movi
 - the stress tensor, if the cell is periodic in all directions{stress}.
 
 Use the same method as for the other groups: functional, pseudopotentials, cutoff of the basis, k-point density,
-smearing, spin. A group of another method makes a fit worse than without it.
+smearing, spin. Labels of another method make a fit worse than no labels.
 
-With a calculator of ASE, name it in `{script}` and run it; it labels the frames that have no energy yet, and can be
-interrupted. `python {script}` without a calculator lists them. Then add a row to [GROUPS] of the input:
+To use a calculator of ASE, set it in `{script}` and run this script; it labels the frames that have no energy yet, and
+can be interrupted. `python {script}` without a calculator lists them. Then add a row to [GROUPS] of the input:
 
     {name} = ...
 
-with sizes and weights like those of the other groups, and repeat the fit. Frames without labels take no part in a fit,
-which warns of them.
+with sizes and weights like those of the other groups, and repeat the fit. A fit leaves out frames without labels, and
+warns of them.
 
 | frame | atoms | largest uncertainty, eV/Å | from |
 |---|---|---|---|

@@ -59,8 +59,8 @@ WEIGHTS = (
 
 
 WEIGHTS_OF_ROWS = (
-    "Weights are 1/spread of the labels, those of forces and stresses also divided by the root of their number per "
-    "energy, so that energies, forces and stresses have comparable influence on the sum of squares. See "
+    "Weights are 1/spread of the labels, those of forces and stresses also divided by the square root of their number "
+    "per energy, so that energies, forces and stresses have comparable influence on the sum of squares. See "
     "docs/weights.md."
 )
 
@@ -266,8 +266,8 @@ def _stresses_comment(offsets: Mapping[str, float], num_groups: int) -> str:
     values = some([f"{group} {offset / GPA:+.1f} GPa" for group, offset in known.items()])
     which = "all groups, which probably have it too" if len(offsets) == num_groups else "these groups"
     return (
-        f"Stresses differ from what the energies of strained cells imply by a constant pressure: {values} (Pulay "
-        f"stress of too low a cutoff of the plane waves?). A model cannot fit both: vweight is 0 for {which}."
+        f"Stresses differ by a constant pressure from those that the energies of strained cells imply: {values} (Pulay "
+        f"stress from too low a plane-wave cutoff?). A model cannot fit both: vweight is 0 for {which}."
     )
 
 
@@ -298,23 +298,23 @@ def _baseline(model: str, groups: Sequence[Group], elements: Sequence[str]) -> D
         return Derived({}, "")
     if model in LINEAR_MODELS:
         return Derived(
-            {}, "Isolated atoms have weight 0: a linear model fits the constant of each element to the rest."
+            {}, "Isolated atoms have weight 0: a linear model fits the constant of each element to the other data."
         )
     missing = [symbol for symbol in elements if symbol not in energies]
     if missing:
         found = f"Isolated atoms of {' '.join(energies)}, but not of {' '.join(missing)}"
-        return Derived({}, f"{found}: energies of the elements are fitted by least squares.")
+        return Derived({}, f"{found}: element energies are fitted by least squares.")
     if model not in ON_DESCRIPTORS and not load_architecture(model).isolated_energies:
         return Derived(
             {},
-            f"There are isolated atoms of every element, but {model} learns binding energies slowly: energies of the "
-            "elements are fitted by least squares. element_energies = isolated gives the right energy of single atoms.",
+            f"There are isolated atoms of every element, but {model} learns binding energies slowly: element energies "
+            "are fitted by least squares. element_energies = isolated gives the right energy of single atoms.",
         )
     alone = isolated_energies([one for group in groups if _is_isolated(group) for one in group.members])
     value = "isolated"
     if set(alone) != set(energies):
         value = " ".join(f"{symbol} {energies[symbol]!r}" for symbol in elements)
-    return Derived({"element_energies": value}, "Energies of the elements are those of the isolated atoms in the data.")
+    return Derived({"element_energies": value}, "Element energies are those of the isolated atoms in the data.")
 
 
 def _is_isolated(group: Group) -> bool:

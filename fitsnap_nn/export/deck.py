@@ -70,7 +70,7 @@ def deck_text(
     lines = [
         f"# Molecular dynamics with {mod}. Units metal: Å, ps, eV, K, bar.",
         f"# lmp -in {deck}" + (f"      or      mpirun -np 2 lmp -in {deck}" if several_ranks else ""),
-        "# Without the plugin, pair_style mliap needs memory for the square of the atoms per rank: 3 GB for 5000.",
+        "# Without the plugin, memory of pair_style mliap grows with the square of the atoms per rank: 3 GB for 5000.",
         "variable temperature index 300",
         "variable steps index 1000",
         *location,
@@ -89,7 +89,7 @@ def deck_text(
         "thermo 100",
         *([f"fix integrate all {SPIN_FIX}"] if atom_style == "spin" else []),
         "",
-        "# Relax the atoms if a force is large: velocities on top of it would break the structure.",
+        "# Relax the atoms if a force is large: the structure would break up if MD started from it.",
         "run 0",
         "variable before equal $(pe/atoms)",
         f'if "$(fmax) > {LARGE_FORCE}" then &',
@@ -116,8 +116,8 @@ def _lines_for_targets(targets: Mapping[str, int]) -> list[str]:
         return []
     found = "f_targets" if sum(targets.values()) == 1 else "f_targets[*]"  # a vector or an array of atoms
     return [
-        "# Targets at the atoms every 100 steps: remove the # of the next two lines. Those of a configuration are sums",
-        "# over the atoms, or means if they are intensive. Energies of atoms: compute pe/atom.",
+        "# To write targets per atom every 100 steps, remove the # of the next two lines. Those of a configuration are",
+        "# sums over the atoms, or means if they are intensive. Energies per atom: compute pe/atom.",
         f"# fix targets all pair 100 mliap {' '.join(f'{name} 0' for name in targets)}",
         f"# dump targets all custom 100 targets.dump id type x y z {found}",
         "",

@@ -60,11 +60,12 @@ def check_payload(payload: Payload, trust: bool) -> None:
     _require(bool(elements) and set(elements) <= set(SYMBOLS), "elements", "are not chemical symbols")
     _require(len(set(elements)) == len(elements), "elements", "are listed more than once")
     _check_description(payload["description"], list(elements))
-    _require(all(isinstance(one, Tensor) for one in payload["state_dict"].values()), "state_dict", "is not of tensors")
+    state = payload["state_dict"]
+    _require(all(isinstance(one, Tensor) for one in state.values()), "state_dict", "does not consist of tensors")
     _require(dict(payload["units"]) == UNITS, "units", "are not eV and Å")
     reference = reference_of(payload)
     _check_reference(reference, payload.get("files") or {}, elements, trust)
-    _require(set(payload["eshift"]) <= set(SYMBOLS), "eshift", "is not by chemical symbols")
+    _require(set(payload["eshift"]) <= set(SYMBOLS), "eshift", "is not keyed by chemical symbols")
     _require(all(map(math.isfinite, payload["eshift"].values())), "eshift", "is not finite")
     _refuse("potential", name_problem(PurePath(payload["potential"]).name))
     if payload["structure"] is not None:
@@ -145,7 +146,7 @@ def _check_reference(reference: Reference, files: Mapping[str, Tensor], elements
     words = words_of(reference)
     for word, content in files.items():
         _require(word in words, f"file {word!r}", "is not named by the reference potential")
-        _require(content.dtype == torch.uint8, f"file {word!r}", "is not of bytes")
+        _require(content.dtype == torch.uint8, f"file {word!r}", "does not consist of bytes")
         _refuse(f"file {word!r}", name_problem(PurePath(word).name))
     if trust:
         return

@@ -136,7 +136,7 @@ def verify(
         reason = _unsupported_reason(files, lammps) if configurations else "no configurations."
         return Verification(lammps.version, reason=reason)
     if files.single_rank and not lammps.plugin:
-        return Verification(lammps.version, reason=f"{files.single_rank}, and this LAMMPS does not have it.")
+        return Verification(lammps.version, reason=f"{files.single_rank}. This LAMMPS does not have the plugin.")
     # LAMMPS' spin dynamics divides the box of each rank into eight sectors, for which small cells are not large enough.
     several = lammps.launcher and not files.single_rank and files.atom_style != "spin"
     rank_counts = tuple(count for count in ranks if count == 1 or several)
@@ -173,7 +173,8 @@ def _unsupported_reason(files: LammpsFiles, lammps: Lammps) -> str:
     )
     if missing := [package for name, package in TEXT_FORMATS.items() if name in files.models]:
         return f"it was built without {' and '.join(missing)}, and {python}."
-    return f"{files.unsupported_reason}, and {python}, or use an activation that model nn supports."
+    other = ", or use an activation that model nn supports" if "activation" in files.unsupported_reason else ""
+    return f"{files.unsupported_reason}, and {python}{other}."
 
 
 def _compare(

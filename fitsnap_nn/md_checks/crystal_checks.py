@@ -194,7 +194,7 @@ def _elastic(crystal: Crystal, constants: Floats, compared: tuple[Floats, Floats
     elif softest <= 0:
         found.remarks.append(
             f"{crystal.name} is mechanically unstable ({softest:.0f} GPa), which need not be wrong: it is not the "
-            "ground state, and no labels tell."
+            "ground state, and the data have no labels to compare with."
         )
     else:
         found.good.append(f"{crystal.name} is stable: {listed} GPa")

@@ -83,8 +83,8 @@ def _faults(name: str, r: Floats, energy: Floats, start: float, bond: float) -> 
     fall, wall, hole = _shape(r, energy, min(start, bond), NOISE)
     if hole and wall < WALL:
         yield (
-            f"{name} has a hole at short distance: the energy falls below {hole:.2f} Å, behind a barrier of "
-            f"{wall:.2g} eV, by {fall:.3g} eV"
+            f"{name} has a hole at short distance: at distances below {hole:.2f} Å, behind a barrier of {wall:.2g} eV, "
+            f"the energy falls by {fall:.3g} eV"
         )
         return
     if wall < WALL:
@@ -129,4 +129,4 @@ def _absent(pairs: list[tuple[str, str]], references: References) -> str:
     absent = ["-".join(pair) for pair in pairs if pair not in references.shortest]
     if not absent:
         return ""
-    return f"The data have no close pair {', '.join(absent)}: only distances without bonds are judged."
+    return f"The data have no close pair {', '.join(absent)}: only distances too short for bonds are judged."

@@ -129,12 +129,12 @@ class BPNN(DescriptorModel):
 
     def state_for_elements(self, state: Mapping[str, Tensor], elements: Sequence[str]) -> dict[str, Tensor]:
         if self.targets and tuple(elements) != self.elements:
-            raise ValueError("the networks of targets are those of their elements")
+            raise ValueError("the networks of targets cannot be transferred to other elements")
         new = [element for element in self.elements if element not in elements]
         if new and self.option != PER_ELEMENT:
             raise ValueError(
                 f"with multi_element_option = {self.option} one network, scaled to the descriptors of "
-                f" {' '.join(elements)}, would have to serve {' '.join(new)} too; with multi_element_option = 2 new "
+                f"{' '.join(elements)}, would have to serve {' '.join(new)} too; with multi_element_option = 2 new "
                 "elements get networks of their own"
             )
         arranged = dict(state)

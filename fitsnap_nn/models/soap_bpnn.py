@@ -204,7 +204,8 @@ class SoapBpnn(LongRangeModel):
         if not self.legacy or tuple(elements) == self.elements:
             return super().state_for_elements(state, elements)
         if self.specs:
-            raise ValueError("with legacy = 1 the heads of targets belong to their elements; legacy = 0 allows it")
+            what = "with legacy = 1 the heads of targets cannot be transferred to other elements"
+            raise ValueError(f"{what}; legacy = 0 allows it")
         if len(elements) != len(self.elements) and self.norm_weight is not None:
             raise ValueError(
                 "with legacy = 1 the layer normalisation averages over the features of all elements, so that another "

@@ -203,12 +203,12 @@ def read_model(path: Path) -> Any:
             if _module_of(error).partition(".")[0] == OWN_PACKAGE:
                 raise CheckpointError(
                     f"{path} was written by another version of fitsnap_nn, in which the modules have other names "
-                    f"({error}). Write it anew from the model file of the fit: python -m fitsnap_nn export FILE.pt"
+                    f"({error}). Export it again from the model file of the fit: python -m fitsnap_nn export FILE.pt"
                 ) from error
             if not isinstance(error, ModuleNotFoundError):
                 raise
             raise CheckpointError(
-                f"{path} holds a model of the Python package {error.name}, which {sys.executable} does not find. "
+                f"{path} holds a model of the Python package {error.name}, which {sys.executable} cannot find. "
                 "Install it, or name the file of a fit of fitsnap_nn."
             ) from error
         except Exception as error:

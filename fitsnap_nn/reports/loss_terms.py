@@ -20,6 +20,6 @@ def negligible_terms(terms: Sequence[float], properties: Sequence[Property]) -> 
     listed = [f"{title} {100 * share:.1g} %" for title, share in shares if share < SMALL]
     if listed:
         yield (
-            f"negligible in the loss: {', '.join(listed)} of it in the best epoch, so that training hardly improves "
+            f"negligible in the loss: {', '.join(listed)} of the loss in the best epoch, so training hardly improves "
             "them any more. If they matter, increase their weights, or set balance = 1 in [PYTORCH]"
         )

@@ -289,6 +289,6 @@ def _run(folder: Path, record: FitRecord) -> list[tuple[str, str]]:
         timed = "time of the last run"
     rows += [(f"{timed}: {name}", duration(seconds)) for name, seconds in record.seconds.items()]
     energies = ", ".join(f"{element} {energy:.4f} eV" for element, energy in record.element_energies.items())
-    rows += [("element energies of plots and table", energies)] if energies else []
+    rows += [("element energies subtracted in plots and table", energies)] if energies else []
     rows += [("versions", ", ".join(f"{name} {version}" for name, version in record.versions.items()))]
     return [(name, value) for name, value in rows if value]

@@ -51,7 +51,9 @@ class Ace:
     rcinner: tuple[float, ...] = option(
         (0.0,), f"distance below which the radial functions are switched off; {EACH_PAIR}", unit="Å", minimum=0
     )
-    drcinner: tuple[float, ...] = option((0.01,), f"width of that region; {EACH_PAIR}", unit="Å", minimum=1e-3)
+    drcinner: tuple[float, ...] = option(
+        (0.01,), f"width of the inner switching region; {EACH_PAIR}", unit="Å", minimum=1e-3
+    )
     b_basis: str = option(
         "pa_tabulated",
         "functions of ranks above 3: pa_tabulated, as many as are independent (ranks up to 4); minsub, one for each "

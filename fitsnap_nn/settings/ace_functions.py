@@ -101,7 +101,7 @@ def parse_label(label: str) -> AceFunction:
         function = function._replace(inner=function.l[2:])
     if sum(function.l) % 2 or function.inner not in intermediates(function.l):
         raise ValueError(
-            f"the angular momenta of '{label}' cannot be coupled to a scalar that inversion leaves as it is"
+            f"the angular momenta of '{label}' cannot be coupled to a scalar that is invariant under inversion"
         )
     return function
 

@@ -49,7 +49,7 @@ def arguments_problem(text: str) -> str:
     try:
         words = shlex.split(text)
     except ValueError:
-        return "has a quotation mark without its partner"
+        return "has an unmatched quotation mark"
     if any(not word or set(word) & set("\"'") for word in words):
         return "has quotation marks within a word"
     return ""

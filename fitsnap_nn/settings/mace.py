@@ -100,7 +100,7 @@ class Mace(Architecture):
     use_last_readout_only: bool = option(False, "energy from the readout of the last layer only")
     keep_last_layer_irreps: bool = option(
         False,
-        "1: the features of the last layer have all hidden_irreps, for targets; 0: scalars only, as energies need",
+        "1: the features of the last layer have all hidden_irreps, for targets; 0: scalars only, enough for energies",
     )
     use_agnostic_product: bool = option(False, "share the weights of the product basis among all elements")
 

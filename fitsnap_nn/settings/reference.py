@@ -21,8 +21,8 @@ are not. Text after `#` is a comment if the `#` starts the line or follows a bla
 deeper than its key continues the value. Booleans are `1 yes true on` or `0 no false off`.
 
 FitSNAP inputs for the solver PYTORCH keep their meaning; the defaults are those of FitSNAP. Architectures that FitSNAP
-does not have bring defaults of training keys, see [PYTORCH](#pytorch). Keys that only matter to other solvers are
-accepted and listed as having no effect.
+does not have come with their own defaults for training keys, see [PYTORCH](#pytorch). Keys that only matter to other
+solvers are accepted and listed as having no effect.
 
 `-k SECTION KEY VALUE` or `--set SECTION.KEY=VALUE` on the command line overrides a key. `python -m fitsnap_nn check
 Ta.in` reports all errors at once, with line numbers, before anything is computed.

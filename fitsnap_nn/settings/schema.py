@@ -54,7 +54,7 @@ class Bispectrum:
     switchinnerflag: bool = option(False, "switch the density off at short distances too (sinner, dinner)")
     sinner: tuple[float, ...] = option((0.9,), "centre of the inner switching region of each element", unit="Å")
     dinner: tuple[float, ...] = option((0.1,), "half-width of the inner switching region of each element", unit="Å")
-    bikflag: bool = option(True, "per-atom descriptors", no_effect="networks always use per-atom descriptors")
+    bikflag: bool = option(True, "per-atom descriptors", no_effect="descriptors are always computed per atom")
     dgradflag: bool = option(
         True, "descriptor gradients", no_effect="gradients are computed whenever forces are fitted"
     )
@@ -175,13 +175,13 @@ class Groups:
     )
     vasp_free_energy: bool = option(
         True,
-        "energies of VASP are free energies (TOTEN), whose gradient the forces are; 0: energies without entropy",
+        "1: VASP energies are free energies (TOTEN), consistent with the forces; 0: energies without entropy",
         key="vasp_use_TOTEN",
     )
     vasp_keep_unconverged: str = option(
         "",
-        "keep ionic steps of VASP whose electronic loop did not converge, and append this text to their ids ('': "
-        "nothing); they are left out when empty",
+        "keep ionic steps of VASP whose electronic loop did not converge, and append this text to their ids ('' = "
+        "append nothing); without a value such steps are left out",
         key="vasp_unconverged_label",
     )
     vasp_ignore_incomplete: bool = option(
@@ -215,8 +215,8 @@ class Extras:
     )
     md_checks: bool = option(
         False,
-        "after the fit, check in LAMMPS that the potential is fit for molecular dynamics, and write md_checks.json; at "
-        "most about 3 minutes, see docs/md_checks.md",
+        "after the fit, check in LAMMPS that the potential is suitable for molecular dynamics, and write "
+        "md_checks.json; at most about 3 minutes, see docs/md_checks.md",
     )
     dump_configs: bool = option(False, "pickle of all configurations", no_effect="pickles are unsafe to load")
     only_test: bool = option(False, "evaluate only", no_effect="use the command `test`")

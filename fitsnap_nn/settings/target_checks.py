@@ -37,10 +37,7 @@ def check_targets(document: Document, settings: Settings) -> None:
 def _problem(row: PropertyRow, settings: Settings) -> tuple[str, str] | None:
     """Return why the architecture cannot predict a target, and the remedy."""
     if settings.pytorch.model == "BPNN" and not row.is_invariant:
-        what = (
-            f"{row.symmetry} is not invariant, but the inputs of model = BPNN, SNAP descriptors, are: they contain no "
-            "directions"
-        )
+        what = f"{row.symmetry} is not invariant, but the descriptors of model = BPNN are: they contain no directions"
         return what, f"Use calculator = LAMMPSGRAPH and one of the models {TENSOR_MODELS}."
     model = settings.pytorch.model
     if model in BUILT_IN and not settings.architecture.takes_targets:
@@ -57,13 +54,13 @@ def _check_own_readouts(document: Document, settings: Settings) -> None:
     name = section.mace_head_target
     row = next((row for row in settings.targets if row.name == name), None)
     if section.mace_model:
-        what = "must be energy with mace_model, whose readouts are those of an energy"
+        what = "must be energy with mace_model, whose readouts predict an energy"
         document.report("MACE", "mace_head_target", what, f"{name} gets a head of its own.")
     elif row is None:
         hint = did_you_mean(name, ["energy", *(row.name for row in settings.targets)])
         document.report("MACE", "mace_head_target", f"{name} is not a target of this fit", hint)
     elif not row.is_invariant or row.intensive:
-        what = f"{name} is not a sum of invariants of atoms, as which MACE's readouts predict an energy"
+        what = f"{name} is not a sum of atomic invariants, which MACE's readouts predict"
         document.report("MACE", "mace_head_target", what, "Choose an extensive or per_atom scalar, or energy.")
 
 

@@ -74,8 +74,8 @@ class PytorchSection:
     )
     committee: int = option(
         1,
-        "members of a committee, networks with different initial weights; their mean is deployed, and their spread "
-        "shows uncertainty. The mean of BPNN is one network; of other models MD evaluates all members",
+        "number of committee members, networks with different initial weights; their mean is exported, and their "
+        "spread indicates the uncertainty. For BPNN the mean is one network; for other models MD evaluates all members",
         minimum=1,
         maximum=100,
     )
@@ -95,8 +95,8 @@ class PytorchSection:
     )
     refit_element_energies: bool = option(
         False,
-        "start_from, save_state_input and mace_model: refit the element energies to what the initial model leaves of "
-        "the energies of the training set, for data of another reference method",
+        "start_from, save_state_input and mace_model: refit the element energies to the residuals of the initial model "
+        "for the energies of the training set, for data of another reference method",
     )
     scale_targets: bool = option(
         True, "scale energies, forces and stresses, and each target of [TARGETS], to order 1 in training"
@@ -108,13 +108,13 @@ class PytorchSection:
     )
     per_structure_targets: tuple[str, ...] = option(
         (),
-        "names of [TARGETS] per configuration whose residuals are not divided by the number of atoms in loss and "
-        "errors, as per_structure=1 in their rows",
+        "names of per_configuration [TARGETS] whose residuals in the loss and the errors are not divided by the number "
+        "of atoms, as with per_structure=1 in their rows",
     )
     log_separate_blocks: bool = option(
         False,
-        "1: list the errors of tensors of [TARGETS] by irreducible block (trace, λ = 2 ...) too: in the final table of "
-        "errors, and of each epoch in metrics.csv and for TensorBoard; lines on screen and in the log lack them",
+        "1: also list the errors of tensors of [TARGETS] by irreducible block (trace, λ = 2 ...): in the final table "
+        "of errors, and per epoch in metrics.csv and TensorBoard, but not in the lines on screen and in the log",
     )
     dtype_setting: int = option(
         1, "precision: 1: float32, 2: float64; energies are always summed in float64", minimum=1, maximum=2
@@ -155,14 +155,14 @@ class PytorchSection:
     )
     primitive_cells: bool = option(
         True,
-        "1: train perfect supercells as their primitive cells, with the same loss in less time. Models on graphs "
-        "without long-range interactions, and optimizers other than LKF",
+        "1: train perfect supercells as their primitive cells, with the same loss in less time. For models on "
+        "graphs without long-range interactions, and optimizers other than LKF",
     )
     balance: bool = option(
         False,
         "1: minimise the geometric mean of the losses of energy, forces, stress and other properties instead of their "
-        "sum: none is neglected, and only the ratio of weights within a property matters. 1 with optimizer = LKF "
-        "unless the input sets it",
+        "sum: none is neglected, and only the ratio of weights within a property matters. The default is 1 with "
+        "optimizer = LKF",
     )
     training_fraction: float | None = option(
         None,
@@ -187,8 +187,8 @@ class PytorchSection:
     )
     initial_variance: float = option(
         2000.0,
-        "LKF: initial variance of weights over the mean square of their tensor; with a smaller one they stay closer to "
-        "their initial values",
+        "LKF: initial variance of the weights, divided by the mean square of the weights of their tensor; smaller "
+        "values keep weights closer to their initial values",
         minimum=1e-6,
     )
     weight_decay: float = option(0.0, "weight decay", minimum=0)
@@ -212,27 +212,27 @@ class PytorchSection:
     )
     early_stopping: int = option(
         0,
-        "stop after this many epochs without a lower validation loss than that of all epochs before (0 = off); "
-        "with stage_two = 1, start stage two instead if it has not begun",
+        "stop after this many epochs without a new minimum of the validation loss (0 = off); with stage_two = 1, start "
+        "stage two instead if it has not begun",
         minimum=0,
     )
     best_model_metric: str = option(
         LOSS,
-        "what chooses the best epoch, whose weights are exported: the validation loss, or the product of the RMSE or "
+        "criterion for the best epoch, whose weights are exported: the validation loss, or the product of the RMSE or "
         "MAE of all properties of the validation set; last: the last epoch, whatever the validation set shows",
         choices=(LOSS, "rmse_prod", "mae_prod", LAST),
     )
     stage_two: bool = option(
         False,
-        "1: train the last epochs with other weights and a lower learning rate, as MACE's stage two does; the best "
-        "epoch is then one of them",
+        "1: train the last epochs with other loss weights and a lower learning rate, as MACE's stage two does; the "
+        "best epoch is then one of them",
     )
     stage_two_start: int = option(
         0, "epochs before stage two (0 = three quarters of num_epochs)", minimum=0, maximum=10**9
     )
     stage_two_learning_rate: float | None = option(
         None,
-        "learning rate of stage two, the first one with scheduler = cosine; None: a tenth of learning_rate",
+        "learning rate of stage two, with scheduler = cosine the initial one; None: a tenth of learning_rate",
         minimum=0,
     )
     stage_two_energy_weight: float | None = option(
@@ -279,7 +279,7 @@ class PytorchSection:
     )
     log_interval: int = option(
         0,
-        "epochs between the lines of a fit on screen and in the log; metrics.csv contains all. 0: at most 200 lines",
+        "epochs between lines on screen and in the log; metrics.csv contains every epoch. 0: at most 200 lines",
         minimum=0,
         maximum=10**9,
     )
@@ -296,12 +296,12 @@ class PytorchSection:
     start_from: str = option(
         "",
         "model or restart file whose weights the fit starts from, relative to the folder of the input; it determines "
-        "the architecture, and data, weights and schedule are free",
+        "the architecture; data, loss weights and schedule may differ",
     )
     save_state_input: str = option(
         "",
-        "as start_from, but with the state of the optimiser if it is a restart file; searched in the working folder, "
-        "the output folder and the folder of the input. Exact continuation: --resume",
+        "as start_from, but with the state of the optimiser if it is a restart file; searched for in the working "
+        "folder, the output folder and the folder of the input. Exact continuation: --resume",
     )
     freeze: tuple[str, ...] = option(
         (), "parameters that are not trained: names, or prefixes of names that end before a dot, such as networks.0.0"
@@ -309,7 +309,7 @@ class PytorchSection:
     output_file: str = option("FitTorch_Pytorch.pt", "model file")
     num_elements: int = option(0, "number of elements", no_effect="it follows from the list of elements", minimum=0)
     save_freq: int = option(10, "epochs between restart files", no_effect="the restart file is written every epoch")
-    silence_ace_multi_warning: bool = option(False, "silence a warning", no_effect="it concerns ACE descriptors only")
+    silence_ace_multi_warning: bool = option(False, "silence a warning", no_effect="no such warning is printed")
 
     @property
     def given_energies(self) -> dict[str, float]:

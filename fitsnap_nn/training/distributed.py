@@ -138,9 +138,7 @@ class Ranks:
         """
         values = self.share(value)
         if differing := [rank for rank, one in enumerate(values) if one != values[0]]:
-            raise DataError(
-                f"{what}: rank {differing[0]} has found others than rank 0. Give all machines the same files."
-            )
+            raise DataError(f"{what}: rank {differing[0]} differs from rank 0. Give all machines the same files.")
 
     def gather(self, value: T) -> list[T]:
         """Return the values of all ranks, in the order of ranks, on rank 0; an empty list on other ranks.

@@ -74,7 +74,7 @@ def evaluate_all(
     halved = for_each_within_memory(batches, evaluate)
     found = ranks.gather((evaluations, halved))
     if most := max((times for _, times in found), default=0):
-        say(f"note: batches of evaluation divided by {2**most}, since the GPU had not enough memory for larger ones")
+        say(f"note: evaluation batches divided by {2**most}, because larger ones exceed the memory of the GPU")
     everything = {number: one for of_rank, _ in found for number, one in of_rank.items()}
     return [everything[number] for number in sorted(everything)]
 

@@ -299,7 +299,7 @@ class KalmanStep(Step):
 
     def notes(self) -> Iterator[str]:
         if count := int(self._vanishing.sum()):
-            what = "vanish by symmetry, whatever the weights, and are not measured"
+            what = "vanish by symmetry, whatever the weights, and are not used by the filter"
             yield f"the forces of {count} of {counted(len(self._vanishing), 'training configuration')} {what}"
 
     def state_dict(self) -> dict[str, Any]:

@@ -146,7 +146,7 @@ class SetErrors:
             raise TrainingError(SHORT_OF_MEMORY)
         self._cost /= 2
         samples.forget_kept()
-        self._say("note: batches of validation halved, since the GPU had not enough memory for larger ones")
+        self._say("note: validation batches halved, because larger ones exceed the memory of the GPU")
 
 
 @contextmanager

@@ -266,7 +266,7 @@ def _greet(settings: Settings, ranks: Ranks, console: Console, verbose: bool) ->
     if many:
         sections = dict.fromkeys(name for notice in settings.notices for name in SECTION.findall(notice))
         about = f" ({', '.join(sections)})" if sections else ""
-        console.line(f"  {len(settings.notices)} notes on it{about}: see {LOG_FILE}, --verbose or --check")
+        console.line(f"  {len(settings.notices)} notes on the input{about}: see {LOG_FILE}, --verbose or --check")
 
 
 def _linear_errors(

@@ -80,7 +80,7 @@ class Run(NamedTuple):
         if self.ranks.is_first:
             start_log(self.folder, self.names, self.console, resume, self.settings.text)
             if (self.folder / CHECKS_FILE).exists():
-                self.console.line(f"  note: {CHECKS_FILE} is removed: it is about the earlier model")
+                self.console.line(f"  note: removed {CHECKS_FILE}, which describes the earlier model")
             remove_earlier(self.folder)
 
 

@@ -120,8 +120,8 @@ class _Adoption:
         """
         if linear and self.train:
             raise CheckpointError(
-                "it is a linear model, whose coefficients are no initial weights of a network. [PYTORCH] initial = "
-                "least_squares starts a BPNN from linear least squares."
+                "it is a linear model, whose coefficients cannot be the initial weights of a network. [PYTORCH] "
+                "initial = least_squares starts a BPNN from linear least squares."
             )
         if self.settings.solver.is_linear == linear:
             return
@@ -182,7 +182,7 @@ class _Adoption:
             known = dict(zip(stored.elements, of_elements, strict=True))
             self._values_by_element(values.section, key, known, values.new_elements.get(key))
         if self.train and stored.file_key and not self._given(values.section, stored.file_key):
-            what = f"is missing: the descriptors of {self.path} are those of such a file"
+            what = f"is missing: a file of this kind defines the descriptors of {self.path}"
             self.document.report(values.section, stored.file_key, what, "Name the file.")
         if self.document.problems:
             return

@@ -102,9 +102,9 @@ def _refuse_faint(targets: Targets, row: PropertyRow, needed: Sequence[Block]) -
     if faint:
         raise DataError(
             f"[TARGETS] {row.name}: the model cannot represent it, because its features for {', '.join(faint)} are 0 "
-            "in the training set, while the labels are not. Either the structures have a symmetry that allows no such "
-            "labels, as planar molecules allow no pseudoscalars of atoms: check the labels. Or no product of the model "
-            "forms such features: increase correlation, max_ell or num_interactions, or use SOAP_BPNN or NANOPET."
+            "in the training set, while the labels are not. Either the symmetry of the structures forbids such labels "
+            "(in planar molecules, pseudoscalars per atom vanish): check the labels. Or no product of the model forms "
+            "such features: increase correlation, max_ell or num_interactions, or use SOAP_BPNN or NANOPET."
         )
 
 

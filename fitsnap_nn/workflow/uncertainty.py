@@ -22,7 +22,7 @@ from fitsnap_nn.training.evaluation import evaluate_all
 from fitsnap_nn.training.rigidity import displacements_of
 from fitsnap_nn.workflow.preparation import Prepared
 
-WITHOUT_FORCES = "is calibrated on forces of the validation set, which has none, or they are not fitted"
+WITHOUT_FORCES = "is calibrated on forces of the validation set, but it contains none, or forces are not fitted"
 ALL_CERTAIN = "no uncertainty: the spread of all forces of the validation set is 0"
 
 

@@ -272,7 +272,7 @@ def freeze(model: Model[Any], settings: Settings) -> None:
             parameters[name].requires_grad_(False)
         if not members:
             hint = f"{did_you_mean(word, _beginnings(parameters))} Possible: {', '.join(_listed(parameters))}.".strip()
-            problems.append(Problem(where, f"[PYTORCH] freeze — {word} is no parameter.", hint))
+            problems.append(Problem(where, f"[PYTORCH] freeze — {word} is not a parameter.", hint))
     if words and not problems and not any(parameter.requires_grad for parameter in parameters.values()):
         what = f"[PYTORCH] freeze — {' '.join(words)} leaves no weight to train."
         problems.append(Problem(where, what, "Use num_epochs = 0 to evaluate a model without training."))

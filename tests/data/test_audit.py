@@ -110,7 +110,7 @@ def test_acetylacetone_gives_no_warning(shared_file: Callable[[str], Path], tmp_
     assert warnings_of(configurations, settings) == []
     alone = [one for one in configurations if one.group == "train_300K"]
     assert warnings_of(alone, settings) == []
-    assert ["one composition" in note for note in notes_of(alone, settings)] == [True]
+    assert ["the same composition" in note for note in notes_of(alone, settings)] == [True]
     training = [replace(one, subset=TRAINING) for one in configurations]
     isolated = "isolated atoms, but element_energies = least_squares"
     assert [isolated in note for note in notes_of(training, settings)] == [True]
@@ -130,9 +130,9 @@ HA_PER_BOHR = HARTREE / BOHR
         ("forces", -1.0, "", "and 3 more: the forces have the wrong sign for"),
         ("forces", -1.0, "Displaced_BCC", "group Displaced_BCC: the forces have the wrong sign"),
         ("forces", 1.0 / HA_PER_BOHR, "", "times too small for the energy differences"),
-        ("forces", 1.0 / HA_PER_BOHR, "Displaced_BCC", "as if Hartree/bohr were taken for eV/Å"),
-        ("forces", HA_PER_BOHR, "", "as if eV/Å were taken for Hartree/bohr"),
-        ("forces", BOHR, "", "as if eV/bohr were taken for eV/Å"),
+        ("forces", 1.0 / HA_PER_BOHR, "Displaced_BCC", "as if Hartree/bohr were read as eV/Å"),
+        ("forces", HA_PER_BOHR, "", "as if eV/Å were read as Hartree/bohr"),
+        ("forces", BOHR, "", "as if eV/bohr were read as eV/Å"),
         ("forces", -1000.0, "", "the forces have the wrong sign and are about 1100 times too large"),
         ("stress", -1.0, "", "group Volume_BCC, group Volume_FCC, group Volume_A15 and 1 more: the stresses have the"),
         ("stress", -1.0, "Volume_BCC", "group Volume_BCC: the stresses have the wrong sign"),
@@ -143,7 +143,7 @@ HA_PER_BOHR = HARTREE / BOHR
             "about 1000 times too small for the energy differences between configurations, as if kbar",
         ),
         ("stress", 1e4, "Volume_FCC", "about 10000 times too large for the energy differences"),
-        ("stress", 1602.2, "", "as if kbar were taken for eV/Å³"),
+        ("stress", 1602.2, "", "as if kbar were read as eV/Å³"),
         ("stress", -10.0, "", "the stresses have the wrong sign and are about 10 times too large"),
         (
             "energy",
@@ -151,7 +151,7 @@ HA_PER_BOHR = HARTREE / BOHR
             "",
             "times too small for the energy differences between configurations, as if Hartree",
         ),
-        ("energy", 1.0 / HARTREE, "Displaced_BCC", "energies in Hartree were taken for eV"),
+        ("energy", 1.0 / HARTREE, "Displaced_BCC", "energies in Hartree were read as eV"),
     ],
 )
 def test_a_wrong_unit_or_sign(example: Set, name: str, factor: float, group: str, what: str) -> None:
@@ -162,7 +162,7 @@ def test_a_wrong_unit_or_sign(example: Set, name: str, factor: float, group: str
 def test_energies_per_atom(example: Set) -> None:
     (line,) = warnings_of([labelled(one, energy=one.labels["energy"] / len(one)) for one in example])
     assert "Displaced_A15" in line
-    assert "the energies are those per atom" in line
+    assert "the energies are per atom, not of the whole cell" in line
 
 
 def test_forces_in_another_order_of_the_atoms(example: Set) -> None:
@@ -208,8 +208,8 @@ def moved(distance: float, one: Configuration) -> Configuration:
         ("Liquid", lambda one: labelled(one, energy=one.labels["energy"] - 5.0 * len(one)), "the energy is far from"),
         ("Liquid", lambda one: labelled(one, energy=one.labels["energy"] * HARTREE), "the energy is far from"),
         ("Volume_BCC", lambda one: labelled(one, energy=one.labels["energy"] + 1.0), "contradicts the forces and str"),
-        ("Vacancy", partial(row_times, -1.0), "the forces do not add up to zero"),
-        ("Liquid", partial(row_times, 0.0), "the forces do not add up to zero"),
+        ("Vacancy", partial(row_times, -1.0), "the forces do not sum to zero"),
+        ("Liquid", partial(row_times, 0.0), "the forces do not sum to zero"),
         ("Vacancy", partial(row_times, 100.0), "forces are far above those of the group"),
         ("Liquid", lambda one: labelled(one, forces=one.labels["forces"] * HA_PER_BOHR), "forces are far above"),
         ("Vacancy", lambda one: labelled(one, stress=np.zeros((3, 3))), "every component of the stress is exactly 0"),
@@ -430,7 +430,7 @@ def test_a_single_atom_and_an_empty_label_set(example: Set) -> None:
             "are about 160 times too large for the energy differences between configurations, as if G",
         ),
         ("stress", 33.0, "are about 33 times too small for the energy differences between configurations."),
-        ("forces", 1.0 / 54.0, "energies per atom were taken for those of the cell"),
+        ("forces", 1.0 / 54.0, "energies per atom were read as energies of the cell"),
     ],
 )
 def test_descriptions_of_factors(label: str, factor: float, text: str) -> None:

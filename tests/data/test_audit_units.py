@@ -44,9 +44,9 @@ def found(members: Sequence[Configuration], elements: str) -> list[Finding]:
         (HARTREE, ""),
         (
             1.0,
-            "the energies are those of all electrons in hartree: this is probably their unit, not eV. State the units",
+            "the energies are all-electron energies, and their unit is probably hartree, not eV. State the units",
         ),
-        (HARTREE / KCAL_PER_MOL, "since those of all electrons are "),
+        (HARTREE / KCAL_PER_MOL, "(all-electron energies are "),
         (HARTREE / KJ_PER_MOL, "their unit is probably kJ/mol."),
         (1e3 * HARTREE, "their unit is another one."),
     ],

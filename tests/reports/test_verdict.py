@@ -154,7 +154,7 @@ def test_negligible_terms_of_the_loss_are_named(make_results):
         lines = verdict(history(converged()), make_results(), PROPERTIES, 100, terms=terms)
         found = [line for line in lines if "negligible in the loss" in line]
         assert len(found) == bool(listed)
-        assert all(f"negligible in the loss: {listed} of it in the best epoch" in line for line in found)
+        assert all(f"negligible in the loss: {listed} of the loss in the best epoch" in line for line in found)
 
 
 def test_the_spread_of_a_committee_and_its_correlation_with_the_error(make_results):

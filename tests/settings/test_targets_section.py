@@ -117,7 +117,7 @@ def test_targets_alone_can_be_fitted(write_input: Callable[..., Path]) -> None:
         ),
         ("MACE", "q = per_atom vector", "", "[MACE]\nnum_interactions = 1", "Set [MACE] num_interactions to 2 or more"),
         ("MACE", "q = per_atom vector head=mlp", "", "", "head=mlp applies to invariants, and it has none"),
-        ("MACE", "q = per_atom vector", "", "[MACE]\nmace_head_target = q", "q is not a sum of invariants of atoms"),
+        ("MACE", "q = per_atom vector", "", "[MACE]\nmace_head_target = q", "q is not a sum of atomic invariants"),
         ("MACE", "q = per_atom scalar", "", "[MACE]\nmace_head_target = p", "p is not a target of this fit"),
         ("CUSTOM", "q = per_atom scalar", "", "", "Remove it, or use one of the models SOAP_BPNN, NANOPET, MACE."),
         ("NANOPET", "q = per_atom scalar", "per_structure_targets = q", "", "q is per_atom and never divided"),

@@ -36,7 +36,7 @@ def test_the_environment_variable_replaces_auto_only(two_gpus: None, monkeypatch
     assert str(devices.choose()) == "cpu"
     assert str(devices.choose("cuda")) == "cuda:0"
     monkeypatch.setenv(devices.VARIABLE, "gpu")
-    with pytest.raises(InputError, match=r"environment  FITSNAP_NN_DEVICE = gpu is no device.*cuda:NUMBER"):
+    with pytest.raises(InputError, match=r"environment  FITSNAP_NN_DEVICE = gpu is not a device.*cuda:NUMBER"):
         devices.choose()
 
 
@@ -74,8 +74,8 @@ def test_evaluation_halves_batches_for_lack_of_memory(tmp_path: Path):
         halved = fit(path, "halved", num_epochs=1)
     assert max(calls) > 2
     log = log_of(halved)
-    assert "note: batches of validation halved, since the GPU had not enough memory" in log
-    assert log.count("note: batches of evaluation divided by") == 1
+    assert "note: validation batches halved, because larger ones exceed the memory of the GPU" in log
+    assert log.count("note: evaluation batches divided by") == 1
     for one, other in zip(whole.errors, halved.errors, strict=True):
         assert other.group == one.group
         assert other.mae == pytest.approx(one.mae, rel=1e-12)

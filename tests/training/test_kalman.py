@@ -212,7 +212,8 @@ def test_forces_that_vanish_by_symmetry_are_in_no_measurement(updates: Measured)
     samples, model = symmetric_set(), network()
     step = step_of(model, samples)
     assert list(step.notes()) == [
-        "the forces of 2 of 24 training configurations vanish by symmetry, whatever the weights, and are not measured"
+        "the forces of 2 of 24 training configurations vanish by symmetry, whatever the weights, and are not used by "
+        "the filter"
     ]
     found: list[Measured] = []
     for members in ([0, 4, 6], [4, 6], [0, 3]):

@@ -148,7 +148,7 @@ def test_a_model_of_the_other_kind_is_said(fitted: Fit) -> None:
     with pytest.raises(InputError, match=r"solver — is PYTORCH, but .*pot.pt is a linear model"):
         fitsnap_nn.evaluate(path, fitted.model_file, {"SOLVER.solver": "PYTORCH"}, quiet=True)
     changes = {"SOLVER.solver": "PYTORCH", "PYTORCH.start_from": fitted.model_file}
-    with pytest.raises(InputError, match="a linear model, whose coefficients are no initial weights"):
+    with pytest.raises(InputError, match="a linear model, whose coefficients cannot be the initial weights"):
         fitsnap_nn.fit(path, changes, quiet=True)
     with pytest.raises(CheckpointError, match="there is nothing to continue"):
         fitsnap_nn.fit(path, resume=True, quiet=True)

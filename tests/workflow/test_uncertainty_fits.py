@@ -188,7 +188,9 @@ TRAINING_ONLY = (" 2 10", " 0 10")  # both rows
 @pytest.mark.parametrize("change", [ENERGIES_ONLY, TRAINING_ONLY])
 def test_an_uncertainty_that_cannot_be_calibrated(tmp_path: Path, change: tuple[str, str]) -> None:
     """Before anything is trained."""
-    with pytest.raises(InputError, match="last_layer is calibrated on forces of the validation set, which has none"):
+    with pytest.raises(
+        InputError, match="last_layer is calibrated on forces of the validation set, but it contains none"
+    ):
         fit(write_small_input(tmp_path, LAST_LAYER, change), "fit")
     assert not (tmp_path / "fit" / "metrics.csv").exists()
 

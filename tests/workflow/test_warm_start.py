@@ -240,7 +240,7 @@ def test_frozen_layers_stay(tmp_path: Path, base: Fit) -> None:
 def test_wrong_names_of_parameters_are_found_before_the_data_are_read(tmp_path: Path, base: Fit) -> None:
     path = write_input(tmp_path, base, ("dtype_setting", "freeze = networks.0.5\ndtype_setting"))
     for given in (path, write_small_input(tmp_path, ("dtype_setting", "freeze = networks.0.5\ndtype_setting"))):
-        message = r"in:\d+  \[PYTORCH\] freeze — networks\.0\.5 is no parameter.*Possible: networks\.0\.0\.weight, "
+        message = r"in:\d+  \[PYTORCH\] freeze — networks\.0\.5 is not a parameter.*Possible: networks\.0\.0\.weight, "
         with pytest.raises(InputError, match=message):
             check(load_settings(given))
         with pytest.raises(InputError, match=message):

@@ -55,11 +55,11 @@ def energies_in_other_units(data: Measures) -> list[Finding]:
         if not (unit := _unit(data.energies[judged] / sizes)):
             continue
         what = (
-            f"the energies of {data.energies[judged].mean():.4g} per atom cannot be in eV, since those of all "
-            f"electrons are {sizes.mean():.4g} eV: their unit is {unit}. {REMEDY}"
+            f"the energies, on average {data.energies[judged].mean():.4g} per atom, cannot be in eV (all-electron "
+            f"energies are {sizes.mean():.4g} eV per atom): their unit is {unit}. {REMEDY}"
         )
         if unit == HARTREES:
-            what = f"the energies are those of all electrons in hartree: this is probably their unit, not eV. {REMEDY}"
+            what = f"the energies are all-electron energies, and their unit is probably hartree, not eV. {REMEDY}"
         findings.append(Finding(what, f"group {group}", data.is_fitted("energy", group)))
     return findings
 

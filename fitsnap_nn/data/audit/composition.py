@@ -42,7 +42,7 @@ def undetermined_element_energies(data: Measures) -> list[Finding]:
     if rank == present:
         return []
     if len(fractions) == 1:
-        what = "all training configurations have one composition, so that the energies of the elements are arbitrary"
+        what = "all training configurations have the same composition, so that the element energies are arbitrary"
         return [Finding(f"{what}: use the potential for this composition only, or add isolated atoms.", warning=False)]
     return [
         Finding(

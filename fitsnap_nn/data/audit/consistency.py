@@ -27,16 +27,17 @@ MANY = 0.2  # share of a group whose labels contradict each other at which the g
 
 REMEDY = " Correct the unit or sign in the files or in [SCRAPER] property_array."
 PER_ATOM = (
-    "the energies are those per atom: energy differences of similar configurations agree with forces and stresses if "
-    "multiplied by the number of atoms. Give the energies of the whole cells."
+    "the energies are per atom, not of the whole cell: energy differences between similar configurations agree with "
+    "forces and stresses if multiplied by the number of atoms. Give the energies of the whole cells."
 )
 CONTRADICTION = (
     "the energy contradicts the forces and stresses of several similar configurations. Check convergence and settings; "
     "correct or remove it."
 )
 DISAGREE = (
-    "energies disagree with forces and stresses, whose work does not explain the energy differences between similar "
-    "configurations. Check that all labels are of one calculation, and that the forces are in the order of the atoms."
+    "energies disagree with forces and stresses: the work of the latter does not explain the energy differences "
+    "between similar configurations. Check that all labels of a configuration come from the same calculation, and that "
+    "the forces are in the order of the atoms."
 )
 
 

@@ -168,13 +168,13 @@ def _guesses(label: str, size: float, n_atoms: int) -> list[str]:
 def _candidates(label: str, n_atoms: int) -> Iterator[tuple[str, float]]:
     """Yield descriptions of mistakes with the factor by which the label is too large."""
     if n_atoms:
-        yield "energies per atom were taken for those of the cell", n_atoms
+        yield "energies per atom were read as energies of the cell", n_atoms
     if label == "stress":
         sizes = STRESS_UNITS.items()
-        yield from ((f"{one} were taken for {other}", b / a) for one, a in sizes for other, b in sizes if one != other)
+        yield from ((f"{one} were read as {other}", b / a) for one, a in sizes for other, b in sizes if one != other)
         return
     unit, units = ("eV/Å", FORCE_UNITS) if label == "forces" else ("eV", ENERGY_UNITS)
-    yield from ((f"{one} were taken for {unit}", 1.0 / size) for one, size in units.items())
-    yield from ((f"{unit} were taken for {one}", size) for one, size in units.items())
+    yield from ((f"{one} were read as {unit}", 1.0 / size) for one, size in units.items())
+    yield from ((f"{unit} were read as {one}", size) for one, size in units.items())
     if label == "forces":
-        yield from ((f"energies in {one} were taken for eV", size) for one, size in ENERGY_UNITS.items())
+        yield from ((f"energies in {one} were read as eV", size) for one, size in ENERGY_UNITS.items())

@@ -45,7 +45,7 @@ LARGE_FORCES = (
     "Check the unit of the forces."
 )
 NET = (
-    "the forces do not add up to zero, but those of every potential do. Usual causes: atoms held fixed, an external "
+    "the forces do not sum to zero, unlike those of a potential. Usual causes: atoms held fixed, an external "
     "field, a forgotten atom, a poorly converged calculation. Correct or remove it, or omit its forces."
 )
 ZERO_STRESS = (

@@ -77,6 +77,5 @@ def _describe(offset: float) -> str:
     sign = "tensile" if offset > 0.0 else "compressive"
     return (
         f"the stresses are about {abs(offset) / GPA:.1f} GPa too {sign} for the energy differences between strained "
-        "cells, as after calculations with too low a cutoff of the plane waves (Pulay stress). A model cannot fit "
-        "both, and its energies suffer."
+        "cells, as with too low a plane-wave cutoff (Pulay stress). A model cannot fit both, and its energies suffer."
     )

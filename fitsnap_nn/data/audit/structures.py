@@ -34,7 +34,7 @@ TWO_ENERGIES = (
 RUN = (
     "in the validation or test set, but nearly the same structure (within 0.03 Å) is in the training set, as for "
     "frames of one relaxation or MD run: the errors will look too small. Keep each run in one set, for example "
-    "as a group of its own with training_size or testing_size 1.0, or keep frames next to each other together with "
+    "as a group of its own with training_size or testing_size 1.0, or keep consecutive frames in one set with "
     "[GROUPS] random_sampling = 1 and a larger sampling_block."
 )
 

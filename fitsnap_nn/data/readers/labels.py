@@ -235,7 +235,7 @@ def label_notes(
         return []
     what = ", ".join(f"{label} = {name}" for name, label in read.items())
     rest = f"; not read: {some(left, MAX_KEYS)}" if left else ""
-    free = " (free energy, whose gradient the forces are)" if is_free else ""
+    free = " (free energy, consistent with the forces)" if is_free else ""
     return [Finding(f"{LABELS_READ}{what}{free}{rest}.", path, warning=False)]
 
 

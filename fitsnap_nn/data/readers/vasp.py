@@ -36,7 +36,7 @@ CUT_SHORT = "the run was cut short; its finished ionic steps are read."
 NO_STEP = "no ionic step was finished; the file is skipped. Remove it, or repeat the run."
 ONLY_PREDICTED = "all ionic steps are of a machine-learned force field; the file is skipped. Remove it."
 FREE_ENERGY = (
-    "energies are free energies (TOTEN), whose gradient the forces are; [GROUPS] vasp_use_TOTEN = 0 takes energies "
+    "energies are free energies (TOTEN), consistent with the forces; [GROUPS] vasp_use_TOTEN = 0 takes energies "
     "without entropy, which are FitSNAP's default."
 )
 WITHOUT_ENTROPY = (

@@ -77,7 +77,7 @@ def _number(value: Any, what: str) -> float:
     try:
         array = numbers(value)
     except ValueError:
-        raise DataError(f"{what} is not an array of numbers of shape (). Correct or remove it.") from None
+        raise DataError(f"{what} is not a number. Correct or remove it.") from None
     if array.shape != ():
         raise DataError(
             f"{what} has shape {array.shape}, but a weight is one number per frame: weights per atom are not "

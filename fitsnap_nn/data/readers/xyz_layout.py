@@ -68,7 +68,7 @@ def _check_frame(where: str, number: int, first: bytes, lines: Iterator[tuple[in
         line_number, line = next(lines, (0, b""))
         if not line:
             promised = shorten(digits.decode())
-            raise DataError(f"{where}, line {number}: the line promises {promised} atoms, but the file ends after {k}.")
+            raise DataError(f"{where}, line {number}: the line states {promised} atoms, but the file ends after {k}.")
         text = line.decode("utf-8", "replace")
         _refuse_foreign_digits(where, text)
         if columns and (found := len(text.split())) != columns:

@@ -146,5 +146,5 @@ def _draw_legend(sheet: Sheet, top: float, record: FitRecord) -> None:
     x = 0.08 + 1.2 * len(record.sets)
     axes.barh([0.5], [0.3], 0.7, left=[x], color=BAR)
     axes.plot([x + 0.3], [0.5], "|", color="#444444", ms=9, mew=1.4)
-    text = "RMS of the labels of the group: an error of this size is that of a model without information"
+    text = "RMS of the labels of the group: the error of a model that has learned nothing"
     axes.text(x + 0.42, 0.5, text, fontsize=SMALL, va="center", color=INK)

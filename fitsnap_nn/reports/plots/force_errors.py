@@ -65,9 +65,8 @@ def draw_force_errors(record: FitRecord) -> Sheet | None:
     if axes.get_legend_handles_labels()[0]:
         place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (1.0, 0.0)}
         axes.legend(title="RMS of the error", fontsize=SMALL, title_fontsize=SMALL, frameon=False, **place)
-    sheet.text(
-        MARGIN, below - 0.08, "Atoms below the axes, such as those without a force by symmetry, are at the edge."
-    )
+    note = "Atoms with values below the axes, such as forces that are 0 by symmetry, are drawn at the edge."
+    sheet.text(MARGIN, below - 0.08, note)
     sheet.legend(below + 0.15, legend)
     return sheet
 
