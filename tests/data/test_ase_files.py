@@ -154,7 +154,7 @@ def test_config_type_names_the_group_of_a_frame(tmp_path: Path) -> None:
         ('virial="1 0 0 0 1 0 0 0 1"', "a virial must consist of numbers and requires a Lattice"),
         (f"{LATTICE} REF_virial=none", "virial is not an array of numbers"),
         (f'{LATTICE} stress="1 2 3"', r"stress has shape \(3,\)"),
-        ("energy_weight=heavy", "energy_weight is not an array of numbers"),
+        ("energy_weight=heavy", "energy_weight is not a number"),
     ],
 )
 def test_what_does_not_fit_is_named_with_its_file(tmp_path: Path, comment: str, what: str) -> None:

@@ -22,7 +22,7 @@ def test_moved_modules_and_functions(tmp_path: Path, name: str) -> None:
 def test_other_packages_are_named(tmp_path: Path) -> None:
     path = tmp_path / "model.pkl"
     path.write_bytes(b"cno_such_package.models\nbuild\n.")
-    with pytest.raises(CheckpointError, match=r"the Python package no_such_package, which .* does not find"):
+    with pytest.raises(CheckpointError, match=r"the Python package no_such_package, which .* cannot find"):
         read_model(path)
 
 

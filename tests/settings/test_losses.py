@@ -166,7 +166,7 @@ def test_the_loss_of_a_property_follows_pytorch(with_keys, pytorch, options, exp
         ("", "q = per_atom scalar per_structure=1", "per_structure=1 applies to per_configuration only"),
         ("", "q = per_configuration scalar per_structure=1 intensive=1", "has no effect with intensive=1"),
         ("", "features = per_atom scalar", "features — is the name of another output of a potential"),
-        ("", "q = per_atom vector", "q — vector is not invariant, but the inputs of model = BPNN"),
+        ("", "q = per_atom vector", "q — vector is not invariant, but the descriptors of model = BPNN"),
         ("", "charge = per_atom scalar column=", "column: has no value"),
         ("", "charge = per_atom scalar weight=-1", "weight: -1 is negative"),
         ("", "charge = per_atom scalar weight=x", "weight: 'x' is not a number"),
