@@ -18,6 +18,7 @@ from fitsnap_nn.reports.linear import worse_than_linear
 from fitsnap_nn.reports.loss_terms import negligible_terms
 from fitsnap_nn.reports.results import Floats, Result, by_subset, in_the_fit, pairs
 from fitsnap_nn.reports.spread import energy_spread
+from fitsnap_nn.reports.suspects import suspect_labels
 from fitsnap_nn.reports.worst import symbol_text, value_text, worst_results
 
 # Share of the epochs at the end in which a converged loss does not fall any more, and how far it may. A loss that
@@ -126,6 +127,7 @@ def _verdict(results: Sequence[Result], properties: Sequence[Property], remarks:
     remarks += _overfitting(shown, sets, subset, spread)
     remarks += _offset(shown)
     remarks += _bad_groups(sets[subset], shown, spread)
+    remarks += suspect_labels(sets[Subset.TRAINING], fitted)
     listed = ", ".join(symbol_text(one, figures.rmse) for one, figures in shown.items())
     shares = ", ".join(_percent(figures.share) for figures in shown.values())
     name = subset.name.lower()
