@@ -9,8 +9,8 @@ import numpy as np
 
 from fitsnap_nn.data.properties import Property
 from fitsnap_nn.data.statistics import root_mean_square
-from fitsnap_nn.reports.results import Result, pairs
-from fitsnap_nn.reports.worst import symbol_text
+from fitsnap_nn.reports.results import Result
+from fitsnap_nn.reports.worst import error_of, symbol_text
 
 # Weighted error over the root mean square of those of the other configurations. An indium phosphide with wrong elements
 # in FitSNAP's data InP_JPCA2020 reaches 760. The most compressed crystals of its tantalum data reach 20 to 40, and in
@@ -32,9 +32,8 @@ def suspect_labels(training: Sequence[Result], properties: Sequence[Property]) -
     for quantity in properties:
         found = []
         for result in training:
-            model, target, count = pairs(quantity, [result])
-            if count and (weight := result.configuration.weight(quantity.name)) > 0:
-                error = root_mean_square(model - target)
+            error, weight = error_of(quantity, [result]), result.configuration.weight(quantity.name)
+            if error is not None and weight > 0:
                 found.append((math.sqrt(weight) * error, error, result.configuration.id))
         found.sort(reverse=True)
         if suspects := found[: _leading([weighted for weighted, _, _ in found])]:

@@ -45,20 +45,27 @@ def worst_results(results: Sequence[Result], properties: Sequence[Property], cou
         properties: properties that are judged.
         count: maximum number of configurations.
     """
-    overall = {
-        one: root_mean_square(found.model - found.target) for one in properties if (found := pairs(one, results)).labels
-    }
+    overall = {one: rmse for one in properties if (rmse := error_of(one, results)) is not None}
     rated = []
     for result in results:
         errors = {
-            one: root_mean_square(found.model - found.target)
-            for one, rmse in overall.items()
-            if rmse > 0 and (found := pairs(one, [result])).labels
+            one: error for one, rmse in overall.items() if rmse > 0 and (error := error_of(one, [result])) is not None
         }
         if errors:
             rated.append((max(error / overall[one] for one, error in errors.items()), Rated(result, errors)))
     rated.sort(key=lambda item: -item[0])
     return [one for _, one in rated[:count]]
+
+
+def error_of(quantity: Property, results: Sequence[Result]) -> float | None:
+    """Return the root-mean-square error of a property, in its report unit; ``None`` without labels.
+
+    Args:
+        quantity: the property.
+        results: predictions and labels.
+    """
+    model, target, count = pairs(quantity, results)
+    return root_mean_square(model - target) if count else None
 
 
 def value_text(quantity: Property, value: float) -> str:
