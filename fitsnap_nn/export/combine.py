@@ -15,7 +15,7 @@ from fitsnap_nn.models import GraphModel
 from fitsnap_nn.models.mixed_committee import MixedCommittee, members_of
 from fitsnap_nn.settings.schema import Reference
 
-MEMBERS = "Members: models on neighbour graphs or on ACE descriptors (calculator = LAMMPSGRAPH or LAMMPSPACE)."
+MEMBERS = "Members: models of the energy, on SNAP or ACE descriptors or on neighbour graphs."
 
 
 class Fixed(NamedTuple):
@@ -31,8 +31,8 @@ class Fixed(NamedTuple):
 def combine(files: Sequence[ModelFile], weights: Sequence[float] = ()) -> ModelFile:
     """Return the mean of the models of several files.
 
-    It is in the lowest precision of the members, ACE in float64. What is trained or validated on in one of the fits is
-    so for the whole; the validation set excludes what any member was trained on.
+    It is in the lowest precision of the members; those on descriptors are in float64. What is trained or validated on
+    in one of the fits is so for the whole; the validation set excludes what any member was trained on.
 
     Args:
         files: at least two.

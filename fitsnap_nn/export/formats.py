@@ -24,8 +24,8 @@ from fitsnap_nn.inputs.graph.input import GraphInput
 from fitsnap_nn.inputs.snap.input import SnapInput
 from fitsnap_nn.inputs.snap.rows import SnapRows
 from fitsnap_nn.models import BPNN, GraphModel, Model
-from fitsnap_nn.models.ace import AceNetwork
 from fitsnap_nn.models.bpnn import PlainNetwork
+from fitsnap_nn.models.descriptor_network import DescriptorNetwork
 from fitsnap_nn.models.linear import LinearModel
 from fitsnap_nn.models.uncertainty import Uncertainty
 from fitsnap_nn.settings.schema import Bispectrum
@@ -99,14 +99,17 @@ def _of_snap(model_input: SnapInput, model: BPNN, uncertainty: Uncertainty | Non
 @formats_of.register
 def _of_ace(model_input: AceInput, model: BPNN, uncertainty: Uncertainty | None = None) -> Formats:
     reason = "model nn supports networks on SNAP descriptors only, not on ACE descriptors"
-    content = {"unified": unified_pickle(AceNetwork.of(model), _on_graphs(model, uncertainty))}
+    content = {"unified": unified_pickle(*on_graphs(model, uncertainty))}
     return Formats(content, "", "unified", reason, "float64")
 
 
 @formats_of.register
 def _of_ace_rows(model_input: AceRows, model: LinearModel) -> Formats:
     networks = model.plain_networks()
-    contents = {"pace": yace_text(networks, model_input).encode(), "unified": unified_pickle(AceNetwork.of(model))}
+    contents = {
+        "pace": yace_text(networks, model_input).encode(),
+        "unified": unified_pickle(DescriptorNetwork.of(model)),
+    }
     table = coefficients_table(networks, model_input, constants=model.has_constants)
     return Formats(contents, "", "pace", "", "float64", {".acecoeff": table})
 
@@ -155,14 +158,25 @@ def _snap_object(
 def _ace_object(
     model_input: AceInput, model: BPNN | LinearModel, uncertainty: Uncertainty | None = None
 ) -> UnifiedModel:
-    return on_this_rank(AceNetwork.of(model), uncertainty=_on_graphs(model, uncertainty))
+    on_graph, of_graph = on_graphs(model, uncertainty)
+    return on_this_rank(on_graph, uncertainty=of_graph)
 
 
-def _on_graphs(model: BPNN | LinearModel, uncertainty: Uncertainty | None) -> Uncertainty | None:
-    """Return the uncertainty of a model for its networks as a function of the graph."""
-    if uncertainty is None or isinstance(model, LinearModel):
-        return None
-    return replace(uncertainty, displacements=displacements_of_networks(model, uncertainty))
+def on_graphs(
+    model: BPNN | LinearModel, uncertainty: Uncertainty | None = None
+) -> tuple[DescriptorNetwork, Uncertainty | None]:
+    """Return a model on descriptors as a function of the neighbour graph, and its uncertainty for that.
+
+    Args:
+        model: left unchanged.
+        uncertainty: of the model.
+
+    Raises:
+        ValueError: torch cannot compute its descriptors.
+    """
+    if uncertainty is not None and isinstance(model, BPNN):
+        uncertainty = replace(uncertainty, displacements=displacements_of_networks(model, uncertainty))
+    return DescriptorNetwork.of(model), uncertainty
 
 
 def _mliap_model(

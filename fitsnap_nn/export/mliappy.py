@@ -23,6 +23,7 @@ from torch import Tensor
 
 from fitsnap_nn.devices import VARIABLE
 from fitsnap_nn.export.threads import limit_threads
+from fitsnap_nn.inputs.snap.products import with_products
 from fitsnap_nn.integrity import deserialize, seal, serialize
 from fitsnap_nn.launch import is_first_rank, world_size
 from fitsnap_nn.models.mlp import energy_and_gradient
@@ -171,7 +172,11 @@ def say_cpu() -> None:
     """Print, on the first rank, that a GPU that the user has named is not used."""
     wanted = os.environ.get(VARIABLE, "")
     if wanted.startswith("cuda") and is_first_rank():
-        print(f"{VARIABLE} = {wanted} is ignored: pair_style mliap model mliappy runs on the CPU", flush=True)
+        print(
+            f"{VARIABLE} = {wanted} is ignored: pair_style mliap model mliappy runs on the CPU. "
+            "For a GPU: fitsnap_nn export MODEL FOLDER --unified",
+            flush=True,
+        )
 
 
 def to_pickle(model: MliapModel) -> bytes:
@@ -194,17 +199,10 @@ def _evaluate(network: Network, inputs: Tensor) -> tuple[Tensor, Tensor]:
 def _evaluate_products(network: Network, linear: Tensor) -> tuple[Tensor, Tensor]:
     """Return the same for a network whose inputs are descriptors (N, D) and their products."""
     linear = linear.requires_grad_(True)
-    inputs = _with_products(linear)
+    inputs = with_products(linear)
     energies, slopes = _evaluate(network, inputs.detach())
     (linear_slopes,) = torch.autograd.grad(inputs, linear, slopes)
     return energies, linear_slopes
-
-
-def _with_products(linear: Tensor) -> Tensor:
-    """Append the products of quadratic SNAP, squares halved, in upper-triangular order: (N, D + D (D + 1) / 2)."""
-    first, second = torch.triu_indices(linear.shape[1], linear.shape[1])
-    factor = torch.where(first == second, 0.5, 1.0)
-    return torch.cat([linear, linear[:, first] * linear[:, second] * factor], dim=1)
 
 
 def _linear_count(inputs: int) -> int:

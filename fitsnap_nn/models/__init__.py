@@ -23,7 +23,8 @@ ARCHITECTURES: Mapping[str, str] = MappingProxyType(
         "SOAP_BPNN": "fitsnap_nn.models.soap_bpnn:SoapBpnn",
         "NANOPET": "fitsnap_nn.models.nanopet:Nanopet",
         "MACE": "fitsnap_nn.models.mace:MACE",
-        "ACE": "fitsnap_nn.models.ace:AceNetwork",
+        "ACE": "fitsnap_nn.models.descriptor_network:DescriptorNetwork",
+        "SNAP": "fitsnap_nn.models.descriptor_network:DescriptorNetwork",
         "CUSTOM": "fitsnap_nn.models.pair_network:PairNetwork",
         "COMMITTEE": "fitsnap_nn.models.mixed_committee:MixedCommittee",
     }

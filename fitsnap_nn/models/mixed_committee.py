@@ -10,10 +10,11 @@ from torch import Tensor
 
 from fitsnap_nn.inputs.ace.input import AceInput
 from fitsnap_nn.inputs.graph.batch import Graph
-from fitsnap_nn.models.ace import AceNetwork
+from fitsnap_nn.inputs.snap.input import SnapInput
 from fitsnap_nn.models.base import GraphModel, Model
 from fitsnap_nn.models.bpnn import BPNN
 from fitsnap_nn.models.committee import Committee
+from fitsnap_nn.models.descriptor_network import DescriptorNetwork
 from fitsnap_nn.models.linear import LinearModel
 from fitsnap_nn.models.prediction import weighted_mean
 
@@ -65,13 +66,13 @@ def members_of(model: Model[Any]) -> list[GraphModel]:
     """Return copies, as models on neighbour graphs, of the models that a model is the mean of.
 
     Args:
-        model: on neighbour graphs, or on ACE descriptors, where the mean of a committee is one network.
+        model: on neighbour graphs, or on SNAP or ACE descriptors, where the mean of a committee is one network.
 
     Raises:
         ValueError: it is on other descriptors; the message says what it is.
     """
-    if isinstance(model, BPNN | LinearModel) and isinstance(model.input, AceInput):
-        return [AceNetwork.of(model)]
+    if isinstance(model, BPNN | LinearModel) and isinstance(model.input, SnapInput | AceInput):
+        return [DescriptorNetwork.of(model)]
     members = [copy.deepcopy(one) for one in model.members() if isinstance(one, GraphModel)]
     if not members:
         raise ValueError(f"a {type(model).__name__} on {model.input.calculator}")

@@ -18,8 +18,6 @@ from fitsnap_nn.settings.ini import COMMAND_LINE
 from fitsnap_nn.training.distributed import session
 from fitsnap_nn.workflow.pipeline import fit
 
-ON_DESCRIPTORS = "LAMMPSSNAP"  # calculator whose models cannot be members
-
 
 @dataclass(frozen=True)
 class Member:
@@ -94,9 +92,9 @@ def _member(source: Path) -> Member:
     if not is_text(source):
         return Member(source, source)
     settings = load_settings(source, weights_from="restart file")
-    if settings.calculator.calculator == ON_DESCRIPTORS or settings.targets:
-        what = "its model predicts targets" if settings.targets else f"its model is on {ON_DESCRIPTORS}"
-        raise InputError([Problem(str(source), f"{what}, and cannot be a member of a committee.", MEMBERS)])
+    if settings.targets:
+        what = "its model predicts targets, and cannot be a member of a committee."
+        raise InputError([Problem(str(source), what, MEMBERS)])
     return Member(source, Path(settings.output_folder, settings.pytorch.output_file), settings)
 
 

@@ -10,7 +10,8 @@ is ended, and that is said. All programs run on the same GPU, one after the othe
 - ``nickel``: the same for the nickel of Zuo et al., batches of 8; then the final evaluation of our fit, which is the
   time from its last epoch to its table of errors, everything included.
 - ``core``: SOAP_BPNN and NANOPET on acetylacetone, on the GPU and on one CPU core.
-- ``md``: MACE and SOAP_BPNN in LAMMPS (gpu_md.py), and mace-torch's ASE calculator (gpu_ase.py).
+- ``md``: MACE, SOAP_BPNN, and BPNN on SNAP descriptors (twojmax 8, always float64) in LAMMPS (gpu_md.py), and
+  mace-torch's ASE calculator (gpu_ase.py).
 - ``drift``: the energy in the microcanonical ensemble, 10 ps; left out unless it is asked for.
 
 The time of an epoch is the median of the wall times between the lines that a program prints after each, validation and
@@ -199,7 +200,7 @@ def against_mace(bench: Bench, data: Path, batch: int) -> Times:
         say(f"{text} no figure")
         return found
     say(f"{text} fitsnap_nn {found.epoch:.3f}")
-    other = theirs(bench, f"{data.name}_mace", data, batch, 75)
+    other = theirs(bench, f"{data.name}_mace", data, batch, 120)
     if len(other.epochs) > 1:
         say(f"{text} mace_run_train {other.epoch:.3f}, ratio {found.epoch / other.epoch:.3f}")
     return found
@@ -244,11 +245,12 @@ def core(bench: Bench) -> None:
 
 
 def md(bench: Bench) -> None:
-    """MACE in LAMMPS, in mace-torch's ASE calculator, and SOAP_BPNN in LAMMPS."""
+    """MACE, SOAP_BPNN and SNAP in LAMMPS, and MACE in mace-torch's ASE calculator."""
     sizes = ["--atoms", *(("250",) if bench.quick else ("2000", "16000"))]
     steps = ["--steps", "3" if bench.quick else "40"]
     common = [*sizes, "--precision", "float32", "--device", bench.device]
-    for program, architecture in (("gpu_md.py", "MACE"), ("gpu_ase.py", ""), ("gpu_md.py", "SOAP_BPNN")):
+    runs = (("gpu_md.py", "MACE"), ("gpu_ase.py", ""), ("gpu_md.py", "SOAP_BPNN"), ("gpu_md.py", "SNAP"))
+    for program, architecture in runs:
         chosen = ["--architecture", architecture, *steps] if architecture else []
         show(f"md: {architecture or 'mace-torch in ASE, MACE'}", [program, *common, *chosen], bench.folder, 45)
 

@@ -27,9 +27,12 @@ import torch
 
 from fitsnap_nn import devices
 from fitsnap_nn.export.unified import UnifiedModel, on_this_rank
+from fitsnap_nn.inputs.snap.input import SnapInput
 from fitsnap_nn.lammps.session import open_lammps
 from fitsnap_nn.models import GraphModel, build_model
+from fitsnap_nn.models.descriptor_network import DescriptorNetwork
 from fitsnap_nn.plugin import plugin_dir, stubs
+from fitsnap_nn.settings.schema import Bispectrum
 
 ELEMENT = "Ta"  # of models with random weights
 # Lattice, lattice constant in Å, mass in g/mol, atoms per cell.
@@ -40,6 +43,8 @@ HYPERS: dict[str, dict[str, Any]] = {
     "SOAP_BPNN": {"cutoff_radius": CUTOFF, "zbl": True},
     "NANOPET": {"cutoff": CUTOFF, "zbl": True},
 }
+SNAP = Bispectrum(type=(ELEMENT,), twojmax=(8,), rcutfac=CUTOFF)
+HIDDEN = (32, 32)  # layers of the network on SNAP descriptors
 TEMPERATURE, TIMESTEP, WARM_UP, REPEATS = 300.0, 0.001, 15, 3  # K, ps, steps
 SAMPLES = 100  # total energies per drift
 
@@ -77,7 +82,10 @@ def make_model(architecture: str, file: Path | None, precision: str) -> GraphMod
         model: Any = load_model(file).model
     else:
         torch.manual_seed(1)
-        model = build_model({"architecture": architecture, "elements": [ELEMENT], **HYPERS[architecture]})
+        if architecture == "SNAP":
+            model = DescriptorNetwork(SnapInput(SNAP), HIDDEN)
+        else:
+            model = build_model({"architecture": architecture, "elements": [ELEMENT], **HYPERS[architecture]})
     model.set_precision(getattr(torch, precision))
     return model.eval().requires_grad_(False)
 
@@ -167,7 +175,7 @@ def cells_of(model: GraphModel, atoms: int) -> int:
 
 def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--architecture", choices=sorted(HYPERS), default="MACE")
+    parser.add_argument("--architecture", choices=(*HYPERS, "SNAP"), default="MACE")
     parser.add_argument("--model", type=Path, help="model file of a fit of Ta or Ni")
     parser.add_argument("--atoms", type=int, nargs="+", default=[2000, 16000])
     parser.add_argument("--precision", nargs="+", choices=("float32", "float64"), default=["float32", "float64"])

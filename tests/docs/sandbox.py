@@ -27,6 +27,7 @@ from fitsnap_nn.units import GPA
 
 MEMBERS = 6  # configurations of a group; `new` makes validation sets of groups of five and more
 SHORT = ["--no-verify", "--set", "PYTORCH.num_epochs=2"]
+SHORT_MD = ["-var", "steps", "10", "-var", "relax", "5"]
 PATIENCE = 600.0  # seconds for a command, on a busy machine
 READING = ("check", "show", "doctor")  # commands that change no file
 
@@ -147,7 +148,7 @@ def execute(words: list[str], folder: Path) -> None:
     elif words[:2] == ["mpirun", "-np"] and words[3:6] == ["python", "-m", "fitsnap_nn"]:
         run_on_ranks(int(words[2]), [shortened(words[6:])], folder, PATIENCE)
     elif words[0] == "lmp" or (words[:2] == ["mpirun", "-np"] and words[3] == "lmp"):
-        done = run([*words, "-var", "steps", "10"], folder, PATIENCE)
+        done = run(short_dynamics(words), folder, PATIENCE)
         assert done.returncode == 0, done.stdout + done.stderr
     elif words[0] == "python" and words[1].endswith(".py"):
         done = run(words, folder, PATIENCE)
@@ -159,8 +160,17 @@ def execute(words: list[str], folder: Path) -> None:
 def shortened(arguments: list[str]) -> list[str]:
     """Return arguments of a short run: of fits without verification, of LAMMPS with few steps."""
     if arguments[0] == "lmp":
-        return [*arguments, "-var", "steps", "10"]
+        return short_dynamics(arguments)
     return [*arguments, *SHORT] if arguments[0].endswith(".in") else arguments
+
+
+def short_dynamics(words: list[str]) -> list[str]:
+    """Return a command with few steps, unless it writes frames for later commands.
+
+    LAMMPS keeps the first value of a variable.
+    """
+    place = words.index("lmp") + 1
+    return words if "uncertainty_file" in words else [*words[:place], *SHORT_MD, *words[place:]]
 
 
 def program(arguments: list[str], folder: Path) -> None:

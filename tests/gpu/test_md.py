@@ -17,22 +17,38 @@ from toy_model import AtomMessages
 
 from fitsnap_nn.devices import VARIABLE
 from fitsnap_nn.export.unified import unified_pickle
+from fitsnap_nn.inputs.ace.input import AceInput
+from fitsnap_nn.inputs.snap.input import SnapInput
 from fitsnap_nn.models import build_model
 from fitsnap_nn.models.targets import describe_targets
 from fitsnap_nn.plugin import plugin_dir
+from fitsnap_nn.settings.ace import Ace
 from fitsnap_nn.settings.rows import PropertyRow
+from fitsnap_nn.settings.schema import Bispectrum
 from fitsnap_nn.testing.graphs import crystal
 
 # One process runs them, since they share their runs.
 pytestmark = [pytest.mark.gpu, pytest.mark.xdist_group("md")]
 
 ELEMENTS = ("Ta", "O")
+ACE = AceInput(Ace(num_types=2, type=ELEMENTS, ranks=(1, 2), nmax=(3, 2), lmax=(0, 2), nmaxbase=3, rcutfac=(4.0,)))
+SNAP = SnapInput(Bispectrum(num_types=2, type=ELEMENTS, twojmax=(4,), rcutfac=4.0, wj=(1.0, 0.8), radelem=(0.5, 0.45)))
+ON_DESCRIPTORS = ("ACE", "SNAP", "COMMITTEE")  # whose elements are those of their inputs
 MACE = {"r_max": 4.0, "hidden_irreps": "4x0e+4x1o", "max_ell": 2, "radial_MLP": [8], "MLP_irreps": "4x0e"}
 MODELS: Mapping[str, Mapping[str, Any]] = {
     "MACE": {**MACE, "correlation": 2, "avg_num_neighbors": 9.0, "pair_repulsion": True},
     "NANOPET": {"cutoff": 4.0, "d_pet": 8, "num_heads": 2, "zbl": True},
     "SOAP_BPNN": {"cutoff_radius": 4.0, "max_angular": 3, "max_radial": 3, "zbl": True},
     "CUSTOM": {"cutoff": 4.0, "layer_sizes": ["num_desc", "8", "1"], "multi_element_option": 3},
+    "ACE": {"model_input": ACE.payload(), "hidden": [8]},
+    "SNAP": {"model_input": SNAP.payload(), "hidden": [8]},
+    "COMMITTEE": {
+        "models": [
+            {"architecture": "ACE", "model_input": ACE.payload(), "hidden": [8]},
+            {"architecture": "NANOPET", "elements": ["Ta", "O"], "cutoff": 3.6, "d_pet": 8, "num_heads": 2},
+        ],
+        "weights": [0.7, 0.3],
+    },
 }
 LIBRARIES = {"MACE": "mace", "SOAP_BPNN": "spex"}
 COLUMNS = "id type x y z fx fy fz c_energy c_stress[*]"
@@ -97,7 +113,8 @@ def has(library: str) -> bool:
 def save(folder: Path, name: str, **more: Any) -> None:
     """Write the file that LAMMPS loads."""
     torch.manual_seed(5)
-    model = build_model({"architecture": name, "elements": list(ELEMENTS), **MODELS[name], **more})
+    elements = {} if name in ON_DESCRIPTORS else {"elements": list(ELEMENTS)}
+    model = build_model({"architecture": name, **elements, **MODELS[name], **more})
     model.set_precision(torch.float64)
     model.element_energies += torch.tensor([-30.0, 2.5])
     (folder / f"{name}.unified").write_bytes(unified_pickle(model.eval()))  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from fitsnap_nn.data.properties import STANDARD
 from fitsnap_nn.inputs.ace.input import AceInput
 from fitsnap_nn.inputs.graph.placed import PlacedGraph
 from fitsnap_nn.models import GraphModel, build_model, predict
-from fitsnap_nn.models.ace import AceNetwork
+from fitsnap_nn.models.descriptor_network import DescriptorNetwork
 from fitsnap_nn.models.evaluation import to_float64
 from fitsnap_nn.models.mixed_committee import MixedCommittee
 from fitsnap_nn.models.uncertainty import deviations
@@ -32,7 +32,7 @@ LIBRARIES = {"SOAP_BPNN": "spex", "MACE": "mace"}
 
 def ace() -> GraphModel:
     options = {"ranks": (1, 2), "nmax": (3, 2), "lmax": (0, 2), "nmaxbase": 3, "rcutfac": (4.2, 4.0, 3.8, 3.5)}
-    return AceNetwork(AceInput(Ace(num_types=2, type=ELEMENTS, **options)), [5])
+    return DescriptorNetwork(AceInput(Ace(num_types=2, type=ELEMENTS, **options)), [5])
 
 
 def member(name: str, shift: float, **options: Any) -> GraphModel:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,16 +13,21 @@ from torch import Tensor
 
 from fitsnap_nn.inputs.ace.input import AceInput
 from fitsnap_nn.inputs.graph.padded import pad
-from fitsnap_nn.models.ace import AceNetwork
+from fitsnap_nn.inputs.snap.input import SnapInput
 from fitsnap_nn.models.base import GraphModel
+from fitsnap_nn.models.committee import GraphCommittee
+from fitsnap_nn.models.descriptor_network import DescriptorNetwork
 from fitsnap_nn.models.mace import MACE
+from fitsnap_nn.models.mixed_committee import MixedCommittee
 from fitsnap_nn.models.nanopet import Nanopet
 from fitsnap_nn.models.pair_network import PairNetwork
 from fitsnap_nn.settings.ace import Ace
+from fitsnap_nn.settings.schema import Bispectrum
 from fitsnap_nn.testing.device_rules import META, DeviceRules, assert_runs_on_a_device
 from fitsnap_nn.testing.graphs import crystal, make_graph
 
 Make = Callable[[Sequence[str]], GraphModel]
+INNER = {"sinner": (2.4, 2.3, 2.2), "dinner": (0.3, 0.2, 0.25)}
 
 
 def mace(**hypers: Any) -> Make:
@@ -50,9 +56,28 @@ def ace(**options: Any) -> Make:
 
     def make(elements: Sequence[str]) -> GraphModel:
         section = Ace(num_types=len(elements), type=tuple(elements), **{**common, **options})
-        return AceNetwork(AceInput(section), [4])
+        return DescriptorNetwork(AceInput(section), [4])
 
     return make
+
+
+def snap(**options: Any) -> Make:
+    def make(elements: Sequence[str]) -> GraphModel:
+        count = len(elements)
+        sizes = {"radelem": tuple(0.5 - 0.02 * k for k in range(count)), "wj": (1.0,) * count, "twojmax": (4,)}
+        section = Bispectrum(num_types=count, type=tuple(elements), rcutfac=4.0, **{**sizes, **options})
+        return DescriptorNetwork(SnapInput(section), [4])
+
+    return make
+
+
+def committee(*makes: Make) -> Make:
+    return lambda elements: MixedCommittee([make(elements) for make in makes])
+
+
+def members(make: Make) -> Make:
+    """A committee that is trained as one model."""
+    return lambda elements: GraphCommittee(partial(make, elements), 2)
 
 
 # Each with whether the order of all its sums is fixed; mace's own sums over edges are atomic.
@@ -66,6 +91,11 @@ MODELS: dict[str, tuple[Make, bool]] = {
     "CUSTOM, a network per element": (pair_network(multi_element_option=2), True),
     "CUSTOM, elements as inputs": (pair_network(multi_element_option=3), True),
     "ACE": (ace(), True),
+    "SNAP": (snap(), True),
+    "SNAP, a density per element": (snap(chemflag=True, twojmax=(2,), wselfallflag=True), True),
+    "SNAP, products": (snap(quadraticflag=True, twojmax=(2,), switchinnerflag=True, **INNER), True),
+    "committee": (members(soap_bpnn()), True),
+    "combined models": (committee(ace(), snap(), pair_network(), nanopet()), True),
     "ACE, six densities": (ace(ranks=(1, 5, 6), nmax=(2, 1, 1), lmax=(0, 2, 1), b_basis="minsub"), True),
     "MACE": (mace(), True),
     "MACE, correlation 3": (mace(correlation=3, use_agnostic_product=True, num_interactions=3), True),

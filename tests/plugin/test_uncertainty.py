@@ -15,13 +15,14 @@ from processes import mpirun
 from random_potentials import crystal
 
 from fitsnap_nn.data.configuration import Configuration
+from fitsnap_nn.export.formats import on_graphs
 from fitsnap_nn.export.lammps_files import write_lammps_files
 from fitsnap_nn.inputs.ace.input import AceInput
 from fitsnap_nn.inputs.snap.input import SnapInput
 from fitsnap_nn.interfaces.potential import Potential
 from fitsnap_nn.lammps.files import LammpsFiles
 from fitsnap_nn.models import BPNN, Model, build_model
-from fitsnap_nn.models.ace import AceNetwork
+from fitsnap_nn.models.descriptor_network import DescriptorNetwork
 from fitsnap_nn.models.mixed_committee import MixedCommittee
 from fitsnap_nn.models.pair_network import PairNetwork
 from fitsnap_nn.models.soap_bpnn import SoapBpnn
@@ -50,6 +51,8 @@ NAMES = (
     "on lists",
     "committee on lists",
     "mixed committee",
+    "on graphs",
+    "committee on graphs",
 )
 
 
@@ -63,7 +66,7 @@ def model_of(name: str) -> Model[Any]:
         members = 3 if name.endswith("committee") else 1
         model = build_model({"architecture": "MACE", "elements": ELEMENTS, **options, "committee": members})
     elif name == "mixed committee":
-        ace = AceNetwork.of(model_of("ACE"))  # type: ignore[arg-type]  # a BPNN
+        ace = DescriptorNetwork.of(model_of("ACE"))  # type: ignore[arg-type]  # a BPNN
         model = MixedCommittee(
             [ace, model_of("MACE"), PairNetwork(ELEMENTS, cutoff=3.8, layer_sizes=("num_desc", "1"))],
             weights=(0.5, 0.3, 0.2),
@@ -80,7 +83,7 @@ def model_of(name: str) -> Model[Any]:
         model = BPNN(AceInput(ace), hidden, "softplus", 2, committee=1 if name == "ACE" else 3)
     else:
         snap = Bispectrum(**{**vars(SNAP), "twojmax": (2,), "quadraticflag": True}) if name == "quadratic" else SNAP
-        model = BPNN(SnapInput(snap), (5,), "softplus", 2, committee=3 if name == "committee" else 1)
+        model = BPNN(SnapInput(snap), (5,), "softplus", 2, committee=3 if name.startswith("committee") else 1)
     model.energy_scale.fill_(2.0)
     model.set_precision(torch.float64)
     return model.eval()
@@ -102,7 +105,8 @@ def exported(folder: Path, name: str, **options: Any) -> tuple[LammpsFiles, np.n
     """Export a model; return its files, and the uncertainty of the structure in Python."""
     model = model_of(name)
     uncertainty = uncertainty_of(model, **options)
-    files = write_lammps_files(model, REFERENCE, folder, "pot", structure=structure(), uncertainty=uncertainty)
+    written, of_written = on_graphs(model, uncertainty) if name.endswith("on graphs") else (model, uncertainty)  # type: ignore[arg-type]  # BPNN
+    files = write_lammps_files(written, REFERENCE, folder, "pot", structure=structure(), uncertainty=of_written)
     found = Potential(model, REFERENCE, uncertainty=uncertainty).predict(structure(), outputs=["forces_std"])
     return files, found.spread["forces"]
 

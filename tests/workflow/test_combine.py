@@ -19,7 +19,7 @@ from fitsnap_nn.data.split import Split
 from fitsnap_nn.errors import CheckpointError, InputError
 from fitsnap_nn.export.combine import combine
 from fitsnap_nn.export.model_file import ModelFile, load_model, load_payload, payload_with, write_payload
-from fitsnap_nn.models.ace import AceNetwork
+from fitsnap_nn.models.descriptor_network import DescriptorNetwork
 from fitsnap_nn.models.mixed_committee import MixedCommittee
 from fitsnap_nn.models.pair_network import PairNetwork
 from fitsnap_nn.settings.rows import PropertyRow
@@ -170,11 +170,30 @@ def test_without_data_it_is_not_calibrated(
 def test_kinds_and_precision(files: dict[str, ModelFile]) -> None:
     found = combine([files["ACE"], files["CUSTOM"]])
     assert isinstance(found.model, MixedCommittee)
-    assert [type(one) for one in found.model.members()] == [AceNetwork, PairNetwork, PairNetwork]
+    assert [type(one) for one in found.model.members()] == [DescriptorNetwork, PairNetwork, PairNetwork]
     assert [one.precision for one in found.model.members()] == [torch.float64, torch.float32, torch.float32]
     assert found.model.precision == torch.float32
     assert {p.dtype for p in combine([files["ACE"], files["ACE"]]).model.parameters()} == {torch.float64}
     assert not any(p.requires_grad for p in found.model.parameters())
+
+
+@pytest.mark.lammps
+def test_a_model_on_snap_descriptors(
+    models: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configuration, *_ = read_any(DATA[0], ReadOptions(), [])
+    combine_models([models["SNAP"], models["ACE"]], tmp_path, equal=True)
+    assert "verified in LAMMPS" in capsys.readouterr().out
+    mean, snap, ace = (
+        fitsnap_nn.load_potential(path).predict(configuration)
+        for path in (tmp_path / "pot.pt", models["SNAP"], models["ACE"])
+    )
+    for name in ("forces", "stress"):
+        expected = (snap.values[name] + ace.values[name]) / 2
+        np.testing.assert_allclose(mean.values[name], expected, rtol=0, atol=1e-10 * np.abs(expected).max())
+    assert mean.energy == pytest.approx((snap.energy + ace.energy) / 2, rel=1e-12)
+    assert main(["show", str(tmp_path / "pot.pt")]) == 0
+    assert "member 1    architecture SNAP" in capsys.readouterr().out
 
 
 def test_what_any_fit_has_trained_on_is_not_validation(files: dict[str, ModelFile]) -> None:
@@ -191,7 +210,6 @@ def test_what_cannot_be_combined(files: dict[str, ModelFile], models: dict[str, 
     row = PropertyRow("charge", "atom", "scalar", "q")
     zbl = replace(ace.reference, pair_coeff=("* * zero", "* * zbl 72 73"))
     for other, message in (
-        (files["SNAP"], r"is a BPNN on LAMMPSSNAP, not a possible member"),
         (custom._replace(properties=(row,)), r"predicts charge: committees have"),
         (custom._replace(reference=zbl), r"has pair_style .* zbl 72 73.*, but .* zbl 73 73.*same \[REFERENCE\]"),
         (custom._replace(eshift={"Ta": 1.5}), r"has Ta 1\.5 eV, but .* has none.*same \[ESHIFT\]"),

@@ -168,10 +168,10 @@ def test_what_cannot_be_combined_is_refused_before_any_fit(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     ace, custom = write_inputs(tmp_path)
-    write_small_input(tmp_path)
-    assert main(["combine", ace, "small.in", "-o", "mean"]) == 2
-    assert "small.in  its model is on LAMMPSSNAP, and cannot be a member of a committee" in capsys.readouterr().err
     text = Path(custom).read_text()
+    Path("targets.in").write_text(f"{text}\n[TARGETS]\ncharge = per_atom scalar column=ref_charge unit=e\n")
+    assert main(["combine", ace, "targets.in", "-o", "mean"]) == 2
+    assert "targets.in  its model predicts targets, and cannot be a member of a committee" in capsys.readouterr().err
     Path(custom).write_text(text.replace("zbl 73 73", "zbl 72 73"))
     assert main(["combine", ace, custom, "-o", "mean"]) == 5
     assert re.search(r"CUSTOM\.in has pair_style .* but ACE\.in has .*same \[REFERENCE\]", capsys.readouterr().err)

@@ -17,8 +17,9 @@ from fitsnap_nn.inputs.ace.radial import Bonds, radial_functions, values_and_slo
 from fitsnap_nn.inputs.constants import Float64Constants
 from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.inputs.graph.blocks import neighbour_blocks
-from fitsnap_nn.inputs.graph.padded import PaddedGraph, gather_rows
+from fitsnap_nn.inputs.graph.padded import PaddedGraph
 from fitsnap_nn.inputs.harmonics import SphericalHarmonics, values_and_gradients
+from fitsnap_nn.inputs.selection import Selection
 from fitsnap_nn.settings.ace_functions import AceFunction
 
 NORM = math.sqrt(4.0 * math.pi)  # of pace's spherical harmonics, whose Y_00 is 1
@@ -138,24 +139,6 @@ def _owners(coupling: Coupling, functions: Sequence[AceFunction]) -> Tensor:
     of_density = np.repeat(np.arange(len(functions)), distinct)
     sizes = [2 * density.degree + 1 for density in coupling.densities]
     return torch.from_numpy(np.repeat(of_density, sizes))
-
-
-class Selection(nn.Module):
-    """Selected rows of a tensor; the derivative adds the terms of each row in a fixed order, see `gather_rows`.
-
-    Args:
-        index: selected rows.
-        size: number of rows.
-    """
-
-    def __init__(self, index: Tensor, size: int) -> None:
-        super().__init__()
-        positions = torch.argsort(index, stable=True)
-        offsets = torch.searchsorted(index[positions], torch.arange(size))
-        self.constants = Float64Constants(index=index, positions=positions, offsets=offsets)
-
-    def forward(self, rows: Tensor) -> Tensor:
-        return gather_rows(rows, *(self.constants[name] for name in ("index", "positions", "offsets")))
 
 
 class Trees(nn.Module):

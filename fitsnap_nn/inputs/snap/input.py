@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from fitsnap_nn.inputs.snap.compute import SnapCompute
+    from fitsnap_nn.inputs.snap.descriptors import SnapDescriptors
 
 # Relative tolerance of the strain derivatives of compute snap, which are central differences of about eight digits.
 FINITE_DIFFERENCE_ERROR = 1e-6
@@ -76,6 +77,12 @@ class SnapInput(DescriptorInput):
         common = {name: getattr(self.bispectrum, key.attribute) for name, key in keys.items() if name not in skipped}
         # LAMMPS uses the maximum of twojmax for all elements.
         return SectionValues("BISPECTRUM", common, by_element, {"twojmax": max(self.bispectrum.twojmax)})
+
+    def descriptors(self) -> SnapDescriptors:
+        """Return a module that computes the descriptors from neighbour graphs."""
+        from fitsnap_nn.inputs.snap.descriptors import SnapDescriptors
+
+        return SnapDescriptors(self.bispectrum)
 
     def cache_key(self, derivatives: Derivatives) -> dict[str, Any]:
         """Return the options of the descriptors.

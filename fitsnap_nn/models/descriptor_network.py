@@ -1,6 +1,7 @@
-"""Network on ACE descriptors as a function of the neighbour graph, for LAMMPS.
+"""Network on SNAP or ACE descriptors as a function of the neighbour graph.
 
-Fits read the descriptors from the cache and give a `BPNN` or a `LinearModel`; LAMMPS runs them in this form.
+Fits read the descriptors from the cache and give a `BPNN` or a `LinearModel`. LAMMPS runs those on ACE in this form,
+and those on SNAP if they are to run on a GPU; both are members of committees in this form.
 """
 
 from __future__ import annotations
@@ -8,57 +9,68 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from fitsnap_nn.inputs import ModelInput, input_from_payload
 from fitsnap_nn.inputs.ace.input import AceInput
 from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.inputs.graph.padded import PaddedGraph
+from fitsnap_nn.inputs.snap.input import SnapInput
 from fitsnap_nn.models.base import GraphModel
 from fitsnap_nn.models.bpnn import BPNN
 from fitsnap_nn.models.linear import LinearModel
 from fitsnap_nn.models.mlp import ACTIVATIONS, uniform
 
+ARCHITECTURES_OF_INPUTS = MappingProxyType({SnapInput.calculator: "SNAP", AceInput.calculator: "ACE"})
 
-class AceNetwork(GraphModel):
-    """e_i = E0(Z_i) + net_Z((B_i - shift_Z) / scale_Z), with ACE descriptors B_i and a network for each element.
+
+class DescriptorNetwork(GraphModel):
+    """e_i = E0(Z_i) + net_Z((B_i - shift_Z) / scale_Z), with descriptors B_i and a network for each element.
 
     Args:
         model_input: descriptors, as an input or as its payload.
         hidden: nodes per hidden layer; none for a linear model.
         activation: of the hidden layers; a key of ``ACTIVATIONS``.
+
+    Raises:
+        ValueError: torch cannot compute the descriptors of this input.
     """
 
     def __init__(
-        self, model_input: AceInput | Mapping[str, Any], hidden: Sequence[int], activation: str = "softplus"
+        self, model_input: ModelInput | Mapping[str, Any], hidden: Sequence[int], activation: str = "softplus"
     ) -> None:
-        if isinstance(model_input, Mapping):
-            model_input = AceInput.from_payload(model_input)
-        super().__init__(model_input.elements)
-        self._input = model_input
+        found = input_from_payload(model_input) if isinstance(model_input, Mapping) else model_input
+        if not isinstance(found, SnapInput | AceInput):
+            raise ValueError(f"torch cannot compute the descriptors of {found.calculator}")
+        super().__init__(found.elements)
+        self._input = found
         self._hidden, self._activation = tuple(hidden), activation
-        self.cutoff = model_input.cutoff
-        self.descriptors = model_input.descriptors()
-        count, sizes = len(self.elements), [model_input.size, *hidden, 1]
+        self.cutoff = found.cutoff
+        self.descriptors = found.descriptors()
+        count, sizes = len(self.elements), [found.size, *hidden, 1]
         pairs = list(pairwise(sizes))
         self.weights = nn.ParameterList(nn.Parameter(uniform((count, b, a), a)) for a, b in pairs)
         self.biases = nn.ParameterList(nn.Parameter(uniform((count, b), a)) for a, b in pairs)
         self.shift: Tensor
         self.scale: Tensor
-        self.register_buffer("shift", torch.zeros(count, model_input.size))
-        self.register_buffer("scale", torch.ones(count, model_input.size))
+        self.register_buffer("shift", torch.zeros(count, found.size))
+        self.register_buffer("scale", torch.ones(count, found.size))
 
     @classmethod
     @torch.no_grad()
-    def of(cls, model: BPNN | LinearModel) -> AceNetwork:
-        """Return a model on `AceInput`, or the mean of its committee, in float64.
+    def of(cls, model: BPNN | LinearModel) -> DescriptorNetwork:
+        """Return a model on descriptors, or the mean of its committee, in float64.
 
         Args:
             model: left unchanged.
+
+        Raises:
+            ValueError: torch cannot compute its descriptors.
         """
-        assert isinstance(model.input, AceInput)
         networks = model.plain_networks()
         hidden = [len(bias) for _, bias in networks[0].layers[:-1]]
         found = cls(model.input, hidden, networks[0].activation)
@@ -77,11 +89,13 @@ class AceNetwork(GraphModel):
 
     def description(self) -> dict[str, Any]:
         options = {"hidden": list(self._hidden), "activation": self._activation}
-        return {"architecture": "ACE", "model_input": self._input.payload(), **options}
+        payload = self._input.payload()
+        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in payload.items()}
+        return {"architecture": ARCHITECTURES_OF_INPUTS[self._input.calculator], "model_input": plain, **options}
 
     def set_precision(self, dtype: torch.dtype) -> None:
-        # Always float64, because the sums in the descriptors cancel: in float32 energies of 108 atoms of nickel had
-        # errors of up to 1.3 meV, those of SOAP_BPNN 0.01 meV. Rounding of the vectors to float32 costs 0.003 meV.
+        # Always float64, because the sums in the descriptors cancel. With ACE in float32, energies of 108 atoms of
+        # nickel had errors of up to 1.3 meV, SOAP_BPNN 0.01 meV. Rounding of the vectors to float32 costs 0.003 meV.
         super().set_precision(torch.float64)
 
     def forward(self, graph: Graph) -> Tensor:
