@@ -380,9 +380,7 @@ def test_inputs_for_several_architectures(tmp_path, capsys):
     for file, model in zip(files, ("ACE", "CUSTOM"), strict=True):
         alone = tmp_path / f"{model}.in"
         assert main([*command[:1], str(alone), *command[2:], model]) == 0
-        assert file.read_text() == alone.read_text().replace(f"{model}_", f"Cu_{model}_").replace(
-            f"# {model} for", f"# {model} for"
-        )
+        assert file.read_text() == alone.read_text().replace(f"{model}_", f"Cu_{model}_")
         assert load_settings(file).notices == ()
     assert printed.count("Elements: Cu.") == 1
     assert f"combine {files[0]} {files[1]} -o {tmp_path / 'Cu_mean'}" in printed
@@ -391,7 +389,17 @@ def test_inputs_for_several_architectures(tmp_path, capsys):
     assert "Cu_CUSTOM.in" in capsys.readouterr().err
     assert not files[0].exists()
     assert main([*command, "BPNN", "LINEAR"]) == 0
-    assert "combine" not in capsys.readouterr().out  # on SNAP descriptors
+    assert f"combine {tmp_path / 'Cu_BPNN.in'} {tmp_path / 'Cu_LINEAR.in'}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("lists", [["--model", "CUSTOM"], ["--model", "CUSTOM", "--elements", "Cu"]])
+def test_the_name_after_a_list(tmp_path, monkeypatch, capsys, lists):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "Cu.xyz", crystals(12))
+    assert main(["new", "--data", "Cu.xyz", *lists, "Cu.in"]) == 0
+    assert load_settings(tmp_path / "Cu.in").pytorch.model == "CUSTOM"
+    assert main(["new", "--data", "Cu.xyz", *lists]) == 2
+    assert "no name for the input is given. Name it first: new Ta.in --data DATA." in capsys.readouterr().err
 
 
 def test_nothing_is_overwritten(tmp_path, capsys):

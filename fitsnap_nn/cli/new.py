@@ -16,7 +16,7 @@ from fitsnap_nn.settings.files import nearest
 from fitsnap_nn.settings.ini import COMMAND_LINE
 from fitsnap_nn.settings.load import load_scraper
 from fitsnap_nn.settings.problems import did_you_mean
-from fitsnap_nn.settings.template import known_models, render_template, section_of
+from fitsnap_nn.settings.template import known_models, render_template
 from fitsnap_nn.terminal import announced
 
 HELP = "write an input file for a folder or file of data, or one for each of several architectures"
@@ -25,7 +25,8 @@ HELP = "write an input file for a folder or file of data, or one for each of sev
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add = parser.add_argument
-    add("infile", help="input file to write; it must not exist. NAME_MODEL.in for each of several architectures")
+    text = "input file to write; it must not exist. NAME_MODEL.in for each of several architectures"
+    add("infile", nargs="?", default="", help=text)
     add("--data", required=True, metavar="PATH", help="folder with one folder or file for each group, or one file")
     add(
         "--elements",
@@ -56,6 +57,7 @@ def run(options: argparse.Namespace) -> None:
         InputError: the file exists already, or an element, the model or the data do not exist.
         DataError: the data cannot be used.
     """
+    options.infile = options.infile or _infile_after_lists(options)
     models, files = tuple(options.model), _files(options.infile, options.model)
     if problems := _problems(options, files):
         raise InputError(problems)
@@ -84,6 +86,21 @@ def run(options: argparse.Namespace) -> None:
     say(_next_step(options.infile, models, files))
 
 
+def _infile_after_lists(options: argparse.Namespace) -> str:
+    """Take the name of the input from the end of a list that it follows, as in ``new --model ACE MACE Ta.in``.
+
+    Raises:
+        InputError: no list ends with one.
+    """
+    for name in ("model", "elements"):
+        *values, last = getattr(options, name) or ("",)
+        if last.endswith(".in") and (values or name == "elements"):
+            setattr(options, name, values)
+            return str(last)
+    hint = "Name it first: new Ta.in --data DATA."
+    raise InputError([Problem(COMMAND_LINE, "no name for the input is given.", hint)])
+
+
 def _files(infile: str, models: Sequence[str]) -> list[str]:
     """Return the names of the inputs of architectures."""
     if len(models) == 1:
@@ -94,7 +111,7 @@ def _files(infile: str, models: Sequence[str]) -> list[str]:
 
 def _next_step(infile: str, models: Sequence[str], files: Sequence[str]) -> str:
     """Return what to do with the inputs."""
-    if len(models) == 1 or "BISPECTRUM" in map(section_of, models):  # models on SNAP descriptors cannot be combined
+    if len(models) == 1:
         return "\n".join(f"Next: python -m fitsnap_nn check {file}" for file in files)
     mean = Path(infile).with_name(f"{Path(infile).stem}_mean")
     return f"To fit all and combine them: python -m fitsnap_nn combine {' '.join(files)} -o {mean}"

@@ -11,11 +11,14 @@ import torch
 from fitsnap_nn.data.split import Split
 from fitsnap_nn.errors import CheckpointError
 from fitsnap_nn.export.model_file import ModelFile
+from fitsnap_nn.export.pair_style import ModelStyle, pair_commands
 from fitsnap_nn.models import GraphModel
 from fitsnap_nn.models.mixed_committee import MixedCommittee, members_of
 from fitsnap_nn.settings.schema import Reference
 
 MEMBERS = "Members: models of the energy, on SNAP or ACE descriptors or on neighbour graphs."
+
+MODEL = "MODEL"  # stands for the pair style of the model
 
 
 class Fixed(NamedTuple):
@@ -100,8 +103,9 @@ def require_same(members: Sequence[Fixed]) -> None:
 
 
 def _reference(reference: Reference) -> str:
-    pair_style, *coefficients = (" ".join(one.split()) for one in (reference.pair_style, *reference.pair_coeff))
-    commands = [f"pair_style {pair_style}", *(f"pair_coeff {one}" for one in coefficients)]
+    """Return the commands of a reference potential, without ``zero``, whose cutoff does not matter in LAMMPS."""
+    first, *coefficients = pair_commands(reference, ModelStyle(MODEL), (), {})
+    commands = [first.removesuffix(f" {MODEL}"), *coefficients[:-1]] if coefficients[:-1] else []
     return ", ".join([*commands, f"units {reference.units}", f"atom_style {reference.atom_style}"])
 
 

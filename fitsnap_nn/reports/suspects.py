@@ -1,4 +1,4 @@
-"""Configurations that a model cannot fit although it was trained on them: their labels are probably wrong."""
+"""Training configurations with far larger errors than all others: their labels are probably wrong."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def suspect_labels(training: Sequence[Result], properties: Sequence[Property]) -
             listed = ", ".join(f"{name} {symbol_text(quantity, error)}" for _, error, name in suspects)
             yield (
                 f"suspect labels: {listed}: more than {FACTOR:.0f} times the weighted error of the other training "
-                "configurations, although the model was trained on them. Check their labels, elements and cells; if "
+                "configurations. Check their labels, elements and cells; if "
                 "these are right, the configurations are too extreme for the model or its weights"
             )
 

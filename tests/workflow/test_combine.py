@@ -196,6 +196,13 @@ def test_a_model_on_snap_descriptors(
     assert "member 1    architecture SNAP" in capsys.readouterr().out
 
 
+def test_the_cutoff_of_zero_does_not_matter(files: dict[str, ModelFile]) -> None:
+    reference = files["ACE"].reference
+    assert "zero 6.0" in reference.pair_style
+    other = replace(reference, pair_style=reference.pair_style.replace("zero 6.0", "zero 9.0"))
+    assert len(combine([files["ACE"], files["CUSTOM"]._replace(reference=other)]).model.members()) == 3
+
+
 def test_what_any_fit_has_trained_on_is_not_validation(files: dict[str, ModelFile]) -> None:
     keys = [bytes([number]) * 16 for number in range(6)]
     first = Split(5, tuple(keys[:2]), tuple(keys[2:4]))
@@ -209,8 +216,10 @@ def test_what_cannot_be_combined(files: dict[str, ModelFile], models: dict[str, 
     ace, custom = files["ACE"], files["CUSTOM"]
     row = PropertyRow("charge", "atom", "scalar", "q")
     zbl = replace(ace.reference, pair_coeff=("* * zero", "* * zbl 72 73"))
+    none = replace(ace.reference, pair_style="zero 9.0", pair_coeff=("* *",))
     for other, message in (
         (custom._replace(properties=(row,)), r"predicts charge: committees have"),
+        (custom._replace(reference=none), r"has units metal, atom_style atomic, but .* zbl 73 73"),
         (custom._replace(reference=zbl), r"has pair_style .* zbl 72 73.*, but .* zbl 73 73.*same \[REFERENCE\]"),
         (custom._replace(eshift={"Ta": 1.5}), r"has Ta 1\.5 eV, but .* has none.*same \[ESHIFT\]"),
         (custom._replace(files={"x.table": b"1"}), r"has x\.table \(6b86b273\), but .* has none"),
