@@ -74,7 +74,7 @@ def _members(file: ModelFile) -> list[GraphModel]:
     try:
         return members_of(file.model)
     except ValueError as error:
-        raise CheckpointError(f"{file.path} is {error}, not a possible member. {MEMBERS}") from error
+        raise CheckpointError(f"{file.path} cannot be a member of a committee: {error}. {MEMBERS}") from error
 
 
 def fixed_of(file: ModelFile) -> Fixed:

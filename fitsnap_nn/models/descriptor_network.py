@@ -50,7 +50,6 @@ class DescriptorNetwork(GraphModel):
         self._input = found
         self._hidden, self._activation = tuple(hidden), activation
         self.cutoff = found.cutoff
-        self.descriptors = found.descriptors()
         count, sizes = len(self.elements), [found.size, *hidden, 1]
         pairs = list(pairwise(sizes))
         self.weights = nn.ParameterList(nn.Parameter(uniform((count, b, a), a)) for a, b in pairs)
@@ -59,6 +58,7 @@ class DescriptorNetwork(GraphModel):
         self.scale: Tensor
         self.register_buffer("shift", torch.zeros(count, found.size))
         self.register_buffer("scale", torch.ones(count, found.size))
+        self.descriptors = found.descriptors()  # last: the sizes in a model file have to be those of its weights
 
     @classmethod
     @torch.no_grad()

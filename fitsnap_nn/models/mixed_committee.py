@@ -69,11 +69,11 @@ def members_of(model: Model[Any]) -> list[GraphModel]:
         model: on neighbour graphs, or on SNAP or ACE descriptors, where the mean of a committee is one network.
 
     Raises:
-        ValueError: it is on other descriptors; the message says what it is.
+        ValueError: it is on other descriptors, or too large for this form.
     """
     if isinstance(model, BPNN | LinearModel) and isinstance(model.input, SnapInput | AceInput):
         return [DescriptorNetwork.of(model)]
     members = [copy.deepcopy(one) for one in model.members() if isinstance(one, GraphModel)]
     if not members:
-        raise ValueError(f"a {type(model).__name__} on {model.input.calculator}")
+        raise ValueError(f"it is a {type(model).__name__} on {model.input.calculator}")
     return members

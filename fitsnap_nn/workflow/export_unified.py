@@ -48,7 +48,10 @@ def export_unified(
         raise CheckpointError(
             f"{model} predicts {names}: --unified is for models of the energy and its derivatives only."
         )
-    on_graph, uncertainty = on_graphs(content.model, content.uncertainty)
+    try:
+        on_graph, uncertainty = on_graphs(content.model, content.uncertainty)
+    except ValueError as error:
+        raise CheckpointError(f"{model} cannot be exported with --unified: {error}.") from error
     with Console(sys.stdout, brief=quiet) as console:
         files = write_export(content._replace(model=on_graph, uncertainty=uncertainty), [], Path(folder), overwrite)
         for path in files.all:

@@ -80,6 +80,14 @@ def committee(*models: Any, **more: Any) -> Change:
 
 
 ROW = {"name": "charge", "per": "atom", "symmetry": "scalar", "column": "q"}
+
+
+def snap(hidden: int, **options: Any) -> dict[str, Any]:
+    """A model on SNAP descriptors that would need much memory, were it built before its weights are looked at."""
+    section = Bispectrum(type=("W",), **options)
+    return {"architecture": "SNAP", "model_input": SnapInput(section).payload(), "hidden": [hidden]}
+
+
 PAIR = {"architecture": "CUSTOM", "elements": ["W", "Be"]}
 FILE = {"* * x": torch.zeros(1, dtype=torch.uint8)}
 HOSTILE: dict[str, Change] = {
@@ -145,6 +153,8 @@ HOSTILE: dict[str, Change] = {
     "committee of one": committee({"architecture": "LINEAR"}),
     "committee of committees": committee(*2 * [{"architecture": "COMMITTEE", "models": []}]),
     "committee of models on descriptors": committee(*2 * [{"architecture": "LINEAR"}]),
+    "committee with large descriptors": committee(*2 * [snap(4, twojmax=(50,))]),
+    "committee with many descriptors": committee(*2 * [snap(1000, quadraticflag=True, twojmax=(16,))]),
     "committee with other elements": committee(*2 * [{"architecture": "CUSTOM", "elements": ["Ta"]}]),
     "committee of anything": committee("os:system", "os:system"),
     "committee with one weight": committee(*2 * [PAIR], weights=[1.0]),

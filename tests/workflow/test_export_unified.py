@@ -74,11 +74,20 @@ def test_what_it_refuses(model: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     graph = fit(write_custom(tmp_path), "out", num_epochs=0).model_file
     assert main(["export", str(graph), str(tmp_path / "new"), "--unified"]) == 5
     assert "is exported for pair_style mliap unified without --unified" in capsys.readouterr().err
-    content = load_model(model)._replace(properties=(PropertyRow("charge", "atom", "scalar", "q"),))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fitsnap_nn.workflow.export_unified.load_model", lambda path, trust: content)
-        with pytest.raises(CheckpointError, match="predicts charge: --unified is for models of the energy"):
-            export_unified(model, tmp_path / "new")
+    content = load_model(model)
+    large = random_bpnn(replace(content.model.input.bispectrum, twojmax=(17,)))  # type: ignore[attr-defined]
+    for changed, message in (
+        ({"properties": (PropertyRow("charge", "atom", "scalar", "q"),)}, "predicts charge: --unified is for models"),
+        (
+            {"model": large},
+            "cannot be exported with --unified: twojmax = 17: SNAP descriptors in torch have at most 16",
+        ),
+    ):
+        with pytest.MonkeyPatch.context() as patch:
+            other = content._replace(**changed)  # type: ignore[arg-type]
+            patch.setattr("fitsnap_nn.workflow.export_unified.load_model", lambda path, trust, other=other: other)
+            with pytest.raises(CheckpointError, match=message):
+                export_unified(model, tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 

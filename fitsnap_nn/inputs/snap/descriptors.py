@@ -25,6 +25,7 @@ from fitsnap_nn.settings.descriptors import angular_momenta
 from fitsnap_nn.settings.schema import Bispectrum
 
 MIN_DISTANCE = 1e-10  # Å; coincident atoms have no direction
+LARGEST_TWOJMAX = 16  # needs 0.4 GB for the points of the integrals
 
 
 class SnapDescriptors(nn.Module):
@@ -36,6 +37,9 @@ class SnapDescriptors(nn.Module):
 
     Args:
         bispectrum: section [BISPECTRUM].
+
+    Raises:
+        ValueError: ``twojmax`` is too large.
     """
 
     def __init__(self, bispectrum: Bispectrum) -> None:
@@ -43,6 +47,8 @@ class SnapDescriptors(nn.Module):
         self.bispectrum = bispectrum
         self.count = len(bispectrum.type)
         self.twojmax = max(bispectrum.twojmax)
+        if self.twojmax > LARGEST_TWOJMAX:
+            raise ValueError(f"twojmax = {self.twojmax}: SNAP descriptors in torch have at most {LARGEST_TWOJMAX}")
         self.channels = channels = self.count if bispectrum.chemflag else 1
         components = [
             (c1, j1, c2, j2, c3, j)
