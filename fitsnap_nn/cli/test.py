@@ -22,6 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_trust(parser)
     add_quiet(parser)
     parser.add_argument("--model", help="with INPUT: model or restart file; by default that of the input's own fit")
+    text = "with data files: folder for a report with pictures (report.html); compare reads such folders"
+    parser.add_argument("--report", metavar="FOLDER", help=text)
     parser.add_argument("-o", "--output", metavar="FILE", help="write labels and predictions as extended XYZ")
 
 
@@ -33,7 +35,7 @@ def run(options: argparse.Namespace) -> None:
 
     writing = {"output": options.output, "overwrite": options.overwrite, "brief": options.quiet, **trusted(options)}
     if options.files:
-        evaluate_files(options.target, options.files, **writing)
+        evaluate_files(options.target, options.files, report=options.report, **writing)
     else:
         evaluate_input(options.target, [tuple(triple) for triple in options.overrides], options.model, **writing)
 
@@ -49,6 +51,9 @@ def _check(options: argparse.Namespace) -> None:
             what = f"{options.target} is a text file, not a model or restart file."
             hint = "Use test MODEL FILE ..., or test INPUT --model MODEL."
             raise InputError([Problem(COMMAND_LINE, what, hint)])
+    elif options.report:
+        what = "--report is for data files: the test of an input writes its files to the folder of the fit."
+        raise InputError([Problem(COMMAND_LINE, what, "Use test MODEL FILE ... --report FOLDER.")])
     elif zipfile.is_zipfile(options.target):
         what = f"{options.target} is a model without data to test it on."
         hint = f"Add data files, or use test INPUT --model {options.target}."

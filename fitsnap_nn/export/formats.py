@@ -163,7 +163,7 @@ def _ace_object(
 
 
 def on_graphs(
-    model: BPNN | LinearModel, uncertainty: Uncertainty | None = None
+    model: Model[Any], uncertainty: Uncertainty | None = None
 ) -> tuple[DescriptorNetwork, Uncertainty | None]:
     """Return a model on descriptors as a function of the neighbour graph, and its uncertainty for that.
 
@@ -172,8 +172,10 @@ def on_graphs(
         uncertainty: of the model.
 
     Raises:
-        ValueError: torch cannot compute its descriptors.
+        ValueError: torch cannot compute its descriptors, or it has none.
     """
+    if not isinstance(model, BPNN | LinearModel):
+        raise ValueError("it is on neighbour graphs already")
     if uncertainty is not None and isinstance(model, BPNN):
         uncertainty = replace(uncertainty, displacements=displacements_of_networks(model, uncertainty))
     return DescriptorNetwork.of(model), uncertainty

@@ -15,7 +15,7 @@ from fitsnap_nn.data.configuration import Subset
 from fitsnap_nn.errors import InputError, Problem, counted
 from fitsnap_nn.reports.epochs import METRICS_FILE, EpochRow, read_epochs
 from fitsnap_nn.reports.errors_table import ALL, aligned
-from fitsnap_nn.reports.fit_record import FitRecord, load_record
+from fitsnap_nn.reports.fit_record import FIT, FitRecord, load_record
 from fitsnap_nn.reports.html import Picture, render
 from fitsnap_nn.reports.json_files import read_json
 from fitsnap_nn.reports.plots.compared import draw_compared
@@ -91,7 +91,7 @@ def compared_set(fits: Sequence[ComparedFit]) -> str:
         fits: the fits.
     """
     present = [{row.subset for row in one.record.errors} for one in fits]
-    order = (Subset.TEST, Subset.VALIDATION, Subset.TRAINING)
+    order = (Subset.TEST, Subset.VALIDATION, Subset.UNKNOWN, Subset.TRAINING)
     return next((one.value for one in order if all(one.value in sets for sets in present)), Subset.TRAINING.value)
 
 
@@ -143,7 +143,7 @@ def facts(fits: Sequence[ComparedFit]) -> dict[str, list[str]]:
         "epochs": [str(one.epochs[-1].epoch) if one.epochs else "–" for one in fits],
         "time of training": [_training_time(one) for one in fits],
         "verdict": [_remarks(one.record) for one in fits],
-        "LAMMPS": [VERIFIED[one.record.verification.get("passed")] for one in fits],
+        "LAMMPS": [_verified(one.record) for one in fits],
         "MD speed": ["; ".join(one.speed) or "not measured" for one in fits],
         "date": [one.record.day for one in fits],
         "version": [one.record.versions.get("fitsnap_nn", "") for one in fits],
@@ -161,6 +161,10 @@ def _training_time(fit: ComparedFit) -> str:
 VERIFIED = {True: "verified", False: "FAILED", None: "not verified"}
 
 
+def _verified(record: FitRecord) -> str:
+    return VERIFIED[record.verification.get("passed")] if record.has_verification else MISSING
+
+
 def _remarks(record: FitRecord) -> str:
     remarks = split_verdict(record.verdict).remarks
     kinds = ", ".join(dict.fromkeys(remark.partition(":")[0] for remark in remarks))
@@ -176,8 +180,8 @@ def cautions(fits: Sequence[ComparedFit]) -> list[str]:
     found = []
     if len({one.record.data.get("hash") for one in fits}) > 1:
         found.append("The data, their sets or their weights differ: the errors are not all of the same configurations.")
-    if not all(one.text for one in fits):
-        missing = ", ".join(one.label for one in fits if not one.text)
+    missing = ", ".join(one.label for one in fits if not one.text and one.record.kind == FIT)
+    if missing:
         found.append(f"{INPUT_FILE} is missing: settings of {missing} are not compared.")
     return found
 

@@ -21,11 +21,12 @@ from fitsnap_nn.reports.predicted import PREDICTIONS_FILE, Predicted, load_predi
 
 FIT_FILE = "fit.json"
 FORMAT, VERSION = "fitsnap_nn fit", 1
+FIT = "fit"  # kind of a record, see `FitRecord`
 
 
 @dataclass(frozen=True)
 class FitRecord:
-    """Description of a fit; all values are plain, so that they are stored as JSON.
+    """Description of a fit or a test; all values are plain, so that they are stored as JSON.
 
     Attributes:
         name: name of the fit, that of its input file.
@@ -48,6 +49,7 @@ class FitRecord:
             interrupted and continued.
         verification: ``passed`` (``None``: not run) and ``text``.
         citations: keys of `fitsnap_nn.reports.citations`.
+        kind: ``fit``; or ``test`` or ``combination`` of models, which have no input, epochs or audit of the data.
         worst: ``id``, ``group``, ``set``, ``atoms`` and ``errors`` of the configurations with the largest errors; their
             structures are in ``predicted.worst``, in the same order.
         predicted: labels and predictions, in a file of their own.
@@ -74,11 +76,17 @@ class FitRecord:
     verification: Mapping[str, Any] = field(default_factory=dict)
     citations: tuple[str, ...] = ()
     worst: tuple[Mapping[str, Any], ...] = ()
+    kind: str = FIT
 
     @property
     def day(self) -> str:
         """Date and time of the fit, to the minute: ``2026-11-27 20:58 UTC``."""
         return f"{self.date[:16].replace('T', ' ')} UTC"
+
+    @property
+    def has_verification(self) -> bool:
+        """Whether it is of interest if LAMMPS reproduces the model: always, but for a test."""
+        return bool(self.verification) or self.kind == FIT
 
     @property
     def sets(self) -> list[str]:
@@ -87,14 +95,18 @@ class FitRecord:
         return [one.value for one in Subset if one.value in present]
 
 
-def save_record(folder: Path, record: FitRecord) -> None:
+def save_record(folder: Path, record: FitRecord) -> FitRecord:
     """Write ``fit.json`` and ``predictions.npz``.
+
+    Returns:
+        The record as it is stored, with forces in float32: pictures of it are those that ``report`` draws again.
 
     Raises:
         OSError: a file cannot be written.
     """
     save_predicted(folder / PREDICTIONS_FILE, record.predicted)
     save_description(folder, record)
+    return load_record(folder)
 
 
 def save_description(folder: Path, record: FitRecord) -> None:

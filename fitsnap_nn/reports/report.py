@@ -14,7 +14,7 @@ from fitsnap_nn.files import write_text
 from fitsnap_nn.reports.citations import ENTRIES
 from fitsnap_nn.reports.epochs import METRICS_FILE, read_epochs
 from fitsnap_nn.reports.errors_table import ALL, ROUNDING_SPREAD, digits
-from fitsnap_nn.reports.fit_record import FitRecord
+from fitsnap_nn.reports.fit_record import FIT, FitRecord
 from fitsnap_nn.reports.html import picture, render
 from fitsnap_nn.reports.json_files import read_json
 from fitsnap_nn.reports.plots import DESCRIPTIONS, NO_MATPLOTLIB
@@ -51,17 +51,18 @@ def write_report(folder: Path, record: FitRecord) -> None:
 
 def report_page(folder: Path, record: FitRecord) -> str:
     """Return the page; see `write_report`."""
-    md, uncertainty = _md(folder), _uncertainty(folder)
+    md, uncertainty, is_fit = _md(folder), _uncertainty(folder), record.kind == FIT
     sections = {"verdict": "Verdict", "errors": "Errors", "pictures": "Pictures", "worst": "Largest errors"}
     sections |= {"md": "MD checks"} if md else {}
     sections |= {"uncertainty": "Uncertainty"} if uncertainty else {}
-    sections |= {"data": "Data", "input": "Input", "run": "Run", "cite": "Citations"}
+    sections |= {"data": "Data", "input": "Input", "run": "Run", "cite": "Citations"} if is_fit else {"run": "Run"}
     found = [picture(folder / name, text) for name, text in DESCRIPTIONS.items() if name not in OF_OTHERS]
     verdict = split_verdict(record.verdict)
     return render(
         "report.html",
         f"{record.name}: report",
         record=record,
+        is_fit=is_fit,
         folder=folder.name,
         cards=_cards(record, verdict.remarks, md),
         sections=list(sections.items()),
@@ -159,9 +160,10 @@ def _cards(record: FitRecord, remarks: Sequence[str], md: Mapping[str, Any]) -> 
             value = f"{number(one.display_factor * row.rmse)} {one.display_unit}"
             mae = f"MAE {number(one.display_factor * row.mae)} {one.display_unit}"
             cards.append(_card(f"{row.property} RMSE, {SET_NAMES[row.subset]} set", value, mae))
-    passed = record.verification.get("passed")
-    value = {True: "verified", False: "FAILED", None: "not verified"}[passed]
-    cards.append(_card("LAMMPS", value, "exported files against the fit", _kind_of(passed)))
+    if record.has_verification:
+        passed = record.verification.get("passed")
+        value = {True: "verified", False: "FAILED", None: "not verified"}[passed]
+        cards.append(_card("LAMMPS", value, "exported files against the model", _kind_of(passed)))
     if md:
         counts = Counter(check["verdict"] for check in md["checks"])
         value = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
@@ -275,7 +277,8 @@ def _input(folder: Path) -> list[tuple[str, list[Any]]]:
 
 def _run(folder: Path, record: FitRecord) -> list[tuple[str, str]]:
     """Return facts about the run with their names."""
-    rows = [("LAMMPS verification", record.verification.get("text") or "not run")]
+    verified = record.verification.get("text") or "not run"
+    rows = [("LAMMPS verification", verified)] if record.has_verification else []
     rows += [(name, str(value)) for name, value in record.run.items()]
     rows += [("weights", f"{record.num_weights:,}")]
     if (folder / METRICS_FILE).exists() and (epochs := read_epochs(folder)):

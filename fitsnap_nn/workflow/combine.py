@@ -6,12 +6,13 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from fitsnap_nn import devices, interrupts
 from fitsnap_nn.data.any_format import unique
 from fitsnap_nn.data.configuration import Configuration, Subset
 from fitsnap_nn.data.properties import STANDARD
-from fitsnap_nn.errors import CheckpointError, InputError, Problem
+from fitsnap_nn.errors import CheckpointError, InputError, Problem, VerificationError
 from fitsnap_nn.export.combine import combine
 from fitsnap_nn.export.export import write_export
 from fitsnap_nn.export.model_file import ModelFile, load_model, load_payload, model_of, payload_with, write_payload
@@ -25,7 +26,8 @@ from fitsnap_nn.reports.errors_table import ALL, STYLES, errors_table, summary
 from fitsnap_nn.reports.member_weights import MIN_CONFIGURATIONS, choose_weights
 from fitsnap_nn.reports.results import Result
 from fitsnap_nn.reports.runlog import Console
-from fitsnap_nn.reports.uncertainty import calibrate
+from fitsnap_nn.reports.uncertainty import Calibrated, calibrate
+from fitsnap_nn.reports.verdict import verdict_of_errors
 from fitsnap_nn.settings import Settings
 from fitsnap_nn.settings.ini import COMMAND_LINE
 from fitsnap_nn.settings.lammps_names import unreadable_name
@@ -35,6 +37,7 @@ from fitsnap_nn.workflow import delivery
 from fitsnap_nn.workflow.device import use_device
 from fitsnap_nn.workflow.evaluation import evaluate_content, read_data, with_sets
 from fitsnap_nn.workflow.members import find_members, fit_missing
+from fitsnap_nn.workflow.model_report import describe_test, refuse_report, remove_report, write_test_report
 from fitsnap_nn.workflow.preparation import describe_data, read_dataset
 
 UNCALIBRATED = (
@@ -45,6 +48,14 @@ NO_VALIDATION = (
     "uncertainty: not calibrated. The data files contain no configuration with forces that is in the validation set "
     "of one fit and in the training set of none. Split the data of all members alike (random_seed in [GROUPS])."
 )
+
+
+class _Assessed(NamedTuple):
+    """The mean with its weights; and, on the first rank, its predictions and its calibrated uncertainty, if any."""
+
+    content: ModelFile
+    results: list[Result]
+    calibrated: Calibrated | None
 
 
 def combine_models(
@@ -107,13 +118,14 @@ def combine_models(
         _refuse_existing(folder, content.potential, overwrite)
         with Console(stream, brief=brief) as console:
             console.line(str(content.provenance["origin"]))
-            configurations = _read(content, data, inputs, ranks, console)
+            configurations, assessed = _read(content, data, inputs, ranks, console), None
             if configurations:
-                content = _assessed(content, files, configurations, equal, ranks, console)
+                assessed = _assessed(content, files, configurations, equal, ranks, console)
+                content = assessed.content
             if not ranks.is_first:
                 return None
             written = _write(content, first_payload, Path(folder), overwrite, console)
-            return _verify(content, written, configurations, console)
+            return _verify_and_report(content, written, assessed, configurations, " ".join(data), console)
 
 
 def _read(
@@ -141,6 +153,7 @@ def _refuse_existing(folder: str | Path, name: str, overwrite: bool) -> None:
     path = Path(folder, f"{Path(name).name}.mod")
     if name and path.exists() and not overwrite:
         raise InputError([Problem(str(path), "already exists.", "Give --overwrite to replace it.")])
+    refuse_report(folder, overwrite=overwrite)
 
 
 def _assessed(
@@ -150,7 +163,7 @@ def _assessed(
     equal: bool,
     ranks: Ranks,
     console: Console,
-) -> ModelFile:
+) -> _Assessed:
     """Return the mean with its weights and calibrated uncertainty; print the errors of the models and of the mean."""
     device = use_device(devices.choose(local_rank=ranks.local_rank), ranks, console)
 
@@ -166,15 +179,16 @@ def _assessed(
     content = _weighted(content, files, [] if equal else validation, ranks, console)
     results = results_of(content, "evaluation of the mean")
     if not ranks.is_first:
-        return content
+        return _Assessed(content, results, None)
     rows = _show_errors("mean", results, console)
     calibrated = calibrate(RAW_COMMITTEE, _of_validation(results))
     for line in calibrated.lines() if calibrated else [NO_VALIDATION]:
         console.line(line, final=True)
-    return content._replace(
+    content = content._replace(
         provenance={**content.provenance, "error_table": rows},
         uncertainty=calibrated.uncertainty if calibrated else None,
     )
+    return _Assessed(content, results, calibrated)
 
 
 def _of_validation(results: Sequence[Result]) -> list[Result]:
@@ -242,10 +256,41 @@ def _write(
     return files
 
 
-def _verify(
-    content: ModelFile, files: LammpsFiles, configurations: Sequence[Configuration], console: Console
+def _verify_and_report(
+    content: ModelFile,
+    files: LammpsFiles,
+    assessed: _Assessed | None,
+    configurations: Sequence[Configuration],
+    data: str,
+    console: Console,
 ) -> Verification:
-    """Compare LAMMPS with the model, for the data if there are any, or else for the structure in it."""
+    """Compare LAMMPS with the model, for the data if there are any, or else for the structure in it; write the report.
+
+    Raises:
+        VerificationError: LAMMPS does not reproduce the model. The report is written nevertheless.
+    """
+    remove_report(files.folder)
     candidates = configurations or ([content.structure] if content.structure else [])
     potential = Potential(content.model, content.located_reference(), content.path.parent)
-    return delivery.verify_potential(potential, candidates, files, console)
+    found: dict[str, Any] = {}
+    try:
+        verification = delivery.verify_potential(potential, candidates, files, console)
+        found = {"passed": None if verification.difference is None else True, "text": str(verification)}
+        return verification
+    except VerificationError as error:
+        found = {"passed": False, "text": str(error)}
+        raise
+    finally:
+        if assessed and found:
+            record = describe_test(
+                content._replace(path=files.folder / f"{content.potential}.pt"),
+                assessed.results,
+                STANDARD,
+                errors_table(assessed.results, STANDARD),
+                name=content.potential,
+                kind="combination",
+                verdict=verdict_of_errors(assessed.results, STANDARD),
+                data=data,
+                verification=found,
+            )
+            write_test_report(files.folder, record, console, assessed.calibrated)

@@ -39,6 +39,7 @@ from fitsnap_nn.terminal import announced
 from fitsnap_nn.training.distributed import Ranks, session
 from fitsnap_nn.workflow import delivery
 from fitsnap_nn.workflow.device import choose_device, use_device
+from fitsnap_nn.workflow.model_report import describe_test, names_of, refuse_report, write_test_report
 from fitsnap_nn.workflow.pipeline import evaluated, predict_all
 from fitsnap_nn.workflow.preparation import prepare
 from fitsnap_nn.workflow.run import Fit
@@ -157,6 +158,7 @@ def evaluate_files(
     files: Sequence[str],
     *,
     output: str | Path | None = None,
+    report: str | Path | None = None,
     overwrite: bool = False,
     quiet: bool = False,
     brief: bool = False,
@@ -171,13 +173,14 @@ def evaluate_files(
         model: model or restart file.
         files: data files.
         output: extended XYZ file for the predictions, if any.
-        overwrite: replace an existing ``output``.
+        report: folder for a report with pictures, if any; `compare_fits` compares such folders.
+        overwrite: replace an existing ``output`` or report.
         quiet: print nothing.
         brief: print warnings and results only.
         trust: let the reference potential in the model file run code and name other files, see `load_potential`.
 
     Raises:
-        InputError: ``output`` exists already.
+        InputError: ``output`` or the report exists already.
         CheckpointError: the model is not there.
         DataError: a file cannot be read, or contains an element that the model does not know.
     """
@@ -192,6 +195,8 @@ def evaluate_files(
     ):
         if ranks.is_first:
             _check_output(output, [model, *files], overwrite)
+            if report is not None:
+                refuse_report(report, overwrite=overwrite)
         configurations = with_sets(content, read_data(content, unique(files), ranks, console), console)
         content.model.to(use_device(devices.choose(local_rank=ranks.local_rank), ranks, console))
         uncertainty = _uncertainty(content, output)
@@ -204,6 +209,12 @@ def evaluate_files(
         _report_missing(errors, results, properties, console)
         verdict = verdict_of_errors(results, properties)
         _close(console, output, results, properties, verdict, Settings(targets=content.properties))
+        if report is not None:
+            name = f"{folder.name or Path(model).name} on {names_of(files)}"
+            record = describe_test(
+                content, results, properties, errors, name=name, kind="test", verdict=verdict, data=" ".join(files)
+            )
+            write_test_report(Path(report), record, console)
         return Fit(folder, errors, Path(model), content.model, verdict=verdict)
 
 

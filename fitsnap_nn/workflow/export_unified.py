@@ -11,8 +11,6 @@ from fitsnap_nn.export.formats import on_graphs
 from fitsnap_nn.export.model_file import load_model
 from fitsnap_nn.interfaces.potential import Potential
 from fitsnap_nn.lammps.verify import Verification
-from fitsnap_nn.models import BPNN
-from fitsnap_nn.models.linear import LinearModel
 from fitsnap_nn.reports.runlog import Console
 from fitsnap_nn.workflow.delivery import verify_potential
 
@@ -41,8 +39,6 @@ def export_unified(
         VerificationError: LAMMPS does not reproduce the model.
     """
     content = load_model(model, trust=trust)
-    if not isinstance(content.model, BPNN | LinearModel):
-        raise CheckpointError(f"{model} is exported for pair_style mliap unified without --unified.")
     if content.properties:
         names = ", ".join(row.name for row in content.properties)
         raise CheckpointError(

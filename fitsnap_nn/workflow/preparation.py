@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -103,18 +103,27 @@ class Prepared:
     @cached_property
     def digest(self) -> str:
         """Digest of everything in the data that a fit depends on."""
-        digest = hashlib.sha256()
-        for configuration in self.dataset.configurations:
-            names = [one.name for one in self.properties]
-            weights = [configuration.weight(name) for name in names]
-            digest.update(repr((configuration.id, configuration.subset.value, names, weights)).encode())
-            if configuration.stage_two_weights:
-                digest.update(repr(sorted(configuration.stage_two_weights.items())).encode())
-            digest.update(configuration.fingerprint().encode())
-            for name in names:
-                label = configuration.labels.get(name)
-                digest.update(b"-" if label is None else np.ascontiguousarray(label).tobytes())
-        return digest.hexdigest()
+        return digest_of(self.dataset.configurations, self.properties)
+
+
+def digest_of(configurations: Iterable[Configuration], properties: Iterable[Property]) -> str:
+    """Return a digest of configurations with their sets, weights and labels.
+
+    Args:
+        configurations: the configurations.
+        properties: whose weights and labels count.
+    """
+    digest, names = hashlib.sha256(), [one.name for one in properties]
+    for configuration in configurations:
+        weights = [configuration.weight(name) for name in names]
+        digest.update(repr((configuration.id, configuration.subset.value, names, weights)).encode())
+        if configuration.stage_two_weights:
+            digest.update(repr(sorted(configuration.stage_two_weights.items())).encode())
+        digest.update(configuration.fingerprint().encode())
+        for name in names:
+            label = configuration.labels.get(name)
+            digest.update(b"-" if label is None else np.ascontiguousarray(label).tobytes())
+    return digest.hexdigest()
 
 
 def prepare(

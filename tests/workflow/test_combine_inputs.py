@@ -157,7 +157,7 @@ def test_interrupted_and_changed_fits(
     assert "continuing from ACE_fit/restart.pt after epoch 2" in printed.out
     text = Path(ace).read_text()
     Path(ace).write_text(text.replace("num_epochs = 2", "num_epochs = 1"))
-    assert main([*command, "--name", "next"]) == 2
+    assert main([*command[:-1], "next"]) == 2
     assert "ACE_fit/FitTorch_Pytorch.pt is from another version of this input" in capsys.readouterr().err
     assert main([*command, "--overwrite"]) == 0
     assert "models to fit: ACE.in\n" in capsys.readouterr().out
@@ -169,7 +169,9 @@ def test_what_cannot_be_combined_is_refused_before_any_fit(
     monkeypatch.chdir(tmp_path)
     ace, custom = write_inputs(tmp_path)
     text = Path(custom).read_text()
-    Path("targets.in").write_text(f"{text}\n[TARGETS]\ncharge = per_atom scalar column=ref_charge unit=e\n")
+    Path("targets.in").write_text(
+        f"{write_small_input(tmp_path).read_text()}\n[TARGETS]\ncharge = per_atom scalar column=ref_charge unit=e\n"
+    )
     assert main(["combine", ace, "targets.in", "-o", "mean"]) == 2
     assert "targets.in  its model predicts targets, and cannot be a member of a committee" in capsys.readouterr().err
     Path(custom).write_text(text.replace("zbl 73 73", "zbl 72 73"))

@@ -73,7 +73,7 @@ def test_what_it_refuses(model: Path, tmp_path: Path, capsys: pytest.CaptureFixt
         assert message in capsys.readouterr().err
     graph = fit(write_custom(tmp_path), "out", num_epochs=0).model_file
     assert main(["export", str(graph), str(tmp_path / "new"), "--unified"]) == 5
-    assert "is exported for pair_style mliap unified without --unified" in capsys.readouterr().err
+    assert "cannot be exported with --unified: it is on neighbour graphs already." in capsys.readouterr().err
     content = load_model(model)
     large = random_bpnn(replace(content.model.input.bispectrum, twojmax=(17,)))  # type: ignore[attr-defined]
     for changed, message in (

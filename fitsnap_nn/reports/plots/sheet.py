@@ -59,7 +59,7 @@ class Sheet:
         """Write title, name and model of the fit, what is shown, and the date of the fit."""
         self.text(MARGIN, 0.12, title, TITLE, weight="bold")
         fit = f"{record.name} · {record.model}"
-        lines = [shorten(fit, int(self.width / CHARACTER)), f"{shown} · fit of {record.day}"]
+        lines = [shorten(fit, int(self.width / CHARACTER)), f"{shown} · {record.kind} of {record.day}"]
         self.text(MARGIN, 0.36, "\n".join(lines), TEXT, color="#555555", linespacing=1.3)
 
     def legend(self, top: float, styles: Sequence[GroupStyle]) -> None:
