@@ -27,18 +27,23 @@ from fitsnap_nn.workflow.run import Fit
 
 pytestmark = pytest.mark.gpu
 
+SOAP = "cutoff_radius = 4.0\nmax_angular = 3\nmax_radial = 3\nnum_neurons_per_layer = 8"
 SECTIONS = {
     "BPNN": "",
-    "SOAP_BPNN": "cutoff_radius = 4.0\nmax_angular = 3\nmax_radial = 3\nnum_neurons_per_layer = 8",
+    "SOAP_BPNN": SOAP,
     "NANOPET": "cutoff = 4.0\nd_pet = 8\nnum_heads = 2\nnum_attention_layers = 1",
     "MACE": "r_max = 4.0\nhidden_irreps = 4x0e + 4x1o\ncorrelation = 2\nmax_ell = 2\nnum_radial_basis = 4\n"
     "radial_MLP = 8",
     "CUSTOM": "cutoff = 4.0\nlayer_sizes = num_desc 8 1",
     "KALMAN": "",
+    "COMMITTEE": SOAP,
+    "FILTERED": SOAP,
 }
-LIBRARIES = {"SOAP_BPNN": "spex", "MACE": "mace"}
+# Model and more keys of those that are not named like a model.
+OTHERS = {"COMMITTEE": ("SOAP_BPNN", "committee = 2\n"), "FILTERED": ("SOAP_BPNN", "optimizer = LKF\n")}
+LIBRARIES = {"SOAP_BPNN": "spex", "MACE": "mace", "COMMITTEE": "spex", "FILTERED": "spex"}
 KALMAN = "optimizer = LKF\ncommittee = 2\n"
-LOSS_TOLERANCE = {"KALMAN": 1e-9}  # a filter amplifies rounding
+LOSS_TOLERANCE = {"KALMAN": 1e-9, "FILTERED": 1e-9}  # a filter amplifies rounding
 MODELS = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in SECTIONS]
 
 
@@ -56,13 +61,13 @@ def write_input(folder: Path, model: str) -> Path:
         if model == "KALMAN":
             changes.append(("learning_rate = 2e-3\n", ""))
     else:
-        changes.append((network, f"model = {model}\n{schedule}"))
-        changes.append(
-            (
-                "[BISPECTRUM]",
-                f"[CALCULATOR]\ncalculator = LAMMPSGRAPH\n\n[{model}]\n{SECTIONS[model]}\n\n[BISPECTRUM]",
-            )
-        )
+        name, more = OTHERS.get(model, (model, ""))
+        filtered = "LKF" in more
+        changes.append((network, f"model = {name}\n{more}{'' if filtered else schedule}"))
+        if filtered:
+            changes.append(("learning_rate = 2e-3\n", ""))
+        sections = f"[CALCULATOR]\ncalculator = LAMMPSGRAPH\n\n[{name}]\n{SECTIONS[model]}\n\n[BISPECTRUM]"
+        changes.append(("[BISPECTRUM]", sections))
     return write_small_input(folder, *changes)
 
 
