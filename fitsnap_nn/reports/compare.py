@@ -166,9 +166,10 @@ def _verified(record: FitRecord) -> str:
 
 
 def _remarks(record: FitRecord) -> str:
-    remarks = split_verdict(record.verdict).remarks
-    kinds = ", ".join(dict.fromkeys(remark.partition(":")[0] for remark in remarks))
-    return f"{counted(len(remarks), 'remark')}: {kinds}" if remarks else "no sign of a problem"
+    verdict = split_verdict(record.verdict)
+    if not verdict.is_judged:
+        return MISSING
+    return f"{counted(len(verdict.remarks), 'remark')}: {verdict.kinds}" if verdict.remarks else "no sign of a problem"
 
 
 def cautions(fits: Sequence[ComparedFit]) -> list[str]:

@@ -22,12 +22,13 @@ from fitsnap_nn.reports.plots.by_group import rms_of_labels
 from fitsnap_nn.reports.plots.styles import SET_NAMES
 from fitsnap_nn.reports.spread import OPENING
 from fitsnap_nn.reports.structure_svg import MAX_ATOMS, is_cut, structure_svg
-from fitsnap_nn.reports.verdict import LARGEST_ERRORS
+from fitsnap_nn.reports.verdict import LARGEST_ERRORS, NOTHING_TO_JUDGE
 from fitsnap_nn.settings.marked import marked_input
 from fitsnap_nn.settings.outputs import CHECKS_FILE, UNCERTAINTY_FILE
 from fitsnap_nn.usage import duration
 
 REPORT_FILE = "report.html"
+NO_VERDICT = "There is no verdict."
 INPUT_FILE = "input.used.in"
 OF_OTHERS = ("md_checks.png", "uncertainty.png")  # pictures with sections of their own
 MISSING = "–"  # a number that there is not
@@ -64,7 +65,7 @@ def report_page(folder: Path, record: FitRecord) -> str:
         record=record,
         is_fit=is_fit,
         folder=folder.name,
-        cards=_cards(record, verdict.remarks, md),
+        cards=_cards(record, verdict, md),
         sections=list(sections.items()),
         verdict=verdict._asdict(),
         table=error_table(record),
@@ -89,11 +90,21 @@ class VerdictParts(NamedTuple):
     remarks: list[str]
     notes: list[str]
 
+    @property
+    def is_judged(self) -> bool:
+        """Whether there was anything to judge."""
+        return not self.headline.lower().startswith((NOTHING_TO_JUDGE, NO_VERDICT.lower()))
+
+    @property
+    def kinds(self) -> str:
+        """Kinds of the remarks, separated by commas."""
+        return ", ".join(dict.fromkeys(remark.partition(":")[0] for remark in self.remarks))
+
 
 def split_verdict(lines: Sequence[str]) -> VerdictParts:
     """Return the parts of a verdict."""
     if not lines:
-        return VerdictParts("There is no verdict.", [], [])
+        return VerdictParts(NO_VERDICT, [], [])
     rest = [line.strip() for line in takewhile(lambda line: LARGEST_ERRORS not in line, lines[1:])]
     first = lines[0].removeprefix("verdict: ")
     remarks = [line for line in rest if not line.startswith(OPENING)]
@@ -148,10 +159,12 @@ def _share(rmse: float, rms: float) -> str:
     return f"{percent:.0f} %" if percent >= 10 else f"{percent:.2g} %"
 
 
-def _cards(record: FitRecord, remarks: Sequence[str], md: Mapping[str, Any]) -> list[dict[str, str]]:
-    kinds = ", ".join(dict.fromkeys(remark.partition(":")[0] for remark in remarks))
-    value = counted(len(remarks), "remark") if remarks else "no sign of a problem"
-    cards = [_card("Verdict", value, kinds or "see below", "warn" if remarks else "good")]
+def _cards(record: FitRecord, verdict: VerdictParts, md: Mapping[str, Any]) -> list[dict[str, str]]:
+    value = counted(len(verdict.remarks), "remark") if verdict.remarks else "no sign of a problem"
+    kind = "warn" if verdict.remarks else "good"
+    if not verdict.is_judged:
+        value, kind = "none", ""
+    cards = [_card("Verdict", value, verdict.kinds or "see below", kind)]
     for row in record.errors:
         if row.group == ALL and row.subset == record.judged:
             one = next((one for one in record.predicted.values.values() if one.title == row.property), None)

@@ -21,6 +21,7 @@ from fitsnap_nn.reports.spread import energy_spread
 from fitsnap_nn.reports.suspects import suspect_labels
 from fitsnap_nn.reports.worst import symbol_text, value_text, worst_results
 
+NOTHING_TO_JUDGE = "nothing to judge"
 # Share of the epochs at the end in which a converged loss does not fall any more, and how far it may. A loss that
 # falls as 1/epoch falls by a tenth; with a cosine schedule the last epochs gain a few per cent at most.
 LAST = 0.1
@@ -119,7 +120,7 @@ def _verdict(results: Sequence[Result], properties: Sequence[Property], remarks:
     results, fitted = in_the_fit(results), with_weight(results, properties)
     subset = judged_set(results, fitted)
     if subset is None:
-        return [f"verdict: nothing to judge, no configuration has labels{epochs}"]
+        return [f"verdict: {NOTHING_TO_JUDGE}, no configuration has labels{epochs}"]
     sets, spread = by_subset(results), element_spread(results)
     found = {one: _figures(one, sets[subset], spread) for one in fitted}
     shown = {one: figures for one, figures in found.items() if figures is not None}

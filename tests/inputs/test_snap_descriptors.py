@@ -24,6 +24,7 @@ from fitsnap_nn.settings.schema import Bispectrum
 CELL = CELLS["skewed"]
 VARIANTS: dict[str, dict[str, Any]] = {
     **{name: options for name, (options, _) in OPTIONS.items()},
+    "inner step": {"switchinnerflag": True, "sinner": (2.6, 2.2), "dinner": (0.0, 0.0)},
     "inside rmin0": {"rmin0": 3.0},
     "beyond the pole": {"rfac0": 1.3},
     "no neighbours": {"rcutfac": 0.2},

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from ase.build import bulk
+from ase.io import write
 from places import EXAMPLE
 from processes import run_on_ranks
 from small_fit import fit, write_small_input
@@ -66,6 +68,18 @@ def test_tests_are_compared(folders: list[Path], tmp_path: Path, capsys: pytest.
     (line,) = [line for line in text.splitlines() if line.startswith("LAMMPS")]
     assert line.split() == ["LAMMPS", "–", "–"]
     assert output.exists()
+
+
+def test_files_without_labels(models: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path / "bare.xyz", bulk("Ta", cubic=True), format="extxyz")
+    folder = tmp_path / "bare"
+    assert main(["test", str(models[0]), str(tmp_path / "bare.xyz"), "--report", str(folder), "--quiet"]) == 0
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "The data contain no labels: there are no errors." in page
+    assert "no sign of a problem" not in page
+    assert main(["compare", str(folder), str(models[0].parent), "-o", str(tmp_path / "compare.html")]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("verdict")]
+    assert line.split()[1] == "–"
 
 
 @pytest.mark.mpi

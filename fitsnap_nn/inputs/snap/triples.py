@@ -43,7 +43,6 @@ class TripleIntegrals(nn.Module):
         self.widths = [2 * size for size in sizes_of_levels(twojmax)]
         # Real and imaginary parts follow each other, as in `torch.view_as_real`.
         grid = torch.view_as_real(elements * factors).transpose(1, 2).reshape(sum(self.widths), -1)
-        self.constants = Float64Constants(grid=grid)
         self.points = len(weights)
         pairs = list(combinations_with_replacement(range(count), 2))
         number = {pair: place for place, pair in enumerate(pairs)}
@@ -60,7 +59,7 @@ class TripleIntegrals(nn.Module):
                 rows.append(place.get((first, second, third), len(triples)))
                 times.append(float((first, second, third).count(x)))
         self.slopes = Selection(torch.tensor(rows), len(triples) + 1)
-        self.times = Float64Constants(times=torch.tensor(times, dtype=torch.float64))
+        self.constants = Float64Constants(grid=grid, times=torch.tensor(times, dtype=torch.float64)[:, None])
 
     def forward(self, densities: Tensor) -> Tensor:
         """Return the integrals (T, N).
@@ -110,7 +109,7 @@ class _Integrals(torch.autograd.Function):
     def backward(ctx: Any, bar: Tensor) -> tuple[Tensor, None]:
         (densities,) = ctx.saved_tensors
         integrals: TripleIntegrals = ctx.integrals
-        rows = integrals.slopes(torch.cat([bar, torch.zeros_like(bar[:1])])) * integrals.times["times"][:, None]
+        rows = integrals.slopes(torch.cat([bar, torch.zeros_like(bar[:1])])) * integrals.constants["times"]
         found, start = [], 0
         for block in integrals.blocks(densities):
             stop = start + len(block)
