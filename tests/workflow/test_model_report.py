@@ -74,6 +74,7 @@ def test_files_without_labels(models: list[Path], tmp_path: Path, capsys: pytest
     write(tmp_path / "bare.xyz", bulk("Ta", cubic=True), format="extxyz")
     folder = tmp_path / "bare"
     assert main(["test", str(models[0]), str(tmp_path / "bare.xyz"), "--report", str(folder), "--quiet"]) == 0
+    capsys.readouterr()
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "The data contain no labels: there are no errors." in page
     assert "no sign of a problem" not in page
