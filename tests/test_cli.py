@@ -129,7 +129,7 @@ def test_other_commands_hand_on_their_arguments(infile, calls, capsys):
     assert calls[:3] == [
         ("evaluate_input", ("Ta.in", [], "x.pt"), {"output": None, "overwrite": True, "brief": False}),
         ("evaluate_input", ("Ta.in", [("PYTORCH", "device", "cpu")], None), {"output": None, **not_given}),
-        ("evaluate_files", ("x.pt", ["a.xyz", "b.json"]), {"output": "out.xyz", **not_given}),
+        ("evaluate_files", ("x.pt", ["a.xyz", "b.json"]), {"report": None, "output": "out.xyz", **not_given}),
     ]
     assert calls[3:] == [
         ("export", ("x.pt", "out"), {"overwrite": False, "elements": [], "head": ""}),
