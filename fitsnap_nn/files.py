@@ -124,15 +124,22 @@ def create_locked(new_path: Callable[[], Path]) -> BinaryIO:
         file.close()  # `remove_abandoned` took the lock first
 
 
-def remove_abandoned(path: Path) -> None:
-    """Remove a file of `create_locked` if the process that wrote it has ended."""
+def remove_abandoned(path: Path, unless: Path | None = None) -> None:
+    """Remove a file of `create_locked` if the process that wrote it has ended.
+
+    Args:
+        path: the file.
+        unless: file that the process writes before it ends, if it is complete: then nothing is removed.
+    """
     with suppress(OSError), path.open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno not in WITHOUT_LOCKS or time.time() - path.stat().st_mtime < ABANDONED:
                 return
-        path.unlink()
+        # Looked for under the lock: the process may have completed its work a moment ago.
+        if unless is None or not unless.exists():
+            path.unlink()
 
 
 def remove_temporaries(folder: Path, names: Collection[str] | None = None) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from clusters import ELEMENTS, make_configuration
 
+from fitsnap_nn import files
 from fitsnap_nn.data.configuration import Subset
 from fitsnap_nn.data.properties import Derivatives, labels_of
 from fitsnap_nn.errors import DataError
@@ -189,6 +190,26 @@ def test_files_of_writers_that_have_ended_are_removed(tmp_path):
     assert Path(written.name).exists()
     assert not any(path.exists() for path in left)
     assert InputStore(tmp_path, SETTINGS, CachedDescriptors).missing(CONFIGURATIONS) == []
+
+
+def test_a_writer_that_ends_while_another_begins_loses_nothing(tmp_path, monkeypatch):
+    """The other has seen data without an index; the index and the end of the lock come before it has the lock."""
+    store, (configuration, record) = InputStore(tmp_path, SETTINGS, CachedDescriptors), SAMPLES[0]
+    writer = store.writer()
+    writer.add(configuration, record)
+    flock = files.fcntl.flock
+
+    def slow(file, operation):
+        if Path(file.name).suffix == ".bin":
+            monkeypatch.undo()
+            writer.__exit__(None, None, None)
+        flock(file, operation)
+
+    monkeypatch.setattr(files.fcntl, "flock", slow)
+    with InputStore(tmp_path, SETTINGS, CachedDescriptors).writer():
+        pass
+    assert files.fcntl.flock is flock
+    assert_equal(InputStore(tmp_path, SETTINGS, CachedDescriptors).cached(configuration), record)
 
 
 def cut(path: Path) -> None:

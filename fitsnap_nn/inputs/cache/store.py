@@ -132,8 +132,8 @@ class InputStore:
     def _remove_abandoned_files(self) -> None:
         """Remove data files without index and temporary files that killed writers left behind."""
         for path in self.folder.glob("*.bin"):
-            if not path.with_suffix(".index").exists():
-                remove_abandoned(path)
+            if not (index := path.with_suffix(".index")).exists():
+                remove_abandoned(path, unless=index)
         remove_temporaries(self.folder)
 
     def _discard(self, index: Path, reason: str) -> None:
