@@ -22,6 +22,7 @@ from fitsnap_nn.errors import CheckpointError, FitsnapError
 from fitsnap_nn.inputs import DescriptorInput, input_from_payload
 from fitsnap_nn.lammps.reference import words_of
 from fitsnap_nn.models import ARCHITECTURES, Model, build_model
+from fitsnap_nn.models.committee import MIXED
 from fitsnap_nn.models.uncertainty import COMMITTEE, LAST_LAYER, Uncertainty
 from fitsnap_nn.settings.architectures import architecture_names
 from fitsnap_nn.settings.elements import SYMBOLS
@@ -116,7 +117,7 @@ def _check_values(section: str, values: Mapping[str, Any], found: Callable[[Key]
 def _check_description(description: Payload, elements: list[str]) -> None:
     """Check the hyperparameters of a model, and the options of its descriptors."""
     name = description["architecture"]
-    if name == "COMMITTEE":
+    if name == MIXED:
         for member in description["models"]:
             _require(member["architecture"] != name, "description", "is of a committee of committees")
             _check_description(member, elements)

@@ -11,7 +11,7 @@ from typing import Any
 
 from fitsnap_nn.models.base import GraphModel, Model
 from fitsnap_nn.models.bpnn import BPNN
-from fitsnap_nn.models.committee import GraphCommittee
+from fitsnap_nn.models.committee import MIXED, GraphCommittee
 from fitsnap_nn.models.descriptor_model import DescriptorModel
 from fitsnap_nn.models.prediction import Prediction, predict
 
@@ -26,7 +26,7 @@ ARCHITECTURES: Mapping[str, str] = MappingProxyType(
         "ACE": "fitsnap_nn.models.descriptor_network:DescriptorNetwork",
         "SNAP": "fitsnap_nn.models.descriptor_network:DescriptorNetwork",
         "CUSTOM": "fitsnap_nn.models.pair_network:PairNetwork",
-        "COMMITTEE": "fitsnap_nn.models.mixed_committee:MixedCommittee",
+        MIXED: "fitsnap_nn.models.mixed_committee:MixedCommittee",
     }
 )
 GROUP = "fitsnap_nn.models"  # entry points of other packages

@@ -14,6 +14,7 @@ from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.models.base import GraphModel, Model
 
 BASELINES = "element_energies", "energy_scale"
+MIXED = "COMMITTEE"  # architecture, in model files, of the mean of models that were fitted one by one
 
 
 def member_weights(model: Model[Any]) -> tuple[float, ...]:

@@ -13,7 +13,7 @@ from fitsnap_nn.inputs.graph.batch import Graph
 from fitsnap_nn.inputs.snap.input import SnapInput
 from fitsnap_nn.models.base import GraphModel, Model
 from fitsnap_nn.models.bpnn import BPNN
-from fitsnap_nn.models.committee import Committee
+from fitsnap_nn.models.committee import MIXED, Committee
 from fitsnap_nn.models.descriptor_network import DescriptorNetwork
 from fitsnap_nn.models.linear import LinearModel
 from fitsnap_nn.models.prediction import weighted_mean
@@ -48,7 +48,7 @@ class MixedCommittee(Committee):
 
     def description(self) -> dict[str, Any]:
         return {
-            "architecture": "COMMITTEE",
+            "architecture": MIXED,
             "models": [one.description() for one in self.members()],
             "weights": list(self.weights),
         }

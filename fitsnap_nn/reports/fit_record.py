@@ -95,18 +95,14 @@ class FitRecord:
         return [one.value for one in Subset if one.value in present]
 
 
-def save_record(folder: Path, record: FitRecord) -> FitRecord:
+def save_record(folder: Path, record: FitRecord) -> None:
     """Write ``fit.json`` and ``predictions.npz``.
-
-    Returns:
-        The record as it is stored, with forces in float32: pictures of it are those that ``report`` draws again.
 
     Raises:
         OSError: a file cannot be written.
     """
     save_predicted(folder / PREDICTIONS_FILE, record.predicted)
     save_description(folder, record)
-    return load_record(folder)
 
 
 def save_description(folder: Path, record: FitRecord) -> None:

@@ -165,6 +165,8 @@ def _values(quantity: Property, results: Sequence[Result], element_energies: Map
     total = len(arrays[0])
     chosen, weight = sample(np.abs(arrays[0] - arrays[1]).max(axis=1), MAX_ROWS)
     arrays = [one[chosen] for one in arrays]
+    # Rounded here, and not in the file only: pictures of the file are those of the fit.
+    both = [one.astype(stored_type(quantity.per == "atom")).astype(np.float64) for one in arrays[:2]]
     return Values(
         name=quantity.name,
         title=quantity.title,
@@ -174,13 +176,18 @@ def _values(quantity: Property, results: Sequence[Result], element_energies: Map
         display_factor=quantity.report_unit.size / quantity.display_unit.size,
         note=NOTES.get(quantity.name, ""),
         per_atom=quantity.per == "atom",
-        model=arrays[0],
-        target=arrays[1],
+        model=both[0],
+        target=both[1],
         owner=arrays[2],
         atom=arrays[3],
         weight=weight,
         total=total,
     )
+
+
+def stored_type(per_atom: bool) -> type[np.floating[Any]]:
+    """Return the type of stored labels and predictions: float32 for the many of atoms."""
+    return np.float32 if per_atom else np.float64
 
 
 def sample(sizes: Floats, count: int) -> tuple[Integers, Floats]:
@@ -230,7 +237,7 @@ def save_predicted(path: Path, predicted: Predicted) -> None:
         "worst": np.array([one.configuration for one in predicted.worst], dtype=np.int64),
     }
     for name, one in predicted.values.items():
-        precision = np.float32 if one.per_atom else np.float64
+        precision = stored_type(one.per_atom)
         words = [one.title, one.symbol, one.unit, one.display_unit, one.note]
         arrays |= {f"{name}/words": _packed(words), f"{name}/factor": one.display_factor, f"{name}/total": one.total}
         arrays |= {f"{name}/per_atom": one.per_atom, f"{name}/owner": one.owner.astype(np.int32)}

@@ -6,7 +6,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from fitsnap_nn import devices, interrupts
 from fitsnap_nn.data.any_format import unique
@@ -272,25 +272,24 @@ def _verify_and_report(
     remove_report(files.folder)
     candidates = configurations or ([content.structure] if content.structure else [])
     potential = Potential(content.model, content.located_reference(), content.path.parent)
-    found: dict[str, Any] = {}
+    outcome: Verification | VerificationError
     try:
-        verification = delivery.verify_potential(potential, candidates, files, console)
-        found = {"passed": None if verification.difference is None else True, "text": str(verification)}
-        return verification
+        outcome = delivery.verify_potential(potential, candidates, files, console)
     except VerificationError as error:
-        found = {"passed": False, "text": str(error)}
-        raise
-    finally:
-        if assessed and found:
-            record = describe_test(
-                content._replace(path=files.folder / f"{content.potential}.pt"),
-                assessed.results,
-                STANDARD,
-                errors_table(assessed.results, STANDARD),
-                name=content.potential,
-                kind="combination",
-                verdict=verdict_of_errors(assessed.results, STANDARD),
-                data=data,
-                verification=found,
-            )
-            write_test_report(files.folder, record, console, assessed.calibrated)
+        outcome = error
+    if assessed:
+        record = describe_test(
+            content._replace(path=files.folder / f"{content.potential}.pt"),
+            assessed.results,
+            STANDARD,
+            errors_table(assessed.results, STANDARD),
+            name=content.potential,
+            kind="combination",
+            verdict=verdict_of_errors(assessed.results, STANDARD),
+            data=data,
+            verification=delivery.entry_of_verification(outcome),
+        )
+        write_test_report(files.folder, record, console, assessed.calibrated)
+    if isinstance(outcome, VerificationError):
+        raise outcome
+    return outcome

@@ -87,9 +87,9 @@ def verify_and_report(
     try:
         if verify:
             verification = delivery.verify(settings, outcome.model, prepared, lammps_files, console)
-            found = {"passed": None if verification.difference is None else True, "text": str(verification)}
+            found = delivery.entry_of_verification(verification)
     except VerificationError as error:
-        failure, found = error, {"passed": False, "text": str(error)}
+        failure, found = error, delivery.entry_of_verification(error)
         console.detail(f"verification in LAMMPS failed: {error}")  # the screen shows the message of the exception
     if verify:
         run.times.lap("verification in LAMMPS")

@@ -12,7 +12,7 @@ from fitsnap_nn import __version__
 from fitsnap_nn.data.configuration import Configuration, Subset
 from fitsnap_nn.data.irreducible_blocks import with_blocks
 from fitsnap_nn.data.properties import Property
-from fitsnap_nn.errors import LammpsError
+from fitsnap_nn.errors import LammpsError, VerificationError
 from fitsnap_nn.export.lammps_files import write_lammps_files
 from fitsnap_nn.export.model_file import save_model
 from fitsnap_nn.folders import LOG_FILE, MARKER
@@ -156,6 +156,13 @@ def verify_potential(
         )
     console.line(str(verification), final=True)
     return verification
+
+
+def entry_of_verification(outcome: Verification | VerificationError) -> dict[str, Any]:
+    """Return the entry in a `FitRecord` of a verification, or of its failure."""
+    if isinstance(outcome, VerificationError):
+        return {"passed": False, "text": str(outcome)}
+    return {"passed": None if outcome.difference is None else True, "text": str(outcome)}
 
 
 def md_checks(

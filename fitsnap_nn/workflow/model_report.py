@@ -11,6 +11,7 @@ from fitsnap_nn.data.properties import Property
 from fitsnap_nn.errors import InputError, Problem, counted
 from fitsnap_nn.export.model_file import ModelFile
 from fitsnap_nn.folders import claim, locked, own_files, refuse_foreign_files
+from fitsnap_nn.models.committee import MIXED
 from fitsnap_nn.reports.errors_table import ErrorRow
 from fitsnap_nn.reports.fit_record import FIT, FIT_FILE, FitRecord, save_record
 from fitsnap_nn.reports.json_files import read_json
@@ -56,14 +57,13 @@ def describe_test(
     """
     description, configurations = content.model.description(), [one.configuration for one in results]
     architecture = str(description["architecture"])
-    is_committee = architecture == "COMMITTEE"
     layout = content.model.layout
     summary = f"{counted(len(configurations), 'configuration')}, {counted(sum(map(len, configurations)), 'atom')}"
     facts = {"model file": str(content.path), "data": f"{summary}; {data}" if data else summary}
     return FitRecord(
         name=name,
         architecture=architecture,
-        model=layout if is_committee else f"{architecture} {layout}".strip(),
+        model=layout if architecture == MIXED else f"{architecture} {layout}".strip(),
         num_weights=sum(one.numel() for one in content.model.parameters()),
         elements=tuple(content.model.elements),
         cutoff=content.model.input.cutoff,
@@ -127,7 +127,7 @@ def write_test_report(folder: Path, record: FitRecord, console: Console, calibra
         claim(folder, NAMES)
         remove_report(folder)
         write_uncertainty(folder, calibrated)
-        record = save_record(folder, record)
+        save_record(folder, record)
         write_pages(folder, record, console)
     for name in NAMES:
         if (folder / name).exists():

@@ -9,6 +9,7 @@ from typing import Any
 from fitsnap_nn.errors import CheckpointError, InputError
 from fitsnap_nn.export.model_file import Payload
 from fitsnap_nn.inputs import DescriptorInput, ModelInput, input_from_payload, rows_class
+from fitsnap_nn.models.committee import MIXED
 from fitsnap_nn.settings.architectures import architecture_names
 from fitsnap_nn.settings.effects import OF_LINEAR, add_notices
 from fitsnap_nn.settings.fields import format_value
@@ -88,7 +89,7 @@ def _stored(payload: Payload) -> tuple[dict[str, dict[str, Any]], ModelInput | N
         stored = description["model_input"]
         model_input = rows_class(stored["calculator"]).from_payload(stored)
         return {"CALCULATOR": {"calculator": model_input.calculator}}, model_input
-    if name == "COMMITTEE":
+    if name == MIXED:
         raise CheckpointError(
             "it is the mean of models of several fits, which no input describes. Test it on data files (test MODEL "
             "FILE ...); to train further, train its members and combine them again."

@@ -132,7 +132,7 @@ def write_summary(folder: Path, settings: Settings, record: FitRecord, console: 
     Raises:
         OSError: a file cannot be written.
     """
-    record = save_record(folder, record)
+    save_record(folder, record)
     write_text(folder / CITATIONS_FILE, bibtex(record.citations))
     files = {
         FIT_FILE: "errors, verdict, data audit and versions, for report and compare",

@@ -16,8 +16,7 @@ from fitsnap_nn.inputs.ace.products import SumsOfProducts
 from fitsnap_nn.inputs.ace.radial import Bonds, radial_functions, values_and_slopes
 from fitsnap_nn.inputs.constants import Float64Constants
 from fitsnap_nn.inputs.graph.batch import Graph
-from fitsnap_nn.inputs.graph.blocks import neighbour_blocks
-from fitsnap_nn.inputs.graph.padded import PaddedGraph
+from fitsnap_nn.inputs.graph.densities import sums_of_products
 from fitsnap_nn.inputs.harmonics import SphericalHarmonics, values_and_gradients
 from fitsnap_nn.inputs.selection import Selection
 from fitsnap_nn.settings.ace_functions import AceFunction
@@ -80,22 +79,11 @@ class AceDescriptors(nn.Module):
 
     def _densities(self, graph: Graph) -> Tensor:
         """Return the densities (N, elements * n * (l_max + 1)²) of all elements, n and lm."""
-        vectors, count = graph.vectors, len(graph.species)
+        vectors = graph.vectors
         neighbours = graph.species.index_select(0, graph.edge_j)
         bonds = self._bonds(graph.species.index_select(0, graph.edge_i), neighbours, vectors.dtype)
         radial = radial_functions(torch.linalg.vector_norm(vectors, dim=1), bonds, self.radial_count).t()
-        angular = NORM * self.harmonics(vectors)
-        if isinstance(graph, PaddedGraph):
-            one_hot = graph.one_hot(self.count, vectors.dtype)
-            elements = one_hot.index_select(0, graph.neighbour_of_slot).view(*graph.table.shape, -1, 1)
-            functions = (graph.to_table(radial)[:, :, None] * elements).flatten(2)
-            return torch.bmm(functions.transpose(1, 2), graph.to_table(angular)).flatten(1)
-        blocks = neighbour_blocks(graph.edge_i, count)
-        # Radial functions go to the columns of the neighbour's element; the zeros elsewhere restrict the sum to it.
-        functions = blocks.pad(radial, blocks.position * self.count + neighbours, self.count)
-        return blocks.sum_by_atom(
-            torch.bmm(functions.transpose(1, 2), blocks.pad(angular, blocks.position, 1))
-        ).flatten(1)
+        return sums_of_products(graph, radial, NORM * self.harmonics(vectors), self.count).flatten(1)
 
     @torch.no_grad()
     def with_derivatives(self, graph: Graph) -> tuple[Tensor, Tensor]:

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from fitsnap_nn.inputs.constants import Float64Constants
 from fitsnap_nn.inputs.graph.batch import Graph
-from fitsnap_nn.inputs.graph.blocks import neighbour_blocks
-from fitsnap_nn.inputs.graph.padded import PaddedGraph
+from fitsnap_nn.inputs.graph.densities import sums_of_products
 from fitsnap_nn.inputs.selection import Selection
 from fitsnap_nn.inputs.snap.bispectrum import pair_cutoffs
 from fitsnap_nn.inputs.snap.products import with_products
@@ -116,21 +115,9 @@ class SnapDescriptors(nn.Module):
 
     def _densities(self, graph: Graph) -> Tensor:
         """Return the sums of matrix elements over the neighbours of each channel, and the atom itself, (N, C, R)."""
-        neighbours = graph.species.index_select(0, graph.edge_j)
-        index = graph.species.index_select(0, graph.edge_i) * self.count + neighbours
-        weights, elements = self._of_edges(graph.vectors, index)
-        if isinstance(graph, PaddedGraph):
-            table = graph.to_table(weights)
-            if self.channels > 1:
-                one_hot = graph.one_hot(self.count, weights.dtype)
-                of_slots = one_hot.index_select(0, graph.neighbour_of_slot).view(*graph.table.shape, -1)
-                table = table * of_slots
-            found = torch.bmm(table.transpose(1, 2), graph.to_table(elements))
-        else:
-            blocks = neighbour_blocks(graph.edge_i, len(graph.species))
-            channel = neighbours if self.channels > 1 else 0
-            padded = blocks.pad(weights, blocks.position * self.channels + channel, self.channels)
-            found = blocks.sum_by_atom(torch.bmm(padded.transpose(1, 2), blocks.pad(elements, blocks.position, 1)))
+        of_centre, of_neighbour = (graph.species.index_select(0, one) for one in (graph.edge_i, graph.edge_j))
+        weights, elements = self._of_edges(graph.vectors, of_centre * self.count + of_neighbour)
+        found = sums_of_products(graph, weights, elements, self.channels)
         return found + self.constants["pole"].index_select(0, graph.species)
 
     def _of_edges(self, vectors: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:

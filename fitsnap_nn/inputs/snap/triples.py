@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import combinations_with_replacement
 from typing import Any
 
@@ -75,10 +75,10 @@ class TripleIntegrals(nn.Module):
         """Matrix elements at the points of the quadrature, (R_j, G) for each j."""
         return torch.split(self.constants["grid"], self.widths)
 
-    def blocks(self, densities: Tensor) -> Iterator[Tensor]:
-        """Yield the densities of blocks of atoms."""
+    def block_size(self, densities: Tensor) -> int:
+        """Return how many atoms are computed at a time."""
         size = self.pairs * self.points * densities.element_size()
-        yield from torch.split(densities, max(1, (GPU_BLOCK if densities.is_cuda else BLOCK) // size))
+        return max(1, (GPU_BLOCK if densities.is_cuda else BLOCK) // size)
 
     def functions(self, densities: Tensor) -> Tensor:
         """Return the functions at the points of the quadrature, (functions, N, G)."""
@@ -99,7 +99,7 @@ class _Integrals(torch.autograd.Function):
         ctx.save_for_backward(densities)
         ctx.integrals = integrals
         found = []
-        for block in integrals.blocks(densities):
+        for block in torch.split(densities, integrals.block_size(densities)):
             functions = integrals.functions(block)
             means = torch.bmm(integrals.products(functions), functions.permute(1, 2, 0))
             found.append(integrals.values(means.flatten(1).t()))
@@ -110,13 +110,11 @@ class _Integrals(torch.autograd.Function):
         (densities,) = ctx.saved_tensors
         integrals: TripleIntegrals = ctx.integrals
         rows = integrals.slopes(torch.cat([bar, torch.zeros_like(bar[:1])])) * integrals.constants["times"]
-        found, start = [], 0
-        for block in integrals.blocks(densities):
-            stop = start + len(block)
-            slopes = rows[:, start:stop].t().reshape(len(block), integrals.count, integrals.pairs)
+        found, size = [], integrals.block_size(densities)
+        for block, of_block in zip(torch.split(densities, size), torch.split(rows, size, dim=1), strict=True):
+            slopes = of_block.t().reshape(len(block), integrals.count, integrals.pairs)
             products = integrals.products(integrals.functions(block))
             by_function = torch.split(torch.bmm(slopes, products), integrals.channels, dim=1)
             parts = zip(by_function, integrals.grids, strict=True)
             found.append(torch.cat([functions @ grid.t() for functions, grid in parts], dim=2))
-            start = stop
         return torch.cat(found), None
